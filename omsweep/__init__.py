@@ -1,0 +1,1 @@
+"""omsweep: alignment recipes with online merging, searched for the most reward at the least tax."""
