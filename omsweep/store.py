@@ -1,0 +1,282 @@
+"""Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
+
+`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `front.json`, `front.png`, `report.html`. The
+sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for scores.
+"""
+
+import fcntl
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omsweep.provenance import revision, versions
+from omsweep.strict_json import plain, write_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+KINDS = ("trained", "posthoc")
+STATES = ("completed", "stopped", "diverged", "failed")
+TASK_VECTORS = ("real", "permuted", "flipped", "other_seed")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One finished trial, as a line of `trials.jsonl`; None is a number that does not exist (never NaN).
+
+    `reward` and its parts are in the scorer's unit, `tax`, `tax_se_items`, `tax_regressed`, `tax_worst` and
+    `benchmark_average` in points, `flip_rate` and the values of `scores` in [0, 1], `kl` in nats per
+    completion. All of them come from the search split.
+
+    Raises:
+        ValueError: unknown `state`, `kind` or `task_vector`, or a `trial_id` that cannot name a file.
+    """
+
+    trial_id: str
+    kind: str = "trained"
+    parent: str | None = None
+    state: str
+    block: int | None = None
+    baseline: bool | str | None = None
+    family: str
+    algorithm: str | None = None
+    method: str | None = None
+    label: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate_applied: float | None = None
+    seed: int | None = None
+    sft_seed: int | None = None
+    task_vector: str = "real"
+    attempts: int = 1
+    reward: float | None = None
+    reward_se_items: float | None = None
+    rewards: Mapping[str, float | None] = field(default_factory=dict)
+    reward_absolute: float | None = None
+    tax: float | None = None
+    tax_se_items: float | None = None
+    tax_regressed: float | None = None
+    tax_worst: float | None = None
+    flip_rate: float | None = None
+    benchmark_average: float | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    kl: float | None = None
+    length_ratio: float | None = None
+    diagnostics: Mapping[str, float | None] = field(default_factory=dict)
+    merge_active: bool | None = None
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+    accelerator: str | None = None
+    policy_path: str | None = None
+    weights_hash: str | None = None
+    mlflow_run_id: str | None = None
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_file_name("trial_id", self.trial_id)
+        for name, allowed in (("state", STATES), ("kind", KINDS), ("task_vector", TASK_VECTORS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} of trial {self.trial_id} must be one of {', '.join(allowed)}, "
+                    f"got {getattr(self, name)!r}"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """The trial object as a dict that strict JSON accepts, NaN and infinity as None."""
+        return {name: plain(getattr(self, name)) for name in TRIAL_FIELDS}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "TrialRecord":
+        """The record of one trial object; fields this version does not know are left out with a warning."""
+        unknown = sorted(set(record) - set(TRIAL_FIELDS))
+        if unknown:
+            warnings.warn(
+                f"trial {record.get('trial_id')}: unknown fields ignored: {', '.join(unknown)}", stacklevel=2
+            )
+        return cls(**{name: value for name, value in record.items() if name in TRIAL_FIELDS})
+
+
+TRIAL_FIELDS: tuple[str, ...] = tuple(entry.name for entry in fields(TrialRecord))
+
+
+class SweepFolder:
+    """The folder `<storage>/<name>` of one sweep.
+
+    Constructing it touches nothing on disk, so that a reader may look at a folder that is being written.
+
+    Args:
+        storage: local folder that holds sweeps.
+        name: the sweep's name: letters, digits, `.`, `_` and `-`, starting with a letter or digit.
+
+    Raises:
+        ValueError: a name that cannot be a folder's, or storage given as a URI.
+    """
+
+    def __init__(self, storage: str | Path, name: str) -> None:
+        _check_file_name("name", name)
+        if "://" in str(storage):
+            raise ValueError(f"storage must be a local folder, got {str(storage)!r}")
+        self.name = name
+        self.storage = Path(storage).expanduser().absolute()
+        self.path = self.storage / name
+        self.sweep_json = self.path / "sweep.json"
+        self.trials_jsonl = self.path / "trials.jsonl"
+        self.scores_folder = self.path / "scores"
+        self.references_json = self.path / "references.json"
+        self.front_json = self.path / "front.json"
+        self.front_png = self.path / "front.png"
+        self.report_html = self.path / "report.html"
+
+    def exists(self) -> bool:
+        """Whether a sweep of this name has been created here."""
+        return self.path.exists()
+
+    def create(self, resolved: Mapping[str, Any]) -> None:
+        """Make the folder and write `sweep.json`: name, UTC time, resolved space, versions, git revision.
+
+        Raises:
+            FileExistsError: the folder exists; the message names it.
+            ValueError: the folder cannot be made or written; the message names it and the reason.
+        """
+        description = {
+            "name": self.name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "resolved": plain(resolved),
+            "versions": versions(),
+            **revision(),
+        }
+        with _writable(self.path):
+            self.storage.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir()
+            except FileExistsError:
+                raise FileExistsError(
+                    f"sweep folder {self.path} exists: choose another name or remove the folder"
+                ) from None
+            self.scores_folder.mkdir()
+            self.trials_jsonl.touch()
+            write_json(self.sweep_json, description)
+
+    def sweep(self) -> dict[str, Any]:
+        """The content of `sweep.json`; FileNotFoundError naming the folder when there is no such sweep."""
+        if not self.sweep_json.is_file():
+            raise FileNotFoundError(f"no sweep in {self.path}: sweep.json is missing")
+        description: dict[str, Any] = json.loads(self.sweep_json.read_text())
+        return description
+
+    def append(self, record: TrialRecord) -> None:
+        """Add one line to `trials.jsonl`, under a file lock and on the disk when this returns."""
+        line = json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False) + "\n"
+        with _writable(self.path):
+            handle = os.open(self.trials_jsonl, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                size = os.fstat(handle).st_size
+                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                _write_all(handle, (("\n" if torn else "") + line).encode())
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def trials(self) -> list[TrialRecord]:
+        """The finished trials in the order they ended, none before the first.
+
+        Of a trial that was repeated the last record counts. A line that is not complete JSON (its writer
+        died) is skipped with a warning.
+        """
+        if not self.trials_jsonl.is_file():
+            return []
+        records: dict[str, TrialRecord] = {}
+        for number, line in enumerate(self.trials_jsonl.read_bytes().split(b"\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                content = json.loads(line)
+            except ValueError:
+                warnings.warn(
+                    f"{self.trials_jsonl}:{number}: torn line skipped: the trial is not in the results",
+                    stacklevel=2,
+                )
+                continue
+            record = TrialRecord.from_json(content)
+            records.pop(record.trial_id, None)
+            records[record.trial_id] = record
+        return list(records.values())
+
+    def write_scores(self, trial_id: str, frame: "DataFrame") -> Path:
+        """Write the per-item scores of a trial to `scores/<trial_id>.parquet` and return the path."""
+        _check_file_name("trial_id", trial_id)
+        target = self.scores_folder / f"{trial_id}.parquet"
+        with _writable(self.path):
+            self.scores_folder.mkdir(exist_ok=True)
+            partial = target.with_name(f".{target.name}.partial")
+            frame.to_parquet(partial, index=False)
+            partial.replace(target)
+        return target
+
+    def scores(self, trial_id: str) -> "DataFrame":
+        """The per-item scores of a trial; FileNotFoundError when it has none."""
+        import pandas
+
+        _check_file_name("trial_id", trial_id)
+        return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet")
+
+    def write_reference(self, family: str, reference: Mapping[str, Any]) -> None:
+        """Keep what a family's SFT model scored on the search split: `scores`, `benchmark_average`.
+
+        `reference` is what comparing the SFT model with itself gives; the report shows categories against it.
+        """
+        with _writable(self.path):
+            write_json(self.references_json, {**self.references(), family: plain(reference)})
+
+    def references(self) -> dict[str, dict[str, Any]]:
+        """What `write_reference` kept, by family; empty when nothing was."""
+        if not self.references_json.is_file():
+            return {}
+        references: dict[str, dict[str, Any]] = json.loads(self.references_json.read_text())
+        return references
+
+    def write_front(self, front: Mapping[str, Any]) -> None:
+        """Write `front.json`, replacing it in one step."""
+        with _writable(self.path):
+            write_json(self.front_json, plain(front))
+
+    def front(self) -> dict[str, Any] | None:
+        """The content of `front.json`, None before the first was written."""
+        if not self.front_json.is_file():
+            return None
+        front: dict[str, Any] = json.loads(self.front_json.read_text())
+        return front
+
+
+def _check_file_name(what: str, value: str) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{what} must be letters, digits, '.', '_' or '-' and start with a letter or digit, got {value!r}"
+        )
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Turn the system's refusals into a message that names the sweep's folder."""
+    try:
+        yield
+    except FileExistsError as refusal:
+        if refusal.errno is None:  # our own message
+            raise
+        raise ValueError(f"storage {folder} cannot be written: {refusal}") from refusal
+    except OSError as refusal:
+        raise ValueError(f"storage {folder} cannot be written: {refusal}") from refusal
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(handle, content) :]

@@ -1,0 +1,52 @@
+"""JSON without NaN or infinity, written so that a reader sees the old file or the new one, never a part."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """`value` as data strict JSON accepts.
+
+    Mappings become dicts with string keys, sequences lists, numpy and torch values numbers or lists, paths
+    and times strings, numbers that are not finite None.
+
+    Raises:
+        ValueError: anything else, named by type and value.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, set | frozenset):
+        return sorted(plain(entry) for entry in value)
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, Path | datetime):
+        return str(value)
+    if callable(getattr(value, "tolist", None)):
+        return plain(value.tolist())
+    raise ValueError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Replace `target` by indented JSON in one step, on the disk when this returns; OSError when refused."""
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(handle, 0o644)
+            json.dump(content, file, indent=2, allow_nan=False, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(handle)
+        Path(partial).replace(target)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
