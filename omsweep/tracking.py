@@ -1,0 +1,257 @@
+"""A sweep in MLflow: one parent run with one child run per trial. The only file that imports mlflow.
+
+Everything goes through `MlflowClient` with explicit run ids: no active run is set, so one driver can write
+several trials at a time. Numbers that are not finite are left out, never logged as NaN.
+"""
+
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+RUN_STATUS = {
+    "completed": "FINISHED",
+    "stopped": "FINISHED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+SWEEP_FILES = ("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html")
+TRIAL_NUMBERS = (
+    *("reward", "reward_se_items", "reward_absolute", "tax", "tax_se_items", "tax_regressed", "tax_worst"),
+    *("flip_rate", "benchmark_average", "kl", "length_ratio", "learning_rate_applied", "steps", "tokens"),
+)
+TRIAL_NUMBER_GROUPS = ("rewards", "scores", "diagnostics", "seconds")
+TRIAL_TAGS = (
+    *("kind", "parent", "state", "block", "baseline", "family", "algorithm", "method", "label", "seed"),
+    *("sft_seed", "task_vector", "attempts", "accelerator", "policy_path", "weights_hash", "error"),
+)
+LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100
+
+
+class Tracker:
+    """Writes one sweep into an MLflow tracking store.
+
+    On a sqlite store the experiment's artifacts go to `mlartifacts/<experiment>` beside the database;
+    elsewhere the store decides. MLflow's telemetry is off unless `MLFLOW_DISABLE_TELEMETRY` says otherwise.
+
+    Args:
+        tracking_uri: for example `sqlite:///runs/mlflow.db` or `http://host:5000`.
+        experiment: its name; made when there is none.
+
+    Raises:
+        ValueError: the store cannot be used, or the experiment was deleted; the message names both.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+        _check_database_folder(tracking_uri)
+        with _usable(tracking_uri), _quiet_migrations():
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient(tracking_uri=tracking_uri)
+            found = self._client.get_experiment_by_name(experiment)
+            if found is None:
+                location = _artifact_location(tracking_uri, experiment)
+                self.experiment_id = self._client.create_experiment(experiment, artifact_location=location)
+            elif found.lifecycle_stage != "active":
+                raise ValueError(
+                    f"experiment {experiment!r} was deleted there: restore it or take another name"
+                )
+            else:
+                self.experiment_id = found.experiment_id
+        self.experiment = experiment
+        self.sweep_run_id: str | None = None
+        self._open: dict[str, str] = {}
+
+    def start_sweep(self, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> str:
+        """Start the parent run with the resolved space as flattened params; return its run id."""
+        assert self.sweep_run_id is None, "one sweep per tracker"
+        self.sweep_run_id = self._start(self.experiment, params, {"omsweep.run": "sweep", **(tags or {})})
+        return self.sweep_run_id
+
+    def start_trial(
+        self, trial_id: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None
+    ) -> str:
+        """Start a child run of the sweep for one trial; return its run id (`mlflow_run_id` of the record)."""
+        assert self.sweep_run_id is not None, "start_sweep comes first"
+        own = {"mlflow.parentRunId": self.sweep_run_id, "omsweep.run": "trial", "trial_id": trial_id}
+        self._open[trial_id] = self._start(trial_id, params, {**(tags or {}), **own})
+        return self._open[trial_id]
+
+    def end_trial(
+        self, record: Mapping[str, Any], reference_scores: Mapping[str, float] | None = None
+    ) -> None:
+        """End a trial's run from its trial object (`TrialRecord.to_json()`): metrics, tags, status.
+
+        Args:
+            record: the trial object; its run is `mlflow_run_id` if set, else the one `start_trial` opened,
+                else a new one.
+            reference_scores: category scores in [0, 1] of the family's SFT model; with them `tax.<category>`
+                is logged, reference minus policy, in points.
+        """
+        trial_id = record["trial_id"]
+        run_id = record.get("mlflow_run_id") or self._open.get(trial_id)
+        if run_id is None:
+            run_id = self.start_trial(trial_id, record.get("params") or {})
+        tags = {name: record.get(name) for name in TRIAL_TAGS}
+        if record.get("merge_active") is False:
+            tags["merge"] = "inactive"
+        self._log(run_id, metrics=trial_metrics(record, reference_scores or {}), tags=tags)
+        self._client.set_terminated(run_id, status=RUN_STATUS[record["state"]])
+        self._open.pop(trial_id, None)
+
+    def log_hypervolume(self, per_family: Mapping[str, float], step: int) -> None:
+        """Log `hypervolume.<family>` and their mean `hypervolume` on the parent; `step` = finished trials."""
+        assert self.sweep_run_id is not None, "start_sweep comes first"
+        metrics = {f"hypervolume.{family}": value for family, value in per_family.items()}
+        if per_family:
+            metrics["hypervolume"] = sum(per_family.values()) / len(per_family)
+        self._log(self.sweep_run_id, metrics=metrics, step=step)
+
+    def log_artifacts(self, paths: Path | Iterable[Path]) -> None:
+        """Log files on the parent: the given ones, or those of `SWEEP_FILES` that a sweep's folder has."""
+        assert self.sweep_run_id is not None, "start_sweep comes first"
+        if isinstance(paths, Path):
+            paths = [paths / name for name in SWEEP_FILES if (paths / name).is_file()]
+        for path in paths:
+            self._client.log_artifact(self.sweep_run_id, str(path))
+
+    def finish(self, status: str = "completed", error: str | None = None) -> None:
+        """End the sweep's run; trials still running are KILLED, since nothing will end them any more.
+
+        Args:
+            status: `completed`, `failed` or `interrupted`.
+            error: what stopped the sweep, logged as a tag.
+        """
+        assert self.sweep_run_id is not None, "start_sweep comes first"
+        for run_id in self._open.values():
+            self._log(run_id, tags={"state": "interrupted"})
+            self._client.set_terminated(run_id, status=RUN_STATUS["interrupted"])
+        self._open.clear()
+        self._log(self.sweep_run_id, tags={"state": status, "error": error})
+        self._client.set_terminated(self.sweep_run_id, status=RUN_STATUS[status])
+
+    def _start(self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> str:
+        run = self._client.create_run(self.experiment_id, run_name=name, tags=_tags(tags))
+        self._log(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def _log(
+        self,
+        run_id: str,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        step: int = 0,
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        finite = {key: float(value) for key, value in (metrics or {}).items() if _is_finite_number(value)}
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(_key(key), value, now, step) for key, value in finite.items()],
+            tags=[RunTag(key, value) for key, value in _tags(tags or {}).items()],
+        )
+        entries = [Param(_key(key), _cut(text, LONGEST_PARAM)) for key, text in flatten(params or {}).items()]
+        for start in range(0, len(entries), PARAMS_PER_CALL):
+            self._client.log_batch(run_id, params=entries[start : start + PARAMS_PER_CALL])
+
+
+def trial_metrics(record: Mapping[str, Any], reference_scores: Mapping[str, float]) -> dict[str, Any]:
+    """A trial object's numbers by metric name: groups as `<group>.<name>`, `tax.<category>` in points."""
+    metrics = {name: record.get(name) for name in TRIAL_NUMBERS}
+    for group in TRIAL_NUMBER_GROUPS:
+        metrics |= {f"{group}.{name}": value for name, value in (record.get(group) or {}).items()}
+    for category, score in (record.get("scores") or {}).items():
+        reference = reference_scores.get(category)
+        if _is_finite_number(score) and _is_finite_number(reference):
+            metrics[f"tax.{category}"] = 100 * (reference - score)
+    return metrics
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as `key.path -> text`; lists and empty mappings stay one value."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    return {_key(key): _cut(str(value), LONGEST_TAG) for key, value in tags.items() if value is not None}
+
+
+def _key(name: str) -> str:
+    """`name` with what MLflow does not allow in keys replaced by `_`; it refuses path-like keys too."""
+    return re.sub(r"/+", "/", re.sub(r"[^A-Za-z0-9_. :/-]", "_", name))[:250].strip("/")
+
+
+def _cut(text: str, longest: int) -> str:
+    note = f" [cut: {len(text)} characters]"
+    return text if len(text) <= longest else text[: longest - len(note)] + note
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _database_file(tracking_uri: str) -> Path | None:
+    path = tracking_uri.removeprefix("sqlite:///")
+    return None if path == tracking_uri or path in ("", ":memory:") else Path(path).absolute()
+
+
+def _artifact_location(tracking_uri: str, experiment: str) -> str | None:
+    database = _database_file(tracking_uri)
+    return None if database is None else (database.parent / "mlartifacts" / experiment).as_uri()
+
+
+def _check_database_folder(tracking_uri: str) -> None:
+    """Refuse at once what MLflow would retry for a minute."""
+    database = _database_file(tracking_uri)
+    if database is None:
+        return
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        database.open("ab").close()
+    except OSError as refusal:
+        raise ValueError(f"tracking URI {tracking_uri} cannot be used: {refusal}") from refusal
+
+
+@contextmanager
+def _usable(tracking_uri: str) -> Iterator[None]:
+    """Name the store in whatever goes wrong while connecting, without the password a URI may hold."""
+    try:
+        yield
+    except Exception as refusal:
+        place = urlsplit(tracking_uri).netloc
+        message = f"tracking URI {tracking_uri} cannot be used: {refusal}"
+        raise ValueError(message.replace(place, place.rpartition("@")[2]) if place else message) from None
+
+
+@contextmanager
+def _quiet_migrations() -> Iterator[None]:
+    """Drop the some sixty lines a new database's migrations log, and restore the loggers after."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
