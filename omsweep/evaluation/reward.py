@@ -1,0 +1,95 @@
+"""The reward of a policy: its completions of held-out prompts, judged by a scorer."""
+
+import math
+import warnings
+from typing import Any
+
+import pandas as pd
+
+from omsweep.evaluation.generation import Completion, encode_prompts, generate
+from omsweep.evaluation.likelihood import sampled_kl
+from omsweep.evaluation.prompts import read_reward_prompts
+from omsweep.evaluation.scorers import make_scorer
+from omsweep.evaluation.settings import RewardSettings, prompts_path, reward_from
+
+
+def score_reward(
+    model: Any,
+    tokenizer: Any,
+    *,
+    scorer: RewardSettings | str,
+    split: str,
+    samples: int = 4,
+    temperature: float = 1.0,
+    max_new_tokens: int = 64,
+    seed: int = 0,
+    batch_size: int = 128,
+    limit: int | None = None,
+    reference_model: Any = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Scores of `samples` drawn completions and the greedy one for every prompt of a split.
+
+    Args:
+        model: the policy.
+        tokenizer: the policy's, with a chat template.
+        scorer: name, or settings with prompts.
+        split: `search` or `report`.
+        samples: completions drawn for each prompt.
+        temperature: of the drawn ones.
+        max_new_tokens: longest completion.
+        seed: of the draws; see `generate` for what they depend on.
+        batch_size: completions at a time.
+        limit: prompts, from the split's start; None = all.
+        reference_model: SFT model for `kl`; without it `kl` is NaN.
+        progress: draw progress bars.
+
+    Returns:
+        One row per completion, in the columns of `score.COLUMNS`. `length` counts tokens without the end
+        token, `kl` is log policy - log SFT summed over the tokens of a drawn completion (nats; NaN for the
+        greedy one).
+
+    Raises:
+        ValueError: unknown names, an empty split, or what `generate` raises.
+    """
+    reward = reward_from(scorer)
+    prompts = read_reward_prompts(prompts_path(reward.prompts), split=split, limit=limit)
+    chats = [prompt.messages for prompt in prompts]
+    if reference_model is not None and temperature != 1:
+        warnings.warn(f"kl is that of temperature 1, but samples are drawn at {temperature}", stacklevel=2)
+    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "progress": progress}
+    sampled = generate(model, tokenizer, chats, samples=samples, temperature=temperature, seed=seed, **how)
+    greedy = generate(model, tokenizer, chats, temperature=0.0, **how)
+    rows: list[tuple[int, str, int, Completion]] = [
+        (number, decoder, sample, completion)
+        for decoder, drawn in (("sampled", sampled), ("greedy", greedy))
+        for number, completions in enumerate(drawn)
+        for sample, completion in enumerate(completions)
+    ]
+    scores = make_scorer(reward).score([chats[row[0]] for row in rows], [row[3].text for row in rows])
+    kl = [math.nan] * len(rows)
+    if reference_model is not None:
+        count = len(prompts) * samples
+        prompt_ids = encode_prompts(tokenizer, chats)
+        kl[:count] = sampled_kl(
+            model,
+            reference_model,
+            [prompt_ids[row[0]] for row in rows[:count]],
+            [row[3].token_ids for row in rows[:count]],
+            batch_size=batch_size,
+        )
+    return pd.DataFrame(
+        {
+            "kind": "reward",
+            "task": reward.scorer,
+            "category": [prompts[number].category for number, *_ in rows],
+            "item_id": [prompts[number].item_id for number, *_ in rows],
+            "split": split,
+            "decoder": [decoder for _, decoder, _, _ in rows],
+            "sample": [sample for _, _, sample, _ in rows],
+            "score": [float(score) for score in scores],
+            "length": [float(completion.length) for *_, completion in rows],
+            "kl": kl,
+            "completion": [completion.text for *_, completion in rows],
+        }
+    )

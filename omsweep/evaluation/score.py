@@ -1,0 +1,135 @@
+"""Everything that is measured on a policy, in one table; and the SFT model's table, made once and cached."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from omsweep.cache import build_once
+from omsweep.evaluation.reward import score_reward
+from omsweep.evaluation.settings import EvaluateSettings, RewardSettings, prompts_path, suite_folder
+from omsweep.evaluation.suite import content_hash
+from omsweep.evaluation.tax import score_tax
+
+COLUMNS = (
+    "kind",
+    "task",
+    "category",
+    "item_id",
+    "split",
+    "decoder",
+    "sample",
+    "score",
+    "length",
+    "kl",
+    "completion",
+)
+"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl: nats per completion; NaN = not measured."""
+
+_SCORES_FILE = "scores.parquet"
+_SCORING_VERSION = 1  # raise it whenever the same settings would give other scores than before
+
+
+def score_policy(
+    model: Any,
+    tokenizer: Any,
+    *,
+    settings: EvaluateSettings,
+    split: str,
+    seed: int,
+    reference_model: Any = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Tax items and reward completions of a policy, one row each, columns `COLUMNS`.
+
+    Args:
+        model: the policy, a causal model of transformers; weights, mode and random states are left as they
+            were.
+        tokenizer: its tokenizer, with a chat template.
+        settings: what to measure.
+        split: `search` or `report`.
+        seed: of the drawn completions. Give policy and SFT model the same one, so that they are paired.
+        reference_model: SFT model for `kl`; without it `kl` is NaN.
+        progress: draw progress bars.
+
+    Raises:
+        ValueError: see `score_tax` and `score_reward`.
+    """
+    tax = score_tax(
+        model,
+        tokenizer,
+        suite=settings.tax,
+        split=split,
+        limit=settings.limit,
+        batch_size=settings.batch_size,
+        progress=progress,
+    )
+    reward = score_reward(
+        model,
+        tokenizer,
+        scorer=settings.reward,
+        split=split,
+        samples=settings.samples,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        seed=seed,
+        batch_size=settings.batch_size,
+        limit=settings.limit,
+        reference_model=reference_model,
+        progress=progress,
+    )
+    return pd.concat([tax, reward], ignore_index=True)[list(COLUMNS)]
+
+
+def reference_scores(
+    family_key: str,
+    make_model: Callable[[], tuple[Any, Any]],
+    settings: EvaluateSettings,
+    split: str,
+    seed: int,
+    *,
+    root: Path | None = None,
+) -> pd.DataFrame:
+    """The SFT model's `score_policy`, made once for all trials and processes that share a cache.
+
+    Args:
+        family_key: names weights, dtype and chat template of the SFT model; another key is another model.
+        make_model: returns model and tokenizer; called only when the scores are not there yet.
+        settings: what to measure.
+        split: `search` or `report`.
+        seed: of the drawn completions.
+        root: cache folder, default `cache_root()`.
+    """
+    recipe = {
+        "family": family_key,
+        "suite": content_hash(suite_folder(settings.tax)),
+        "prompts": content_hash(prompts_path(settings.reward.prompts)),
+        "scorer": _scorer_recipe(settings.reward),
+        "samples": settings.samples,
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+        "batch_size": settings.batch_size,
+        "limit": settings.limit,
+        "split": split,
+        "seed": seed,
+        "versions": {name: version(name) for name in ("lm_eval", "torch", "transformers")},
+        "scoring": _SCORING_VERSION,
+    }
+
+    def build(folder: Path) -> None:
+        model, tokenizer = make_model()
+        scores = score_policy(model, tokenizer, settings=settings, split=split, seed=seed)
+        scores.to_parquet(folder / _SCORES_FILE, index=False)
+
+    return pd.read_parquet(build_once("reference_scores", recipe, build, root=root) / _SCORES_FILE)
+
+
+def _scorer_recipe(reward: RewardSettings) -> dict[str, Any]:
+    recipe: dict[str, Any] = {"scorer": reward.scorer, "model": reward.model, "revision": reward.revision}
+    recipe["dtype"] = reward.dtype
+    if reward.model and Path(reward.model).is_dir():
+        files = sorted(path for path in Path(reward.model).rglob("*") if path.is_file())
+        recipe["files"] = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return recipe

@@ -1,0 +1,82 @@
+"""Any Hugging Face sequence classification model with one output, as a reward model."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from omsweep.evaluation.settings import RewardSettings
+
+
+class RewardModelScorer:
+    """The model's single logit, raw, for the chat with the completion as the assistant's turn.
+
+    Model and tokenizer are loaded at the first score, onto the GPU where there is one. A tokenizer with a
+    chat template renders the whole chat; one without gets the last turn and the completion as a text pair.
+
+    Args:
+        model: folder or hub id.
+        revision: on the hub, None = its default.
+        dtype: torch dtype by name.
+        batch_size: pairs at a time.
+    """
+
+    def __init__(self, model: str, *, revision: str | None, dtype: str, batch_size: int = 16) -> None:
+        self.name, self.revision, self.dtype, self.batch_size = model, revision, dtype, batch_size
+
+    def score(
+        self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]
+    ) -> list[float]:
+        """One logit for each pair; warns when pairs had to be cut to the model's context."""
+        model, tokenizer = self._loaded
+        encoded = [
+            self._encode(tokenizer, messages, completion)
+            for messages, completion in zip(prompts, completions, strict=True)
+        ]
+        context = getattr(model.config, "max_position_embeddings", None)
+        long = [row for row in encoded if context is not None and len(row["input_ids"]) > context]
+        if long:
+            warnings.warn(
+                f"{len(long)} of {len(encoded)} completions were cut to the reward model's {context} tokens",
+                stacklevel=2,
+            )
+        order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]["input_ids"]))
+        scores = [0.0] * len(encoded)
+        with torch.no_grad():
+            for start in range(0, len(order), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                rows = [{key: ids[:context] for key, ids in encoded[row].items()} for row in batch]
+                inputs = tokenizer.pad(rows, padding_side="right", return_tensors="pt").to(model.device)
+                for row, logit in zip(batch, model(**inputs).logits.float()[:, 0].tolist(), strict=True):
+                    scores[row] = logit
+        return scores
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            self.name, revision=self.revision, dtype=getattr(torch, self.dtype)
+        )
+        if model.config.num_labels != 1:
+            raise ValueError(f"reward model {self.name!r} must have 1 output, got {model.config.num_labels}")
+        if model.config.pad_token_id is None:
+            # Decoder classifiers find a row's last token by the padding token.
+            model.config.pad_token_id = tokenizer.pad_token_id
+        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+    @staticmethod
+    def _encode(tokenizer: Any, messages: Sequence[Mapping[str, str]], completion: str) -> dict[str, Any]:
+        if not tokenizer.chat_template:
+            return dict(tokenizer(messages[-1]["content"], completion))
+        chat = [*map(dict, messages), {"role": "assistant", "content": completion}]
+        return dict(tokenizer(tokenizer.apply_chat_template(chat, tokenize=False), add_special_tokens=False))
+
+
+def build(reward: RewardSettings) -> RewardModelScorer:
+    """The scorer for `reward.model`; nothing is loaded yet."""
+    assert reward.model is not None
+    return RewardModelScorer(reward.model, revision=reward.revision, dtype=reward.dtype)

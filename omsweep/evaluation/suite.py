@@ -1,0 +1,188 @@
+"""A tax suite: a folder of lm-eval task YAMLs, loaded once per process, with stable item ids and splits."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lm_eval.tasks import TaskManager
+
+from omsweep.cache import cache_root
+from omsweep.evaluation.isolation import quiet_libraries
+from omsweep.evaluation.prompts import content_id, item_split
+from omsweep.evaluation.settings import SPLITS
+
+_LOCAL_READERS = ("json", "csv", "parquet", "text", "arrow")
+_DECLARES_TASK = re.compile(r"^(task|group|class)\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One document of a task: its place in the task's documents, stable id, category and split."""
+
+    index: int
+    item_id: str
+    category: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """lm-eval task objects by name, each with its items in the documents' order."""
+
+    tasks: Mapping[str, Any]
+    items: Mapping[str, tuple[Item, ...]]
+
+    def chosen(self, split: str, limit: int | None) -> dict[str, tuple[Item, ...]]:
+        """The first `limit` items of `split` for every task; ValueError names the tasks that have none."""
+        found = {
+            task: tuple(item for item in items if item.split == split)[:limit]
+            for task, items in self.items.items()
+        }
+        empty = sorted(task for task, items in found.items() if not items)
+        if empty:
+            raise ValueError(f"split {split!r} has no item in tasks {empty[:5]}; splits are {list(SPLITS)}")
+        return found
+
+
+def load_suite(folder: Path) -> Suite:
+    """Load every task of a folder; a folder that has not changed since is not loaded again in this process.
+
+    Relative `data_files` and dataset folders are looked up beside the YAML first. Groups of the folder may
+    name lm-eval's own tasks. An item's id is its `id` field, else a hash of its content; its split is its
+    `split` field when that is `search` or `report`, else a hash of the id. Its category is its `category`
+    field, else the task's `metadata.category`, else the group that lists the task, else the task's first
+    tag, else the task's name.
+
+    Raises:
+        ValueError: no task in the folder, a YAML that lm-eval cannot read, or an id used twice in a task.
+    """
+    return _load(folder, content_hash(folder))
+
+
+def content_hash(path: Path) -> str:
+    """Sixteen hex digits of a file's bytes, or of the names and bytes of a folder's files.
+
+    Hidden files and compiled Python are left out.
+    """
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        parts = file.relative_to(path).parts
+        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in parts):
+            digest.update("/".join(parts).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, _content: str) -> Suite:
+    with quiet_libraries():
+        manager = TaskManager(include_path=str(folder), include_defaults=False)
+        _check_all_read(folder, manager)
+        group_of = _group_members(manager)
+        if any(name not in manager.task_index for name in group_of):
+            manager = TaskManager(include_path=str(folder), include_defaults=True)
+        own = [name for name, entry in manager.task_index.items() if _inside(entry.yaml_path, folder)]
+        names = sorted({*(name for name in own if name in manager.all_subtasks), *group_of})
+        if not names:
+            raise ValueError(f"{folder} holds no lm-eval task (a YAML with `task:`)")
+        tasks: dict[str, Any] = {}
+        for name in names:
+            for task_name, task in manager.load([_local_spec(manager, name)])["tasks"].items():
+                tasks[task_name] = task
+                group_of.setdefault(task_name, group_of.get(name))
+    items = {}
+    for name, task in tasks.items():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        items[name] = _items(task, name, _category(manager, name, task, group_of))
+    return Suite(tasks=tasks, items=items)
+
+
+def _local_spec(manager: TaskManager, name: str) -> dict[str, Any] | str:
+    """The task's name, or an override that points at the data beside its YAML and builds it in our cache."""
+    entry = manager.task_index[name]
+    config = entry.cfg
+    if not config or entry.yaml_path is None or "class" in config:
+        return name
+    beside = entry.yaml_path.parent
+    if config.get("dataset_path") in _LOCAL_READERS:
+        kwargs = dict(config.get("dataset_kwargs") or {})
+        if "data_files" in kwargs:
+            kwargs["data_files"] = _beside(beside, kwargs["data_files"])
+        kwargs.setdefault("cache_dir", str(cache_root() / "datasets"))
+        return {"task": name, "dataset_kwargs": kwargs}
+    if isinstance(config.get("dataset_path"), str) and (beside / config["dataset_path"]).is_dir():
+        return {"task": name, "dataset_path": str(beside / config["dataset_path"])}
+    return name
+
+
+def _beside(folder: Path, files: Any) -> Any:
+    if isinstance(files, Mapping):
+        return {key: _beside(folder, value) for key, value in files.items()}
+    if isinstance(files, list):
+        return [_beside(folder, value) for value in files]
+    return str(folder / files) if (folder / files).is_file() else files
+
+
+def _items(task: Any, name: str, task_category: str) -> tuple[Item, ...]:
+    items: list[Item] = []
+    seen: set[str] = set()
+    for index, doc in enumerate(task.eval_docs):
+        item_id = _item_id(name, doc, seen)
+        seen.add(item_id)
+        category = str(doc.get("category") or task_category)
+        split = item_split(item_id, doc.get("split"))
+        items.append(Item(index=index, item_id=item_id, category=category, split=split))
+    return tuple(items)
+
+
+def _item_id(task: str, doc: Mapping[str, Any], seen: set[str]) -> str:
+    declared = doc.get("id")
+    if declared is not None:
+        if str(declared) in seen:
+            raise ValueError(
+                f"task {task!r} has two items with id {declared!r}; ids must be unique in a task"
+            )
+        return str(declared)
+    item_id = twin = f"{task}/{content_id(doc)}"
+    count = 1
+    while twin in seen:
+        count += 1
+        twin = f"{item_id}#{count}"
+    return twin
+
+
+def _category(manager: TaskManager, name: str, task: Any, group_of: Mapping[str, str | None]) -> str:
+    metadata = task.get_config("metadata") or {}
+    tags = sorted(tag for tag in manager.all_tags if name in manager.task_index[tag].tags)
+    return str(metadata.get("category") or group_of.get(name) or (tags[0] if tags else name))
+
+
+def _group_members(manager: TaskManager) -> dict[str, str | None]:
+    """Task name -> the group that lists it; groups inside groups count as their own."""
+    members: dict[str, str | None] = {}
+    for group in manager.all_groups:
+        listed = (manager.task_index[group].cfg or {}).get("task") or []
+        for member in [listed] if isinstance(listed, str) else listed:
+            name = member if isinstance(member, str) else member.get("task")
+            if name is not None and name not in manager.all_groups:
+                members.setdefault(name, group)
+    return members
+
+
+def _check_all_read(folder: Path, manager: TaskManager) -> None:
+    read = {entry.yaml_path.resolve() for entry in manager.task_index.values() if entry.yaml_path}
+    for path in sorted(folder.rglob("*.yaml")):
+        if path.resolve() not in read and _DECLARES_TASK.search(path.read_text(encoding="utf-8")):
+            raise ValueError(
+                f"{path} declares a task that lm-eval did not take: invalid YAML, or a name used twice"
+            )
+
+
+def _inside(path: Path | None, folder: Path) -> bool:
+    return path is not None and path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,146 @@
+"""The tax side of a policy: item scores on a benchmark suite, by lm-eval."""
+
+import math
+import warnings
+from typing import Any
+
+import pandas as pd
+from lm_eval.api.instance import Instance
+from lm_eval.defaults import DEFAULT_OTHER_SEED
+from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
+
+from omsweep.evaluation.isolation import evaluation_mode, own_random_state, quiet_libraries
+from omsweep.evaluation.settings import check_split, suite_folder
+from omsweep.evaluation.suite import Item, Suite, load_suite
+
+
+class QuietHFLM(HFLM):
+    """lm-eval's Hugging Face model around one that is already built, with or without progress bars."""
+
+    progress = False
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """As HFLM's; the bar is drawn only when `progress`."""
+        return super().generate_until(requests, disable_tqdm=disable_tqdm or not self.progress)
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As HFLM's; the bar is drawn only when `progress`."""
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm or not self.progress)
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """As HFLM's; the bar is drawn only when `progress`."""
+        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm or not self.progress)
+
+
+def score_tax(
+    model: Any,
+    tokenizer: Any,
+    *,
+    suite: str,
+    split: str,
+    limit: int | None = None,
+    batch_size: int = 128,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Item scores of one split of a suite; only its items are run.
+
+    Runs `lm_eval.evaluate`, which is what `simple_evaluate` calls once it has loaded tasks and set seeds;
+    that function itself spends seconds of every call on describing the machine. Requests use the
+    tokenizer's chat template; without one they are plain text, with a warning. Seeds are lm-eval's own;
+    global random states are put back.
+
+    Args:
+        model: a causal model of transformers, already built; its mode is put back.
+        tokenizer: its tokenizer.
+        suite: a name in `TAX_SUITES` or a folder of lm-eval task YAMLs.
+        split: `search` or `report`.
+        limit: items per task, from the split's start; None = all.
+        batch_size: items at a time.
+        progress: draw lm-eval's progress bars.
+
+    Returns:
+        One row per item in the columns of `score.COLUMNS`. `score` is in [0, 1], more is better: the task's
+        `metadata.metric`, by default its first metric, under `metadata.filter`, by default its first filter.
+        `length` and `kl` are NaN.
+
+    Raises:
+        ValueError: unknown suite or split, a task without items in the split, or a metric that gives no
+            number in [0, 1] for each item or is better when lower.
+    """
+    check_split(split)
+    loaded = load_suite(suite_folder(suite))
+    chosen = loaded.chosen(split, limit)
+    templated = bool(getattr(tokenizer, "chat_template", None))
+    if not templated:
+        warnings.warn("the tokenizer has no chat template: tax items are given as plain text", stacklevel=2)
+    for task in loaded.tasks.values():
+        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+    with quiet_libraries(progress=progress), own_random_state(DEFAULT_OTHER_SEED), evaluation_mode(model):
+        harness_model = QuietHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+        harness_model.progress = progress
+        results = evaluate(
+            lm=harness_model,
+            task_dict={"tasks": dict(loaded.tasks), "groups": {}, "group_map": {}},
+            samples={task: [item.index for item in items] for task, items in chosen.items()},
+            bootstrap_iters=0,
+            log_samples=True,
+            apply_chat_template=templated,
+            fewshot_as_multiturn=templated,
+        )
+    assert results is not None
+    return _frame(loaded, chosen, results["samples"], split)
+
+
+def _frame(
+    suite: Suite, chosen: dict[str, tuple[Item, ...]], samples: dict[str, list[dict[str, Any]]], split: str
+) -> pd.DataFrame:
+    rows = []
+    for name, items in chosen.items():
+        task = suite.tasks[name]
+        wanted_filter = (task.get_config("metadata") or {}).get("filter") or samples[name][0]["filter"]
+        by_index = {sample["doc_id"]: sample for sample in samples[name] if sample["filter"] == wanted_filter}
+        if not by_index:
+            found = sorted({sample["filter"] for sample in samples[name]})
+            raise ValueError(f"task {name!r}: metadata.filter must be one of {found}, got {wanted_filter!r}")
+        for item in items:
+            sample = by_index[item.index]
+            reply = sample["filtered_resps"][0]
+            rows.append(
+                {
+                    "kind": "tax",
+                    "task": name,
+                    "category": item.category,
+                    "item_id": item.item_id,
+                    "split": split,
+                    "decoder": "greedy",
+                    "sample": 0,
+                    "score": _score(task, name, sample),
+                    "length": math.nan,
+                    "kl": math.nan,
+                    "completion": reply if isinstance(reply, str) else "",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _score(task: Any, name: str, sample: dict[str, Any]) -> float:
+    declared = [
+        entry["metric"] for entry in task.get_config("metric_list") or [] if entry["metric"] in sample
+    ]
+    metric = (task.get_config("metadata") or {}).get("metric") or (declared or sample["metrics"])[0]
+    if metric not in sample["metrics"]:
+        raise ValueError(f"task {name!r}: metric must be one of {sample['metrics']}, got {metric!r}")
+    if task.higher_is_better().get(metric) is False:
+        raise ValueError(
+            f"task {name!r}: metric {metric!r} is better when lower; a tax needs more to be better"
+        )
+    try:
+        value = float(sample[metric])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"task {name!r}: metric {metric!r} must be in [0, 1] for each item, got {sample[metric]!r}"
+        )
+    return value
