@@ -95,9 +95,7 @@ def generate(
     )
     completed: dict[tuple[int, int], Completion] = {}
     with evaluation_mode(model), _neutral_generation(model, tokenizer, max_new_tokens) as ends:
-        for start in tqdm(
-            range(0, len(rows), batch_size), desc="generate", unit="batch", disable=not progress
-        ):
+        for start in tqdm(range(0, len(rows), batch_size), desc="generate", unit="batch", disable=not progress):
             batch = rows[start : start + batch_size]
             processors = LogitsProcessorList()
             if noise is not None:
@@ -112,9 +110,7 @@ def generate(
             generated = output[:, input_ids.shape[1] :].tolist()
             for row, tokens in zip(batch, generated, strict=True):
                 completed[row] = _completion(tokenizer, tokens, ends)
-    return [
-        [completed[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))
-    ]
+    return [[completed[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
 
 
 class InverseCdfSampling(LogitsProcessor):
@@ -126,7 +122,7 @@ class InverseCdfSampling(LogitsProcessor):
     def __init__(self, points: Tensor, *, temperature: float) -> None:
         self.points, self.temperature, self.step = points, temperature, 0
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Map scores `[rows, vocabulary]` to 0 at the drawn token and -inf elsewhere."""
         cumulative = torch.softmax(scores.double() / self.temperature, dim=-1).cumsum(dim=-1)
         target = self.points[:, self.step, None] * cumulative[:, -1:]
@@ -136,7 +132,7 @@ class InverseCdfSampling(LogitsProcessor):
 
 
 def uniforms(prompts: Sequence[Messages], *, samples: int, length: int, seed: int) -> Tensor:
-    """Uniform numbers `[prompts, samples, length]`, float64 in [0, 1), from `seed` and each prompt's content."""
+    """Uniform numbers `[prompts, samples, length]`, float64 in [0, 1), from `seed` and prompt content."""
     seen: Counter[bytes] = Counter()
     points = np.empty((len(prompts), samples, length))
     for number, messages in enumerate(prompts):

@@ -74,6 +74,4 @@ def _messages(record: Mapping[str, Any], where: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": given}]
     if isinstance(given, list) and given and all({"role", "content"} <= set(turn) for turn in given):
         return [dict(turn) for turn in given]
-    raise ValueError(
-        f"{where}: needs prompt (text) or messages (a list of role and content), got {sorted(record)}"
-    )
+    raise ValueError(f"{where}: needs prompt (text) or messages (a list of role and content), got {sorted(record)}")

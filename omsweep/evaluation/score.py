@@ -26,7 +26,7 @@ COLUMNS = (
     "kl",
     "completion",
 )
-"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl: nats per completion; NaN = not measured."""
+"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl: nats per completion; NaN: not known."""
 
 _SCORES_FILE = "scores.parquet"
 _SCORING_VERSION = 1  # raise it whenever the same settings would give other scores than before

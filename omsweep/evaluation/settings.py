@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,7 @@ class RewardSettings:
         if self.scorer == "reward_model" and not self.model:
             raise ValueError("reward scorer 'reward_model' needs model: a folder or hub id, got none")
         if self.scorer != "reward_model" and (self.model or self.revision):
-            raise ValueError(
-                f"reward model and revision belong to scorer 'reward_model', got scorer {self.scorer!r}"
-            )
+            raise ValueError(f"reward model and revision belong to scorer 'reward_model', got scorer {self.scorer!r}")
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"reward dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         prompts_path(self.prompts)
@@ -80,7 +78,7 @@ class EvaluateSettings:
     """
 
     tax: str = "tiny"
-    reward: RewardSettings = RewardSettings()
+    reward: RewardSettings = field(default_factory=RewardSettings)
     samples: int = 4
     temperature: float = 1.0
     max_new_tokens: int = 64
@@ -128,9 +126,7 @@ def prompts_path(name: str) -> Path:
     """The JSONL file of reward prompts given by name or path; ValueError when it is neither."""
     path = REWARD_PROMPTS.get(name) or Path(name).expanduser().absolute()
     if name not in REWARD_PROMPTS and not path.is_file():
-        raise ValueError(
-            f"reward prompts must be one of {sorted(REWARD_PROMPTS)} or a JSONL file, got {name!r}"
-        )
+        raise ValueError(f"reward prompts must be one of {sorted(REWARD_PROMPTS)} or a JSONL file, got {name!r}")
     return path
 
 
@@ -143,7 +139,7 @@ def check_split(split: str) -> None:
 def _known(where: str, value: Mapping[str, Any], settings: type) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} must be a mapping, got {value!r}")
-    allowed = [field.name for field in fields(settings)]
+    allowed = [known.name for known in fields(settings)]
     unknown = sorted(str(key) for key in value if key not in allowed)
     if unknown:
         raise ValueError(f"{where} takes {allowed}, got unknown {unknown}")

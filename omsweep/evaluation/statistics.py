@@ -62,9 +62,7 @@ def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, 
         "rewards": {decoder: _mean(values) for decoder, values in gains.items()},
         "reward_absolute": _mean(_by_prompt(drawn, "score")),
         "kl": _mean(_by_prompt(drawn, "kl")),
-        "length_ratio": _ratio(
-            _mean(_by_prompt(drawn, "length")), _mean(_by_prompt(drawn_reference, "length"))
-        ),
+        "length_ratio": _ratio(_mean(_by_prompt(drawn, "length")), _mean(_by_prompt(drawn_reference, "length"))),
     }
 
 
@@ -86,9 +84,7 @@ def _tax_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any
 
 def _paired_items(policy: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """One row per tax item: task, item_id, category, policy and reference score, in a fixed order."""
-    ours = (
-        _rows(policy, "tax").groupby(_TAX_KEYS).agg(category=("category", "first"), policy=("score", "mean"))
-    )
+    ours = _rows(policy, "tax").groupby(_TAX_KEYS).agg(category=("category", "first"), policy=("score", "mean"))
     theirs = _rows(reference, "tax").groupby(_TAX_KEYS).agg(reference=("score", "mean"))
     return ours.join(theirs).reset_index()
 

@@ -39,8 +39,7 @@ class Suite:
     def chosen(self, split: str, limit: int | None) -> dict[str, tuple[Item, ...]]:
         """The first `limit` items of `split` for every task; ValueError names the tasks that have none."""
         found = {
-            task: tuple(item for item in items if item.split == split)[:limit]
-            for task, items in self.items.items()
+            task: tuple(item for item in items if item.split == split)[:limit] for task, items in self.items.items()
         }
         empty = sorted(task for task, items in found.items() if not items)
         if empty:
@@ -90,11 +89,9 @@ def _load(folder: Path, _content: str) -> Suite:
         names = sorted({*(name for name in own if name in manager.all_subtasks), *group_of})
         if not names:
             raise ValueError(f"{folder} holds no lm-eval task (a YAML with `task:`)")
-        tasks: dict[str, Any] = {}
-        for name in names:
-            for task_name, task in manager.load([_local_spec(manager, name)])["tasks"].items():
-                tasks[task_name] = task
-                group_of.setdefault(task_name, group_of.get(name))
+        # As members of a group, tasks may be given with changes to their YAML.
+        members = [_with_local_data(manager, name) for name in names]
+        tasks = manager.load([{"group": f"suite of {folder}", "task": members}])["tasks"]
     items = {}
     for name, task in tasks.items():
         if task.get_config("num_fewshot") is None:
@@ -103,12 +100,12 @@ def _load(folder: Path, _content: str) -> Suite:
     return Suite(tasks=tasks, items=items)
 
 
-def _local_spec(manager: TaskManager, name: str) -> dict[str, Any] | str:
-    """The task's name, or an override that points at the data beside its YAML and builds it in our cache."""
+def _with_local_data(manager: TaskManager, name: str) -> dict[str, Any]:
+    """The task by name, reading the data beside its YAML and building it in our cache."""
     entry = manager.task_index[name]
     config = entry.cfg
     if not config or entry.yaml_path is None or "class" in config:
-        return name
+        return {"task": name}
     beside = entry.yaml_path.parent
     if config.get("dataset_path") in _LOCAL_READERS:
         kwargs = dict(config.get("dataset_kwargs") or {})
@@ -118,7 +115,7 @@ def _local_spec(manager: TaskManager, name: str) -> dict[str, Any] | str:
         return {"task": name, "dataset_kwargs": kwargs}
     if isinstance(config.get("dataset_path"), str) and (beside / config["dataset_path"]).is_dir():
         return {"task": name, "dataset_path": str(beside / config["dataset_path"])}
-    return name
+    return {"task": name}
 
 
 def _beside(folder: Path, files: Any) -> Any:
@@ -145,9 +142,7 @@ def _item_id(task: str, doc: Mapping[str, Any], seen: set[str]) -> str:
     declared = doc.get("id")
     if declared is not None:
         if str(declared) in seen:
-            raise ValueError(
-                f"task {task!r} has two items with id {declared!r}; ids must be unique in a task"
-            )
+            raise ValueError(f"task {task!r} has two items with id {declared!r}; ids must be unique in a task")
         return str(declared)
     item_id = twin = f"{task}/{content_id(doc)}"
     count = 1
@@ -179,9 +174,7 @@ def _check_all_read(folder: Path, manager: TaskManager) -> None:
     read = {entry.yaml_path.resolve() for entry in manager.task_index.values() if entry.yaml_path}
     for path in sorted(folder.rglob("*.yaml")):
         if path.resolve() not in read and _DECLARES_TASK.search(path.read_text(encoding="utf-8")):
-            raise ValueError(
-                f"{path} declares a task that lm-eval did not take: invalid YAML, or a name used twice"
-            )
+            raise ValueError(f"{path} declares a task that lm-eval did not take: invalid YAML, or a name used twice")
 
 
 def _inside(path: Path | None, folder: Path) -> bool:

@@ -125,22 +125,16 @@ def _frame(
 
 
 def _score(task: Any, name: str, sample: dict[str, Any]) -> float:
-    declared = [
-        entry["metric"] for entry in task.get_config("metric_list") or [] if entry["metric"] in sample
-    ]
+    declared = [entry["metric"] for entry in task.get_config("metric_list") or [] if entry["metric"] in sample]
     metric = (task.get_config("metadata") or {}).get("metric") or (declared or sample["metrics"])[0]
     if metric not in sample["metrics"]:
         raise ValueError(f"task {name!r}: metric must be one of {sample['metrics']}, got {metric!r}")
     if task.higher_is_better().get(metric) is False:
-        raise ValueError(
-            f"task {name!r}: metric {metric!r} is better when lower; a tax needs more to be better"
-        )
+        raise ValueError(f"task {name!r}: metric {metric!r} is better when lower; a tax needs more to be better")
     try:
         value = float(sample[metric])
     except (TypeError, ValueError):
         value = math.nan
     if not 0 <= value <= 1:
-        raise ValueError(
-            f"task {name!r}: metric {metric!r} must be in [0, 1] for each item, got {sample[metric]!r}"
-        )
+        raise ValueError(f"task {name!r}: metric {metric!r} must be in [0, 1] for each item, got {sample[metric]!r}")
     return value

@@ -13,9 +13,7 @@ __all__ = ["Scorer", "make_scorer"]
 class Scorer(Protocol):
     """Gives each completion of a chat a number; more is better, the unit is the scorer's own."""
 
-    def score(
-        self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]
-    ) -> list[float]:
+    def score(self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]) -> list[float]:
         """One score for each pair of chat and completion."""
 
 

@@ -26,9 +26,7 @@ class RewardModelScorer:
     def __init__(self, model: str, *, revision: str | None, dtype: str, batch_size: int = 16) -> None:
         self.name, self.revision, self.dtype, self.batch_size = model, revision, dtype, batch_size
 
-    def score(
-        self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]
-    ) -> list[float]:
+    def score(self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]) -> list[float]:
         """One logit for each pair; warns when pairs had to be cut to the model's context."""
         model, tokenizer = self._loaded
         encoded = [

@@ -9,14 +9,12 @@ from omsweep.tinyworld.gold import gold_reward
 class TinyScorer:
     """`omsweep.tinyworld.gold.gold_reward` of the last turn and its completion."""
 
-    def score(
-        self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]
-    ) -> list[float]:
+    def score(self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]) -> list[float]:
         """One gold reward for each pair."""
         pairs = zip(prompts, completions, strict=True)
         return [gold_reward(messages[-1]["content"], completion) for messages, completion in pairs]
 
 
-def build(reward: RewardSettings) -> TinyScorer:  # noqa: ARG001
+def build(reward: RewardSettings) -> TinyScorer:
     """The scorer; it has no settings."""
     return TinyScorer()
