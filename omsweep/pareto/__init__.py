@@ -1,0 +1,31 @@
+"""Fronts of two minimised losses: dominance, hypervolume, uncertainty, and what the losses are made of."""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "METRICS": "omsweep.pareto.objectives",
+    "Metric": "omsweep.pareto.objectives",
+    "Objectives": "omsweep.pareto.objectives",
+    "front": "omsweep.pareto.dominance",
+    "front_probability": "omsweep.pareto.uncertainty",
+    "hypervolume": "omsweep.pareto.volume",
+    "paired_standard_error": "omsweep.pareto.uncertainty",
+    "two_se_interval": "omsweep.pareto.uncertainty",
+}
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Objectives",
+    "front",
+    "front_probability",
+    "hypervolume",
+    "paired_standard_error",
+    "two_se_interval",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

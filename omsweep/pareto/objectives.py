@@ -1,0 +1,103 @@
+"""The two objectives of a sweep, and the one place where what is maximised becomes a loss."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number of a trial object: `name` is its field, `standard_error` that of its item noise, if any."""
+
+    name: str
+    title: str
+    unit: str
+    direction: Literal["maximise", "minimise"]
+    standard_error: str | None = None
+
+    @property
+    def sign(self) -> float:
+        """Factor that turns a value into a loss."""
+        return -1.0 if self.direction == "maximise" else 1.0
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="reward",
+            title="Reward gain over the SFT model",
+            unit="scorer units",
+            direction="maximise",
+            standard_error="reward_se_items",
+        ),
+        Metric(
+            name="tax",
+            title="Alignment tax",
+            unit="points",
+            direction="minimise",
+            standard_error="tax_se_items",
+        ),
+        Metric(name="tax_regressed", title="Regressed tax", unit="points", direction="minimise"),
+        Metric(name="tax_worst", title="Worst category's tax", unit="points", direction="minimise"),
+        Metric(name="flip_rate", title="Flip rate", unit="share of items", direction="minimise"),
+    )
+}
+REWARDS = tuple(name for name, metric in METRICS.items() if metric.direction == "maximise")
+TAXES = tuple(name for name, metric in METRICS.items() if metric.direction == "minimise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objectives:
+    """Which metric is the reward, which the tax, and the worst of both that still counts.
+
+    Losses are rows (tax loss, reward loss), both minimised.
+    """
+
+    reward: Metric = METRICS["reward"]
+    tax: Metric = METRICS["tax"]
+    reference_reward: float = 0.0
+    reference_tax: float = 20.0
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Objectives":
+        """Objectives of a resolved space: `{reward, tax, reference_point: {reward, tax}}`, with defaults.
+
+        Raises:
+            ValueError: a metric that is not in `REWARDS` or `TAXES`.
+        """
+        chosen = {"reward": settings.get("reward", "reward"), "tax": settings.get("tax", "tax")}
+        for role, allowed in (("reward", REWARDS), ("tax", TAXES)):
+            if chosen[role] not in allowed:
+                raise ValueError(f"objectives.{role} must be one of {', '.join(allowed)}, got {chosen[role]!r}")
+        reference = settings.get("reference_point") or {}
+        return cls(
+            reward=METRICS[chosen["reward"]],
+            tax=METRICS[chosen["tax"]],
+            reference_reward=float(reference.get("reward", 0.0)),
+            reference_tax=float(reference.get("tax", 20.0)),
+        )
+
+    @property
+    def reference_losses(self) -> NDArray[np.float64]:
+        """The reference point as losses, [2]."""
+        return np.array([self.tax.sign * self.reference_tax, self.reward.sign * self.reference_reward])
+
+    def losses(self, trials: Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Losses [N, 2] of trial objects; NaN where a number is missing."""
+        rows = [[_number(trial, self.tax.name), _number(trial, self.reward.name)] for trial in trials]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2) * [self.tax.sign, self.reward.sign]
+
+    def standard_errors(self, trials: Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Item standard errors [N, 2] in the order of `losses`; NaN where none is known."""
+        names = (self.tax.standard_error, self.reward.standard_error)
+        rows = [[_number(trial, name) for name in names] for trial in trials]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def _number(trial: Mapping[str, Any], name: str | None) -> float:
+    value = None if name is None else trial.get(name)
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,61 @@
+"""How sure a front is, given the noise of the items it was measured on. Seed noise is another matter.
+
+Standard errors here come from the items (prompts, questions) one policy met; two runs of a recipe differ more.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from omsweep.pareto.dominance import as_losses, front
+
+
+def paired_standard_error(differences: ArrayLike) -> float:
+    """Standard error of the mean of per-item differences, sd / sqrt(n); NaN for fewer than two.
+
+    Args:
+        differences: [n], policy minus reference on the same items.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"differences must have shape [n], got {list(values.shape)}")
+    if len(values) < 2:
+        return float("nan")
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def two_se_interval(value: float, standard_error: float) -> tuple[float, float]:
+    """`value` minus and plus two standard errors: about 95 % for a mean over many items."""
+    if standard_error < 0:
+        raise ValueError(f"standard_error must be >= 0, got {standard_error}")
+    return value - 2 * standard_error, value + 2 * standard_error
+
+
+def front_probability(
+    losses: ArrayLike, standard_errors: ArrayLike, *, draws: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Share of simulated measurements in which each point lies on the front.
+
+    Each draw adds independent normal noise with the given standard errors. Policies scored on the same items
+    err together, so that the truth is somewhat surer than this.
+
+    Args:
+        losses: [N, 2], minimised; rows with NaN get 0.
+        standard_errors: [N, 2], in the losses' units; NaN counts as 0 (nothing known to be noisy).
+        draws: number of simulated measurements, at least 1.
+        seed: of the simulation.
+
+    Returns:
+        [N], in [0, 1].
+    """
+    points, errors = as_losses(losses), np.nan_to_num(as_losses(standard_errors), nan=0.0)
+    if points.shape != errors.shape:
+        raise ValueError(f"standard_errors must have shape {list(points.shape)}, got {list(errors.shape)}")
+    if (errors < 0).any():
+        raise ValueError(f"standard_errors must be >= 0, got {errors.min()}")
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    noise = np.random.default_rng(seed).standard_normal((draws, *points.shape))
+    hits = np.zeros(len(points))
+    for draw in noise:
+        hits += front(points + errors * draw)
+    return hits / draws

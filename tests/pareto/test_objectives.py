@@ -1,0 +1,62 @@
+"""Settings to losses: signs, the reference point, what is missing."""
+
+import numpy as np
+import pytest
+
+from omsweep.pareto import METRICS, Objectives, front, hypervolume
+from omsweep.pareto.objectives import REWARDS, TAXES
+
+
+def test_defaults_are_the_contracts():
+    chosen = Objectives.from_settings({})
+    assert (chosen.reward.name, chosen.tax.name) == ("reward", "tax")
+    assert chosen.reference_losses.tolist() == [20.0, 0.0]
+    assert chosen == Objectives()
+
+
+def test_more_reward_and_less_tax_dominate():
+    trials = [{"reward": 1.0, "tax": 2.0}, {"reward": 0.5, "tax": 3.0}, {"reward": 1.5, "tax": 4.0}]
+    chosen = Objectives()
+    losses = chosen.losses(trials)
+    assert losses.tolist() == [[2.0, -1.0], [3.0, -0.5], [4.0, -1.5]]
+    assert front(losses).tolist() == [True, False, True]
+    assert hypervolume(losses, chosen.reference_losses) == 18 * 1.0 + 16 * 0.5
+
+
+def test_a_policy_worse_than_the_sft_model_adds_nothing():
+    chosen = Objectives()
+    losses = chosen.losses([{"reward": -0.1, "tax": -5.0}, {"reward": 0.0, "tax": 0.0}, {"reward": 1, "tax": 20}])
+    assert hypervolume(losses, chosen.reference_losses) == 0.0
+
+
+@pytest.mark.parametrize("tax", TAXES)
+def test_every_tax_is_minimised_and_read_from_its_own_field(tax):
+    chosen = Objectives.from_settings({"tax": tax, "reference_point": {"reward": 0.1, "tax": 0.5}})
+    trial = dict.fromkeys(TAXES, 100.0) | {"reward": 1.0, tax: 0.25}
+    assert chosen.losses([trial]).tolist() == [[0.25, -1.0]]
+    assert chosen.reference_losses.tolist() == [0.5, -0.1]
+
+
+def test_missing_numbers_are_nan():
+    losses = Objectives().losses([{"reward": None, "tax": 1.0}, {"tax": 1.0}])
+    assert np.isnan(losses[:, 1]).all()
+    assert Objectives().losses([]).shape == (0, 2)
+
+
+def test_standard_errors_follow_the_order_of_the_losses():
+    trial = {"reward_se_items": 0.02, "tax_se_items": 0.8}
+    assert Objectives().standard_errors([trial]).tolist() == [[0.8, 0.02]]
+    worst = Objectives.from_settings({"tax": "tax_worst"}).standard_errors([trial])
+    assert np.isnan(worst[0, 0])
+    assert worst[0, 1] == 0.02
+
+
+def test_directions_are_declared_once():
+    assert set(REWARDS) | set(TAXES) == set(METRICS)
+    assert REWARDS == ("reward",)
+
+
+@pytest.mark.parametrize(("role", "value"), [("reward", "tax"), ("tax", "reward"), ("tax", "loss")])
+def test_a_metric_of_the_wrong_kind_is_named(role, value):
+    with pytest.raises(ValueError, match=rf"objectives.{role} must be one of .*, got '{value}'"):
+        Objectives.from_settings({role: value})

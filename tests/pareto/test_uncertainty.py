@@ -1,0 +1,78 @@
+"""Standard errors by hand, front probabilities where the answer is known."""
+
+import numpy as np
+import pytest
+
+from omsweep.pareto import front, front_probability, paired_standard_error, two_se_interval
+
+
+def test_the_standard_error_by_hand():
+    assert paired_standard_error([1.0, -1.0, 1.0, -1.0]) == pytest.approx(np.sqrt(4 / 3) / 2)
+    assert paired_standard_error([0.3] * 9) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_one_item_has_no_standard_error():
+    assert np.isnan(paired_standard_error([1.0]))
+    assert np.isnan(paired_standard_error([]))
+
+
+def test_pairing_is_what_makes_it_small():
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(size=400)
+    policy, reference = difficulty + 0.1 * rng.normal(size=400), difficulty + 0.1 * rng.normal(size=400)
+    unpaired = np.hypot(policy.std(ddof=1), reference.std(ddof=1)) / 20
+    assert paired_standard_error(policy - reference) < unpaired / 5
+
+
+def test_two_standard_errors_cover_about_95_percent():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(2000):
+        values = rng.normal(loc=0.7, size=100)
+        low, high = two_se_interval(values.mean(), paired_standard_error(values))
+        covered += low <= 0.7 <= high
+    assert 0.94 < covered / 2000 < 0.97
+
+
+def test_a_negative_standard_error_is_refused():
+    with pytest.raises(ValueError, match="standard_error must be >= 0, got -1"):
+        two_se_interval(0.0, -1.0)
+    with pytest.raises(ValueError, match="standard_errors must be >= 0, got -0.5"):
+        front_probability([[0, 0]], [[-0.5, 0]])
+
+
+def test_without_noise_it_is_the_front():
+    losses = np.random.default_rng(2).random((30, 2))
+    for errors in (np.zeros((30, 2)), np.full((30, 2), np.nan)):
+        assert front_probability(losses, errors, draws=3).tolist() == front(losses).astype(float).tolist()
+
+
+def test_two_equal_points_with_noise_in_one_coordinate_share_evenly():
+    probability = front_probability([[0, 0], [0, 0]], [[1, 0], [1, 0]], draws=4000)
+    assert probability.sum() == pytest.approx(1.0)
+    assert probability == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(4000))
+
+
+def test_two_equal_points_with_noise_in_both_are_beaten_a_quarter_of_the_time():
+    probability = front_probability([[0, 0], [0, 0]], [[1, 2], [1, 2]], draws=4000)
+    assert probability == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 4000))
+
+
+def test_missing_points_have_no_chance():
+    assert front_probability([[np.nan, 0], [5, 5]], [[1, 1], [1, 1]], draws=10).tolist() == [0.0, 1.0]
+
+
+def test_the_same_seed_gives_the_same_answer():
+    losses, errors = np.random.default_rng(3).random((2, 10, 2))
+    first = front_probability(losses, errors, draws=50, seed=7)
+    assert first.tolist() == front_probability(losses, errors, draws=50, seed=7).tolist()
+    assert first.tolist() != front_probability(losses, errors, draws=50, seed=8).tolist()
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match=r"standard_errors must have shape \[2, 2\], got \[1, 2\]"):
+        front_probability([[0, 0], [1, 1]], [[0, 0]])
+    with pytest.raises(ValueError, match="draws must be at least 1"):
+        front_probability([[0, 0]], [[0, 0]], draws=0)
+    with pytest.raises(ValueError, match=r"differences must have shape \[n\]"):
+        paired_standard_error(np.zeros((2, 2)))
