@@ -1,0 +1,45 @@
+# Everything a person or CI runs. `make demo` and `make test` need only Python 3.11 and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.locked
+SPACE ?= search_spaces/demo.yaml
+STORAGE ?= runs
+
+export OMSWEEP_CACHE ?= $(CURDIR)/.cache
+export OMP_NUM_THREADS ?= 1
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.PHONY: setup demo test check bench ui lock
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
+
+test: setup
+	HF_HUB_OFFLINE=1 $(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	HF_HUB_OFFLINE=1 $(BIN)/pytest -m "not slow and not browser"
+
+bench: setup
+	$(BIN)/python benchmarks/trial_cost.py
+
+ui: setup
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(STORAGE)/mlflow.db --host 127.0.0.1
+
+# Rewrites the lock from the versions installed now; a torch without a local suffix lets a GPU machine take the CUDA build.
+lock:
+	$(BIN)/pip freeze --exclude-editable --exclude omsweep | sed -E 's/^(torch==[0-9.]+)\+[a-z0-9]+/\1/' > requirements.lock

@@ -1,0 +1,155 @@
+"""The command line. Answers `--help` and `check` without importing torch, TRL or Ray."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+DEFAULT_STORAGE = "runs"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0 done, 1 failed, 2 bad usage or search space, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        if os.environ.get("OMSWEEP_TRACEBACK"):
+            raise
+        sys.stderr.write(f"omsweep: {error}\n")
+        return BAD_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="omsweep", description="Find the alignment recipe with the most reward for the least tax."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a sweep: train, score, track and report every trial")
+    _add_space(run)
+    run.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
+    _add_storage(run)
+    run.add_argument("--tracking-uri", help="MLflow tracking URI (default: sqlite:///<storage>/mlflow.db)")
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser("check", help="check a search space file and say what it would run")
+    _add_space(check)
+    check.set_defaults(command=_check)
+
+    status = commands.add_parser("status", help="show how far a sweep is and its front")
+    _add_sweep(status)
+    status.set_defaults(command=_status)
+
+    report = commands.add_parser("report", help="write front.json, front.png and report.html of a sweep again")
+    _add_sweep(report)
+    report.set_defaults(command=_report)
+
+    submit = commands.add_parser("submit", help="run a sweep as a Ray job on a cluster")
+    _add_space(submit)
+    submit.add_argument("--address", help="address of the cluster's dashboard (default: $RAY_API_SERVER_ADDRESS)")
+    submit.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
+    submit.add_argument("--storage", required=True, help="folder all nodes of the cluster share; absolute")
+    submit.add_argument("--tracking-uri", help="MLflow tracking URI the cluster reaches")
+    submit.add_argument("--no-wait", action="store_true", help="return once the job is accepted")
+    submit.set_defaults(command=_submit)
+
+    families = commands.add_parser("families", help="list the model families that need no files of your own")
+    families.set_defaults(command=_families)
+    return parser
+
+
+def _add_space(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("space", type=Path, help="search space file (YAML)")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key of the file, for example train.steps=50; may be given more than once",
+    )
+
+
+def _add_storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--storage", help=f"folder that holds sweeps (default: {DEFAULT_STORAGE}/)")
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="name of the sweep")
+    _add_storage(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from omsweep.sweep.describe import print_check
+    from omsweep.sweep.loading import load_space
+    from omsweep.sweep.storage import storage_folder
+
+    space = load_space(options.space, options.overrides)
+    storage = storage_folder(options.storage, DEFAULT_STORAGE)
+    print_check(options.space, space)
+
+    from omsweep.sweep.tuner import run_sweep
+
+    return run_sweep(space, options.name or space.file.name, storage, options.tracking_uri)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from omsweep.sweep.describe import print_check
+    from omsweep.sweep.loading import load_space
+
+    print_check(options.space, load_space(options.space, options.overrides))
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from omsweep.report.tables import print_status
+    from omsweep.store import SweepFolder
+
+    print_status(SweepFolder(options.storage or DEFAULT_STORAGE, options.name))
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from omsweep.report import write_report
+    from omsweep.report.tables import print_status
+    from omsweep.store import SweepFolder
+
+    folder = SweepFolder(options.storage or DEFAULT_STORAGE, options.name)
+    write_report(folder)
+    print_status(folder)
+    return DONE
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from omsweep.sweep.loading import load_space
+
+    load_space(options.space, options.overrides)
+
+    from omsweep.sweep.submit import submit_sweep
+
+    return submit_sweep(
+        options.space,
+        overrides=options.overrides,
+        address=options.address,
+        name=options.name,
+        storage=options.storage,
+        tracking_uri=options.tracking_uri,
+        wait=not options.no_wait,
+    )
+
+
+def _families(options: argparse.Namespace) -> int:
+    from omsweep.sweep.describe import print_families
+
+    print_families()
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What `omsweep check` and `omsweep families` print. Torch-free."""
+
+from pathlib import Path
+
+from omsweep.families.table import FAMILIES
+from rich.console import Console
+from rich.table import Table
+
+from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
+from omsweep.sweep.points import plan, startup_trials, trial_count
+from omsweep.sweep.space import Branch, SearchSpace
+
+
+def print_check(path: Path, space: SearchSpace) -> None:
+    """Say what a checked search space would run, and warn where a search would never use its model."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[green]ok[/] {path}: {summary(space)}")
+    table = Table("label", "method", "knobs", box=None, pad_edge=False)
+    table.add_row("(shared)", "", ", ".join(f"{n} {_describe(k)}" for n, k in space.shared.items()))
+    for branch in space.branches:
+        table.add_row(branch.label, branch.method, _knobs(branch))
+    console.print(table)
+    for note in notes(space):
+        console.print(f"[yellow]note[/] {note}")
+
+
+def summary(space: SearchSpace) -> str:
+    """One line: mode, trials and where they run."""
+    train, families = space.file.train, len(space.families)
+    where = f"{train.steps} steps of {train.batch_size}, {train.workers} worker(s), backend {train.backend}"
+    if space.file.mode == "search":
+        return f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}; {where}"
+    design = space.design
+    count = families * design.blocks * design.seeds * len(space.branches)
+    return (
+        f"compare, {count} trials = {families} families x {design.blocks} blocks x {design.seeds} seeds"
+        f" x {len(space.branches)} methods, match {design.match}; {where}"
+    )
+
+
+def notes(space: SearchSpace) -> list[str]:
+    """What a user should know although it is no mistake."""
+    found = []
+    if space.file.mode == "compare" and space.design.seeds * space.design.blocks == 1:
+        found.append("one block and one seed: exploratory, the report will rank nothing")
+    if space.file.mode == "search" and space.search.algorithm == "tpe":
+        per_family = trial_count(space) / len(space.families)
+        if per_family <= max(startup_trials(space), len(plan(space))):
+            found.append(
+                f"search.trials: {per_family:g} trials a family, {startup_trials(space)} of them before the first"
+                " proposal of the model: nothing would be model-based"
+            )
+    return found
+
+
+def print_families() -> None:
+    """List the embedded families and how to name one's own."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("family", "base", "SFT", "dtype", box=None, pad_edge=False)
+    for name, family in FAMILIES.items():
+        trained = "trained here, cached"
+        table.add_row(name, family.base or trained, family.sft or trained, family.dtype)
+    console.print(table)
+    console.print(
+        "any other causal LM: families: [{name: mine, base: FOLDER_OR_HUB_ID, sft: FOLDER_OR_HUB_ID}]",
+        markup=False,
+    )
+
+
+def _knobs(branch: Branch) -> str:
+    return ", ".join(f"{name} {_describe(knob)}" for name, knob in branch.knobs.items()) or "-"
+
+
+def _describe(knob: Knob) -> str:
+    match knob:
+        case Fixed(value):
+            return f"= {value}"
+        case Choice(values):
+            return f"in {{{', '.join(map(str, values))}}}"
+        case Integer(low, high):
+            return f"in {low}..{high}"
+        case Interval(low, high, log):
+            return f"in {low:g}..{high:g}{' (log)' if log else ''}"

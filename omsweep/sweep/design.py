@@ -1,0 +1,96 @@
+"""Blocked design of `mode: compare`: within a block every method meets the same draws, training seed and data order."""
+
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.stats import qmc
+
+from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, from_unit
+from omsweep.sweep.space import Branch, SearchSpace, make_sample
+
+
+def draw(space: SearchSpace) -> list[dict[str, Any]]:
+    """All samples of a compare sweep, families x blocks x seeds x methods, in the order they are started.
+
+    Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
+    choices run through shuffled rounds, so that with enough blocks every value occurs equally often.
+
+    Returns:
+        One flat dict per trial as `make_sample` builds it, with `trial_id, family, block, seed, label, baseline`.
+    """
+    design = space.design
+    samples = []
+    drawn = {name: _draw_family(space, name) for name in space.family_names}
+    for block in range(design.blocks):
+        for repeat in range(design.seeds):
+            for family in space.family_names:
+                shared, by_label = drawn[family][block]
+                for branch in space.branches:
+                    samples.append(
+                        make_sample(
+                            space,
+                            branch,
+                            {**shared, **by_label[branch.label]},
+                            trial_id=f"{family}-b{block}-s{repeat}-{branch.label}",
+                            family=family,
+                            block=block,
+                            seed=1000 * design.seed + block * design.seeds + repeat,
+                        )
+                    )
+    return samples
+
+
+def _draw_family(space: SearchSpace, family: str) -> list[tuple[dict[str, Scalar], dict[str, dict[str, Scalar]]]]:
+    """Per block: the values of the shared knobs, and per label those of the branch's own knobs."""
+    columns = _draw_columns(space, family)
+    return [
+        (
+            {name: columns[name][block] for name in space.shared},
+            {
+                branch.label: {name: columns[_column(branch, name)][block] for name in branch.knobs}
+                for branch in space.branches
+            },
+        )
+        for block in range(space.design.blocks)
+    ]
+
+
+def _draw_columns(space: SearchSpace, family: str) -> dict[str, list[Scalar]]:
+    knobs: dict[str, Knob] = dict(space.shared)
+    for branch in space.branches:
+        knobs |= {_column(branch, name): knob for name, knob in branch.knobs.items()}
+    blocks, seed = space.design.blocks, space.design.seed
+    quantiles = _sobol(knobs, blocks, f"{seed}/{family}")
+    columns: dict[str, list[Scalar]] = {}
+    for path, knob in knobs.items():
+        match knob:
+            case Fixed(value):
+                columns[path] = [value] * blocks
+            case Choice(values):
+                columns[path] = _cycle(values, blocks, f"{seed}/{family}/{path}")
+            case Interval() | Integer():
+                columns[path] = [from_unit(knob, u) for u in quantiles[path]]
+    return columns
+
+
+def _sobol(knobs: Mapping[str, Knob], blocks: int, seed: str) -> dict[str, list[float]]:
+    ranged = [path for path, knob in knobs.items() if isinstance(knob, Interval | Integer)]
+    if not ranged:
+        return {}
+    engine = qmc.Sobol(len(ranged), scramble=True, rng=random.Random(seed).getrandbits(32))
+    points = engine.random_base2(math.ceil(math.log2(blocks)) if blocks > 1 else 0)[:blocks]
+    return {path: points[:, i].tolist() for i, path in enumerate(ranged)}
+
+
+def _cycle(values: tuple[Scalar, ...], count: int, seed: str) -> list[Scalar]:
+    rng = random.Random(seed)
+    drawn: list[Scalar] = []
+    while len(drawn) < count:
+        drawn += rng.sample(values, len(values))
+    return drawn[:count]
+
+
+def _column(branch: Branch, name: str) -> str:
+    return f"method.{branch.label}.{name}"

@@ -1,0 +1,116 @@
+"""What the driver does when a trial starts and ends: a line in the store, an MLflow run, a line on the terminal."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omsweep.report.front import hypervolumes
+from ray import tune
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from omsweep.store import TRIAL_FIELDS, SweepFolder, TrialRecord
+from omsweep.sweep.space import TRAIN_KNOBS, SearchSpace
+from omsweep.tracking import Tracker
+
+IDENTITY = ("trial_id", "family", "block", "seed", "label", "baseline", "algorithm", "method")
+
+logger = logging.getLogger(__name__)
+
+
+class SweepEvents(tune.Callback):
+    """Writes every trial to the store and to MLflow as it starts and ends; runs in the driver, one event at a time."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: SweepFolder,
+        tracker: Tracker,
+        prepared: Mapping[str, Mapping[str, Any]],
+        console: Console,
+        bar: tuple[Progress, TaskID],
+    ) -> None:
+        self._space = space
+        self._folder = folder
+        self._tracker = tracker
+        self._prepared = prepared
+        self._console = console
+        self._progress, self._task = bar
+        self._runs: dict[str, str] = {}
+        self.finished: list[TrialRecord] = []
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Open the trial's MLflow run."""
+        sample = trial.config["sample"]
+        if sample["trial_id"] not in self._runs:
+            params = {**self._fixed_settings(sample["family"]), **settings_of(sample)}
+            self._runs[sample["trial_id"]] = self._tracker.start_trial(
+                sample["trial_id"],
+                {**{k: sample[k] for k in IDENTITY}, **params},
+                {"family": sample["family"], "method": sample["method"], "label": sample["label"]},
+            )
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record what the trial reported."""
+        self._end(trial.config["sample"], trial.last_result["outcome"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record a trial whose actor died before it could report."""
+        self._end(trial.config["sample"], {"state": "failed", "error": _actor_error(trial)})
+
+    def _end(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+        record = self._record(sample, outcome)
+        self._folder.append(record)
+        self.finished.append(record)
+        self._tracker.log_losses(record.trial_id, outcome.get("losses", []))
+        self._tracker.end_trial(record.to_json())
+        self._tracker.log_hypervolume(
+            hypervolumes(self.finished, self._space.resolved()["objectives"]), step=len(self.finished)
+        )
+        self._console.print(trial_line(record), highlight=False)
+        self._progress.update(self._task, advance=1)
+
+    def _record(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> TrialRecord:
+        known = {name: value for name, value in outcome.items() if name in TRIAL_FIELDS}
+        identity = {name: sample[name] for name in IDENTITY}
+        return TrialRecord(
+            **{
+                **known,
+                **identity,
+                "params": {**self._fixed_settings(sample["family"]), **settings_of(sample)},
+                "sft_seed": self._prepared[sample["family"]]["sft_seed"],
+                "mlflow_run_id": self._runs.get(sample["trial_id"]),
+            }
+        )
+
+    def _fixed_settings(self, family: str) -> dict[str, Any]:
+        train = self._space.file.train
+        fixed = {
+            name: getattr(train, name) for name in (*TRAIN_KNOBS, "batch_size", "workers", "backend", "max_length")
+        }
+        return {**fixed, "dtype": self._prepared[family]["dtype"]}
+
+
+def settings_of(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample's knobs without its identity."""
+    return {name: value for name, value in sample.items() if name not in IDENTITY}
+
+
+def trial_line(record: TrialRecord) -> str:
+    """One line of terminal text (rich markup) about a finished trial."""
+    from rich.markup import escape
+
+    if record.state == "completed" and record.reward is not None and record.tax is not None:
+        took = sum(v for v in record.seconds.values() if v is not None)
+        numbers = f"reward [bold]{record.reward:+.3f}[/] ±{1.96 * (record.reward_se_items or 0):.3f}  "
+        numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points  {took:.0f} s"
+        return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}"
+    return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(record.error or '')}"
+
+
+def _actor_error(trial: Any) -> str:
+    """Last line of the error Tune kept of a trial whose actor died."""
+    kept = getattr(trial, "error_file", None)
+    lines = Path(kept).read_text().strip().splitlines() if kept and Path(kept).is_file() else []
+    return lines[-1] if lines else "the trial's process died without a message"

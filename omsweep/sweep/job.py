@@ -1,0 +1,153 @@
+"""One trial's work in one process: train with the online merging optimizer, then score the policy.
+
+Runs in a Ray Train worker or in the Tune actor itself; knows neither. Rank 0 scores and saves, the others only train.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from omsweep.sweep.prepare import EVALUATION_SEED, family_reference, placed_model, sft_model
+from omsweep.sweep.space import SearchSpace, build_space, train_settings
+
+ACTIVE_SHARE = 0.01
+"""Below this share of merged-in movement in a trial's displacement nothing may be credited to merging."""
+
+
+def train_and_score(
+    job: Mapping[str, Any],
+    *,
+    rank: int = 0,
+    resume_from: Path | None = None,
+    on_step: Callable[[int, dict], None] | None = None,
+    on_checkpoint: Callable[[int, Path], None] | None = None,
+) -> dict[str, Any]:
+    """Train one sample and score it on the search split.
+
+    Args:
+        job: plain data: `sample`, `content` (resolved space), `prepared` (of the sample's family), `folder` (the
+            sweep's), `started` (Unix time at which the trial was started).
+        rank: of this process in the trial's worker group.
+        resume_from: checkpoint folder to continue from.
+        on_step: called with step and metrics after each optimizer step.
+        on_checkpoint: called with step and folder of each checkpoint.
+
+    Returns:
+        The fields of the trial object that are known here; from ranks above 0 an empty dict.
+    """
+    import torch
+    from omsweep.families.load import load_tokenizer
+
+    from omsweep.align.train import train
+
+    space, sample, prepared = build_space(job["content"]), job["sample"], job["prepared"]
+    settings = dataclasses.replace(train_settings(space, sample), match=_match(space), dtype=prepared["dtype"])
+    tokenizer = load_tokenizer(
+        prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
+    )
+    model = sft_model(prepared)
+    work = Path(job["folder"]) / "work" / sample["trial_id"]
+    begun = time.time()
+    outcome = train(
+        settings,
+        model=model,
+        tokenizer=tokenizer,
+        data=Path(prepared["data"][sample["algorithm"]]),
+        task_vector=_task_vector(prepared["base"], prepared["base_revision"], prepared["sft"], prepared["sft_revision"])
+        if settings.merge.resolved().needs_task_vector
+        else None,
+        output_dir=work,
+        on_step=on_step,
+        on_checkpoint=on_checkpoint,
+        resume_from=resume_from,
+    )
+    if rank > 0:
+        return {}
+    trained = {
+        "state": outcome.state,
+        "learning_rate_applied": outcome.learning_rate_applied,
+        "diagnostics": outcome.diagnostics,
+        "merge_active": _merge_active(outcome.diagnostics),
+        "steps": outcome.steps,
+        "tokens": outcome.tokens,
+        "accelerator": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
+        "error": None if outcome.state == "completed" else f"loss or weights not finite after step {outcome.steps}",
+        "losses": outcome.losses,
+    }
+    scored_from = time.time()
+    scored = _score(space, prepared, job, model, tokenizer) if outcome.state == "completed" else {}
+    seconds = {
+        **outcome.seconds,
+        "start": begun - job["started"] + outcome.seconds["start"],
+        "evaluate": time.time() - scored_from,
+    }
+    return {**trained, **scored, "seconds": seconds}
+
+
+def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
+    """Score a saved policy on a split against the SFT model; returns the trial object's score fields."""
+    from omsweep.families.load import load_tokenizer
+
+    from omsweep.evaluation.score import score_policy
+    from omsweep.evaluation.statistics import compare
+
+    space, prepared = build_space(job["content"]), job["prepared"]
+    frame = score_policy(
+        placed_model(policy_path, dtype=prepared["dtype"]),
+        load_tokenizer(policy_path, chat_template=prepared["chat_template"]),
+        settings=space.evaluate,
+        split=split,
+        seed=EVALUATION_SEED,
+    )
+    return compare(frame, family_reference(space, prepared, split))
+
+
+def _score(space: SearchSpace, prepared: Mapping[str, Any], job: Mapping[str, Any], model: Any, tokenizer: Any) -> dict:
+    from omsweep.families.load import weights_hash
+
+    from omsweep.evaluation.score import score_policy
+    from omsweep.evaluation.statistics import compare
+    from omsweep.store import SweepFolder
+
+    model.eval()
+    frame = score_policy(
+        model,
+        tokenizer,
+        settings=space.evaluate,
+        split="search",
+        seed=EVALUATION_SEED,
+        reference_model=sft_model(prepared),
+    )
+    folder = Path(job["folder"])
+    policy = folder / "policies" / job["sample"]["trial_id"]
+    model.save_pretrained(policy)
+    tokenizer.save_pretrained(policy)
+    SweepFolder(folder.parent, folder.name).write_scores(job["sample"]["trial_id"], frame)
+    return {
+        **compare(frame, family_reference(space, prepared, "search")),
+        "policy_path": str(policy),
+        "weights_hash": weights_hash(str(policy)),
+    }
+
+
+def _match(space: SearchSpace) -> str:
+    return space.design.match if space.file.mode == "compare" else "none"
+
+
+def _merge_active(diagnostics: Mapping[str, float]) -> bool | None:
+    share = diagnostics.get("merged_share")
+    return None if share is None or not math.isfinite(share) else share >= ACTIVE_SHARE
+
+
+@lru_cache(maxsize=2)
+def _task_vector(base: str, base_revision: str | None, sft: str, sft_revision: str | None) -> dict[str, Any]:
+    """theta_r - theta_b by parameter name in float32, kept between the trials that one process runs."""
+    from omsweep.families.load import load_model
+
+    from omsweep.optim.task_vector import task_vector
+
+    return task_vector(load_model(base, revision=base_revision), load_model(sft, revision=sft_revision))

@@ -1,0 +1,21 @@
+"""From a search space file on disk to a checked search space. Torch-free."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omsweep.sweep.knobs import SpaceError
+from omsweep.sweep.points import trial_count
+from omsweep.sweep.reading import SpaceFileError, apply_overrides, read_yaml
+from omsweep.sweep.space import SearchSpace, build_space
+
+
+def load_space(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
+    """Read and check a search space file; raises SpaceFileError naming file, key path, value and what is allowed."""
+    content = apply_overrides(read_yaml(path), overrides)
+    try:
+        space = build_space(content)
+        if space.file.mode == "search":
+            trial_count(space)
+    except SpaceError as error:
+        raise SpaceFileError(f"{path}: {error}") from None
+    return space

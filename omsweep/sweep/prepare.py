@@ -1,0 +1,131 @@
+"""What all trials of a family share: its folders, preference data, tokenised data with reference log-probs, SFT scores.
+
+Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omsweep.cache import recipe_hash
+from omsweep.sweep.space import SearchSpace, build_space
+
+EVALUATION_SEED = 0
+"""Sampling seed of every scoring: the SFT model and all policies meet the same draws."""
+
+PREFERENCE_SEED = 0
+
+
+def prepare_family(
+    content: Mapping[str, Any], family_name: str, algorithms: Sequence[str], progress: Any
+) -> dict[str, Any]:
+    """Build or find everything the trials of one family read.
+
+    Args:
+        content: the resolved search space as plain data.
+        family_name: one of its families.
+        algorithms: those whose training data are wanted.
+        progress: a tqdm-like class for progress bars.
+
+    Returns:
+        Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
+        `weights_hash` of the SFT model, `data` (algorithm -> folder), `truncated` (algorithm -> share of
+        examples that lose their end), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
+
+    Raises:
+        ValueError: a family, preference data or suite that cannot be used.
+    """
+    from omsweep.families.load import load_tokenizer, prepare, weights_hash
+
+    from omsweep.align.data import prepare_data, truncated_share
+    from omsweep.evaluation.statistics import compare
+
+    space = build_space(content)
+    family = next(f for f in space.families if f.name == family_name)
+    folders = prepare(family, progress=progress)
+    tokenizer = load_tokenizer(folders.sft, revision=folders.sft_revision, chat_template=family.chat_template)
+    prepared: dict[str, Any] = {
+        "base": str(folders.base),
+        "sft": str(folders.sft),
+        "base_revision": folders.base_revision,
+        "sft_revision": folders.sft_revision,
+        "dtype": space.file.train.dtype or family.dtype,
+        "chat_template": family.chat_template,
+        "sft_seed": family.sft_seed,
+        "weights_hash": weights_hash(folders.sft, folders.sft_revision),
+    }
+    preferences = _preferences(space, prepared, tokenizer)
+    prepared["data"], prepared["truncated"] = {}, {}
+    for algorithm in algorithms:
+        folder = prepare_data(
+            preferences,
+            algorithm=algorithm,
+            model_path=prepared["sft"],
+            revision=prepared["sft_revision"],
+            tokenizer=tokenizer,
+            batch_size=space.file.train.batch_size,
+            workers=space.file.train.workers,
+            max_length=space.file.train.max_length,
+            dtype=prepared["dtype"],
+        )
+        prepared["data"][algorithm] = str(folder)
+        prepared["truncated"][algorithm] = truncated_share(folder)
+    scores = family_reference(space, prepared, "search")
+    prepared["reference"] = compare(scores, scores)
+    return prepared
+
+
+def sft_model(prepared: Mapping[str, Any]) -> Any:
+    """A fresh copy of a prepared family's SFT model."""
+    return placed_model(prepared["sft"], revision=prepared["sft_revision"], dtype=prepared["dtype"])
+
+
+def placed_model(path: str, *, revision: str | None = None, dtype: str) -> Any:
+    """A model on the accelerator where there is one, else on the CPU."""
+    import torch
+    from omsweep.families.load import load_model
+
+    return load_model(path, revision=revision, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def family_reference(space: SearchSpace, prepared: Mapping[str, Any], split: str) -> Any:
+    """The SFT model's scores on a split, from the cache or scored now."""
+    from omsweep.families.load import load_tokenizer
+
+    from omsweep.evaluation.score import reference_scores
+
+    tokenizer = load_tokenizer(
+        prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
+    )
+    identity = {name: prepared[name] for name in ("weights_hash", "dtype", "chat_template")}
+    return reference_scores(
+        recipe_hash(identity),
+        lambda: (sft_model(prepared), tokenizer),
+        settings=space.evaluate,
+        split=split,
+        seed=EVALUATION_SEED,
+    )
+
+
+def _preferences(space: SearchSpace, prepared: Mapping[str, Any], tokenizer: Any) -> Any:
+    from omsweep.evaluation.generation import generate
+    from omsweep.preferences.load import load_preferences
+
+    def sample_completions(prompts: Any, samples: int, seed: int) -> list[list[str]]:
+        drawn = generate(
+            sft_model(prepared),
+            tokenizer,
+            prompts,
+            samples=samples,
+            temperature=1.0,
+            max_new_tokens=space.evaluate.max_new_tokens,
+            seed=seed,
+            batch_size=space.evaluate.batch_size,
+        )
+        return [[completion.text for completion in row] for row in drawn]
+
+    return load_preferences(
+        space.preferences,
+        family_key=prepared["weights_hash"],
+        generate=sample_completions,
+        seed=PREFERENCE_SEED,
+    )

@@ -1,0 +1,110 @@
+"""The shape of a search space file: which keys there are, their types, ranges and defaults. Torch-free."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class Section(BaseModel):
+    """A mapping of the file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Design(Section):
+    """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order."""
+
+    blocks: PositiveInt = 3
+    seeds: PositiveInt = 1
+    seed: Count = 0
+    match: Literal["displacement", "none"] = "displacement"
+
+
+class Search(Section):
+    """Adaptive search of `mode: search`; `trials` counts everything started, failures too (grid: its points)."""
+
+    algorithm: Literal["tpe", "random", "grid"] = "tpe"
+    trials: PositiveInt | None = None
+    seed: Count = 0
+    startup_trials: PositiveInt | None = None
+
+
+class ReferencePoint(Section):
+    """Worst reward and tax that still count for the hypervolume."""
+
+    reward: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    tax: Annotated[float, Field(allow_inf_nan=False)] = 20.0
+
+
+class Objectives(Section):
+    """Which trial fields are the two objectives: reward is maximised, tax minimised."""
+
+    reward: Literal["reward"] = "reward"
+    tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
+    reference_point: ReferencePoint = ReferencePoint()
+
+
+class Scheduler(Section):
+    """Early stopping of trials; only `none` exists."""
+
+    algorithm: Literal["none"] = "none"
+
+
+class Resources(Section):
+    """What one training worker occupies; `cpus: null` shares the free CPUs, at most one each."""
+
+    cpus: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    gpus: NonNegative = 0.0
+
+
+class Train(Section):
+    """How every trial trains; `batch_size` is global and split over the workers; `dtype: null` is the family's."""
+
+    steps: PositiveInt = 100
+    batch_size: PositiveInt = 32
+    workers: PositiveInt = 1
+    backend: Literal["train", "inprocess"] = "train"
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: Count = 0
+    max_grad_norm: NonNegative = 1.0
+    weight_decay: NonNegative = 0.0
+    dtype: Literal["float32", "bfloat16"] | None = None
+    max_length: Annotated[int, Field(ge=8)] = 512
+    checkpoint_every: Count = 0
+    max_failures: Count = 0
+    concurrent_trials: PositiveInt | None = None
+    resources_per_worker: Resources = Resources()
+
+
+class Evaluate(Section):
+    """What scores the policy: a tax suite and a reward scorer."""
+
+    tax: str = "tiny"
+    reward: str | dict[str, Any] = "tiny"
+    samples: PositiveInt = 4
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    max_new_tokens: PositiveInt = 64
+    batch_size: PositiveInt = 256
+    limit: PositiveInt | None = None
+
+
+class SpaceFile(Section):
+    """A whole search space file, before its `space`, `families` and `preferences` are read."""
+
+    name: Name
+    mode: Literal["compare", "search"]
+    families: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
+    preferences: str | dict[str, Any] = "tiny"
+    space: dict[str, Any]
+    design: Design | None = None
+    search: Search | None = None
+    baselines: dict[str, Any] = {}
+    objectives: Objectives = Objectives()
+    scheduler: Scheduler = Scheduler()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()

@@ -1,0 +1,226 @@
+"""A whole sweep: prepare, run every trial under Ray Tune, rescore the front, write the report."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from omsweep.report.front import front_summary
+from omsweep.report.tables import print_status
+from ray import tune
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from omsweep.report import write_report
+from omsweep.store import SweepFolder
+from omsweep.sweep.cluster import connect
+from omsweep.sweep.design import draw
+from omsweep.sweep.events import SweepEvents
+from omsweep.sweep.points import trial_count
+from omsweep.sweep.resources import TRIAL_CPUS, Placement, place
+from omsweep.sweep.search import StudySearcher
+from omsweep.sweep.space import SearchSpace, algorithms_of
+from omsweep.sweep.trial import failure_message, run_trial
+from omsweep.tracking import Tracker
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+logger = logging.getLogger(__name__)
+
+
+def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | None = None) -> int:
+    """Run a sweep to its end and write its folder, MLflow runs and report.
+
+    Args:
+        space: a checked search space.
+        name: of the sweep, its folder and its MLflow experiment.
+        storage: absolute folder that all nodes share.
+        tracking_uri: of MLflow, default a SQLite file in `storage`.
+
+    Returns:
+        0 when at least one trial completed, 1 when none did, 130 when interrupted.
+
+    Raises:
+        FileExistsError: a sweep of this name exists.
+        ValueError: resources, family, preference data or suite cannot be used; nothing was trained yet.
+    """
+    console = Console(soft_wrap=True)
+    folder = SweepFolder(storage, name)
+    if folder.exists():
+        raise FileExistsError(f"sweep folder {folder.path} exists: choose another --name or remove the folder")
+    _check_own_data(space)
+    with _interruptible(), connect(console):
+        placement = place(space.file.train, ray.available_resources())
+        prepared = _prepare_all(space, placement, console)
+        folder.create(space.resolved())
+        for family, facts in prepared.items():
+            folder.write_reference(family, facts["reference"])
+        tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
+        tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
+        state = "failed"
+        try:
+            events = _run_trials(space, folder, tracker, prepared, placement, console)
+            _rescore_front(space, folder, prepared, placement, console)
+            state = "completed" if any(t.state == "completed" for t in events.finished) else "failed"
+        except KeyboardInterrupt:
+            state = "interrupted"
+            console.print("[yellow]interrupted[/]: writing the front so far")
+        finally:
+            write_report(folder)
+            tracker.log_artifacts(folder)
+            tracker.finish(state)
+    print_status(folder, console)
+    return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[state]
+
+
+def _check_own_data(space: SearchSpace) -> None:
+    """Read preference data that no model has to make, so that a mistake in them costs nothing."""
+    if space.preferences.name is None:
+        from omsweep.preferences.load import load_preferences
+
+        load_preferences(space.preferences, family_key="", generate=_no_generation)
+
+
+def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list[str]]:
+    raise AssertionError("only embedded preference data are generated")
+
+
+def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> dict[str, dict[str, Any]]:
+    """Prepare every family in a Ray task of its own; raises ValueError with the task's own message."""
+    started = time.monotonic()
+    console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
+    task = ray.remote(_prepare_task).options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
+    waiting = {name: task.remote(space.resolved(), name, algorithms_of(space)) for name in space.family_names}
+    prepared = {name: _outcome(reference, f"family {name}") for name, reference in waiting.items()}
+    for name, facts in prepared.items():
+        average = facts["reference"]["benchmark_average"]
+        shares = ", ".join(f"{key} {share:.1%}" for key, share in facts["truncated"].items())
+        console.print(
+            f"  {name}: SFT model scores {average:.1f} points on the tax suite; examples truncated: {shares}",
+            highlight=False,
+        )
+    console.print(f"prepared in {time.monotonic() - started:.0f} s")
+    return prepared
+
+
+def _prepare_task(content: Mapping[str, Any], family: str, algorithms: Sequence[str]) -> dict[str, Any]:
+    from ray.experimental import tqdm_ray
+
+    from omsweep.sweep.prepare import prepare_family
+
+    return prepare_family(content, family, algorithms, tqdm_ray.tqdm)
+
+
+def _outcome(reference: Any, what: str) -> Any:
+    """The result of a Ray task; what it raised as ValueError becomes one of our own, anything else passes on."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ValueError):
+            raise ValueError(f"{what}: {error.cause}") from None
+        raise
+
+
+def _run_trials(
+    space: SearchSpace,
+    folder: SweepFolder,
+    tracker: Tracker,
+    prepared: Mapping[str, Any],
+    placement: Placement,
+    console: Console,
+) -> SweepEvents:
+    train = space.file.train
+    shared = {
+        "content": space.resolved(),
+        "prepared": dict(prepared),
+        "folder": str(folder.path),
+        "placement": {"worker_cpus": placement.worker_cpus, "worker_gpus": placement.worker_gpus},
+    }
+    own = {"CPU": TRIAL_CPUS}
+    if train.backend == "inprocess":
+        own = {"CPU": placement.worker_cpus} | ({"GPU": placement.worker_gpus} if placement.worker_gpus else {})
+    compare = space.file.mode == "compare"
+    samples = draw(space) if compare else []
+    total = len(samples) if compare else trial_count(space)
+    console.print(f"running {total} trials, {placement.concurrent_trials} at a time, backend {train.backend}")
+    with _bar(console, total) as bar:
+        events = SweepEvents(space, folder, tracker, prepared, console, bar)
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(run_trial, shared=shared), tune.PlacementGroupFactory([own])),
+            param_space={"sample": tune.grid_search(samples)} if compare else {},
+            tune_config=tune.TuneConfig(
+                num_samples=1 if compare else total,
+                search_alg=None if compare else StudySearcher(space),
+                max_concurrent_trials=placement.concurrent_trials,
+                reuse_actors=train.backend == "inprocess",
+                trial_name_creator=lambda trial: trial.config["sample"]["trial_id"],
+                trial_dirname_creator=lambda trial: trial.config["sample"]["trial_id"],
+            ),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=str(folder.path / "ray"), callbacks=[events], verbose=0
+            ),
+        )
+        tuner.fit()
+    return events
+
+
+def _rescore_front(
+    space: SearchSpace,
+    folder: SweepFolder,
+    prepared: Mapping[str, Any],
+    placement: Placement,
+    console: Console,
+) -> None:
+    """Score the front's members on the report split, which chose nothing, and keep that in `front.json`."""
+    summary = front_summary(folder.trials(), space.resolved())
+    by_id = {trial.trial_id: trial for trial in folder.trials()}
+    members = [by_id[m["trial_id"]] for m in summary["members"]]
+    if not members:
+        return
+    console.print(f"rescoring the front's {len(members)} members on the report split")
+    task = ray.remote(_rescore_task).options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
+    waiting = {
+        t.trial_id: task.remote({"content": space.resolved(), "prepared": prepared[t.family]}, t.policy_path, "report")
+        for t in members
+    }
+    rescored = {}
+    for trial_id, reference in waiting.items():
+        try:
+            rescored[trial_id] = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            console.print(f"[red]could not rescore {trial_id}[/]: {failure_message(error)}")
+    folder.write_rescored(rescored)
+
+
+def _rescore_task(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
+    from omsweep.sweep.job import score_saved
+
+    return score_saved(job, policy_path, split)
+
+
+@contextmanager
+def _bar(console: Console, total: int) -> Iterator[tuple[Progress, Any]]:
+    columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress, progress.add_task("trials", total=total)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt here instead of Tune's own handling."""
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

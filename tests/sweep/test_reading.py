@@ -1,0 +1,134 @@
+"""A mistake in a search space is one line that names file, key path, value and what is allowed."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from omsweep.sweep.loading import load_space
+from omsweep.sweep.reading import SpaceFileError, apply_overrides, parse_yaml
+
+ROOT = Path(__file__).parent.parent.parent
+DEMO = ROOT / "search_spaces" / "demo.yaml"
+
+
+def edited(tmp_path: Path, path: str, value: object) -> Path:
+    """The demo with one key changed, as a file."""
+    content = yaml.safe_load(DEMO.read_text())
+    node = content
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "search_spaces").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_search_space_of_the_project_loads(file: Path) -> None:
+    space = load_space(file)
+    assert space.branches
+    assert load_space(file).resolved() == space.resolved()
+
+
+MISTAKES = [
+    ("trian", {"steps": 3}, "trian: unknown key 'trian'; allowed: name, mode, families"),
+    ("train.stepz", 3, "train.stepz: unknown key 'stepz'; allowed: steps, batch_size"),
+    ("train.steps", 0, "train.steps: must be greater than or equal to 1, got 0"),
+    ("train.steps", "many", "train.steps: must be a valid integer"),
+    ("mode", "race", "mode: must be 'compare' or 'search', got 'race'"),
+    ("space.method.onties.alpha", 2, "space.method.onties.alpha: alpha must be in [0, 1], got 2"),
+    (
+        "space.method.onties.alpha",
+        {"uniform": [0.5, 2.0]},
+        "space.method.onties.alpha: alpha must be in [0, 1], got 2",
+    ),
+    ("space.method.ondare.density", 0, "space.method.ondare.density: density must be in (0, 1], got 0"),
+    ("space.method.ondare.tau_travel", 500, "space.method.ondare.tau_travel: "),
+    ("space.method.ondare.semantics", "paper", "space.method.ondare.semantics: semantics must be"),
+    (
+        "space.method.ondare.densty",
+        0.5,
+        "space.method.ondare.densty: unknown key 'densty' for method 'ondare'; allowed: ",
+    ),
+    ("space.method.magic", {}, "space.method.magic: unknown method 'magic'; allowed: adamw"),
+    ("space.learning_rate", "fast", "space.learning_rate: "),
+    ("space.learning_rate", -1.0, "space.learning_rate: "),
+    ("space.learning_rate", {"loguniform": [0, 1]}, "space.learning_rate.loguniform: must have 0 < low"),
+    ("space.learning_rate", {"normal": [0, 1]}, "space.learning_rate: a drawn knob is one of"),
+    ("space.algorithm", "ppo", "space.algorithm: unknown algorithm 'ppo'; allowed: dpo, ipo, kto"),
+    ("space.beta", [0.1], "space.beta: a list is drawn from with"),
+    ("families", ["tiny-lama"], "families.0: "),
+    ("families", [], "families: "),
+    ("preferences", "tinny", "preferences: "),
+    ("evaluate.reward", "taste", "evaluate.reward: "),
+    ("search", {"trials": 3}, "search: belongs to the other mode"),
+    ("train.batch_size", 1, "kto"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])
+def test_a_mistake_names_file_key_value_and_what_is_allowed(
+    tmp_path: Path, path: str, value: object, expected: str
+) -> None:
+    file = edited(tmp_path, path, value)
+    with pytest.raises(SpaceFileError) as caught:
+        load_space(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert expected in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "the file is empty; allowed keys: name, mode"),
+        ("- a\n- b\n", "must hold a mapping of keys, got list"),
+        ("name: [unclosed\n", "not valid YAML: line 2"),
+        ("name: !!python/object/apply:os.system ['true']\n", "only plain YAML values are allowed"),
+        ("name: a\nname: b\n", "key 'name' occurs twice"),
+    ],
+)
+def test_a_file_that_is_no_search_space_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(text)
+    with pytest.raises(SpaceFileError, match="space.yaml: ") as caught:
+        load_space(file)
+    assert expected in str(caught.value)
+
+
+def test_numbers_without_a_dot_are_numbers() -> None:
+    assert parse_yaml("[1e-4, 3E+2, 1.5e3, .5e1]", "x") == [1e-4, 300.0, 1500.0, 5.0]
+    assert parse_yaml("[12e, v1e3, 1e]", "x") == ["12e", "v1e3", "1e"]
+
+
+def test_overrides_set_nested_keys_and_leave_the_original_alone() -> None:
+    content = {"train": {"steps": 100}}
+    changed = apply_overrides(content, ["train.steps=5", "space.method.adamw={}", "name=x"])
+    assert changed == {"train": {"steps": 5}, "space": {"method": {"adamw": {}}}, "name": "x"}
+    assert content == {"train": {"steps": 100}}
+
+
+@pytest.mark.parametrize("override", ["train.steps", "=3", "train..steps=3", "name.first=3"])
+def test_a_malformed_override_is_refused(override: str) -> None:
+    with pytest.raises(SpaceFileError, match="--set"):
+        apply_overrides({"name": "x"}, [override])
+
+
+@pytest.mark.parametrize("file", ["missing.yaml", "demo.yaml"])
+def test_check_exits_2_with_one_line_in_under_three_seconds(tmp_path: Path, file: str) -> None:
+    if file == "demo.yaml":
+        edited(tmp_path, "space.method.onties.alpha", 2).rename(tmp_path / file)
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "omsweep.cli", "check", str(tmp_path / file)], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr
+    assert time.monotonic() - started < 10  # the bound users see is 3 s; this machine may be busy

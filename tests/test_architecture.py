@@ -1,0 +1,81 @@
+"""The layers hold, the mathematics stands alone, and the command line answers without the heavy libraries."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+VAGUE = {"utils", "util", "helpers", "helper", "common", "core", "base", "misc", "types"}
+HEAVY = ["ray", "trl", "transformers", "datasets", "mlflow", "lm_eval"]
+
+
+def run_blocked(blocked: list[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter in which importing any of `blocked` fails."""
+    program = f"""
+    import sys
+
+    class Blocker:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in {blocked!r}:
+                raise ImportError("blocked: " + name)
+
+    sys.meta_path.insert(0, Blocker())
+    """
+    program = textwrap.dedent(program) + textwrap.dedent(code)
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_importing_the_package_imports_nothing() -> None:
+    result = run_blocked(["torch", "numpy", *HEAVY], "import omsweep")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("package", ["merging", "optim"])
+def test_the_optimizer_works_with_torch_alone(package: str) -> None:
+    code = f"""
+    import omsweep.{package} as package
+    for name in package.__all__:
+        getattr(package, name)
+    """
+    result = run_blocked([*HEAVY, "pandas", "optuna", "pydantic", "scipy"], code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_pareto_needs_only_numpy() -> None:
+    code = """
+    import omsweep.pareto as package
+    for name in package.__all__:
+        getattr(package, name)
+    """
+    result = run_blocked(["torch", *HEAVY, "pandas", "optuna", "pydantic"], code)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["check", "search_spaces/demo.yaml"], ["families"]])
+def test_the_command_line_answers_without_the_heavy_libraries(arguments: list[str]) -> None:
+    code = f"""
+    from omsweep.cli import main
+    sys.exit(main({arguments!r}))
+    """
+    result = run_blocked(["torch", *HEAVY], code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    files = [p for p in (ROOT / "omsweep").rglob("*.py") if p.stem in VAGUE]
+    assert not files
+
+
+def test_only_tracking_imports_mlflow_and_only_evaluation_imports_lm_eval() -> None:
+    for library, homes in {"mlflow": ["tracking.py"], "lm_eval": ["evaluation"], "trl": ["align"]}.items():
+        for path in (ROOT / "omsweep").rglob("*.py"):
+            inside = path.relative_to(ROOT / "omsweep").parts[0] in homes
+            text = path.read_text()
+            imports = f"import {library}" in text or f"from {library}" in text
+            assert inside or not imports, f"{path} imports {library}"
