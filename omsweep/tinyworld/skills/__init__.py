@@ -1,0 +1,1 @@
+"""The seven exactly gradable skills of the embedded world; the table is in `table.py`."""
