@@ -1,0 +1,74 @@
+"""The alignment algorithms: what data each wants, who trains it, and its loss before the first step."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+DataKind = Literal["paired", "unpaired"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """One alignment algorithm.
+
+    Attributes:
+        name: the name in search spaces.
+        data_kind: `paired` records (prompt, chosen, rejected) or `unpaired` ones (prompt, completion, label).
+        module: where its trainer and trainer arguments are built; imports torch and trl, this file does not.
+        initial_loss: beta -> loss of a policy that equals its reference.
+        source: where the loss is defined.
+    """
+
+    name: str
+    data_kind: DataKind
+    module: str
+    initial_loss: Callable[[float], float]
+    source: str
+
+
+def dpo_initial_loss(beta: float) -> float:  # noqa: ARG001 - every entry of the table takes beta
+    """-log sigmoid(0) = ln 2, whatever beta."""
+    return math.log(2.0)
+
+
+def ipo_initial_loss(beta: float) -> float:
+    """(0 - 1 / (2 beta))^2; beta is the tau of the IPO paper."""
+    return (1.0 / (2.0 * beta)) ** 2
+
+
+def kto_initial_loss(beta: float) -> float:  # noqa: ARG001
+    """1 - sigmoid(0) = 0.5 with desirable and undesirable weights of 1, which are TRL's defaults."""
+    return 0.5
+
+
+DPO = Algorithm(
+    name="dpo",
+    data_kind="paired",
+    module="omsweep.align.dpo",
+    initial_loss=dpo_initial_loss,
+    source="arXiv:2305.18290 eq. 7",
+)
+IPO = Algorithm(
+    name="ipo",
+    data_kind="paired",
+    module="omsweep.align.ipo",
+    initial_loss=ipo_initial_loss,
+    source="arXiv:2310.12036 eq. 17, log-ratios averaged over tokens as in TRL",
+)
+KTO = Algorithm(
+    name="kto",
+    data_kind="unpaired",
+    module="omsweep.align.kto",
+    initial_loss=kto_initial_loss,
+    source="arXiv:2402.01306 eq. 7",
+)
+
+ALGORITHMS: Mapping[str, Algorithm] = {algorithm.name: algorithm for algorithm in (DPO, IPO, KTO)}
+
+
+def algorithm_named(name: str) -> Algorithm:
+    """The table's entry; ValueError names what is allowed."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {name!r}")
+    return ALGORITHMS[name]

@@ -1,0 +1,125 @@
+"""Training leaves the process as it was: trials run one after another in a reused actor."""
+
+import gc
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+import transformers
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+ACCELERATE_STATES = (PartialState, AcceleratorState, GradientState)
+CONFIG_FIELDS = ("use_cache", "pad_token_id", "bos_token_id", "eos_token_id")
+
+
+@contextmanager
+def isolated_training(model: torch.nn.Module) -> Iterator[None]:
+    """Everything a trainer changes besides the weights is put back on leaving; progress bars are off meanwhile.
+
+    That is: random generators (Python, NumPy, torch, CUDA), environment variables, log levels, the torch thread count, accelerate's process-wide state, and on the model its patched `forward`, training mode, tags,
+    gradients, `use_cache` and special token ids. Weights and device are what training leaves.
+    """
+    with ExitStack() as stack:
+        for restore in (
+            _random_generators(),
+            _environment(),
+            _quiet_logs(),
+            _accelerate_state(),
+            _model_attributes(model),
+        ):
+            stack.callback(restore)
+        yield
+    gc.collect()  # trainers hold reference cycles, and with them the optimizer's state
+
+
+def _random_generators() -> Callable[[], None]:
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def restore() -> None:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+    return restore
+
+
+def _environment() -> Callable[[], None]:
+    variables, threads = dict(os.environ), torch.get_num_threads()
+
+    def restore() -> None:
+        if dict(os.environ) != variables:
+            os.environ.clear()
+            os.environ.update(variables)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+    return restore
+
+
+def _quiet_logs() -> Callable[[], None]:
+    verbosity = transformers.logging.get_verbosity()
+    bars = [
+        enable
+        for shown, disable, enable in (
+            (
+                not datasets.are_progress_bars_disabled(),
+                datasets.disable_progress_bars,
+                datasets.enable_progress_bars,
+            ),
+            (
+                transformers.logging.is_progress_bar_enabled(),
+                transformers.logging.disable_progress_bar,
+                transformers.logging.enable_progress_bar,
+            ),
+        )
+        if shown and not disable()
+    ]
+
+    def restore() -> None:
+        transformers.logging.set_verbosity(verbosity)
+        for enable in bars:
+            enable()
+
+    return restore
+
+
+def _accelerate_state() -> Callable[[], None]:
+    """Trainers of one process share accelerate's state, device choice included: each run starts from a blank one."""
+    before = [dict(state._shared_state) for state in ACCELERATE_STATES]
+    for state in ACCELERATE_STATES:
+        state._shared_state.clear()
+
+    def restore() -> None:
+        for state, content in zip(ACCELERATE_STATES, before, strict=True):
+            state._shared_state.clear()
+            state._shared_state.update(content)
+
+    return restore
+
+
+def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
+    instance = {name: model.__dict__[name] for name in ("forward", "model_tags") if name in model.__dict__}
+    configs = [config for config in (model.config, getattr(model, "generation_config", None)) if config is not None]
+    fields: list[tuple[Any, str, Any]] = [
+        (config, name, getattr(config, name)) for config in configs for name in CONFIG_FIELDS if hasattr(config, name)
+    ]
+    training = model.training
+
+    def restore() -> None:
+        for name in ("forward", "model_tags"):
+            model.__dict__.pop(name, None)
+        model.__dict__.update(instance)
+        for config, name, value in fields:
+            setattr(config, name, value)
+        model.train(training)
+        model.zero_grad(set_to_none=True)
+
+    return restore

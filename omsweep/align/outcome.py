@@ -1,0 +1,29 @@
+"""What a training run hands back; plain data."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome:
+    """Result of one run; the trained weights are in the model that was passed in.
+
+    Attributes:
+        state: `completed`, or `diverged` when a loss or a weight became infinite or NaN.
+        steps: optimizer steps done, those before a resume included.
+        tokens: tokens fed to the model in training, both completions of a pair counted, all workers together.
+        losses: loss of each step, mean over workers, those before a resume included; may end with a non-finite one.
+        diagnostics: the optimizer's, see `omsweep.optim`.
+        learning_rate_applied: peak learning rate after displacement matching.
+        seconds: `start` (checks, data, trainer), `pilot`, `train`.
+        preflight: `truncated_share`, `examples`, and before the first step `loss`, `expected_loss`, `log_ratio_nats`.
+    """
+
+    state: Literal["completed", "diverged"]
+    steps: int
+    tokens: int
+    losses: list[float]
+    diagnostics: dict[str, float]
+    learning_rate_applied: float
+    seconds: dict[str, float]
+    preflight: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,102 @@
+"""Displacement matching: methods should differ in where they move, not in how far.
+
+A sparsifier keeps a share of each update, so at the same learning rate it moves less. The applied rate is the
+AdamW-equivalent one divided by the share of |update|_1 that is kept, rescaling included:
+
+- keep-all methods (`adamw`, `linear`, `anchor`), density 1, and rescaling that keeps the sum (`norm`): 1;
+- random masks (`ondare`, `childtuning`): p, or 1 with `inverse`, in expectation;
+- `onties`: measured, the mean over the first ten steps of a plain AdamW run on the trial's own data.
+
+The factor (1 - alpha) and updates that the sign election overrules are not counted.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from omsweep.optim.names import canonical_name
+from omsweep.optim.retained import retained_share_of
+from omsweep.optim.settings import OnlineMerge
+
+PILOT_STEPS = 10
+BETAS, EPS = (0.9, 0.999), 1e-8
+
+
+def matched_learning_rate(
+    learning_rate: float, *, merge: OnlineMerge, measure: Callable[[], float]
+) -> tuple[float, float]:
+    """The learning rate to apply and the retained share it was divided by.
+
+    Args:
+        learning_rate: AdamW-equivalent.
+        measure: runs the pilot; called only where the share has no closed form.
+    """
+    share = known_share(merge)
+    if share is None:
+        share = measure()
+    return learning_rate / share, share
+
+
+def known_share(merge: OnlineMerge) -> float | None:
+    """The retained share where it follows from the settings (in expectation), else None."""
+    settings = merge.resolved()
+    if merge.method in ("adamw", "linear", "anchor") or settings.density == 1.0 or settings.rescale == "norm":
+        return 1.0
+    if merge.method in ("ondare", "childtuning"):
+        return 1.0 if settings.rescale == "inverse" else settings.density
+    return None
+
+
+def measured_share(
+    trainer: Any, *, merge: OnlineMerge, learning_rate: float, max_grad_norm: float, steps: int = PILOT_STEPS
+) -> float:
+    """Mean retained share of AdamW's updates over the first steps of the trainer's data; the weights are put back.
+
+    Each step's update is -lr * m_hat / (sqrt(v_hat) + eps), without decay. Every worker takes its slice of the batch and
+    gradients are averaged, so the share is the same on all of them. The trainer must not have been trained yet.
+    """
+    model: nn.Module = trainer.model
+    before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [parameter for _, parameter in named], lr=learning_rate, betas=BETAS, eps=EPS, weight_decay=0.0
+    )
+    shares = []
+    for step, batch in enumerate(_first(trainer.get_train_dataloader(), steps), start=1):
+        model.train()
+        trainer.compute_loss(model, trainer._prepare_inputs(batch)).backward()
+        _average_gradients([parameter for _, parameter in named])
+        if max_grad_norm > 0:
+            nn.utils.clip_grad_norm_([parameter for _, parameter in named], max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        updates = {canonical_name(name): _update(optimizer.state[p], step) for name, p in named if p in optimizer.state}
+        shares.append(retained_share_of(updates, merge=merge, step=step))
+    model.load_state_dict(before)
+    trainer._metrics["train"].clear()
+    trainer._total_train_tokens = 0
+    return sum(shares) / len(shares)
+
+
+def _update(state: dict[str, Tensor], step: int) -> Tensor:
+    """AdamW's bias-corrected direction in float32; its share does not depend on the learning rate."""
+    first = state["exp_avg"].float() / (1 - BETAS[0] ** step)
+    second = state["exp_avg_sq"].float() / (1 - BETAS[1] ** step)
+    return first / (second.sqrt() + EPS)
+
+
+def _average_gradients(parameters: list[nn.Parameter]) -> None:
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= torch.distributed.get_world_size()
+
+
+def _first(batches: Any, count: int) -> Iterator[Any]:
+    for _, batch in zip(range(count), batches, strict=False):
+        yield batch

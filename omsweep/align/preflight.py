@@ -1,0 +1,175 @@
+"""Checks before the first step: data, template and reference belong to this model, or the run stops saying why."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from omsweep.align.algorithms import Algorithm
+from omsweep.align.data import SUMMARY_FILE
+from omsweep.align.settings import TrainSettings
+from omsweep.align.template import tokenizer_hash
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE_PROBES = 16
+# the loss of bfloat16 weights differs with the padding of a batch; float32 has the issue's tolerance
+LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+LOG_RATIO_TOLERANCE_NATS = {"float32": 1e-2, "bfloat16": 1.0}
+PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+
+
+class PreflightError(ValueError):
+    """A run that must not start: its numbers would be wrong without looking wrong."""
+
+
+def check_data(
+    data: Path, rows: Dataset, *, settings: TrainSettings, algorithm: Algorithm, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, float]:
+    """Check prepared data against the settings and the tokenizer that scoring uses.
+
+    The data must be of the algorithm's kind, made with these settings and this tokenizer; every example must begin with
+    exactly one BOS (when the tokenizer has one), train its EOS unless truncated, and a prompt's tokens must be those
+    that scoring would feed the model.
+
+    Returns:
+        `truncated_share`: share of examples that lost their end, also logged; `examples`.
+
+    Raises:
+        PreflightError: naming what does not hold.
+    """
+    summary = json.loads((data / SUMMARY_FILE).read_text())
+    expected: dict[str, Any] = {
+        "data_kind": algorithm.data_kind,
+        "max_length": settings.max_length,
+        "dtype": settings.dtype,
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
+    if algorithm.data_kind == "unpaired":
+        expected["per_device_batch_size"] = settings.per_device_batch_size
+    for name, value in expected.items():
+        if summary[name] != value:
+            raise PreflightError(f"prepared data must have {name} {value!r}, got {summary[name]!r}")
+    completions = ("chosen_ids", "rejected_ids") if algorithm.data_kind == "paired" else ("completion_ids",)
+    truncated = np.zeros(len(rows), dtype=bool)
+    for name in completions:
+        cut = _lengths(rows, "prompt_ids") + _lengths(rows, name) > settings.max_length
+        truncated |= cut
+        _check_bos(rows, name, tokenizer)
+        _check_eos(rows, name, cut, tokenizer)
+    if summary["rendering"] == "chat":
+        _check_template(rows, tokenizer)
+    share = float(truncated.mean())
+    logger.log(
+        logging.WARNING if share else logging.INFO,
+        "%.2f %% of %d examples are truncated at max_length %d",
+        100 * share,
+        len(rows),
+        settings.max_length,
+    )
+    return {"examples": float(len(rows)), "truncated_share": share}
+
+
+def check_start(
+    *, loss: float, log_ratio_nats: float, algorithm: Algorithm, beta: float, dtype: str
+) -> dict[str, float]:
+    """Check the first batch: the policy still equals its reference, so the loss has a known value.
+
+    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo (compared relative to it), 0.5 for kto. Errors of opposite sign cancel
+    in a loss, so the mean log-ratio of policy and cached reference must vanish too.
+
+    Args:
+        loss: of the first batch over all workers.
+        log_ratio_nats: largest absolute mean of log policy - log reference, chosen and rejected apart.
+
+    Raises:
+        PreflightError: the cached log-probs are not this model's.
+    """
+    wanted = algorithm.initial_loss(beta)
+    tolerance = LOSS_TOLERANCE[dtype] * max(1.0, wanted)
+    if not abs(loss - wanted) <= tolerance:
+        raise PreflightError(
+            f"the first {algorithm.name} loss must be {wanted:.6f} within {tolerance:.1e}, got {loss:.6f}: the "
+            "reference log-probs were not computed with this model"
+        )
+    if not log_ratio_nats <= LOG_RATIO_TOLERANCE_NATS[dtype]:
+        raise PreflightError(
+            f"the policy's log-probs must equal the cached reference log-probs within "
+            f"{LOG_RATIO_TOLERANCE_NATS[dtype]} nats before the first step, got a mean difference of "
+            f"{log_ratio_nats:.4f}"
+        )
+    return {"loss": loss, "expected_loss": wanted, "log_ratio_nats": log_ratio_nats}
+
+
+def _check_bos(rows: Dataset, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    bos = tokenizer.bos_token_id
+    if bos is None or bos == tokenizer.eos_token_id:
+        return  # nothing to count: no BOS, or one that also ends texts
+    first, second = _nth(rows, "prompt_ids", 0), _nth(rows, "prompt_ids", 1)
+    counts = _count(rows, "prompt_ids", bos) + _count(rows, name, bos)
+    per_turn = tokenizer.chat_template is not None and (
+        tokenizer.apply_chat_template(PROBE, tokenize=False).count(tokenizer.bos_token) > 1
+    )
+    # a template that opens every turn with its BOS has several by design; then only doubling at the start is wrong
+    wrong = (first != bos) | (second == bos if per_turn else counts != 1)
+    if wrong.any():
+        raise PreflightError(
+            f"examples must begin with exactly one BOS ({tokenizer.bos_token!r}), got {int(wrong.sum())} of "
+            f"{len(rows)} that do not, one with {int(counts[wrong][0])}"
+        )
+
+
+def _check_eos(rows: Dataset, name: str, truncated: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
+    missing = (_count(rows, name, tokenizer.eos_token_id) == 0) & ~truncated
+    if missing.any():
+        raise PreflightError(
+            f"completions must train their EOS ({tokenizer.eos_token!r}), got {int(missing.sum())} of {len(rows)} "
+            f"{name} without one: the policy would not learn to stop"
+        )
+
+
+def _check_template(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
+    for row in rows.select(range(min(TEMPLATE_PROBES, len(rows)))):
+        if not isinstance(row["prompt"], list):
+            raise PreflightError(
+                "plain text prompts are trained without the chat template that scoring uses: give conversational "
+                "records, or say rendering: plain in preferences to accept that"
+            )
+        scored = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)
+        if list(scored["input_ids"]) != row["prompt_ids"]:
+            raise PreflightError(
+                "training and scoring must see the same prompt, got "
+                f"{tokenizer.decode(row['prompt_ids'])!r} in training and "
+                f"{tokenizer.decode(scored['input_ids'])!r} in scoring: the chat template renders a prompt alone "
+                "differently from a prompt with its answer"
+            )
+
+
+def _flat(rows: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A list column as (values, offsets [rows + 1])."""
+    column = rows.data.column(name).combine_chunks()
+    offsets = column.offsets.to_numpy()
+    return column.values.to_numpy()[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def _lengths(rows: Dataset, name: str) -> np.ndarray:
+    return np.diff(_flat(rows, name)[1])
+
+
+def _count(rows: Dataset, name: str, token: int | None) -> np.ndarray:
+    values, offsets = _flat(rows, name)
+    running = np.concatenate([[0], np.cumsum(values == token)])
+    return running[offsets[1:]] - running[offsets[:-1]]
+
+
+def _nth(rows: Dataset, name: str, position: int) -> np.ndarray:
+    """The `position`-th token of each row, -1 where a row is shorter."""
+    values, offsets = _flat(rows, name)
+    there = np.diff(offsets) > position
+    found = np.full(len(there), -1)
+    found[there] = values[offsets[:-1][there] + position]
+    return found

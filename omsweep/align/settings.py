@@ -1,0 +1,97 @@
+"""What one training run needs to know; plain values, checked, without torch."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from omsweep.align.algorithms import algorithm_named
+
+if TYPE_CHECKING:
+    from omsweep.optim.settings import OnlineMerge
+
+LR_SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine")
+DTYPES = ("float32", "bfloat16")
+MATCHES = ("none", "displacement")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Settings of one training run.
+
+    Attributes:
+        algorithm: a name in `ALGORITHMS`.
+        learning_rate: AdamW-equivalent rate; with `match="displacement"` the rate that is applied is this over the
+            retained share (see `omsweep.align.pilot`).
+        beta: strength of the pull to the reference (IPO: its tau).
+        steps: optimizer steps.
+        batch_size: examples (pairs, or single completions for kto) per step over all workers.
+        seed: fixes batch order and dropout; merging masks have their own seed in `merge`.
+        merge: the online merging method.
+        lr_scheduler: as transformers calls it: `constant`, `constant_with_warmup`, `linear` or `cosine`.
+        warmup_steps: steps of linear warm-up from 0, for all schedulers but `constant`.
+        max_grad_norm: gradient clipping, 0 for none.
+        weight_decay: decoupled, on the parameters the transformers Trainer decays.
+        dtype: dtype of the weights.
+        max_length: tokens per example; longer ones lose their end.
+        checkpoint_every: steps between checkpoints, 0 for none.
+        workers: processes that share a batch; each takes `batch_size / workers`.
+        match: `displacement` scales the learning rate, `none` does not.
+
+    Raises:
+        ValueError: a value is outside its range; the message holds name, range and value.
+    """
+
+    algorithm: str
+    learning_rate: float
+    beta: float
+    steps: int
+    batch_size: int
+    merge: "OnlineMerge"
+    seed: int = 0
+    lr_scheduler: str = "constant"
+    warmup_steps: int = 0
+    max_grad_norm: float = 1.0
+    weight_decay: float = 0.0
+    dtype: str = "float32"
+    max_length: int = 1024
+    checkpoint_every: int = 0
+    workers: int = 1
+    match: str = "none"
+
+    def __post_init__(self) -> None:
+        algorithm = algorithm_named(self.algorithm)
+        for name in ("learning_rate", "beta"):
+            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+        for name in ("steps", "batch_size", "workers"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every"):
+            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        _require(self.max_length >= 2, "max_length", "at least 2", self.max_length)
+        for name, allowed in (("lr_scheduler", LR_SCHEDULERS), ("dtype", DTYPES), ("match", MATCHES)):
+            _require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", getattr(self, name))
+        if self.lr_scheduler == "constant" and self.warmup_steps:
+            raise ValueError(
+                f"warmup_steps must be 0 with lr_scheduler constant, got {self.warmup_steps}: use constant_with_warmup"
+            )
+        per_device_batch(batch_size=self.batch_size, workers=self.workers, unpaired=algorithm.data_kind == "unpaired")
+
+    @property
+    def per_device_batch_size(self) -> int:
+        """Examples per worker and step."""
+        return self.batch_size // self.workers
+
+
+def per_device_batch(*, batch_size: int, workers: int, unpaired: bool) -> int:
+    """`batch_size / workers`; ValueError when it does not divide, or is below 2 where KTO needs other completions."""
+    if batch_size % workers != 0:
+        raise ValueError(f"batch_size must be divisible by workers ({workers}), got {batch_size}")
+    if unpaired and batch_size // workers < 2:
+        raise ValueError(
+            f"batch_size must give kto at least 2 examples per worker (its KL term pairs a prompt with another "
+            f"example's completion), got {batch_size} over {workers} workers"
+        )
+    return batch_size // workers
+
+
+def _require(holds: bool, name: str, allowed: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")

@@ -1,0 +1,183 @@
+"""One training run: prepared data and a model in, a trained model and its record out."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from datasets import Dataset, load_from_disk
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers.trainer_callback import PrinterCallback
+
+from omsweep.align.algorithms import Algorithm, algorithm_named
+from omsweep.align.arguments import shared_arguments
+from omsweep.align.isolation import isolated_training
+from omsweep.align.optimizer import OnlineMergeFactory
+from omsweep.align.order import example_order
+from omsweep.align.outcome import TrainOutcome
+from omsweep.align.pilot import matched_learning_rate, measured_share
+from omsweep.align.preflight import check_data, check_start
+from omsweep.align.settings import TrainSettings
+from omsweep.align.watch import OnCheckpoint, OnStep, Watch, losses_of, tokens_of
+from omsweep.optim.names import canonical_name
+
+
+def train(
+    settings: TrainSettings,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Path,
+    task_vector: Mapping[str, Tensor] | None,
+    output_dir: Path,
+    on_step: OnStep | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    resume_from: Path | None = None,
+) -> TrainOutcome:
+    """Train `model` in place with an online merging optimizer.
+
+    Runs in one process, or in each of `settings.workers` processes of a torch.distributed group (their environment set
+    as torchrun or Ray Train do) with the same global batches. Batch order and dropout depend on the seed and the data
+    only. Besides weights and device nothing of the process or the model is changed.
+
+    Args:
+        settings: see `TrainSettings`.
+        model: holds the SFT weights, also when resuming; in `settings.dtype`.
+        tokenizer: the one that scoring uses.
+        data: folder from `prepare_data`, made for this model, tokenizer and settings.
+        task_vector: canonical parameter name -> SFT minus base, for methods that need it.
+        output_dir: where checkpoints go, `checkpoint-<step>` each; the two newest are kept.
+        on_step: called with (step, metrics) after each step on every worker; metrics hold at least `loss`,
+            `learning_rate` and `num_tokens`. What it raises ends the run.
+        on_checkpoint: called with (step, folder) on every worker when a checkpoint has been written.
+        resume_from: a checkpoint folder of the same settings; the run continues bit for bit.
+
+    Returns:
+        The outcome, equal on all workers but for `seconds`.
+
+    Raises:
+        PreflightError: data, template or reference do not belong to this model.
+    """
+    began = time.perf_counter()
+    algorithm = algorithm_named(settings.algorithm)
+    _check_workers(settings.workers)
+    rows = load_from_disk(data)
+    preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
+    with isolated_training(model):
+        watch = _watch(settings, algorithm=algorithm, on_step=on_step, on_checkpoint=on_checkpoint)
+        trainer = _trainer(settings, rows=rows, model=model, tokenizer=tokenizer, output_dir=output_dir, watch=watch)
+        built = time.perf_counter()
+        learning_rate = _applied_learning_rate(settings, trainer)
+        set_seed(settings.seed)
+        piloted = time.perf_counter()
+        trainer.optimizer_cls_and_kwargs = (
+            OnlineMergeFactory,
+            {
+                "merge": settings.merge,
+                "task_vector": task_vector,
+                "reference": _weights(model) if settings.merge.method == "anchor" else None,
+                "decays": trainer.get_decay_parameter_names,
+                "lr": learning_rate,
+                "weight_decay": settings.weight_decay,
+            },
+        )
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from is not None else None)
+        finite = all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+        return TrainOutcome(
+            state="completed" if finite and not watch.diverged else "diverged",
+            steps=trainer.state.global_step,
+            tokens=tokens_of(trainer.state),
+            losses=losses_of(trainer.state),
+            diagnostics=trainer.optimizer.optimizer.diagnostics(),
+            learning_rate_applied=learning_rate,
+            seconds={
+                "start": built - began,
+                "pilot": piloted - built,
+                "train": time.perf_counter() - piloted,
+            },
+            preflight=preflight | watch.preflight,
+        )
+
+
+def _watch(
+    settings: TrainSettings, *, algorithm: Algorithm, on_step: OnStep | None, on_checkpoint: OnCheckpoint | None
+) -> Watch:
+    return Watch(
+        beta=settings.beta,
+        check_start=partial(check_start, algorithm=algorithm, beta=settings.beta, dtype=settings.dtype),
+        on_step=on_step,
+        on_checkpoint=on_checkpoint,
+    )
+
+
+def _trainer(
+    settings: TrainSettings,
+    *,
+    rows: Dataset,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    output_dir: Path,
+    watch: Watch,
+) -> Any:
+    """The algorithm's trainer over the rows in training order, silent but for `watch`."""
+    algorithm = algorithm_named(settings.algorithm)
+    module = import_module(algorithm.module)
+    arguments = module.trainer_arguments(
+        beta=settings.beta,
+        **shared_arguments(
+            output_dir=output_dir,
+            per_device_batch_size=settings.per_device_batch_size,
+            max_length=settings.max_length,
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            lr_scheduler=settings.lr_scheduler,
+            warmup_steps=settings.warmup_steps,
+            max_grad_norm=settings.max_grad_norm,
+            weight_decay=settings.weight_decay,
+            checkpoint_every=settings.checkpoint_every,
+            seed=settings.seed,
+        ),
+    )
+    order = example_order(
+        len(rows),
+        wanted=settings.steps * settings.batch_size,
+        seed=settings.seed,
+        group=settings.per_device_batch_size if algorithm.data_kind == "unpaired" else 1,
+    )
+    trainer = module.TRAINER(
+        model=model, args=arguments, train_dataset=rows.select(order), processing_class=tokenizer, callbacks=[watch]
+    )
+    trainer.remove_callback(PrinterCallback)
+    watch.trainer = trainer
+    return trainer
+
+
+def _applied_learning_rate(settings: TrainSettings, trainer: Any) -> float:
+    if settings.match == "none":
+        return settings.learning_rate
+    learning_rate, _ = matched_learning_rate(
+        settings.learning_rate,
+        merge=settings.merge,
+        measure=lambda: measured_share(
+            trainer,
+            merge=settings.merge,
+            learning_rate=settings.learning_rate,
+            max_grad_norm=settings.max_grad_norm,
+        ),
+    )
+    return learning_rate
+
+
+def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {canonical_name(name): parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def _check_workers(workers: int) -> None:
+    present = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    if present != workers:
+        raise ValueError(f"workers must equal the size of the process group, {present}, got {workers}")

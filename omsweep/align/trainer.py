@@ -1,0 +1,81 @@
+"""TRL trainers: two that prepare data, two over prepared data.
+
+`DPOTrainer` and `KTOTrainer` tokenise and compute reference log-probs in their constructors, in two private methods.
+A preparing trainer runs them once; a prepared trainer returns what it is given, so no reference model is ever loaded.
+The tests of this file guard the pinned trl version.
+"""
+
+from typing import Any
+
+from datasets import Dataset
+from transformers import Trainer
+from trl import DPOTrainer, KTOTrainer
+
+PAIRED_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
+UNPAIRED_COLUMNS = ("prompt_ids", "completion_ids", "KL_completion_ids", "label", "ref_logps", "ref_KL_logps")
+
+
+class PreparingDPOTrainer(DPOTrainer):
+    """`trl.DPOTrainer` that sends no telemetry; after construction its `train_dataset` is prepared."""
+
+    def _precompute_ref_logps(self, dataset: Dataset, *arguments: Any) -> Dataset:
+        return DPOTrainer._precompute_ref_logps(self, some_left(dataset, self.args.max_length), *arguments)
+
+    def _send_telemetry(self) -> None:
+        return None
+
+
+class PreparingKTOTrainer(KTOTrainer):
+    """`trl.KTOTrainer` that sends no telemetry; after construction its `train_dataset` is prepared."""
+
+    def _precompute_ref_logps(self, dataset: Dataset, *arguments: Any) -> Dataset:
+        return KTOTrainer._precompute_ref_logps(self, some_left(dataset, self.args.max_length), *arguments)
+
+    def _send_telemetry(self) -> None:
+        return None
+
+
+class PreparedDPOTrainer(DPOTrainer):
+    """`trl.DPOTrainer` whose data set holds `PAIRED_COLUMNS`; sends no telemetry and writes no model card."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        return with_columns(dataset, PAIRED_COLUMNS)
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        return None
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)
+
+
+class PreparedKTOTrainer(KTOTrainer):
+    """`trl.KTOTrainer` whose data set holds `UNPAIRED_COLUMNS`; sends no telemetry and writes no model card."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        return with_columns(dataset, UNPAIRED_COLUMNS)
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        return None
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)
+
+
+def with_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
+    """The data set itself; an AssertionError when it was not prepared for this trainer."""
+    missing = [name for name in columns if name not in dataset.column_names]
+    assert not missing, f"prepared data lack {missing}"
+    return dataset
+
+
+def some_left(dataset: Dataset, max_length: int) -> Dataset:
+    """The data set itself; ValueError when every prompt alone filled `max_length`, so that TRL dropped all records."""
+    if len(dataset) == 0:
+        raise ValueError(f"max_length must leave room after the prompts, got {max_length}: no prompt is shorter")
+    return dataset

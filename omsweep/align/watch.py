@@ -1,0 +1,92 @@
+"""A trainer callback that checks the first batch, notices divergence and passes on steps and checkpoints."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import nested_gather
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+OnStep = Callable[[int, dict[str, float]], None]
+OnCheckpoint = Callable[[int, Path], None]
+CheckStart = Callable[..., dict[str, float]]  # (*, loss, log_ratio_nats)
+
+
+class Watch(TrainerCallback):
+    """Passed to one trainer, which must be set as `trainer` before training.
+
+    Attributes:
+        preflight: what `check_start` returned, empty after a resume.
+        diverged: whether a loss was not finite; training then stops after that step.
+    """
+
+    def __init__(
+        self,
+        *,
+        beta: float,
+        check_start: CheckStart,
+        on_step: OnStep | None = None,
+        on_checkpoint: OnCheckpoint | None = None,
+    ) -> None:
+        self.trainer: Any = None
+        self.preflight: dict[str, float] = {}
+        self.diverged = False
+        self._beta = beta
+        self._check_start = check_start
+        self._on_step = on_step
+        self._on_checkpoint = on_checkpoint
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """After a resume, go on counting tokens where the checkpoint stopped."""
+        self.trainer._total_train_tokens = tokens_of(state)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Check the first batch, after its backward pass and before the weights move."""
+        if state.global_step == 0:
+            loss = nested_gather(self.trainer._tr_loss, args.parallel_mode).mean().item()
+            self.preflight = self._check_start(loss=loss, log_ratio_nats=first_log_ratio(self.trainer, self._beta))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Pass the step on; stop when its loss is not finite."""
+        if logs is None or "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            self.diverged = True
+            control.should_training_stop = True
+        if self._on_step is not None:
+            self._on_step(state.global_step, dict(logs))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Pass a finished checkpoint folder on."""
+        if self._on_checkpoint is not None:
+            self._on_checkpoint(
+                state.global_step, Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            )
+
+
+def losses_of(state: TrainerState) -> list[float]:
+    """Loss of each step, in order."""
+    return [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
+
+
+def tokens_of(state: TrainerState) -> int:
+    """Tokens trained so far, all workers together."""
+    return int(next((entry["num_tokens"] for entry in reversed(state.log_history) if "num_tokens" in entry), 0))
+
+
+def first_log_ratio(trainer: Trainer, beta: float) -> float:
+    """Largest absolute mean of log policy - log reference in the batch just computed, in nats."""
+    metrics = trainer._metrics["train"]
+    rewards = [metrics[name][-1] for name in ("rewards/chosen", "rewards/rejected") if metrics[name]]
+    return max(abs(reward) for reward in rewards) / beta

@@ -1,0 +1,85 @@
+"""Which preference data to use; plain values, checked, without torch or datasets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omsweep.preferences.table import PREFERENCES
+
+Messages = list[dict[str, str]]
+Generate = Callable[
+    [Sequence[Messages], int, int], list[list[str]]
+]  # (prompts, samples, seed) -> texts [prompt][sample]
+
+SUFFIXES = (".jsonl", ".json", ".parquet")
+RENDERINGS = ("chat", "plain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceData:
+    """Where preference records come from; exactly one of `name`, `path` and `hub`.
+
+    Attributes:
+        name: an embedded data set, see `PREFERENCES`.
+        path: a local `.jsonl`, `.json` (one object per line) or `.parquet` file.
+        hub: a data set id on the Hugging Face hub.
+        config, split, revision: of the hub data set.
+        limit: use the first `limit` records only.
+        rendering: how records in TRL's standard (plain text) format become tokens: `chat` puts prompt and completion
+            into one user and one assistant message, so that training sees the template that scoring uses; `plain`
+            tokenises the text as it is, as TRL does. Conversational records always go through the template.
+
+    Raises:
+        ValueError: none or several sources, an unknown name, a file suffix that is not read, a limit below 1.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    limit: int | None = None
+    rendering: str = "chat"
+
+    def __post_init__(self) -> None:
+        given = [field for field in ("name", "path", "hub") if getattr(self, field) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"preferences must have exactly one of name, path and hub, got {', '.join(given) or 'none'}"
+            )
+        if self.name is not None and self.name not in PREFERENCES:
+            raise ValueError(
+                f"preferences must be one of {', '.join(PREFERENCES)}, or a mapping with path or hub, got {self.name!r}"
+            )
+        if self.path is not None and Path(self.path).suffix not in SUFFIXES:
+            raise ValueError(f"preferences path must end with one of {', '.join(SUFFIXES)}, got {self.path!r}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"preferences limit must be at least 1, got {self.limit}")
+        if self.rendering not in RENDERINGS:
+            raise ValueError(f"preferences rendering must be one of {', '.join(RENDERINGS)}, got {self.rendering!r}")
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain data from which `preferences_from` makes an equal value."""
+        return asdict(self)
+
+
+def preferences_from(value: "str | Mapping[str, Any] | PreferenceData") -> PreferenceData:
+    """Settings from what a search space file holds: a name, a file's path, or a mapping of `PreferenceData`'s fields.
+
+    Raises:
+        ValueError: unknown name or key; the message lists what is allowed.
+    """
+    if isinstance(value, PreferenceData):
+        return value
+    if isinstance(value, str):
+        is_path = Path(value).suffix in SUFFIXES
+        return PreferenceData(path=value) if is_path else PreferenceData(name=value)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"preferences must be a name or a mapping, got {value!r}")
+    allowed = [field.name for field in fields(PreferenceData)]
+    unknown = sorted(set(value) - set(allowed))
+    if unknown:
+        raise ValueError(f"preferences keys must be among {', '.join(allowed)}, got {', '.join(map(str, unknown))}")
+    return PreferenceData(**value)

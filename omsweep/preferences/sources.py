@@ -1,0 +1,111 @@
+"""Reading preference records from local files and from the hub."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet
+from datasets import Dataset
+
+from omsweep.preferences.settings import PreferenceData
+
+
+def read_file(path: str) -> Dataset:
+    """All records of a Parquet file, or of a JSON file with one object per line or one list of objects, in memory.
+
+    Raises:
+        ValueError: the file is missing, empty or cannot be parsed; the message holds the line where there is one.
+    """
+    file = existing_file(path)
+    try:
+        if file.suffix == ".parquet":
+            return Dataset(pyarrow.parquet.read_table(file))
+        records = _json_records(file.read_text(encoding="utf-8"))
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("every record must be an object")
+        return Dataset.from_list(records)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"cannot read preference data {path}: {_reason(error)}") from error
+
+
+def _json_records(text: str) -> list[Any]:
+    if text.lstrip().startswith("["):
+        return json.loads(text)
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} is not JSON ({error})") from None
+    return records
+
+
+def existing_file(path: str) -> Path:
+    """The file; ValueError when there is none."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"preference data file {path} does not exist")
+    return file
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of the file's bytes, hex."""
+    with existing_file(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_hub(spec: PreferenceData, *, revision: str | None) -> Dataset:
+    """A split of a hub data set, in memory; code that comes with a data set is never run.
+
+    Raises:
+        ValueError: the data set, its configuration, split or revision cannot be loaded.
+    """
+    try:
+        with without_bars():
+            return datasets.load_dataset(
+                spec.hub, spec.config, split=spec.split, revision=revision, keep_in_memory=True
+            )
+    except (datasets.exceptions.DatasetGenerationError, ValueError, OSError) as error:
+        raise ValueError(f"cannot load preference data {spec.hub} from the hub: {_reason(error)}") from error
+
+
+def hub_revision(spec: PreferenceData) -> str | None:
+    """The commit to load: the one asked for, else the newest; None with a warning when the hub cannot be asked."""
+    if spec.revision is not None:
+        return spec.revision
+    from huggingface_hub import HfApi  # here, because only hub data need it
+
+    try:
+        return HfApi().dataset_info(str(spec.hub)).sha
+    except (OSError, ValueError) as error:
+        warnings.warn(
+            f"preference data {spec.hub} have no revision and the hub cannot be asked for one ({_reason(error)}): a "
+            "local copy is used and changes on the hub go unnoticed",
+            stacklevel=2,
+        )
+        return None
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars of datasets inside."""
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            datasets.enable_progress_bars()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: datasets wraps parsers' messages into one that says nothing."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

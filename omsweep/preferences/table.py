@@ -1,0 +1,28 @@
+"""The embedded preference data sets: their sizes and where they are built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedPreferences:
+    """An embedded data set that is sampled from a family's own SFT model.
+
+    Attributes:
+        name: the name in search spaces.
+        module: has `build_pairs(generate, *, prompts, samples, seed) -> list of records`.
+        prompts: prompts drawn; a prompt whose candidates are all the same text gives no pair.
+        samples: candidates sampled for each open-ended prompt.
+        version: part of the cache key; raised when the same arguments would give other records.
+    """
+
+    name: str
+    module: str
+    prompts: int
+    samples: int
+    version: int
+
+
+TINY = EmbeddedPreferences(name="tiny", module="omsweep.preferences.tiny", prompts=3200, samples=2, version=1)
+
+PREFERENCES: Mapping[str, EmbeddedPreferences] = {entry.name: entry for entry in (TINY,)}

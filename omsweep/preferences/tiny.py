@@ -1,0 +1,36 @@
+"""The `tiny` data set: pairs of the embedded world, sampled from a family's SFT model and judged by a noisy annotator."""
+
+from typing import Any
+
+from omsweep.preferences.records import check_disjoint
+from omsweep.preferences.settings import Generate
+from omsweep.tinyworld.items import reward_prompts, tax_items
+from omsweep.tinyworld.preferences import preference_pair, preference_prompts
+from omsweep.tinyworld.skills.table import SKILLS
+
+
+def build_pairs(generate: Generate, *, prompts: int, samples: int, seed: int) -> list[dict[str, Any]]:
+    """Annotated pairs in TRL's conversational format with an `id`; at most one for each of `prompts` prompts.
+
+    Open-ended prompts (70 %) get `samples` answers from `generate`, skill prompts constructed ones; see
+    `omsweep.tinyworld.preferences` for the annotator.
+
+    Raises:
+        ValueError: a prompt is also a tax item or a reward prompt.
+    """
+    records = preference_prompts(prompts, seed)
+    check_disjoint([record["id"] for record in records], _test_ids())
+    opened = [record for record in records if record["kind"] == "open"]
+    answers = generate([_messages(record) for record in opened], samples, seed) if opened else []
+    candidates = {record["id"]: texts for record, texts in zip(opened, answers, strict=True)}
+    pairs = [preference_pair(record, candidates.get(record["id"], []), seed=seed) for record in records]
+    return [pair for pair in pairs if pair is not None]
+
+
+def _messages(record: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"role": "user", "content": record["prompt"]}]
+
+
+def _test_ids() -> set[str]:
+    items = [item for category in SKILLS for item in tax_items(category)] + reward_prompts()
+    return {item["id"] for item in items}
