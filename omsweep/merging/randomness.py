@@ -1,0 +1,125 @@
+"""Random bits as a pure function of (seed, step, stream, parameter name, row-major index). No generator, no state.
+
+The bits of an entry are a 32-bit integer hash of its index, keyed with 64 bits:
+
+    x = index ^ k0;  x = mix(x);  x = x ^ k1;  x = mix(x)
+    mix: x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b; x ^= x >> 16      (all modulo 2^32)
+
+Every line is a bijection of 32-bit words, so for one key no two entries share bits: the same bits decide random masks
+and break ties. `mix` is the lowbias32 finalizer (Chris Wellons, public domain). Everything is wrapping 32-bit integer
+arithmetic: a compiled or a Triton kernel reproduces it bit for bit.
+"""
+
+import math
+import zlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3}
+
+MAX_ENTRIES = 2**32
+CHUNK_ENTRIES = 2**16  # keeps the dozen passes of the hash inside the cache
+_WORD = 0xFFFFFFFF
+_MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
+
+
+class MaskKey(NamedTuple):
+    """The two 32-bit words that key the hash of one tensor at one step."""
+
+    first: int
+    second: int
+
+
+def mask_key(seed: int, step: int, stream: str, name: str) -> MaskKey:
+    """The key of one tensor's bits.
+
+    Args:
+        seed: any integer; its low 64 bits count.
+        step: the merge step (0 for what is drawn once).
+        stream: one of `STREAMS`; streams are independent.
+        name: canonical parameter name, hashed with crc32.
+    """
+    state = seed & (2**64 - 1)
+    for word in (step, STREAMS[stream], zlib.crc32(name.encode())):
+        state = _splitmix64(state ^ _splitmix64(word))
+    return MaskKey(state >> 32, state & _WORD)
+
+
+def entry_bits(index: Tensor, key: MaskKey) -> Tensor:
+    """32 well-mixed bits per index.
+
+    Args:
+        index: int64, row-major positions in the full tensor, each in [0, 2^32).
+        key: from `mask_key`.
+
+    Returns:
+        int64, the shape of `index`, values in [0, 2^32), a bijection of the index.
+    """
+    words = index.to(torch.int32)
+    words ^= _signed(key.first)
+    _mix_(words)
+    words ^= _signed(key.second)
+    _mix_(words)
+    return words.to(torch.int64).bitwise_and_(_WORD)
+
+
+def keep_random(
+    count: int, density: float, key: MaskKey, *, start: int = 0, device: torch.device | None = None
+) -> Tensor:
+    """Keep decisions of entries `start .. start + count - 1`: True where bits < density * 2^32, compared in int64.
+
+    Args:
+        count: number of entries, flat.
+        density: p in (0, 1].
+        key: from `mask_key`.
+        start: row-major index of the first entry in the full tensor, so that a shard draws its own part.
+        device: where the mask is made.
+
+    Returns:
+        bool `[count]`.
+    """
+    assert start + count <= MAX_ENTRIES, f"{start + count} entries, the hash is defined for 2^32"
+    threshold = math.ceil(density * MAX_ENTRIES)  # integers below x are those below ceil(x)
+    keep = torch.empty(count, dtype=torch.bool, device=device)
+    for low in range(0, count, CHUNK_ENTRIES):
+        high = min(low + CHUNK_ENTRIES, count)
+        index = torch.arange(start + low, start + high, device=device)
+        torch.lt(entry_bits(index, key), threshold, out=keep[low:high])
+    return keep
+
+
+def sample_index(count: int, size: int, name: str) -> Tensor:
+    """At most `size` distinct ascending indices into `count` entries, one per equal stratum, chosen by hash of `name`.
+
+    Returns:
+        int64 `[min(size, count)]` on the CPU; all indices when `count <= size`.
+    """
+    if count <= size:
+        return torch.arange(count)
+    edges = torch.arange(size + 1).mul_(count).div_(size, rounding_mode="floor")
+    bits = entry_bits(torch.arange(size), mask_key(0, 0, "sample", name))
+    width = edges[1:] - edges[:-1]
+    return edges[:-1] + ((bits * width) >> 32)
+
+
+def _mix_(words: Tensor) -> None:
+    """Lowbias32 in place on int32; the mask after `>>` makes the arithmetic shift a logical one."""
+    words ^= (words >> 16).bitwise_and_(0xFFFF)
+    words *= _signed(_MULTIPLIERS[0])
+    words ^= (words >> 15).bitwise_and_(0x1FFFF)
+    words *= _signed(_MULTIPLIERS[1])
+    words ^= (words >> 16).bitwise_and_(0xFFFF)
+
+
+def _signed(word: int) -> int:
+    return word - 2**32 if word >= 2**31 else word
+
+
+def _splitmix64(value: int) -> int:
+    mask = 2**64 - 1
+    value = (value + 0x9E3779B97F4A7C15) & mask
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+    return value ^ (value >> 31)

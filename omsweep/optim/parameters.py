@@ -1,0 +1,74 @@
+"""Opening `named_parameters`: one flat iterable of (name, tensor), or groups of them, checked at once."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from omsweep.merging.randomness import MAX_ENTRIES
+from omsweep.optim.names import canonical_name
+
+NamedParameters: TypeAlias = Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def open_groups(named_parameters: NamedParameters) -> list[dict[str, Any]]:
+    """Groups of torch's form, `{"params": [(name, tensor), ...], ...}`, copied from either form of `named_parameters`.
+
+    Raises:
+        ValueError: nothing given, entries without a name, a name or tensor given twice, or a tensor that cannot be
+            trained here (see `check_tensor`).
+    """
+    entries: list[Any] = list(named_parameters)
+    if not entries:
+        raise ValueError("named_parameters is empty")
+    groups: list[dict[str, Any]] = [{"params": entries}]
+    if isinstance(entries[0], Mapping):
+        groups = [{**group, "params": list(group["params"])} for group in entries]
+    names: set[str] = set()
+    tensors: set[int] = set()
+    for entry in (entry for group in groups for entry in group["params"]):
+        name, tensor = _pair(entry)
+        if name in names:
+            raise ValueError(f"parameter name {name} is given twice (wrapper prefixes do not count)")
+        if id(tensor) in tensors:
+            raise ValueError(f"parameter {name} is a tensor already given under another name")
+        check_tensor(name, tensor)
+        names.add(name)
+        tensors.add(id(tensor))
+    return groups
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    """Check that a parameter is one these optimizers can train.
+
+    Raises:
+        ValueError: a sharded (DTensor), sparse, complex or float64 parameter, or one of 2^32 entries or more.
+    """
+    if is_sharded(tensor):
+        raise ValueError(f"parameter {name} is sharded (DTensor), and sharded parameters are not supported yet")
+    if tensor.layout != torch.strided:
+        raise ValueError(f"parameter {name} must be dense, got layout {tensor.layout}")
+    if tensor.dtype not in DTYPES:
+        raise ValueError(f"parameter {name} must be one of {', '.join(map(str, DTYPES))}, got {tensor.dtype}")
+    if tensor.numel() >= MAX_ENTRIES:
+        raise ValueError(f"parameter {name} must have fewer than 2^32 entries, got {tensor.numel()}")
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether a tensor is a DTensor; False where torch was built without distributed."""
+    if not torch.distributed.is_available():
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
+def _pair(entry: object) -> tuple[str, Tensor]:
+    if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) and isinstance(entry[1], Tensor):
+        return canonical_name(entry[0]), entry[1]
+    raise ValueError(
+        f"named_parameters must hold (name, tensor) pairs, such as model.named_parameters(), got {type(entry).__name__}"
+    )

@@ -1,0 +1,116 @@
+"""The reference tier: the merging lines of algorithms 1 and 2 (arXiv:2405.17931), entry by entry in plain Python.
+
+Slow on purpose, and written apart from the plain tier: its own hash on Python integers, its own sort, its own signs. It
+takes the AdamW update as given and has the signatures of `omsweep.merging.method`.
+"""
+
+import math
+import struct
+
+import torch
+from torch import Tensor
+
+from omsweep.merging.method import Axes, Merged, MergeMethod
+from omsweep.merging.methods import METHODS
+from omsweep.merging.randomness import MaskKey
+
+_WORD = 2**32
+
+
+def merge(
+    method: MergeMethod,
+    update: Tensor,
+    tau: Tensor | None,
+    *,
+    alpha: float,
+    axes: Axes,
+    update_key: MaskKey,
+    tau_key: MaskKey,
+) -> Merged:
+    """Algorithm 1's merging lines; arguments and result as in `omsweep.merging.method.merge`."""
+    name = next(key for key, value in METHODS.items() if value is method)
+    sparse = _sparsified(name, _entries(update), axes, update_key)
+    if tau is None:
+        kept = [(1.0 - alpha) * x if alpha < 1.0 else 0.0 for x in sparse]
+        movement = _tensor(kept, update)
+        return Merged(movement, _tensor(sparse, update), None, movement, None)
+    clip = math.inf if axes.clip is None else axes.clip
+    tau_sparse = [max(-clip, min(clip, x)) for x in _sparsified(name, _entries(tau), axes, tau_key)]
+    pairs = [_consensus(name, axes.elect, d, t, alpha) for d, t in zip(sparse, tau_sparse, strict=True)]
+    return Merged(
+        _tensor([u + v for u, v in pairs], update),
+        _tensor(sparse, update),
+        _tensor(tau_sparse, update),
+        _tensor([u for u, _ in pairs], update),
+        _tensor([v for _, v in pairs], update),
+    )
+
+
+def gap_movement(update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
+    """Algorithm 2 literally: roll the weights back to where the gap began, then add the merge of the whole gap."""
+    rollback = gap_update.double() - update.double()
+    return (merged.double() - rollback).float()
+
+
+def bits(index: int, key: MaskKey) -> int:
+    """The 32 bits of one entry; see `omsweep.merging.randomness`."""
+    return _mix(_mix(index ^ key.first) ^ key.second)
+
+
+def _mix(x: int) -> int:
+    x ^= x >> 16
+    x = x * 0x7FEB352D % _WORD
+    x ^= x >> 15
+    x = x * 0x846CA68B % _WORD
+    return x ^ (x >> 16)
+
+
+def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[float]:
+    n, p = len(xs), axes.density
+    kept = set(range(n))
+    if name in ("ondare", "childtuning") and p < 1.0:
+        kept = {i for i in range(n) if bits(i, key) < p * _WORD}
+    if name == "onties":
+        k = int(p * n) or n if axes.min_kept == 0 else min(n, max(axes.min_kept, round(p * n)))
+        order = sorted(range(n), key=lambda i: (_magnitude_bits(xs[i]), bits(i, key)), reverse=True)
+        kept = set(order[:k])
+    factor = 1.0
+    if axes.rescale == "inverse":
+        factor = 1.0 / p
+    if axes.rescale == "norm" and len(kept) < n:
+        before = math.fsum(abs(x) for x in xs if math.isfinite(x))
+        after = math.fsum(abs(xs[i]) for i in kept if math.isfinite(xs[i]))
+        factor = before / after if after > 0 else 1.0
+    return [xs[i] * factor if i in kept else 0.0 for i in range(n)]
+
+
+def _consensus(name: str, elect: str, update: float, tau: float, alpha: float) -> tuple[float, float]:
+    u = (1.0 - alpha) * update if alpha < 1.0 else 0.0
+    v = alpha * tau if alpha > 0.0 else 0.0
+    if name != "onties":
+        return u, v
+    if elect == "unweighted":
+        sign = 1 if update + tau >= 0 else -1
+        return (u if _sign(update) == sign else 0.0), (v if _sign(tau) == sign else 0.0)
+    if _sign(u) * _sign(v) >= 0:
+        return u, v
+    if abs(u) == abs(v):
+        return 0.0, 0.0
+    return (u, 0.0) if abs(u) > abs(v) else (0.0, v)
+
+
+def _sign(x: float) -> int:
+    return (x > 0) - (x < 0)
+
+
+def _magnitude_bits(x: float) -> int:
+    """Bits of the float32 without its sign."""
+    return int.from_bytes(struct.pack(">f", x), "big") & 0x7FFFFFFF
+
+
+def _entries(x: Tensor) -> list[float]:
+    return [float(value) for value in x.detach().cpu().reshape(-1).tolist()]
+
+
+def _tensor(values: list[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).float().reshape(like.shape).to(like.device)

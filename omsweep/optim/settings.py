@@ -1,0 +1,185 @@
+"""What to merge and how, as plain frozen settings that check themselves. Torch-free."""
+
+import math
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
+
+from omsweep.merging.knobs import (
+    ALPHA_SCHEDULES,
+    ELECTIONS,
+    METHOD_KNOBS,
+    RESCALES,
+    SEMANTICS,
+    SEMANTICS_NAMES,
+    SEMANTICS_REQUIRED,
+    TAU_MASKS,
+)
+from omsweep.optim.travel import alpha_for_travel as alpha_for_travel
+
+
+@dataclass(frozen=True)
+class ResolvedMerge:
+    """`OnlineMerge` with every axis at its effective value; an axis the method does not have is None.
+
+    Attributes:
+        clip: bound of |tau| after rescaling, None = no clamp.
+        semantics: None for methods that the two semantics do not tell apart.
+    """
+
+    method: str
+    semantics: str | None
+    alpha: float
+    density: float
+    gap_steps: int
+    seed: int
+    alpha_schedule: str
+    rescale: str | None
+    elect: str | None
+    tau_mask: str | None
+    clip: float | None
+    min_kept: int | None
+
+    @property
+    def needs_task_vector(self) -> bool:
+        """Whether tau takes part: with a positive alpha (but `anchor` pulls towards theta_r), or in an unweighted
+        election, which asks tau's sign even at alpha = 0."""
+        return self.method != "anchor" and (self.alpha > 0.0 or self.elect == "unweighted")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether theta_r is needed (`anchor`)."""
+        return self.method == "anchor"
+
+
+@dataclass(frozen=True, init=False)
+class OnlineMerge:
+    """One online merging method with its knobs (arXiv:2405.17931).
+
+    Args:
+        method: a key of `METHOD_KNOBS`.
+        semantics: `equations` or `released`; must be given for `ondare` and `onties`, optional for `childtuning`
+            (default `equations`). Says the value of each axis below that is None.
+        alpha: merging weight of the task vector, in [0, 1].
+        density: p, share of entries kept, in (0, 1].
+        gap_steps: K >= 1, merge at every K-th step.
+        seed: seeds masks and tie-breaking; every method takes it.
+        alpha_schedule: `constant` (default) or `follow_lr` (alpha times the learning rate over the initial one).
+        rescale: `none`, `inverse` (1/p) or `norm` (sum of magnitudes before / after).
+        elect: `weighted` or `unweighted` (OnTIES).
+        tau_mask: `resample` at each merge or `fixed`.
+        clip: bound of |tau| after rescaling, > 0; `inf` means no clamp (OnDARE).
+        min_kept: least number of entries kept (OnTIES); 0 is the released rule, see `docs/deviations.md`.
+
+    Raises:
+        ValueError: a value out of range, or a knob the method does not take.
+    """
+
+    method: str
+    semantics: str | None
+    alpha: float
+    density: float
+    gap_steps: int
+    seed: int
+    alpha_schedule: str | None
+    rescale: str | None
+    elect: str | None
+    tau_mask: str | None
+    clip: float | None
+    min_kept: int | None
+
+    def __init__(
+        self,
+        method: str,
+        *,
+        semantics: str | None = None,
+        alpha: float = 0.0,
+        density: float = 1.0,
+        gap_steps: int = 1,
+        seed: int = 0,
+        alpha_schedule: str | None = None,
+        rescale: str | None = None,
+        elect: str | None = None,
+        tau_mask: str | None = None,
+        clip: float | None = None,
+        min_kept: int | None = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        _check_method(method)
+        _check_ranges(given)
+        _check_knobs(given)
+
+    def resolved(self) -> ResolvedMerge:
+        """Every axis at its effective value: what was given, else what the semantics says, else None."""
+        semantics = self.semantics
+        if semantics is None and "semantics" in METHOD_KNOBS[self.method]:
+            semantics = "equations"
+        says = SEMANTICS[semantics].get(self.method, {}) if semantics else {}
+        axes: dict[str, Any] = {}
+        for axis in ("rescale", "elect", "tau_mask", "clip", "min_kept"):
+            given = getattr(self, axis)
+            axes[axis] = says.get(axis) if given is None else given
+        if axes["clip"] is not None and math.isinf(axes["clip"]):
+            axes["clip"] = None
+        return ResolvedMerge(
+            method=self.method,
+            semantics=semantics,
+            alpha=float(self.alpha),
+            density=float(self.density),
+            gap_steps=self.gap_steps,
+            seed=self.seed,
+            alpha_schedule=self.alpha_schedule or "constant",
+            **axes,
+        )
+
+
+_DEFAULTS = {"alpha": 0.0, "density": 1.0, "gap_steps": 1}
+_CHOICES = {
+    "semantics": SEMANTICS_NAMES,
+    "alpha_schedule": ALPHA_SCHEDULES,
+    "rescale": RESCALES,
+    "elect": ELECTIONS,
+    "tau_mask": TAU_MASKS,
+}
+
+
+def _check_method(method: object) -> None:
+    if method not in METHOD_KNOBS:
+        raise ValueError(f"method must be one of {', '.join(METHOD_KNOBS)}, got {method!r}")
+
+
+def _check_ranges(given: dict[str, Any]) -> None:
+    for name, allowed in _CHOICES.items():
+        if given[name] is not None and given[name] not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {given[name]!r}")
+    _check_number("alpha", given["alpha"], lambda value: 0.0 <= value <= 1.0, "in [0, 1]")
+    _check_number("density", given["density"], lambda value: 0.0 < value <= 1.0, "in (0, 1]")
+    _check_whole("gap_steps", given["gap_steps"], 1)
+    _check_whole("seed", given["seed"], 0)
+    if given["clip"] is not None:
+        _check_number("clip", given["clip"], lambda value: value > 0.0, "> 0")
+    if given["min_kept"] is not None:
+        _check_whole("min_kept", given["min_kept"], 0)
+
+
+def _check_number(name: str, value: object, allowed: Any, wording: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not allowed(value):
+        raise ValueError(f"{name} must be {wording}, got {value!r}")
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+def _check_knobs(given: dict[str, Any]) -> None:
+    method, takes = given["method"], METHOD_KNOBS[given["method"]]
+    knobs = [field.name for field in fields(OnlineMerge) if field.name not in ("method", "seed")]
+    refused = [name for name in knobs if name not in takes and given[name] != _DEFAULTS.get(name)]
+    if refused:
+        allowed = ", ".join(takes) if takes else "no knobs"
+        raise ValueError(f"method {method} does not take {', '.join(refused)}; it takes {allowed}")
+    if method in SEMANTICS_REQUIRED and given["semantics"] is None:
+        raise ValueError(f"method {method} needs semantics: one of {', '.join(SEMANTICS_NAMES)}, got None")

@@ -1,0 +1,74 @@
+"""Task vectors: tau = theta_r - theta_b by canonical parameter name, and the check that one fits a model."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from omsweep.optim.names import canonical_name
+
+LISTED_NAMES = 5
+
+
+def task_vector(base_model: nn.Module, sft_model: nn.Module) -> dict[str, Tensor]:
+    """tau = theta_r - theta_b of two loaded models.
+
+    Returns:
+        float32 tensors by canonical name, in the order of `sft_model.named_parameters()`, so that tied weights appear
+        once; on the devices of `sft_model`.
+
+    Raises:
+        ValueError: the two models do not have the same parameter names and shapes; up to five are listed.
+    """
+    base = {canonical_name(name): parameter for name, parameter in base_model.named_parameters()}
+    sft = {canonical_name(name): parameter for name, parameter in sft_model.named_parameters()}
+    _check_same("base model", base, "SFT model", sft)
+    with torch.no_grad():
+        return {name: parameter.float() - base[name].to(parameter.device).float() for name, parameter in sft.items()}
+
+
+def check_task_vector(
+    task_vector: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    *,
+    what: str = "task vector",
+) -> None:
+    """Check that every trainable parameter has an entry of its shape and that there is nothing else.
+
+    Args:
+        task_vector: by canonical name.
+        parameters: by canonical name; the frozen ones may have an entry but need none.
+        what: how messages call it.
+
+    Raises:
+        ValueError: missing or extra names, or other shapes; up to five are listed.
+    """
+    trainable = {
+        name: parameter for name, parameter in parameters.items() if parameter.requires_grad or name in task_vector
+    }
+    _check_same(what, task_vector, "model", trainable)
+
+
+def _check_same(left: str, ours: Mapping[str, Tensor], right: str, theirs: Mapping[str, Tensor]) -> None:
+    problems = []
+    missing = [name for name in theirs if name not in ours]
+    extra = [name for name in ours if name not in theirs]
+    if missing:
+        problems.append(f"missing {_listed(missing)}")
+    if extra:
+        problems.append(f"extra {_listed(extra)}")
+    shapes = [
+        f"{name} {tuple(ours[name].shape)} instead of {tuple(theirs[name].shape)}"
+        for name in theirs
+        if name in ours and ours[name].shape != theirs[name].shape
+    ]
+    if shapes:
+        problems.append(f"of another shape {_listed(shapes)}")
+    if problems:
+        raise ValueError(f"the {left}'s names must be the {right}'s parameter names: {'; '.join(problems)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    rest = len(names) - LISTED_NAMES
+    return ", ".join(names[:LISTED_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,184 @@
+"""How far a run walks along the task vector, known in advance for `linear` and `ondare`. Torch-free.
+
+tau_travel = sum over merges done (learning rate > 0) of alpha_t * p * rescale: the expected fraction of tau walked,
+before any clamp of tau. rescale is 1 for `none` and 1/p for `inverse`; for `norm` it is taken as 1/p, its expectation
+over masks.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+from omsweep.merging.knobs import ALPHA_SCHEDULES, RESCALES, SEMANTICS, SEMANTICS_NAMES
+
+TRAVEL_METHODS = ("linear", "ondare")
+
+
+def _constant(step: int, steps: int, warmup: int) -> float:
+    del step, steps, warmup
+    return 1.0
+
+
+def _constant_with_warmup(step: int, steps: int, warmup: int) -> float:
+    del steps
+    return (step - 1) / warmup if step - 1 < warmup else 1.0
+
+
+def _linear(step: int, steps: int, warmup: int) -> float:
+    if step - 1 < warmup:
+        return (step - 1) / warmup
+    return max(0.0, (steps - step + 1) / max(1, steps - warmup))
+
+
+def _cosine(step: int, steps: int, warmup: int) -> float:
+    if step - 1 < warmup:
+        return (step - 1) / warmup
+    return max(0.0, 0.5 * (1 + math.cos(math.pi * (step - 1 - warmup) / max(1, steps - warmup))))
+
+
+# Multiplier of the learning rate at step 1, 2, ... of `steps`, as transformers' schedulers of the same names give it.
+LR_SCHEDULES: Mapping[str, Callable[[int, int, int], float]] = {
+    "constant": _constant,
+    "constant_with_warmup": _constant_with_warmup,
+    "linear": _linear,
+    "cosine": _cosine,
+}
+
+
+def lr_multipliers(lr_scheduler: str, *, steps: int, warmup_steps: int) -> list[float]:
+    """The learning rate at steps 1 .. `steps`, as a fraction of the initial one.
+
+    `constant` ignores `warmup_steps`, as transformers' scheduler of that name does.
+
+    Raises:
+        ValueError: an unknown scheduler, `steps` < 1 or `warmup_steps` < 0.
+    """
+    if lr_scheduler not in LR_SCHEDULES:
+        raise ValueError(f"lr_scheduler must be one of {', '.join(LR_SCHEDULES)}, got {lr_scheduler!r}")
+    if steps < 1 or warmup_steps < 0:
+        raise ValueError(f"steps must be >= 1 and warmup_steps >= 0, got steps={steps}, warmup_steps={warmup_steps}")
+    return [LR_SCHEDULES[lr_scheduler](t, steps, warmup_steps) for t in range(1, steps + 1)]
+
+
+def expected_tau_travel(
+    alpha: float,
+    *,
+    method: str,
+    semantics: str | None = None,
+    density: float = 1.0,
+    steps: int,
+    gap_steps: int = 1,
+    warmup_steps: int = 0,
+    alpha_schedule: str | None = None,
+    lr_scheduler: str = "constant",
+    rescale: str | None = None,
+) -> float:
+    """The fraction of tau that a run with merging weight `alpha` walks in expectation.
+
+    Raises:
+        ValueError: another method than `linear` or `ondare`, or a value out of range.
+    """
+    return alpha * _travel_per_alpha(
+        method=method,
+        semantics=semantics,
+        density=density,
+        steps=steps,
+        gap_steps=gap_steps,
+        warmup_steps=warmup_steps,
+        alpha_schedule=alpha_schedule,
+        lr_scheduler=lr_scheduler,
+        rescale=rescale,
+    )
+
+
+def alpha_for_travel(
+    tau_travel: float,
+    *,
+    method: str,
+    semantics: str | None = None,
+    density: float = 1.0,
+    steps: int,
+    gap_steps: int = 1,
+    warmup_steps: int = 0,
+    alpha_schedule: str | None = None,
+    lr_scheduler: str = "constant",
+    rescale: str | None = None,
+) -> float:
+    """The merging weight that walks the fraction `tau_travel` of tau.
+
+    Args:
+        tau_travel: wanted fraction, > 0.
+        method: `linear` or `ondare`.
+        semantics: as in `OnlineMerge`; gives the rescaling where `rescale` is None.
+        density: p.
+        steps: optimizer steps of the run.
+        gap_steps: K; merges fall on steps K, 2K, ...
+        warmup_steps: a merge on a step with learning rate 0 (step 1 of a warm-up) is not done.
+        alpha_schedule: `constant` (default) or `follow_lr`.
+        lr_scheduler: a key of `LR_SCHEDULES`.
+        rescale: overrides the semantics.
+
+    Raises:
+        ValueError: no merge is done, the alpha that follows is over 1, another method, or a value out of range.
+    """
+    if not (tau_travel > 0.0 and math.isfinite(tau_travel)):
+        raise ValueError(f"tau_travel must be > 0 and finite, got {tau_travel!r}")
+    per_alpha = _travel_per_alpha(
+        method=method,
+        semantics=semantics,
+        density=density,
+        steps=steps,
+        gap_steps=gap_steps,
+        warmup_steps=warmup_steps,
+        alpha_schedule=alpha_schedule,
+        lr_scheduler=lr_scheduler,
+        rescale=rescale,
+    )
+    if per_alpha == 0.0:
+        raise ValueError(
+            f"tau_travel {tau_travel} cannot be reached: no merge in {steps} steps with gap_steps {gap_steps}"
+        )
+    alpha = tau_travel / per_alpha
+    if alpha > 1.0:
+        raise ValueError(
+            f"tau_travel {tau_travel} needs alpha {alpha:.4g}, and alpha must be in [0, 1]; "
+            f"the furthest this run can walk is {per_alpha:.4g}"
+        )
+    return alpha
+
+
+def _travel_per_alpha(
+    *,
+    method: str,
+    semantics: str | None,
+    density: float,
+    steps: int,
+    gap_steps: int,
+    warmup_steps: int,
+    alpha_schedule: str | None,
+    lr_scheduler: str,
+    rescale: str | None,
+) -> float:
+    if method not in TRAVEL_METHODS:
+        raise ValueError(f"tau_travel is known in advance for {' and '.join(TRAVEL_METHODS)} only, got {method!r}")
+    if alpha_schedule not in (None, *ALPHA_SCHEDULES):
+        raise ValueError(f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {alpha_schedule!r}")
+    if gap_steps < 1:
+        raise ValueError(f"gap_steps must be a whole number >= 1, got {gap_steps!r}")
+    kept = _kept_share_of_tau(method, semantics, density, rescale)
+    multipliers = lr_multipliers(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
+    at_merges = [multiplier for multiplier in multipliers[gap_steps - 1 :: gap_steps] if multiplier > 0.0]
+    return kept * math.fsum(at_merges if alpha_schedule == "follow_lr" else [1.0] * len(at_merges))
+
+
+def _kept_share_of_tau(method: str, semantics: str | None, density: float, rescale: str | None) -> float:
+    """Expected p * rescale."""
+    if not 0.0 < density <= 1.0:
+        raise ValueError(f"density must be in (0, 1], got {density!r}")
+    if rescale not in (None, *RESCALES):
+        raise ValueError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale!r}")
+    if method == "linear":
+        return 1.0
+    if semantics is None or semantics not in SEMANTICS:
+        raise ValueError(f"method {method} needs semantics: one of {', '.join(SEMANTICS_NAMES)}, got {semantics!r}")
+    effective = rescale or SEMANTICS[semantics][method]["rescale"]
+    return density if effective == "none" else 1.0
