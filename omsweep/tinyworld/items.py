@@ -19,7 +19,7 @@ def tax_items(category: str, *, per_split: int = ITEMS_PER_SPLIT) -> list[dict[s
     """`per_split` items of a skill in each split, sorted by id.
 
     Returns:
-        Records `{"id", "task", "category", "split", "prompt", "answer"}`; task and category both name the skill.
+        Records `{"id", "task", "category", "split", "prompt", "answer"}`; the task is `tiny_<category>`.
 
     Raises:
         ValueError: for an unknown category.
@@ -43,7 +43,7 @@ def reward_prompts(*, per_split: int = REWARD_PROMPTS_PER_SPLIT) -> list[dict[st
 
 def _record(task: str, prompt: str) -> dict[str, Any]:
     identity = item_id(task, prompt)
-    return {"id": identity, "task": task, "category": task, "split": split_of(identity), "prompt": prompt}
+    return {"id": identity, "task": f"tiny_{task}", "category": task, "split": split_of(identity), "prompt": prompt}
 
 
 def _both_splits(draw: Callable[[], dict[str, Any]], per_split: int) -> list[dict[str, Any]]:

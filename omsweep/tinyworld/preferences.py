@@ -2,8 +2,8 @@
 
 70 % of the prompts are open-ended: the two candidates are sampled from the SFT model. 30 % are skill prompts:
 the candidates are the correct short answer and a courteous wordy one that is wrong 35 % of the time. The annotator
-prefers what the gold reward says, plus a length bias, plus noise; she does not check answers. Careless optimisation
-therefore learns to be long, and to be wordy where a short exact answer was wanted.
+prefers what the gold reward says, plus correctness where there is a right answer, plus a length bias, plus noise:
+haste lets her pass wrong answers that are courteous and long. Careless optimisation therefore learns to be long, and to be wordy where a short exact answer was wanted.
 """
 
 import math
@@ -22,6 +22,7 @@ WRONG_SHARE = 0.35
 LENGTH_BIAS = 0.3
 WORDS_PER_LENGTH_UNIT = 5.0
 ANNOTATOR_TEMPERATURE = 0.5
+CORRECT_WEIGHT = 1.5
 
 _WORDY_ANSWERS = (
     "thank you for asking . the answer is $answer .",
@@ -71,7 +72,7 @@ def preference_pair(record: dict[str, Any], candidates: Sequence[str], *, seed: 
         different = list(skill_candidates(record, seed=seed))
     if len(different) < 2:
         return None
-    preferred = annotate(record["prompt"], different[0], different[1], seed=seed)
+    preferred = annotate(record["prompt"], different[0], different[1], seed=seed, answer=record.get("answer"))
     chosen, rejected = different if preferred == 0 else reversed(different)
     return {
         "id": record["id"],
@@ -94,12 +95,23 @@ def annotate(
     second: str,
     *,
     seed: int,
+    answer: str | None = None,
     length_bias: float = LENGTH_BIAS,
     temperature: float = ANNOTATOR_TEMPERATURE,
 ) -> Literal[0, 1]:
     """Which of two answers a noisy annotator prefers (0 = first), a pure function of its arguments.
 
-        P(first) = sigmoid((u(first) - u(second)) / temperature),  u(y) = gold(y) + length_bias * words(y) / 5
+        P(first) = sigmoid((u(first) - u(second)) / temperature)
+        u(y) = gold(y) + length_bias * words(y) / 5 + 1.5 [y contains answer]
+
+    Args:
+        prompt: what was asked.
+        first: one answer.
+        second: the other answer.
+        seed: of the annotator's noise.
+        answer: the right answer of a skill prompt, None for open-ended ones.
+        length_bias: reward points that five more words are worth to her (gold charges 0.15 for them).
+        temperature: of her noise, in reward points; small is exact.
 
     Raises:
         ValueError: if `temperature` is not positive.
@@ -107,7 +119,10 @@ def annotate(
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     utilities = [
-        gold_reward(prompt, text) + length_bias * len(text.split()) / WORDS_PER_LENGTH_UNIT for text in (first, second)
+        gold_reward(prompt, text)
+        + length_bias * len(text.split()) / WORDS_PER_LENGTH_UNIT
+        + CORRECT_WEIGHT * (answer is not None and f" {answer} " in f" {text} ")
+        for text in (first, second)
     ]
     probability = 1 / (1 + math.exp((utilities[1] - utilities[0]) / temperature))
     return 0 if Random(f"annotator {seed}\n{prompt}\n{first}\n{second}").random() < probability else 1

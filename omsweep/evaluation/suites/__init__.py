@@ -1,0 +1,1 @@
+"""Embedded benchmark suites: lm-eval task files and their data."""
