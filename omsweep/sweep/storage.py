@@ -1,0 +1,96 @@
+"""Where a sweep's folder and its tracking store lie, and whether a Ray job may use such a place. Torch-free."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+SECRET_KEY = re.compile(r"pass|pwd|token|secret|credential|key", re.IGNORECASE)
+
+
+def storage_folder(given: str | None, default: str) -> Path:
+    """The absolute storage folder, made and probed; in a Ray job only what `check_job_storage` accepts.
+
+    Raises:
+        ValueError: a relative path in a Ray job, an object store, or a folder that cannot be written.
+    """
+    if in_ray_job():
+        check_job_storage(given)
+    folder = Path(_local_path(given or default)).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"--storage {folder} cannot be written: {error.strerror or error}") from None
+    return folder
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the entry point of a Ray job.
+
+    Ray's job supervisor sets this variable (its name is also its Ray constant's) in the environment of the entry point
+    and of nothing else: workers and a `ray.init()` outside jobs do not have it.
+    """
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def check_job_storage(given: str | None) -> None:
+    """Refuse a storage that does not outlive a Ray job: its working folder is thrown away when it ends.
+
+    Raises:
+        ValueError: anything but an absolute path or a `file://` URI without a host.
+    """
+    if given is None or not (given.startswith("/") or "://" in given):
+        raise ValueError(
+            "--storage must be an absolute path or a URI in a Ray job, where the working folder is thrown away;"
+            f" got {given!r}"
+        )
+    _local_path(given)
+
+
+def check_job_tracking(uri: str | None) -> None:
+    """Refuse an MLflow tracking URI that a Ray job cannot keep: a relative file, or one that holds a secret.
+
+    Raises:
+        ValueError: naming the URI (without its secret) and what is allowed.
+    """
+    if uri is None:
+        return
+    check_no_secret("--tracking-uri", uri)
+    scheme, _, rest = uri.partition("://")
+    local = not rest or scheme in ("file", "sqlite")
+    # file:///folder is absolute; SQLAlchemy writes the absolute sqlite:////folder/file with one slash more
+    path = rest.removeprefix("/") if scheme == "sqlite" else rest or uri
+    if local and not path.startswith("/"):
+        raise ValueError(
+            "--tracking-uri must be absolute in a Ray job, where the working folder is thrown away, for example"
+            f" sqlite:////shared/mlflow.db or http://host:5000; got {uri!r}"
+        )
+
+
+def check_no_secret(option: str, uri: str) -> None:
+    """Refuse a URI with a user name, password or key in it: a job's entry point and log are shown to everyone.
+
+    Raises:
+        ValueError: naming the option, never the secret.
+    """
+    parts = urlsplit(uri)
+    if "@" in parts.netloc or any(SECRET_KEY.search(key) for key, _ in parse_qsl(parts.query)):
+        raise ValueError(
+            f"{option} must not hold a user name, password or key, which the job's entry point would show; set it in"
+            " the environment of the cluster's nodes (MLflow: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
+        )
+
+
+def _local_path(given: str) -> str:
+    if "://" not in given:
+        return given
+    uri = urlsplit(given)
+    if uri.scheme != "file" or uri.netloc not in ("", "localhost"):
+        raise ValueError(
+            "--storage must be a path or a file:// URI that all nodes share; mount an object store as a folder;"
+            f" got {uri.scheme}://{uri.hostname or ''}{uri.path}"
+        )
+    return unquote(uri.path)
