@@ -9,18 +9,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from omsweep.optim.adam_update import adam_update, advance_moments
-from omsweep.optim.diagnostics import NO_TOTALS, Ledger
+from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
 from omsweep.optim.merger import Merger
 from omsweep.optim.names import canonical_name
 from omsweep.optim.parameters import NamedParameters, check_tensor, open_groups
-from omsweep.optim.saved_state import check_names, restore_precision
+from omsweep.optim.saved_state import check_saved, restore_precision
 from omsweep.optim.settings import OnlineMerge
 
 PRECISIONS = ("auto", "float32")
 
 # Saved in the state dict, beside what torch puts into groups. tau, theta_r, masks and sample indices are rebuilt.
 STATE_KEYS = ("step", "exp_avg", "exp_avg_sq", "gap_update", "start_sample", "merged_sample")
-GROUP_KEYS = ("steps_taken", "constructed_lr", "merge_totals")
+GROUP_KEYS = ("steps_taken", "gap_steps", "constructed_lr", "merge_totals")
 
 
 class OnlineMergeAdamW(Optimizer):
@@ -78,6 +78,7 @@ class OnlineMergeAdamW(Optimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "steps_taken": 0,
+            "gap_steps": merge.gap_steps,
             "merge_totals": NO_TOTALS,
         }
         super().__init__(open_groups(named_parameters), defaults)
@@ -147,16 +148,12 @@ class OnlineMergeAdamW(Optimizer):
         """Load what `state_dict` gave, moments in the precision they were saved in.
 
         Raises:
-            ValueError: groups or names differ, or a gap is to be continued whose sum was not saved.
+            ValueError: groups or names differ, it was not saved by this class, or with another `gap_steps`.
         """
-        check_names(state_dict, self._names)
+        check_saved(state_dict, names=self._names, keys=GROUP_KEYS, gap_steps=self._merger.settings.gap_steps)
         super().load_state_dict(state_dict)
         restore_precision(self, state_dict)
-        if self._merger.settings.gap_steps > 1:
-            lacking = [s for s in self.state.values() if s and "gap_update" not in s]
-            if lacking:
-                raise ValueError(f"the state was saved with gap_steps 1, got {self._merger.settings.gap_steps} here")
-        self._ledger.restore(self.param_groups[0].get("merge_totals", NO_TOTALS))
+        self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _parameters(self) -> dict[str, Tensor]:
         return {
@@ -228,16 +225,8 @@ class OnlineMergeAdamW(Optimizer):
         if gap_update is not None:
             movement = merger.gap_movement(update, gap_update, merged.movement)
         _write(parameter, weights.add_(movement))
-        self._ledger.record_merge(
-            name,
-            parameter,
-            state,
-            before=before,
-            update=update,
-            gap_update=gap_update,
-            merged=merged,
-            alpha=alpha,
-        )
+        moved = Moved(before, update, gap_update)
+        self._ledger.record_merge(name, parameter, state, moved=moved, merged=merged, alpha=alpha)
         if gap_update is not None:
             gap_update.zero_()
 

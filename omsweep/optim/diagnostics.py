@@ -37,6 +37,20 @@ class Watched(NamedTuple):
         return taken.float()
 
 
+class Moved(NamedTuple):
+    """How a merge found a parameter.
+
+    Attributes:
+        before: watched entries of the decayed weights the movement was added to, float32.
+        update: delta_t.
+        gap_update: Delta, None for K = 1.
+    """
+
+    before: Tensor
+    update: Tensor
+    gap_update: Tensor | None
+
+
 class Ledger:
     """Running sums over merges.
 
@@ -50,11 +64,6 @@ class Ledger:
         self._rows: list[Tensor] = []
         self._totals = torch.tensor(NO_TOTALS, dtype=torch.float64)
         self._tau_facts: tuple[float, float] | None = None
-
-    @property
-    def merges_in(self) -> bool:
-        """Whether something besides the update is merged in: the task vector, or the pull of `anchor`."""
-        return self._merger.settings.alpha > 0.0
 
     def open_state(self, name: str, parameter: Tensor, state: dict[str, Any]) -> None:
         """Remember where the watched entries of a parameter start."""
@@ -71,39 +80,20 @@ class Ledger:
         return self._watched[name]
 
     def record_merge(
-        self,
-        name: str,
-        parameter: Tensor,
-        state: dict[str, Any],
-        *,
-        before: Tensor,
-        update: Tensor,
-        gap_update: Tensor | None,
-        merged: Merged,
-        alpha: float,
+        self, name: str, parameter: Tensor, state: dict[str, Any], *, moved: Moved, merged: Merged, alpha: float
     ) -> None:
-        """Note one parameter's merge, after its weights moved.
-
-        Args:
-            name: canonical name.
-            parameter: the moved weights.
-            state: the parameter's state.
-            before: watched entries of the decayed weights the movement was added to, float32.
-            update: delta_t.
-            gap_update: Delta, None for K = 1.
-            merged: what was merged.
-            alpha: alpha_t.
-        """
-        watched = self.watched(name, parameter)
-        take = watched.take
-        last, whole, kept = take(update), take(update if gap_update is None else gap_update), take(merged.update_kept)
-        plain = kept if gap_update is None else last + (kept - whole)
-        if merged.tau_kept is None or merged.tau_sparse is None:
-            part, without, tau_sparse = plain, before, torch.zeros_like(plain)
-        else:
-            part, without, tau_sparse = take(merged.tau_kept), before + plain, take(merged.tau_sparse)
+        """Note one parameter's merge, after its weights moved; `alpha` is alpha_t."""
+        take = self.watched(name, parameter).take
+        last, kept = take(moved.update), take(merged.update_kept)
+        whole = last if moved.gap_update is None else take(moved.gap_update)
+        plain = kept if moved.gap_update is None else last + (kept - whole)
+        part, without, tau_term = plain, moved.before, torch.zeros_like(plain)
+        if merged.tau_kept is not None and merged.tau_sparse is not None:
+            part, without = take(merged.tau_kept), moved.before + plain
+            tau_term = alpha * take(merged.tau_sparse)
             state["merged_sample"].add_(part)
-        self._add_row(name, parameter, watched, part, without, whole, take(merged.update_sparse), tau_sparse, alpha)
+        sparse = take(merged.update_sparse)
+        self._add_row(name, parameter, part, without, whole, sparse, (1.0 - alpha) * sparse, tau_term)
 
     def record_pull(
         self,
@@ -116,38 +106,30 @@ class Ledger:
         update: Tensor,
         alpha: float,
     ) -> None:
-        """Note one parameter's pull from `plain` (weights + update) to `pulled`, both float32 watched entries."""
-        watched = self.watched(name, parameter)
-        part, whole = pulled - plain, watched.take(update)
-        state["merged_sample"].add_(part)
-        self._add_row(name, parameter, watched, part, plain, whole, whole, torch.zeros_like(part), alpha)
+        """Note one parameter's pull from `plain` (weights + update) to `pulled`, both float32 watched entries.
 
-    def _add_row(
-        self,
-        name: str,
-        parameter: Tensor,
-        watched: Watched,
-        part: Tensor,
-        without: Tensor,
-        whole: Tensor,
-        update_sparse: Tensor,
-        tau_sparse: Tensor,
-        alpha: float,
-    ) -> None:
+        The pull stands where the task vector stands in a merge, in `merge_ratio` too.
+        """
+        part, whole = pulled - plain, self.watched(name, parameter).take(update)
+        state["merged_sample"].add_(part)
+        self._add_row(name, parameter, part, plain, whole, whole, (1.0 - alpha) * whole, part)
+
+    def _add_row(self, name: str, parameter: Tensor, part: Tensor, without: Tensor, *terms: Tensor) -> None:
+        """`part`: what was merged in; `without`: the weights had it not been; `terms`: Delta, S(Delta), both terms."""
+        watched = self.watched(name, parameter)
         applied = watched.take(parameter) - without.to(parameter.dtype).float()
         tau = torch.zeros_like(part)
         if self._merger.has_task_vector and self._merger.settings.needs_task_vector:
             tau = watched.take(self._merger.tau(name, parameter.device))
         weight = torch.full_like(part, watched.weight)
-        row = [weight, part, applied, whole, update_sparse, (1.0 - alpha) * update_sparse, alpha * tau_sparse, tau]
-        self._rows.append(torch.stack(row))
+        self._rows.append(torch.stack([weight, tau, part, applied, *terms]))
 
     def close_step(self) -> None:
         """Fold the rows of one step's merges into the totals."""
         if not self._rows:
             return
         device = self._rows[0].device
-        weight, part, applied, whole, sparse, update_term, tau_term, tau = torch.cat(
+        weight, tau, part, applied, whole, sparse, update_term, tau_term = torch.cat(
             [row.to(device) for row in self._rows], dim=1
         ).double()
         self._rows = []

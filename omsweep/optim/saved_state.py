@@ -9,13 +9,26 @@ from torch.optim import Optimizer
 from omsweep.optim.names import canonical_name
 
 
-def check_names(state_dict: Mapping[str, Any], names: list[list[str]]) -> None:
-    """Check that a saved state names the parameters `names` (canonical, one list per group), in their order.
+def check_saved(
+    state_dict: Mapping[str, Any], *, names: list[list[str]], keys: tuple[str, ...], gap_steps: int
+) -> None:
+    """Check that a saved state continues the run at hand.
+
+    Args:
+        state_dict: what `state_dict()` gave.
+        names: canonical parameter names, one list per group; a state without names passes.
+        keys: what each saved group must hold.
+        gap_steps: K, which must be the saved one, because a gap may be under way.
 
     Raises:
-        ValueError: it does not; a state without names passes.
+        ValueError: it does not.
     """
     for group, own in zip(state_dict["param_groups"], names, strict=False):
+        lacking = [key for key in keys if key not in group]
+        if lacking:
+            raise ValueError(f"the state was not saved by an online merging optimizer: no {', '.join(lacking)}")
+        if group["gap_steps"] != gap_steps:
+            raise ValueError(f"gap_steps must be {group['gap_steps']}, as when the state was saved, got {gap_steps}")
         saved = [canonical_name(name) for name in group.get("param_names", own)]
         if saved != own:
             at = next((i for i, (a, b) in enumerate(zip(saved, own, strict=False)) if a != b), len(saved))

@@ -1,7 +1,8 @@
 """What to merge and how, as plain frozen settings that check themselves. Torch-free."""
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from numbers import Real
 from typing import Any
 
@@ -52,7 +53,7 @@ class ResolvedMerge:
         return self.method == "anchor"
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class OnlineMerge:
     """One online merging method with its knobs (arXiv:2405.17931).
 
@@ -76,38 +77,22 @@ class OnlineMerge:
     """
 
     method: str
-    semantics: str | None
-    alpha: float
-    density: float
-    gap_steps: int
-    seed: int
-    alpha_schedule: str | None
-    rescale: str | None
-    elect: str | None
-    tau_mask: str | None
-    clip: float | None
-    min_kept: int | None
+    _: KW_ONLY
+    semantics: str | None = None
+    alpha: float = 0.0
+    density: float = 1.0
+    gap_steps: int = 1
+    seed: int = 0
+    alpha_schedule: str | None = None
+    rescale: str | None = None
+    elect: str | None = None
+    tau_mask: str | None = None
+    clip: float | None = None
+    min_kept: int | None = None
 
-    def __init__(
-        self,
-        method: str,
-        *,
-        semantics: str | None = None,
-        alpha: float = 0.0,
-        density: float = 1.0,
-        gap_steps: int = 1,
-        seed: int = 0,
-        alpha_schedule: str | None = None,
-        rescale: str | None = None,
-        elect: str | None = None,
-        tau_mask: str | None = None,
-        clip: float | None = None,
-        min_kept: int | None = None,
-    ) -> None:
-        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
-        _check_method(method)
+    def __post_init__(self) -> None:
+        given = asdict(self)
+        _check_method(self.method)
         _check_ranges(given)
         _check_knobs(given)
 
@@ -135,7 +120,6 @@ class OnlineMerge:
         )
 
 
-_DEFAULTS = {"alpha": 0.0, "density": 1.0, "gap_steps": 1}
 _CHOICES = {
     "semantics": SEMANTICS_NAMES,
     "alpha_schedule": ALPHA_SCHEDULES,
@@ -164,7 +148,7 @@ def _check_ranges(given: dict[str, Any]) -> None:
         _check_whole("min_kept", given["min_kept"], 0)
 
 
-def _check_number(name: str, value: object, allowed: Any, wording: str) -> None:
+def _check_number(name: str, value: object, allowed: Callable[[Any], bool], wording: str) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not allowed(value):
         raise ValueError(f"{name} must be {wording}, got {value!r}")
 
@@ -176,8 +160,8 @@ def _check_whole(name: str, value: object, least: int) -> None:
 
 def _check_knobs(given: dict[str, Any]) -> None:
     method, takes = given["method"], METHOD_KNOBS[given["method"]]
-    knobs = [field.name for field in fields(OnlineMerge) if field.name not in ("method", "seed")]
-    refused = [name for name in knobs if name not in takes and given[name] != _DEFAULTS.get(name)]
+    knobs = [field for field in fields(OnlineMerge) if field.name not in ("method", "seed")]
+    refused = [knob.name for knob in knobs if knob.name not in takes and given[knob.name] != knob.default]
     if refused:
         allowed = ", ".join(takes) if takes else "no knobs"
         raise ValueError(f"method {method} does not take {', '.join(refused)}; it takes {allowed}")

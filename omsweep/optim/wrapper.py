@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from omsweep.optim.diagnostics import NO_TOTALS, Ledger
+from omsweep.optim.adamw import GROUP_KEYS
+from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
 from omsweep.optim.merger import Merger
 from omsweep.optim.names import canonical_name
 from omsweep.optim.parameters import open_groups
-from omsweep.optim.saved_state import restore_precision
+from omsweep.optim.saved_state import check_saved, restore_precision
 from omsweep.optim.settings import OnlineMerge
 
 
@@ -53,6 +54,7 @@ class OnlineMergeOptimizer(Optimizer):
             group.setdefault("steps_taken", 0)
             group.setdefault("constructed_lr", float(group["lr"]))
             group.setdefault("merge_totals", NO_TOTALS)
+            group.setdefault("gap_steps", merge.gap_steps)
         self._merger = Merger(merge, self._parameters(), task_vector=task_vector, reference=reference, path=path)
         self._ledger = Ledger(self._merger)
 
@@ -110,10 +112,11 @@ class OnlineMergeOptimizer(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave."""
+        check_saved(state_dict, names=self._names, keys=GROUP_KEYS, gap_steps=self._merger.settings.gap_steps)
         self._inner.load_state_dict(state_dict)
         self._share()
         restore_precision(self, state_dict)
-        self._ledger.restore(self.param_groups[0].get("merge_totals", NO_TOTALS))
+        self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _share(self) -> None:
         self.param_groups = self._inner.param_groups
@@ -155,16 +158,8 @@ class OnlineMergeOptimizer(Optimizer):
         if gap_update is not None:
             movement = merger.gap_movement(update, gap_update, merged.movement)
         parameter.copy_(torch.where(merged.movement == whole, after, before + movement))
-        self._ledger.record_merge(
-            name,
-            parameter,
-            state,
-            before=take(before),
-            update=update,
-            gap_update=gap_update,
-            merged=merged,
-            alpha=alpha,
-        )
+        moved = Moved(take(before), update, gap_update)
+        self._ledger.record_merge(name, parameter, state, moved=moved, merged=merged, alpha=alpha)
         if gap_update is not None:
             gap_update.zero_()
 
