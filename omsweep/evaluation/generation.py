@@ -49,7 +49,7 @@ def generate(
     temperature: float = 1.0,
     max_new_tokens: int = 64,
     seed: int = 0,
-    batch_size: int = 128,
+    batch_size: int = 256,
     progress: bool = False,
 ) -> list[list[Completion]]:
     """Complete every prompt `samples` times.

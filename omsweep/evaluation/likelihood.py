@@ -16,7 +16,7 @@ def log_probabilities(
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
     *,
-    batch_size: int = 128,
+    batch_size: int = 256,
     progress: bool = False,
 ) -> list[float]:
     """log p(completion | prompt) in nats: the sum over the completion's tokens, at temperature 1, in float64.
@@ -62,7 +62,7 @@ def sampled_kl(
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
     *,
-    batch_size: int = 128,
+    batch_size: int = 256,
 ) -> list[float]:
     """log policy - log SFT of each completion, in nats per completion; 0 for a model against itself.
 

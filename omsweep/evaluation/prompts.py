@@ -39,8 +39,7 @@ def read_reward_prompts(path: Path, *, split: str, limit: int | None = None) -> 
     an id is then made from the content, the split from the id.
 
     Raises:
-        ValueError: a line without a prompt, an id used twice, or an empty split; the message names file and
-            line.
+        ValueError: a line that is not JSON or has no prompt, an id used twice, or an empty split.
     """
     check_split(split)
     return _read(path, path.stat().st_mtime_ns, split)[:limit]
@@ -53,7 +52,10 @@ def _read(path: Path, _modified: int, split: str) -> tuple[RewardPrompt, ...]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
-        record = json.loads(line)
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number}: not JSON: {error}") from error
         messages = _messages(record, f"{path}:{number}")
         declared = record.get("id")
         item_id = content_id(messages) if declared is None else str(declared)

@@ -23,7 +23,7 @@ def score_reward(
     temperature: float = 1.0,
     max_new_tokens: int = 64,
     seed: int = 0,
-    batch_size: int = 128,
+    batch_size: int = 256,
     limit: int | None = None,
     reference_model: Any = None,
     progress: bool = False,

@@ -82,7 +82,7 @@ class EvaluateSettings:
     samples: int = 4
     temperature: float = 1.0
     max_new_tokens: int = 64
-    batch_size: int = 128
+    batch_size: int = 256
     limit: int | None = None
 
     def __post_init__(self) -> None:

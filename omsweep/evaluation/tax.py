@@ -40,7 +40,7 @@ def score_tax(
     suite: str,
     split: str,
     limit: int | None = None,
-    batch_size: int = 128,
+    batch_size: int = 256,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Item scores of one split of a suite; only its items are run.

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import pytest
+
+from omsweep.evaluation.settings import (
+    SCORERS,
+    EvaluateSettings,
+    RewardSettings,
+    evaluate_from,
+    prompts_path,
+    suite_folder,
+)
+
+
+def test_defaults_are_the_contract():
+    settings = EvaluateSettings()
+    assert (settings.tax, settings.reward.scorer, settings.samples, settings.temperature) == ("tiny", "tiny", 4, 1.0)
+
+
+def test_reward_may_be_a_name_or_a_mapping():
+    assert evaluate_from({"tax": "tiny", "reward": "tiny"}).reward == RewardSettings(scorer="tiny")
+    judged = evaluate_from({"reward": {"scorer": "reward_model", "model": "some/model"}}).reward
+    assert (judged.scorer, judged.model) == ("reward_model", "some/model")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
+        ({"samples": True}, "samples must be"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens must be a whole number of at least 1, got 1.5"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"temperature": float("inf")}, "temperature must be above 0, got inf"),
+        ({"temperature": float("nan")}, "temperature must be above 0, got nan"),
+        ({"limit": 0}, "limit must be"),
+        ({"tax": "hellaswag"}, r"tax suite must be one of \['tiny'\] or a folder .*'hellaswag'"),
+        ({"reward": "gold"}, r"reward scorer must be one of \['reward_model', 'tiny'\], got 'gold'"),
+        ({"reward": {"scorer": "reward_model"}}, "needs model"),
+        ({"reward": {"scorer": "tiny", "model": "x"}}, "belong to scorer 'reward_model'"),
+        ({"reward": {"scorer": "tiny", "prompts": "nowhere.jsonl"}}, "reward prompts must be one of"),
+        ({"reward": {"scorer": "tiny", "modle": "x"}}, r"got unknown \['modle'\]"),
+        ({"reward": 3}, "evaluate.reward must be a mapping, got 3"),
+        ({"sample": 4}, r"evaluate takes \['tax', .*got unknown \['sample'\]"),
+    ],
+)
+def test_a_mistake_is_named_with_what_is_allowed(given, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_from(given)
+
+
+def test_folders_and_files_by_path(suite_path, prompts_file):
+    settings = evaluate_from({"tax": str(suite_path), "reward": {"prompts": str(prompts_file)}})
+    assert suite_folder(settings.tax) == suite_path
+    assert prompts_path(settings.reward.prompts) == prompts_file
+
+
+def test_every_scorer_can_be_made():
+    from omsweep.evaluation.scorers import make_scorer
+
+    for name in SCORERS:
+        settings = RewardSettings(scorer=name, model="folder" if name == "reward_model" else None)
+        assert callable(make_scorer(settings).score)
+
+
+def test_settings_import_nothing_heavy():
+    code = (
+        "import sys; import omsweep.evaluation; from omsweep.evaluation import EvaluateSettings; EvaluateSettings();"
+        "print([m for m in ('torch','transformers','lm_eval','datasets','pandas','numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

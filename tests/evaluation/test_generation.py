@@ -1,0 +1,142 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from omsweep.evaluation.generation import InverseCdfSampling, generate, left_padded, uniforms
+
+
+def chats(*texts):
+    return [[{"role": "user", "content": text}] for text in texts]
+
+
+PROMPTS = chats("say one", "sum one two three please", "say yes", "sum two please", "yes")
+
+
+def ids(completions):
+    return [[completion.token_ids for completion in row] for row in completions]
+
+
+def test_greedy_follows_the_largest_logit_without_cache_or_padding(llama, tokenizer):
+    drawn = generate(llama, tokenizer, PROMPTS, temperature=0.0, max_new_tokens=6)
+    for prompt, (completion,) in zip(PROMPTS, drawn, strict=True):
+        tokens = tokenizer(
+            tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True), add_special_tokens=False
+        )["input_ids"]
+        expected = []
+        with torch.no_grad():
+            while len(expected) < 6 and tokenizer.eos_token_id not in expected:
+                expected.append(int(llama(torch.tensor([tokens + expected])).logits[0, -1].argmax()))
+        assert list(completion.token_ids) == expected
+        assert completion.finished == (tokenizer.eos_token_id in expected)
+
+
+def test_same_seed_same_completions_whatever_the_batch_and_order(llama, tokenizer):
+    first = generate(llama, tokenizer, PROMPTS, samples=3, max_new_tokens=8, seed=5)
+    assert ids(generate(llama, tokenizer, PROMPTS, samples=3, max_new_tokens=8, seed=5, batch_size=2)) == ids(first)
+    backwards = generate(llama, tokenizer, PROMPTS[::-1], samples=3, max_new_tokens=8, seed=5)
+    assert ids(backwards)[::-1] == ids(first)
+    assert ids(generate(llama, tokenizer, PROMPTS, samples=3, max_new_tokens=8, seed=6)) != ids(first)
+
+
+def test_fewer_samples_or_prompts_are_a_part_of_more(llama, tokenizer):
+    many = generate(llama, tokenizer, PROMPTS, samples=4, max_new_tokens=8)
+    few = generate(llama, tokenizer, PROMPTS[:3], samples=2, max_new_tokens=8)
+    assert ids(few) == [row[:2] for row in ids(many)[:3]]
+    assert len(set(ids(many)[0])) > 1
+
+
+def test_a_repeated_prompt_gets_its_own_draws(llama, tokenizer):
+    drawn = generate(llama, tokenizer, chats("say one") * 2, samples=4, max_new_tokens=8)
+    assert ids(drawn)[0] != ids(drawn)[1]
+
+
+def test_global_random_states_mode_and_defaults_are_left_alone(make_llama, tokenizer):
+    model = make_llama(1)
+    model.train()
+    model.generation_config.repetition_penalty = 5.0
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist(), tokenizer.padding_side
+    with_penalty = generate(model, tokenizer, PROMPTS, max_new_tokens=4)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist(), tokenizer.padding_side) == before[1:]
+    assert model.training
+    assert model.generation_config.repetition_penalty == 5.0
+    model.generation_config.repetition_penalty = None
+    assert ids(generate(model, tokenizer, PROMPTS, max_new_tokens=4)) == ids(with_penalty)
+
+
+def test_completion_ends_at_the_first_end_token(make_llama, tokenizer):
+    model = make_llama(2)
+    word = tokenizer.convert_tokens_to_ids("good")
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, word]
+    drawn = [c for row in generate(model, tokenizer, PROMPTS, samples=8, max_new_tokens=12) for c in row]
+    stopped_by_word = [c for c in drawn if c.token_ids[-1] == word]
+    assert stopped_by_word
+    assert all(c.finished and "good" not in c.text and c.length == len(c.token_ids) - 1 for c in stopped_by_word)
+    unfinished = [c for c in drawn if not c.finished]
+    assert all(len(c.token_ids) == c.length == 12 for c in unfinished)
+
+
+def test_draws_follow_the_distribution():
+    logits = torch.tensor([[0.0, 1.0, -torch.inf, 2.0, 0.5]])
+    count, temperature = 20_000, 0.7
+    points = torch.from_numpy(np.random.default_rng(0).random((count, 1)))
+    scores = InverseCdfSampling(points, temperature=temperature)(None, logits.expand(count, -1))
+    assert torch.isfinite(scores).sum(dim=-1).eq(1).all()
+    share = torch.bincount(scores.argmax(dim=-1), minlength=5) / count
+    expected = torch.softmax(logits[0] / temperature, dim=-1)
+    sigma = (expected * (1 - expected) / count).sqrt()
+    assert share[2] == 0
+    assert ((share - expected).abs() <= 4 * sigma).all()
+
+
+def test_one_column_of_points_per_token():
+    sampling = InverseCdfSampling(torch.tensor([[0.1, 0.9]], dtype=torch.float64), temperature=1.0)
+    flat = torch.zeros(1, 4)
+    assert [int(sampling(None, flat).argmax()) for _ in range(2)] == [0, 3]
+
+
+def test_uniforms_depend_on_seed_prompt_and_sample_only():
+    points = uniforms(PROMPTS, samples=2, length=5, seed=1)
+    assert points.shape == (5, 2, 5)
+    assert points.dtype == torch.float64
+    assert torch.equal(points[2:], uniforms(PROMPTS[2:], samples=2, length=5, seed=1))
+    assert torch.equal(points[:, :, :3], uniforms(PROMPTS, samples=2, length=3, seed=1))
+    assert len(torch.unique(points)) == points.numel()
+    assert not torch.equal(points, uniforms(PROMPTS, samples=2, length=5, seed=2))
+
+
+def test_left_padding():
+    input_ids, mask = left_padded([[5, 6], [7]], pad=3)
+    assert input_ids.tolist() == [[5, 6], [3, 7]]
+    assert mask.tolist() == [[1, 1], [0, 1]]
+
+
+def test_no_prompts_no_completions(llama, tokenizer):
+    assert generate(llama, tokenizer, []) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"samples": 0}, "samples must be at least 1, got 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
+        ({"temperature": -1.0}, "temperature must be 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"max_new_tokens": 64}, "prompt 0 has 4 tokens, which leaves no room for max_new_tokens=64"),
+    ],
+)
+def test_mistakes_are_named(llama, tokenizer, settings, message):
+    with pytest.raises(ValueError, match=message):
+        generate(llama, tokenizer, PROMPTS, **settings)
+
+
+def test_a_tokenizer_without_template_is_refused(llama, tokenizer):
+    template = tokenizer.chat_template
+    tokenizer.chat_template = None
+    try:
+        with pytest.raises(ValueError, match="no chat template"):
+            generate(llama, tokenizer, PROMPTS)
+    finally:
+        tokenizer.chat_template = template

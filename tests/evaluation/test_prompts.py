@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from omsweep.evaluation.prompts import read_reward_prompts
+from omsweep.tinyworld.splits import split_of
+
+
+def write(path, *records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_prompts_of_a_split_in_order(prompts_file):
+    prompts = read_reward_prompts(prompts_file, split="search", limit=3)
+    assert [prompt.item_id for prompt in prompts] == ["p1", "p3", "p5"]
+    assert prompts[0].messages == ({"role": "user", "content": "say one two"},)
+    assert prompts[0].category == "reward"
+
+
+def test_chats_and_lines_without_id_or_split(tmp_path):
+    turns = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]
+    records = [{"messages": turns}, *({"prompt": f"say {number}"} for number in range(20))]
+    path = write(tmp_path / "a.jsonl", *records)
+    found = [p for split in ("search", "report") for p in read_reward_prompts(path, split=split)]
+    assert len({prompt.item_id for prompt in found}) == 21
+    assert all(split_of(p.item_id) == "search" for p in read_reward_prompts(path, split="search"))
+    assert tuple(turns) in [prompt.messages for prompt in found]
+    reordered = write(tmp_path / "b.jsonl", *records[::-1])
+    again = [p for split in ("search", "report") for p in read_reward_prompts(reordered, split=split)]
+    assert {p.item_id: p.messages for p in again} == {p.item_id: p.messages for p in found}
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"id": "a", "split": "search", "prompt": "one"})
+    assert len(read_reward_prompts(path, split="search")) == 1
+    write(path, *({"id": f"{n}", "split": "search", "prompt": "one"} for n in range(2)))
+    assert len(read_reward_prompts(path, split="search")) == 2
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([{"id": "a", "text": "x"}], r"a\.jsonl:1: needs prompt .* got \['id', 'text'\]"),
+        ([{"messages": [{"content": "x"}]}], "needs prompt"),
+        ([{"prompt": ""}], "needs prompt"),
+        ([{"id": 1, "prompt": "x"}, {"id": 1, "prompt": "y"}], r"a\.jsonl:2: id '1' was used in line 1"),
+        ([{"id": "a", "split": "report", "prompt": "x"}], "no prompt in split 'search', 1 in all"),
+    ],
+)
+def test_mistakes_name_file_and_line(tmp_path, records, message):
+    with pytest.raises(ValueError, match=message):
+        read_reward_prompts(write(tmp_path / "a.jsonl", *records), split="search")
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "x"}\n{"prompt": \n')
+    with pytest.raises(ValueError, match=r"a\.jsonl:2: not JSON"):
+        read_reward_prompts(path, split="search")
