@@ -27,7 +27,7 @@ class Algorithm:
     source: str
 
 
-def dpo_initial_loss(beta: float) -> float:  # noqa: ARG001 - every entry of the table takes beta
+def dpo_initial_loss(beta: float) -> float:
     """-log sigmoid(0) = ln 2, whatever beta."""
     return math.log(2.0)
 
@@ -37,7 +37,7 @@ def ipo_initial_loss(beta: float) -> float:
     return (1.0 / (2.0 * beta)) ** 2
 
 
-def kto_initial_loss(beta: float) -> float:  # noqa: ARG001
+def kto_initial_loss(beta: float) -> float:
     """1 - sigmoid(0) = 0.5 with desirable and undesirable weights of 1, which are TRL's defaults."""
     return 0.5
 

@@ -50,9 +50,10 @@ def prepare_data(
 ) -> Path:
     """Tokenise preference records and compute the reference's log-probs, once per key.
 
-    The key holds the reference's weights, the records, template and vocabulary, `max_length`, the loss kind, for kto the
-    per-device batch size (its KL term pairs each prompt with another completion of the same batch), `order_seed` and
-    dtype. dpo and ipo share a folder. kto data are unpaired first and then shuffled, so that batches hold both labels.
+    The key holds the reference's weights, the records, template and vocabulary, `max_length`, the kind of data, for kto
+    the per-device batch size (its KL term pairs each prompt with another completion of the same batch), `order_seed`
+    and dtype. dpo and ipo share a folder. kto data are unpaired first and then shuffled, so that batches hold both
+    labels.
 
     Args:
         preferences: folder from `omsweep.preferences.load.load_preferences`.

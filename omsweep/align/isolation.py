@@ -21,8 +21,9 @@ CONFIG_FIELDS = ("use_cache", "pad_token_id", "bos_token_id", "eos_token_id")
 def isolated_training(model: torch.nn.Module) -> Iterator[None]:
     """Everything a trainer changes besides the weights is put back on leaving; progress bars are off meanwhile.
 
-    That is: random generators (Python, NumPy, torch, CUDA), environment variables, log levels, the torch thread count, accelerate's process-wide state, and on the model its patched `forward`, training mode, tags,
-    gradients, `use_cache` and special token ids. Weights and device are what training leaves.
+    That is: random generators (Python, NumPy, torch, CUDA), environment variables, log levels, the torch thread count,
+    accelerate's process-wide state, and on the model its patched `forward`, training mode, tags, gradients, `use_cache`
+    and special token ids. Weights and device are what training leaves.
     """
     with ExitStack() as stack:
         for restore in (
@@ -33,13 +34,13 @@ def isolated_training(model: torch.nn.Module) -> Iterator[None]:
             _model_attributes(model),
         ):
             stack.callback(restore)
+        stack.callback(gc.collect)  # trainers hold reference cycles, and with them the optimizer's state
         yield
-    gc.collect()  # trainers hold reference cycles, and with them the optimizer's state
 
 
 def _random_generators() -> Callable[[], None]:
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     def restore() -> None:
         random.setstate(python)
@@ -55,9 +56,11 @@ def _environment() -> Callable[[], None]:
     variables, threads = dict(os.environ), torch.get_num_threads()
 
     def restore() -> None:
-        if dict(os.environ) != variables:
-            os.environ.clear()
-            os.environ.update(variables)
+        for name in os.environ.keys() - variables.keys():
+            del os.environ[name]
+        for name, value in variables.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 

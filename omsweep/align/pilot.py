@@ -10,19 +10,19 @@ AdamW-equivalent one divided by the share of |update|_1 that is kept, rescaling 
 The factor (1 - alpha) and updates that the sign election overrules are not counted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import nn
 
-from omsweep.optim.names import canonical_name
+from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.retained import retained_share_of
 from omsweep.optim.settings import OnlineMerge
 
 PILOT_STEPS = 10
-BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 def matched_learning_rate(
@@ -55,37 +55,28 @@ def measured_share(
 ) -> float:
     """Mean retained share of AdamW's updates over the first steps of the trainer's data; the weights are put back.
 
-    Each step's update is -lr * m_hat / (sqrt(v_hat) + eps), without decay. Every worker takes its slice of the batch and
-    gradients are averaged, so the share is the same on all of them. The trainer must not have been trained yet.
+    Every worker takes its slice of each batch and gradients are averaged, so all find the same share. Updates are those
+    without weight decay. The trainer must not have been trained yet.
     """
     model: nn.Module = trainer.model
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [parameter for _, parameter in named], lr=learning_rate, betas=BETAS, eps=EPS, weight_decay=0.0
-    )
+    parameters = [parameter for _, parameter in named]
+    optimizer = OnlineMergeAdamW(named, OnlineMerge("adamw"), lr=learning_rate)
     shares = []
-    for step, batch in enumerate(_first(trainer.get_train_dataloader(), steps), start=1):
+    for step, batch in enumerate(islice(trainer.get_train_dataloader(), steps), start=1):
         model.train()
         trainer.compute_loss(model, trainer._prepare_inputs(batch)).backward()
-        _average_gradients([parameter for _, parameter in named])
+        _average_gradients(parameters)
         if max_grad_norm > 0:
-            nn.utils.clip_grad_norm_([parameter for _, parameter in named], max_grad_norm)
+            nn.utils.clip_grad_norm_(parameters, max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        updates = {canonical_name(name): _update(optimizer.state[p], step) for name, p in named if p in optimizer.state}
-        shares.append(retained_share_of(updates, merge=merge, step=step))
+        shares.append(retained_share_of(optimizer.updates(), merge=merge, step=step))
     model.load_state_dict(before)
     trainer._metrics["train"].clear()
     trainer._total_train_tokens = 0
     return sum(shares) / len(shares)
-
-
-def _update(state: dict[str, Tensor], step: int) -> Tensor:
-    """AdamW's bias-corrected direction in float32; its share does not depend on the learning rate."""
-    first = state["exp_avg"].float() / (1 - BETAS[0] ** step)
-    second = state["exp_avg_sq"].float() / (1 - BETAS[1] ** step)
-    return first / (second.sqrt() + EPS)
 
 
 def _average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -95,8 +86,3 @@ def _average_gradients(parameters: list[nn.Parameter]) -> None:
         if parameter.grad is not None:
             torch.distributed.all_reduce(parameter.grad)
             parameter.grad /= torch.distributed.get_world_size()
-
-
-def _first(batches: Any, count: int) -> Iterator[Any]:
-    for _, batch in zip(range(count), batches, strict=False):
-        yield batch

@@ -79,8 +79,8 @@ def check_start(
 ) -> dict[str, float]:
     """Check the first batch: the policy still equals its reference, so the loss has a known value.
 
-    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo (compared relative to it), 0.5 for kto. Errors of opposite sign cancel
-    in a loss, so the mean log-ratio of policy and cached reference must vanish too.
+    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo (compared relative to it), 0.5 for kto. Errors of opposite sign
+    cancel in a loss, so the mean log-ratio of policy and cached reference must vanish too.
 
     Args:
         loss: of the first batch over all workers.

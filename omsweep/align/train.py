@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -68,40 +69,53 @@ def train(
     _check_workers(settings.workers)
     rows = load_from_disk(data)
     preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
+    watch = _watch(settings, algorithm=algorithm, on_step=on_step, on_checkpoint=on_checkpoint)
     with isolated_training(model):
-        watch = _watch(settings, algorithm=algorithm, on_step=on_step, on_checkpoint=on_checkpoint)
         trainer = _trainer(settings, rows=rows, model=model, tokenizer=tokenizer, output_dir=output_dir, watch=watch)
-        built = time.perf_counter()
-        learning_rate = _applied_learning_rate(settings, trainer)
-        set_seed(settings.seed)
-        piloted = time.perf_counter()
-        trainer.optimizer_cls_and_kwargs = (
-            OnlineMergeFactory,
-            {
-                "merge": settings.merge,
-                "task_vector": task_vector,
-                "reference": _weights(model) if settings.merge.method == "anchor" else None,
-                "decays": trainer.get_decay_parameter_names,
-                "lr": learning_rate,
-                "weight_decay": settings.weight_decay,
-            },
+        started = time.perf_counter()
+        outcome = _run(
+            settings, trainer, task_vector=task_vector, preflight=preflight, watch=watch, resume_from=resume_from
         )
-        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from is not None else None)
-        finite = all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
-        return TrainOutcome(
-            state="completed" if finite and not watch.diverged else "diverged",
-            steps=trainer.state.global_step,
-            tokens=tokens_of(trainer.state),
-            losses=losses_of(trainer.state),
-            diagnostics=trainer.optimizer.optimizer.diagnostics(),
-            learning_rate_applied=learning_rate,
-            seconds={
-                "start": built - began,
-                "pilot": piloted - built,
-                "train": time.perf_counter() - piloted,
-            },
-            preflight=preflight | watch.preflight,
-        )
+        watch.trainer = trainer = None  # so that leaving the block frees the optimizer's state
+    return replace(outcome, seconds={"start": started - began, **outcome.seconds})
+
+
+def _run(
+    settings: TrainSettings,
+    trainer: Any,
+    *,
+    task_vector: Mapping[str, Tensor] | None,
+    preflight: dict[str, float],
+    watch: Watch,
+    resume_from: Path | None,
+) -> TrainOutcome:
+    began = time.perf_counter()
+    learning_rate = _applied_learning_rate(settings, trainer)
+    set_seed(settings.seed)
+    piloted = time.perf_counter()
+    trainer.optimizer_cls_and_kwargs = (
+        OnlineMergeFactory,
+        {
+            "merge": settings.merge,
+            "task_vector": task_vector,
+            "reference": _weights(trainer.model) if settings.merge.resolved().needs_reference else None,
+            "decays": trainer.get_decay_parameter_names,
+            "lr": learning_rate,
+            "weight_decay": settings.weight_decay,
+        },
+    )
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    finite = all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters())
+    return TrainOutcome(
+        state="completed" if finite and not watch.diverged else "diverged",
+        steps=trainer.state.global_step,
+        tokens=tokens_of(trainer.state),
+        losses=losses_of(trainer.state),
+        diagnostics=trainer.optimizer.optimizer.diagnostics(),
+        learning_rate_applied=learning_rate,
+        seconds={"pilot": piloted - began, "train": time.perf_counter() - piloted},
+        preflight=preflight | watch.preflight,
+    )
 
 
 def _watch(

@@ -39,7 +39,8 @@ def check_disjoint(ids: Sequence[str], reserved: Iterable[str]) -> None:
     shared = sorted(set(ids) & set(reserved))
     if shared:
         raise ValueError(
-            f"preference prompts must be disjoint from the test items, got {len(shared)} in both: {', '.join(shared[:5])}"
+            f"preference prompts must be disjoint from the test items, got {len(shared)} in both: "
+            f"{', '.join(shared[:5])}"
         )
 
 

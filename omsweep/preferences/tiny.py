@@ -1,4 +1,4 @@
-"""The `tiny` data set: pairs of the embedded world, sampled from a family's SFT model and judged by a noisy annotator."""
+"""The `tiny` data set: pairs of the embedded world, sampled from a family's SFT model, judged by a noisy annotator."""
 
 from typing import Any
 

@@ -1,0 +1,35 @@
+import pytest
+
+from omsweep.preferences.settings import PreferenceData, preferences_from
+
+
+def test_a_name_a_path_and_a_mapping_are_understood():
+    assert preferences_from("tiny") == PreferenceData(name="tiny")
+    assert preferences_from("pairs.jsonl") == PreferenceData(path="pairs.jsonl")
+    assert preferences_from({"hub": "someone/pairs", "split": "train[:10]"}) == PreferenceData(
+        hub="someone/pairs", split="train[:10]"
+    )
+
+
+def test_settings_survive_being_plain_data():
+    spec = PreferenceData(path="pairs.parquet", limit=5, rendering="plain")
+    assert preferences_from(spec.as_mapping()) == spec
+    assert preferences_from(spec) is spec
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("big", r"preferences must be one of tiny, or a mapping with path or hub, got 'big'"),
+        ({"name": "tiny", "path": "a.jsonl"}, "exactly one of name, path and hub, got name, path"),
+        ({}, "exactly one of name, path and hub, got none"),
+        ({"file": "a.jsonl"}, "keys must be among name, path, hub, .*, got file"),
+        ({"path": "a.csv"}, r"must end with one of .jsonl, .json, .parquet, got 'a.csv'"),
+        ({"name": "tiny", "limit": 0}, "limit must be at least 1, got 0"),
+        ({"name": "tiny", "rendering": "html"}, "rendering must be one of chat, plain, got 'html'"),
+        (3, "must be a name or a mapping, got 3"),
+    ],
+)
+def test_mistakes_are_named(value, message):
+    with pytest.raises(ValueError, match=message):
+        preferences_from(value)
