@@ -23,6 +23,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 from rich.console import Console
 
+from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.provenance import revision
 from omsweep.sweep.loading import load_space
 from omsweep.sweep.space import SearchSpace
@@ -219,16 +220,23 @@ def _write(chunk: str) -> None:
 
 def _check_paths(space_path: Path, space: SearchSpace) -> None:
     """Refuse files of this machine that the space names by a relative path: the job would look for them in vain."""
-    named = {
-        f"families.{family.name}.{key}": getattr(family, key) for family in space.families for key in ("base", "sft")
-    }
-    named["preferences.path"] = space.preferences.path
-    for key, path in named.items():
-        if path is not None and not Path(path).is_absolute() and Path(path).exists():
+    for key, value in _places(space).items():
+        if value and not Path(value).is_absolute() and Path(value).exists():
             raise ValueError(
-                f"{space_path}: {key}: {path!r} is a path on this machine, which the cluster does not see; copy it to"
+                f"{space_path}: {key}: {value!r} is a path on this machine, which the cluster does not see; copy it to"
                 " the shared storage and give its absolute path"
             )
+
+
+def _places(space: SearchSpace) -> dict[str, str | None]:
+    """Every value of a space that may be a path, by key; names of embedded things left out."""
+    reward = space.evaluate.reward
+    places = {f"families.{f.name}.{key}": getattr(f, key) for f in space.families for key in ("base", "sft")}
+    places["preferences.path"] = space.preferences.path
+    places["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
+    places["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts
+    places["evaluate.reward.model"] = reward.model
+    return places
 
 
 @contextmanager

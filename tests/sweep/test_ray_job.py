@@ -1,0 +1,209 @@
+"""Real Ray jobs against a head node of this test's own: token authentication, exit codes, a sweep from end to end."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from omsweep.cache import cache_root
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+HEAD_START_SECONDS = 90
+FOREIGN = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "PYTHONPATH")
+
+SPACE = """
+name: on-cluster
+mode: compare
+families: [tiny-llama]
+preferences: tiny
+space:
+  algorithm: dpo
+  learning_rate: 5.0e-4
+  beta: 0.1
+  method:
+    adamw: {}
+    ondare: {semantics: equations, tau_travel: 0.1, density: 0.5}
+design: {blocks: 1, seeds: 1, match: none}
+train: {steps: 4, batch_size: 8, backend: inprocess}
+evaluate: {tax: tiny, reward: tiny, samples: 2, limit: 16}
+"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head node: its dashboard and how to reach it."""
+
+    url: str
+    token: str
+    environment: dict[str, str]
+
+    def run(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the virtual environment with the token's environment."""
+        command, *arguments = words
+        return subprocess.run(
+            [str(BIN / command), *arguments],
+            cwd=ROOT,
+            env={**self.environment, **changed},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def get(self, path: str, token: str | None) -> tuple[int, str]:
+        """Status and body of a request to the dashboard."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A head node with two CPUs on loopback, ended by its process id; other Rays on this machine are not touched."""
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="oj", dir="/tmp"))  # short: Ray's sockets lie below it
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        token, token_file = secrets.token_hex(32), home / "token"
+        token_file.touch(mode=0o600)
+        token_file.write_text(token)
+        environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        environment |= {
+            "HOME": str(home),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token_file),
+            "OMSWEEP_CACHE": str(cache_root()),
+        }
+        ports = free_ports(6)
+        options = {
+            "port": ports[0],
+            "dashboard-port": ports[1],
+            "dashboard-agent-listen-port": ports[2],
+            "ray-client-server-port": ports[3],
+            "metrics-export-port": ports[4],
+            "runtime-env-agent-port": ports[5],
+            "min-worker-port": 0,  # any free port instead of 10002 and up, where another Ray may listen
+            "max-worker-port": 0,
+            "node-ip-address": "127.0.0.1",
+            "dashboard-host": "127.0.0.1",
+            "temp-dir": home / "r",
+            "num-cpus": 2,
+            "object-store-memory": 256 * 1024**2,
+        }
+        log = stack.enter_context((home / "ray.log").open("w"))
+        command = [str(BIN / "ray"), "start", "--head", "--block", *(f"--{k}={v}" for k, v in options.items())]
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        stack.callback(end, process)
+        started = Head(f"http://127.0.0.1:{ports[1]}", token, environment)
+        wait_until_ready(started, process, home / "ray.log")
+        yield started
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def wait_until_ready(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for the dashboard, and for the agent that runs jobs: a job sent before it listens is refused."""
+    deadline = time.monotonic() + HEAD_START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            if head.get("/api/jobs/", head.token)[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"no head node after {HEAD_START_SECONDS} s\n{log.read_text()}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """`ray start --block` ends what it started on SIGTERM; after that only its own process group is killed."""
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+
+
+def test_the_dashboard_answers_only_to_the_token(head: Head) -> None:
+    assert head.get("/api/jobs/", None)[0] == 401
+    assert head.get("/api/jobs/", "0" * 64)[0] == 403
+    assert head.get("/api/jobs/", head.token)[0] == 200
+
+
+def test_submitting_without_the_token_is_one_line_and_exit_code_1(head: Head, tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE)
+    words = ["omsweep", "submit", str(space), "--address", head.url, "--storage", str(tmp_path)]
+    result = head.run(*words, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN_PATH="")
+    assert result.returncode == 1
+    assert result.stderr.startswith("omsweep: not submitted: Authentication required")
+    assert "RAY_AUTH_MODE" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert json.loads(head.get("/api/jobs/", head.token)[1]) == []
+
+
+def test_plain_ray_job_submit_without_absolute_storage_says_so_and_fails(head: Head) -> None:
+    words = ["ray", "job", "submit", "--address", head.url, "--working-dir", "."]
+    job = ["python", "jobs/sweep.py", "search_spaces/demo.yaml", "--storage", "runs"]
+    result = head.run(*words, "--", *job)
+    assert result.returncode == 1
+    assert "--storage must be an absolute path or a URI in a Ray job" in result.stdout
+    assert "got 'runs'" in result.stdout
+    assert "failed with exit code 2" in result.stdout
+
+
+def test_a_sweep_runs_as_a_job_from_end_to_end(head: Head, tmp_path: Path) -> None:
+    space, storage = tmp_path / "tiny space.yaml", tmp_path / "shared storage"
+    space.write_text(SPACE)
+    words = ["omsweep", "submit", str(space), "--address", head.url, "--storage", str(storage)]
+    result = head.run(*words, "--name", "by-job", "--set", "train.steps=5")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "succeeded" in result.stdout.splitlines()[-1]
+
+    folder = storage / "by-job"
+    trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    assert {trial["method"] for trial in trials} == {"adamw", "ondare"}
+    assert {trial["state"] for trial in trials} == {"completed"}
+    assert {trial["steps"] for trial in trials} == {5}  # --set reached the job
+    assert json.loads((folder / "front.json").read_text())["members"]
+    assert "<html" in (folder / "report.html").read_text()[:1000].lower()
+    assert (storage / "mlflow.db").is_file()
+
+    (job,) = [j for j in json.loads(head.get("/api/jobs/", head.token)[1]) if "by-job" in j["entrypoint"]]
+    assert job["status"] == "SUCCEEDED"
+    assert job["metadata"]["omsweep_sweep"] == "by-job"
+    assert head.token not in json.dumps(job) + result.stdout + result.stderr
+
+    again = head.run(*words, "--name", "by-job")
+    assert again.returncode == 1
+    assert "by-job exists" in again.stdout
+    assert again.stdout.splitlines()[-1].endswith("failed with exit code 2")
