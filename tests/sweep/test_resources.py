@@ -26,6 +26,8 @@ def train(**settings: object) -> Train:
         ({"resources_per_worker": {"cpus": 0.9}}, {"CPU": 2.0}, 2, 0.9, 0.0),
         ({"resources_per_worker": {"gpus": 1}}, {"CPU": 32.0, "GPU": 4.0}, 4, 1.0, 1.0),
         ({"resources_per_worker": {"cpus": 6, "gpus": 1}, "workers": 4}, {"CPU": 64.0, "GPU": 8.0}, 2, 6.0, 1.0),
+        ({"resources_per_worker": {"gpus": 1}}, {"CPU": 48.0, "GPU": 4.0}, 4, 1.0, 1.0),
+        ({"resources_per_worker": {"cpus": 8, "gpus": 1}, "workers": 4}, {"CPU": 192.0, "GPU": 16.0}, 4, 8.0, 1.0),
         ({"resources_per_worker": {"gpus": 0.5}}, {"CPU": 8.0, "GPU": 1.0}, 2, 1.0, 0.5),
     ],
 )
