@@ -1,7 +1,21 @@
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
+from omsweep.align.data import prepare_data
+from omsweep.align.settings import TrainSettings
+from omsweep.optim.settings import OnlineMerge
+from omsweep.preferences.load import load_preferences
+from omsweep.preferences.settings import PreferenceData
+
+SPECIALS = ["<pad>", "<s>", "</s>", "<unk>", "<user>", "<bot>"]
 WORDS = [f"w{number}" for number in range(60)] + ["."]
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -9,11 +23,11 @@ TEMPLATE = (
     "<bot> {{ message['content'] }} {{ eos_token }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<bot> {% endif %}"
 )
+BATCH = 4
 
 
-def small_tokenizer() -> PreTrainedTokenizerFast:
-    specials = ["<pad>", "<s>", "</s>", "<unk>", "<user>", "<bot>"]
-    vocabulary = {word: index for index, word in enumerate(specials + WORDS)}
+def word_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
+    vocabulary = {word: index for index, word in enumerate(SPECIALS + WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
@@ -23,13 +37,31 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         unk_token="<unk>",
         additional_special_tokens=["<user>", "<bot>"],
-        chat_template=TEMPLATE,
+        chat_template=template,
     )
+
+
+def pairs(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Conversational pairs of random words; chosen ones are about `w1`, so that there is something to learn."""
+    rng = random.Random(seed)
+
+    def said(role: str, least: int, most: int, *extra: str) -> list[dict[str, str]]:
+        words = rng.choices(WORDS, k=rng.randint(least, most))
+        return [{"role": role, "content": " ".join([*extra, *words])}]
+
+    return [
+        {
+            "prompt": said("user", 3, 8),
+            "chosen": said("assistant", 2, 9, "w1"),
+            "rejected": said("assistant", 2, 9, "w2"),
+        }
+        for _ in range(count)
+    ]
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return small_tokenizer()
+    return word_tokenizer()
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +84,86 @@ def sft_path(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedToke
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def policy(sft_path: str) -> LlamaForCausalLM:
+    """A fresh copy of the SFT model."""
+    return LlamaForCausalLM.from_pretrained(sft_path, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
+def tau(sft_path: str) -> dict[str, torch.Tensor]:
+    model = LlamaForCausalLM.from_pretrained(sft_path)
+    generator = torch.Generator().manual_seed(1)
+    return {name: 0.1 * torch.randn(p.shape, generator=generator) for name, p in model.named_parameters()}
+
+
+@pytest.fixture(scope="session")
+def preferences(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Preference records -> the folder that `load_preferences` makes of them."""
+    root = tmp_path_factory.mktemp("preferences")
+
+    def folder(records: list[dict[str, Any]], **options: Any) -> Path:
+        path = root / "records.jsonl"
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        spec = PreferenceData(path=str(path), **options)
+        return load_preferences(spec, family_key="", generate=lambda *_: [], root=root)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory,
+    preferences: Callable[..., Path],
+    sft_path: str,
+    tokenizer: PreTrainedTokenizerFast,
+) -> Callable[..., Path]:
+    """Algorithm and options of `prepare_data` -> the prepared folder; 24 pairs unless `records` are given."""
+    root = tmp_path_factory.mktemp("prepared")
+
+    def folder(
+        algorithm: str, *, records: list[dict[str, Any]] | None = None, rendering: str = "chat", **options: Any
+    ) -> Path:
+        arguments: dict[str, Any] = {
+            "model_path": sft_path,
+            "tokenizer": tokenizer,
+            "batch_size": BATCH,
+            "max_length": 32,
+            "root": root,
+        }
+        source = preferences(pairs(24) if records is None else records, rendering=rendering)
+        return prepare_data(source, algorithm=algorithm, **(arguments | options))
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., TrainSettings]:
+    """`TrainSettings` with small defaults."""
+
+    def made(**changes: Any) -> TrainSettings:
+        defaults: dict[str, Any] = {
+            "algorithm": "dpo",
+            "learning_rate": 1e-3,
+            "beta": 0.1,
+            "steps": 4,
+            "batch_size": BATCH,
+            "seed": 3,
+            "merge": OnlineMerge("adamw"),
+            "max_length": 32,
+        }
+        return TrainSettings(**(defaults | changes))
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def make_pairs() -> Callable[..., list[dict[str, Any]]]:
+    return pairs
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
+    return word_tokenizer

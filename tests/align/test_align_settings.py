@@ -1,0 +1,53 @@
+import subprocess
+import sys
+
+import pytest
+
+from omsweep.align.algorithms import ALGORITHMS
+from omsweep.align.settings import per_device_batch
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm": "ppo"}, "algorithm must be one of dpo, ipo, kto, got 'ppo'"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"beta": -1.0}, "beta must be positive, got -1.0"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"max_length": 1}, "max_length must be at least 2, got 1"),
+        ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
+        ({"warmup_steps": 2}, "warmup_steps must be 0 with lr_scheduler constant, got 2"),
+        ({"lr_scheduler": "step"}, "lr_scheduler must be one of constant, .*, got 'step'"),
+        ({"dtype": "float16"}, "dtype must be one of float32, bfloat16, got 'float16'"),
+        ({"match": "loss"}, "match must be one of none, displacement, got 'loss'"),
+        ({"workers": 3}, r"batch_size must be divisible by workers \(3\), got 4"),
+        ({"algorithm": "kto", "workers": 4}, "kto at least 2 examples per worker .* got 4 over 4 workers"),
+    ],
+)
+def test_mistakes_are_named(changes, message, settings):
+    with pytest.raises(ValueError, match=message):
+        settings(**changes)
+
+
+def test_a_batch_is_split_over_workers():
+    assert per_device_batch(batch_size=32, workers=4, unpaired=True) == 8
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_the_table_names_a_module_that_builds_trainers(algorithm):
+    from importlib import import_module
+
+    module = import_module(algorithm.module)
+    assert {"TRAINER", "PREPARER", "trainer_arguments"} <= set(vars(module))
+    assert ALGORITHMS[algorithm.name] is algorithm
+
+
+def test_settings_and_tables_need_no_heavy_library():
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'trl', 'transformers', 'datasets', 'ray'): sys.modules[name] = None\n"
+        "import omsweep.align.settings, omsweep.align.outcome, omsweep.preferences.settings, omsweep.preferences.records\n"
+        "from omsweep.align import ALGORITHMS, TrainSettings\n"
+        "from omsweep.preferences import PREFERENCES, preferences_from\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

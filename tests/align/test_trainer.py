@@ -1,0 +1,54 @@
+import pytest
+import trl
+from datasets import load_from_disk
+from trl.trainer import dpo_trainer, kto_trainer
+
+from omsweep.align.algorithms import ALGORITHMS
+from omsweep.align.arguments import shared_arguments
+from omsweep.align.isolation import isolated_training
+from omsweep.align.trainer import PreparedDPOTrainer, PreparedKTOTrainer
+
+
+def test_the_overridden_private_methods_exist_in_this_trl():
+    assert trl.__version__ == "1.16.0"
+    for trainer in (trl.DPOTrainer, trl.KTOTrainer):
+        for method in ("_prepare_dataset", "_precompute_ref_logps", "_send_telemetry"):
+            assert callable(getattr(trainer, method))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_no_reference_model_is_loaded_and_nothing_is_sent(algorithm, prepared, policy, tokenizer, tmp_path, monkeypatch):
+    def forbidden(*_arguments, **_options):
+        raise AssertionError("must not be called")
+
+    for module in (dpo_trainer, kto_trainer):
+        monkeypatch.setattr(module, "create_model_from_path", forbidden)
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", forbidden)
+    rows = load_from_disk(prepared(algorithm))
+    module = __import__(f"omsweep.align.{algorithm}", fromlist=["TRAINER"])
+    with isolated_training(policy):
+        shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
+        trainer = module.TRAINER(
+            model=policy,
+            args=module.trainer_arguments(beta=0.1, **shared),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        )
+        assert trainer.ref_model is None
+        assert len(trainer.train_dataset) == len(rows)
+        assert trainer.beta == 0.1
+
+
+@pytest.mark.parametrize("trainer", [PreparedDPOTrainer, PreparedKTOTrainer])
+def test_unprepared_data_are_our_own_mistake(trainer, prepared, policy, tokenizer, tmp_path):
+    algorithm = "dpo" if trainer is PreparedDPOTrainer else "kto"
+    module = __import__(f"omsweep.align.{algorithm}", fromlist=["TRAINER"])
+    rows = load_from_disk(prepared(algorithm)).remove_columns("prompt_ids")
+    with isolated_training(policy), pytest.raises(AssertionError, match=r"lack \['prompt_ids'\]"):
+        shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
+        trainer(
+            model=policy,
+            args=module.trainer_arguments(beta=0.1, **shared),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        )
