@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,3 +208,40 @@ def test_a_sweep_runs_as_a_job_from_end_to_end(head: Head, tmp_path: Path) -> No
     assert again.returncode == 1
     assert "by-job exists" in again.stdout
     assert again.stdout.splitlines()[-1].endswith("failed with exit code 2")
+
+
+def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tmp_path: Path) -> None:
+    space, storage, log = tmp_path / "long.yaml", tmp_path / "shared", tmp_path / "log"
+    space.write_text(SPACE.replace("steps: 4", "steps: 1000000"))
+    words = ["submit", str(space), "--address", head.url, "--storage", str(storage), "--name", "long"]
+    with log.open("w") as output:
+        following = subprocess.Popen(
+            [str(BIN / "omsweep"), *words], env=head.environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        wait_for_text(log, "running 2 trials", following)
+        following.send_signal(signal.SIGINT)
+        assert following.wait(timeout=60) == 130
+    said = log.read_text()
+    job_id = said.split()[1]
+    assert f"detached; job {job_id} goes on" in said
+    assert "Traceback" not in said
+    assert json.loads(head.get(f"/api/jobs/{job_id}", head.token)[1])["status"] == "RUNNING"
+
+    stopped = head.run("ray", "job", "stop", "--address", head.url, job_id)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert json.loads(head.get(f"/api/jobs/{job_id}", head.token)[1])["status"] == "STOPPED"
+    assert (storage / "long" / "front.json").is_file()
+    assert run_statuses(storage / "mlflow.db") == {"KILLED"}
+
+
+def wait_for_text(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while text not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+
+
+def run_statuses(database: Path) -> set[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        return {status for (status,) in connection.execute("select status from runs")}
