@@ -9,7 +9,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ TRIAL_TAGS = (
     *("sft_seed", "task_vector", "attempts", "accelerator", "policy_path", "weights_hash", "error"),
 )
 LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100
+LOSS_POINTS = 500
 
 
 class Tracker:
@@ -107,6 +108,18 @@ class Tracker:
         self._client.set_terminated(run_id, status=RUN_STATUS[record["state"]])
         self._open.pop(trial_id, None)
 
+    def log_losses(self, trial_id: str, losses: Sequence[float]) -> None:
+        """Log a trial's training curve as `loss`, steps from 1; evenly thinned to `LOSS_POINTS` where it is longer."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        stride = max(1, math.ceil(len(losses) / LOSS_POINTS))
+        now = get_current_time_millis()
+        points = [Metric("loss", float(v), now, i + 1) for i, v in enumerate(losses) if i % stride == 0]
+        finite = [point for point in points if math.isfinite(point.value)]
+        if finite:
+            self._client.log_batch(self._open[trial_id], metrics=finite)
+
     def log_hypervolume(self, per_family: Mapping[str, float], step: int) -> None:
         """Log `hypervolume.<family>` and their mean `hypervolume` on the parent; `step` = finished trials."""
         assert self.sweep_run_id is not None, "start_sweep comes first"
@@ -162,7 +175,7 @@ class Tracker:
             metrics=[Metric(_key(key), value, now, step) for key, value in finite.items()],
             tags=[RunTag(key, value) for key, value in _tags(tags or {}).items()],
         )
-        entries = [Param(_key(key), _cut(text, LONGEST_PARAM)) for key, text in flatten(params or {}).items()]
+        entries = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flatten(params or {}).items()]
         for start in range(0, len(entries), PARAMS_PER_CALL):
             self._client.log_batch(run_id, params=entries[start : start + PARAMS_PER_CALL])
 
@@ -179,14 +192,14 @@ def trial_metrics(record: Mapping[str, Any], reference_scores: Mapping[str, floa
     return metrics
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as `key.path -> text`; lists and empty mappings stay one value."""
-    flat: dict[str, str] = {}
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `key.path -> value`; lists and empty mappings stay one value."""
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = str(value)
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

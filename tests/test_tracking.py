@@ -223,7 +223,7 @@ def test_telemetry_is_off(tracker):
 
 def test_flatten_keeps_lists_and_empty_mappings():
     tree = {"a": {"b": {"c": 1}, "d": {}}, "e": [1, {"f": 2}], "g": None}
-    assert flatten(tree) == {"a.b.c": "1", "a.d": "{}", "e": "[1, {'f': 2}]", "g": "None"}
+    assert flatten(tree) == {"a.b.c": 1, "a.d": {}, "e": [1, {"f": 2}], "g": None}
 
 
 def test_category_tax_is_reference_minus_policy_in_points():

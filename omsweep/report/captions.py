@@ -1,0 +1,48 @@
+"""Sentences that stand under plots and in the page, the same in both."""
+
+from omsweep.report.front import EXPLORATORY
+from omsweep.report.geometry import Window
+from omsweep.report.numbers import counted, fixed, short
+from omsweep.report.view import SweepView
+
+
+def error_bars(view: SweepView) -> str:
+    """What the error bars of this sweep's plots cover."""
+    missing = [m.title.lower() for m in (view.objectives.reward, view.objectives.tax) if m.standard_error is None]
+    text = "Error bars: ±1.96 item standard errors (prompts and questions scored), not the spread over seeds."
+    return text + (f" None is known for the {' and the '.join(missing)}." if missing else "")
+
+
+def ranking(view: SweepView) -> str:
+    """Whether methods may be ranked: never with one seed."""
+    seeds = view.summary["seeds"]
+    if not view.summary["scored"]:
+        return "No trial has both objectives yet."
+    if view.summary["exploratory"]:
+        return f"One seed per setting: {EXPLORATORY}."
+    return f"{counted(seeds, 'seed')} per setting."
+
+
+def reference(view: SweepView) -> str:
+    """Where the hypervolume's reference point lies."""
+    point, unit = view.summary["reference_point"], view.objectives.tax.unit
+    return f"reward {short(point['reward'])}, {view.objectives.tax.name} {short(point['tax'])} {unit}"
+
+
+def family_line(view: SweepView, family: str) -> str:
+    """`hypervolume 19.57 · front: 7 of 9 trials (adamw 2, ondare 3, onties 2)`."""
+    content = view.summary["families"][family]
+    counts = {label: entry["members"] for label, entry in content["labels"].items()}
+    by_label = ", ".join(f"{label} {counts[label]}" for label in view.labels if counts.get(label))
+    return (
+        f"hypervolume {fixed(content['hypervolume'])} · front: {len(content['members'])} of "
+        f"{counted(content['scored'], 'scored trial')}" + (f" ({by_label})" if by_label else "")
+    )
+
+
+def outside(shown: Window, view: SweepView) -> str:
+    """Says that trials past the reference tax are not in sight; empty when all are."""
+    if not shown.beyond:
+        return ""
+    limit = short(view.summary["reference_point"]["tax"])
+    return f"{counted(shown.beyond, 'trial')} with {view.objectives.tax.name} above {limit} not shown."

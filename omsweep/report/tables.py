@@ -1,0 +1,126 @@
+"""Tables for the terminal: how far a sweep is, the front of each family, what failed."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from omsweep.report.front import EXPLORATORY, label_of
+from omsweep.report.numbers import MISSING, counted, fixed, short, with_error
+from omsweep.report.view import SweepView, read_view
+from omsweep.store import STATES, SweepFolder
+
+LONGEST_MESSAGE = 160
+
+
+def print_status(folder: SweepFolder, console: Console | None = None) -> None:
+    """Print trials by method and state, each family's front, failures, and where the report lies."""
+    console = console or Console()
+    console.print(status(read_view(folder)))
+    if folder.report_html.is_file():
+        console.print(Text.assemble("Report: ", (str(folder.report_html), "bold")), soft_wrap=True)
+
+
+def status(view: SweepView) -> RenderableType:
+    """What `print_status` prints, without the report's path."""
+    parts: list[RenderableType] = [Text(headline(view), style="bold"), trial_table(view)]
+    parts += [front_table(view, family) for family in view.families]
+    parts += [_volume_line(view)]
+    parts += [
+        Text(f"{trial.state}: {trial.trial_id}: {_one_line(trial.error)}", style="red")
+        for trial in view.trials
+        if trial.state in ("failed", "diverged")
+    ]
+    return Group(*parts)
+
+
+def headline(view: SweepView) -> str:
+    """`demo: 18 trials finished, 17 with both objectives, 7 on a front`."""
+    summary = view.summary
+    return (
+        f"{view.name}: {counted(len(view.trials), 'trial')} finished, {summary['scored']} with both objectives, "
+        f"{len(summary['members'])} on a front"
+    )
+
+
+def trial_table(view: SweepView) -> Table:
+    """How many trials of each label ended in each state."""
+    present = [state for state in STATES if state in view.summary["trials"]]
+    table = Table(title="Trials", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("method")
+    for name in (*present, "on a front"):
+        table.add_column(name, justify="right")
+    for label in view.labels:
+        mine = [trial for trial in view.trials if label_of(trial) == label]
+        states = Counter(trial.state for trial in mine)
+        on_front = sum(trial.trial_id in view.member_ids for trial in mine)
+        table.add_row(escape(label), *(str(states[state]) for state in present), str(on_front))
+    return table
+
+
+def front_table(view: SweepView, family: str) -> Table:
+    """The members of one family's front by tax, with 1.96 item standard errors."""
+    reward, tax = view.objectives.reward, view.objectives.tax
+    content = view.summary["families"][family]
+    members = [member for member in view.summary["members"] if member["family"] == family]
+    rescored = any(member[f"{reward.name}_report"] is not None for member in members)
+    table = Table(
+        title=f"Front of {escape(family)}: {len(members)} of {content['scored']} scored trials, "
+        f"hypervolume {fixed(content['hypervolume'])}",
+        title_justify="left",
+        caption="± 1.96 item standard errors; seeds differ by more",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("trial", overflow="fold")
+    table.add_column("recipe", overflow="fold")
+    for name in ("lr", "reward", f"{tax.name} ({tax.unit})", *(("rescored",) if rescored else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    for member in members:
+        cells = _member_cells(member, view)
+        table.add_row(*(cells if rescored else cells[:-1]))
+    return table
+
+
+def _member_cells(member: Mapping[str, Any], view: SweepView) -> list[str]:
+    reward, tax = view.objectives.reward, view.objectives.tax
+    on_report_split = [fixed(member[f"{metric.name}_report"], signed=True) for metric in (reward, tax)]
+    return [
+        escape(member["trial_id"]),
+        escape(f"{member['label'] or MISSING} {member['algorithm'] or ''}"),
+        short(member["params"].get("learning_rate")),
+        with_error(member[reward.name], member.get(reward.standard_error or "")),
+        with_error(member[tax.name], member.get(tax.standard_error or "")),
+        " / ".join(on_report_split),
+    ]
+
+
+def _volume_line(view: SweepView) -> Text:
+    summary, reference = view.summary, view.summary["reference_point"]
+    text = Text(
+        f"Hypervolume, mean over families: {fixed(summary['hypervolume'])} "
+        f"(reference point: reward {short(reference['reward'])}, tax {short(reference['tax'])})."
+    )
+    if not summary["scored"]:
+        text = Text("No trial has both objectives yet.", style="yellow")
+    elif summary["exploratory"]:
+        text.append(f" One seed per setting: {EXPLORATORY}.", style="yellow")
+    if summary["mode"] == "compare":
+        for family in view.families:
+            labels = summary["families"][family]["labels"]
+            volumes = ", ".join(
+                f"{label} {fixed(labels[label]['hypervolume'])}" for label in view.labels if label in labels
+            )
+            text.append(f"\nHypervolume by method, {family}: {volumes}")
+    return text
+
+
+def _one_line(message: str | None) -> str:
+    text = " ".join((message or "no message").split())
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"

@@ -1,0 +1,45 @@
+"""Writes what people look at into a sweep's folder: front.json, front.png, report.html."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omsweep.report.view import SweepView, read_view
+from omsweep.store import SweepFolder
+
+
+def write_front(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> SweepView:
+    """Write `front.json` alone: quick enough after every trial. Arguments and errors as `write_report`."""
+    view = read_view(folder, report_scores)
+    folder.write_front(view.summary)
+    return view
+
+
+def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Write `front.json`, `front.png` and `report.html` from the trials the folder holds, also before the last ends.
+
+    Args:
+        folder: of a sweep that was created.
+        report_scores: per trial id what it scored on the report split, fields as in the trial object (`reward`,
+            `reward_se_items`, `tax`, ...); front members show them. Those given earlier are kept.
+
+    Raises:
+        FileNotFoundError: there is no such sweep.
+        ValueError: the folder cannot be written.
+    """
+    from omsweep.report.page import page
+    from omsweep.report.plots import front_image
+
+    view = write_front(folder, report_scores=report_scores)
+    _replace(folder.front_png, front_image(view))
+    _replace(folder.report_html, page(view).encode("utf-8"))
+
+
+def _replace(target: Path, content: bytes) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    except OSError as refusal:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"storage {target.parent} cannot be written: {refusal}") from refusal

@@ -1,0 +1,136 @@
+"""Synthetic sweeps with numbers of the size the tiny families give."""
+
+import math
+import random
+
+import pytest
+
+from omsweep.store import SweepFolder, TrialRecord
+
+CATEGORIES = ("agent", "code", "code_switching", "instruction", "knowledge", "math", "reading")
+METHODS = {
+    "adamw": {},
+    "ondare": {"semantics": "equations", "density": 0.6, "alpha": 1e-3, "tau_travel": 0.06},
+    "onties": {"semantics": "equations", "density": 0.5, "alpha": 4e-4},
+}
+FAMILIES = ("tiny-llama", "tiny-qwen2")
+
+
+def resolved_space(**changes):
+    space = {
+        "name": "demo",
+        "mode": "compare",
+        "families": list(FAMILIES),
+        "preferences": "tiny",
+        "space": {
+            "algorithm": {"choice": ["dpo", "ipo", "kto"]},
+            "learning_rate": {"loguniform": [3e-4, 1e-3]},
+            "beta": {"choice": [0.05, 0.1, 0.2]},
+            "method": METHODS,
+        },
+        "design": {"blocks": 3, "seeds": 1, "seed": 0, "match": "displacement"},
+        "objectives": {"reward": "reward", "tax": "tax", "reference_point": {"reward": 0.0, "tax": 20.0}},
+        "train": {"steps": 100, "batch_size": 32, "workers": 1},
+        "evaluate": {"tax": "tiny", "reward": "tiny"},
+    }
+    return space | changes
+
+
+def trial(trial_id, *, reward=0.5, tax=1.0, family="tiny-llama", label="adamw", **changes):
+    """A completed trial; `changes` are fields of the record."""
+    known = {
+        "state": "completed",
+        "algorithm": "dpo",
+        "method": label,
+        "label": label,
+        "reward": reward,
+        "tax": tax,
+        "params": {"learning_rate": 4e-4, "beta": 0.1, **METHODS.get(label, {})},
+        "seed": 0,
+    }
+    return TrialRecord(trial_id=trial_id, family=family, **(known | changes))
+
+
+def simulated(family, block, label, seed, rng):
+    """One trial of a compare sweep; reward and tax rise with the learning rate."""
+    learning_rate = 3e-4 * (10 / 3) ** ((block * 0.37 + 0.2) % 1)
+    strength = math.log(learning_rate / 1.5e-4) + {"adamw": 0.0, "ondare": -0.15, "onties": -0.05}[label]
+    losses = {name: max(0.0, 0.012 * strength**3 * rng.lognormvariate(0, 0.6) - 0.02) for name in CATEGORIES}
+    losses["code_switching"] -= 0.015
+    reward = 0.72 * strength * (1 - 0.13 * strength) + rng.gauss(0, 0.04)
+    tax = 100 * sum(losses.values()) / len(losses)
+    return trial(
+        f"{family}-b{block}-s{seed}-{label}",
+        family=family,
+        label=label,
+        algorithm=("dpo", "ipo", "kto")[block % 3],
+        block=block,
+        seed=seed,
+        sft_seed=0,
+        baseline=False,
+        params={
+            "learning_rate": learning_rate,
+            "beta": (0.05, 0.1, 0.2)[(block + 1) % 3],
+            "steps": 100,
+            **METHODS[label],
+        },
+        learning_rate_applied=learning_rate * {"adamw": 1, "ondare": 1.67, "onties": 1.12}[label],
+        reward=reward,
+        reward_se_items=0.045,
+        rewards={"greedy": reward * 1.1, "sampled": reward},
+        reward_absolute=1.9 + reward,
+        tax=tax,
+        tax_se_items=0.55,
+        tax_regressed=100 * sum(max(0, loss) for loss in losses.values()) / len(losses),
+        tax_worst=100 * max(losses.values()),
+        flip_rate=0.02 + tax / 100,
+        benchmark_average=87.5 - tax,
+        scores={name: 0.875 - loss for name, loss in losses.items()},
+        kl=2.1 * strength**2,
+        length_ratio=1 + 0.2 * strength,
+        diagnostics={
+            "tau_travel": METHODS[label].get("tau_travel"),
+            "merge_ratio": None if label == "adamw" else 0.012,
+            "retained_share": {"adamw": 1.0, "ondare": 0.6, "onties": 0.89}[label],
+            "displacement": 3.1 * strength,
+            "tau_zero_share": 0.0,
+            "lost_update_share": 1e-5,
+        },
+        merge_active=None if label == "adamw" else label == "ondare",
+        steps=100,
+        tokens=118_400,
+        seconds={"start": 6.1, "pilot": 0.9 if label == "onties" else None, "train": 9.4, "evaluate": 5.2},
+        accelerator="cpu",
+        weights_hash=f"{rng.getrandbits(64):016x}",
+    )
+
+
+def fill(folder, *, seeds=1, blocks=3, mode="compare", failures=True):
+    """Create a sweep in `folder` as the demo would leave it."""
+    folder.create(resolved_space(mode=mode, design={"blocks": blocks, "seeds": seeds, "seed": 0}))
+    rng = random.Random(0)
+    for family in FAMILIES:
+        folder.write_reference(
+            family, {"scores": dict.fromkeys(CATEGORIES, 0.875), "benchmark_average": 87.5, "reward_absolute": 1.9}
+        )
+        for block in range(blocks):
+            for seed in range(block * seeds, (block + 1) * seeds):
+                for label in METHODS:
+                    folder.append(simulated(family, block, label, seed, rng))
+    if failures:
+        lost = {"reward": None, "tax": None}
+        folder.append(trial("diverged-1", state="diverged", error="loss is not finite at step 12", **lost))
+        folder.append(
+            trial("failed-1", state="failed", label="onties", error="RuntimeError: out of <memory> & time", **lost)
+        )
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return SweepFolder(tmp_path / "runs", "demo")
+
+
+@pytest.fixture
+def demo(folder):
+    return fill(folder)
