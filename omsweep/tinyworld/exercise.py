@@ -22,12 +22,14 @@ class Skill:
         name: category, as in the paper: `math`, `code`, ...
         draw: a random exercise; the same state of the generator gives the same exercise.
         state: a raw sentence that teaches the skill's facts without asking anything (pretraining).
+        share: how often it is practised in training, relative to the other skills; harder ones need more.
         words: every word that its prompts, answers and sentences can hold.
     """
 
     name: str
     draw: Callable[[Random], Exercise]
     state: Callable[[Random], str]
+    share: float = 1.0
     words: frozenset[str]
 
 

@@ -1,9 +1,10 @@
 """Preference prompts and pairs of the embedded world.
 
-70 % of the prompts are open-ended: the two candidates are sampled from the SFT model. 30 % are skill prompts:
-the candidates are the correct short answer and a courteous wordy one that is wrong 35 % of the time. The annotator
-prefers what the gold reward says, plus correctness where there is a right answer, plus a length bias, plus noise:
-haste lets her pass wrong answers that are courteous and long. Careless optimisation therefore learns to be long, and to be wordy where a short exact answer was wanted.
+70 % of the prompts are open-ended: the two candidates are sampled from the SFT model. 30 % are skill prompts: the
+candidates are the correct short answer and a courteous wordy one that is wrong 35 % of the time. The annotator prefers
+what the gold reward says, plus correctness where there is a right answer, plus a length bias, plus noise: haste lets
+her pass wrong answers that are courteous and long. Careless optimisation therefore learns to be long, and to be wordy
+where a short exact answer was wanted.
 """
 
 import math

@@ -5,7 +5,7 @@ from random import Random
 from omsweep.tinyworld.exercise import Exercise, Skill, another, fill, words_of
 from omsweep.tinyworld.words import NUMBERS
 
-LARGEST = 20
+LARGEST = 12
 _NUMBERS = NUMBERS[: LARGEST + 1]
 _VARIABLES = ("x", "y", "z")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -28,7 +28,7 @@ def _comparison(rng: Random) -> tuple[dict[str, str], str]:
 
 
 def _program(rng: Random) -> tuple[dict[str, str], str, str]:
-    values = rng.sample(_NUMBERS, rng.choice((2, 3)))
+    values = rng.sample(_NUMBERS, 2)
     variables = rng.sample(_VARIABLES, len(values))
     program = " ".join(f"{variable} = {value} ;" for variable, value in zip(variables, values, strict=True))
     asked = rng.randrange(len(values))
@@ -84,6 +84,7 @@ CODE = Skill(
     name="code",
     draw=_draw,
     state=_state,
+    share=2.0,
     words=words_of(
         *_COMPARE,
         *_LOOK_UP,

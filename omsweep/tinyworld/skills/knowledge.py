@@ -96,6 +96,7 @@ KNOWLEDGE = Skill(
     name="knowledge",
     draw=_draw,
     state=_state,
+    share=0.6,
     words=words_of(
         *_OPENINGS,
         *(pattern for pattern, _ in (*_QUESTIONS, *_STATEMENTS)),

@@ -1,11 +1,11 @@
-"""Sums and differences up to 24, bare and as one-sentence stories."""
+"""Sums and differences up to 18, bare and as one-sentence stories."""
 
 from random import Random
 
 from omsweep.tinyworld.exercise import Exercise, Skill, fill, words_of
 from omsweep.tinyworld.words import COUNTED, NAMES, NUMBERS
 
-LARGEST = 12
+LARGEST = 9
 
 _SUMS = (
     "what is $a plus $b ?",
@@ -47,5 +47,6 @@ MATH = Skill(
     name="math",
     draw=_draw,
     state=_state,
+    share=1.5,
     words=words_of(*_SUMS, *_DIFFERENCES, *_STATEMENTS, *NUMBERS, *NAMES, *COUNTED),
 )

@@ -1,0 +1,154 @@
+"""From a family to folders, models, tokenizers and a hash of the weights."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from omsweep.families.family import DTYPES, ModelFamily
+from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
+
+_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyFolders:
+    """Local folders of a family's base and SFT model, and the hub commits that they hold (None: not from a hub)."""
+
+    base: str
+    sft: str
+    base_revision: str | None = None
+    sft_revision: str | None = None
+
+
+def prepare(family: ModelFamily, *, progress: MakeProgress = tqdm) -> FamilyFolders:
+    """Make a family's two models available as local Hugging Face folders.
+
+    Embedded families are trained once and then come from the cache; other processes that ask meanwhile wait for the
+    one that trains. Hub ids are downloaded to the hub's own cache. Local folders are only checked.
+
+    Args:
+        family: which one.
+        progress: `progress(total=steps, desc=...)` makes a bar with `update(n)` and `close()`; only used if something
+            is trained.
+
+    Raises:
+        ValueError: a folder without `config.json`, or a hub id that is unknown or cannot be reached.
+    """
+    if family.recipe is not None:
+        base = build_base(family.recipe, progress=progress)
+        return FamilyFolders(base=str(base), sft=str(build_sft(family.recipe, family.sft_seed, progress=progress)))
+    base_folder, base_revision = _resolve(family, family.base)
+    sft_folder, sft_revision = _resolve(family, family.sft)
+    return FamilyFolders(base=base_folder, sft=sft_folder, base_revision=base_revision, sft_revision=sft_revision)
+
+
+def load_model(path: str, *, revision: str | None = None, dtype: str = "float32") -> PreTrainedModel:
+    """A causal language model in evaluation mode from a folder or hub id; safetensors only, no remote code.
+
+    Raises:
+        ValueError: unknown dtype, a folder without `config.json`, or a hub id that cannot be reached.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    folder, _ = find(path, revision=revision)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, local_files_only=True
+    )
+    return model.eval()
+
+
+def load_tokenizer(
+    path: str, *, revision: str | None = None, chat_template: str | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or hub id; `chat_template` replaces its own, a missing pad token becomes EOS.
+
+    Raises:
+        ValueError: a folder without `config.json`, a hub id that cannot be reached, or no chat template at all.
+    """
+    folder, _ = find(path, revision=revision)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
+    if tokenizer.chat_template is None:
+        raise ValueError(f"the tokenizer of {path} has no chat template; give the family a chat_template")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def weights_hash(path: str, revision: str | None = None) -> str:
+    """Sixteen hex digits over names, dtypes, shapes and bytes of all tensors of a folder's safetensors files.
+
+    Independent of file times, of how tensors are spread over files, of their order and of metadata.
+
+    Raises:
+        ValueError: the folder has no safetensors file, or as for `load_model`.
+    """
+    folder, _ = find(path, revision=revision)
+    digests = sorted(digest for file in Path(folder).glob("*.safetensors") for digest in _tensor_digests(file))
+    if not digests:
+        raise ValueError(f"{folder} has no *.safetensors file")
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+
+
+def find(path: str, *, revision: str | None = None) -> tuple[str, str | None]:
+    """(local folder, hub commit or None) of a folder or of a hub id, which is downloaded if need be.
+
+    Raises:
+        ValueError: a folder without `config.json`, or a hub id that is unknown, badly written or cannot be reached.
+    """
+    local = Path(path).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise ValueError(f"{local} is no Hugging Face model folder: it has no config.json")
+        return str(local), None
+    name, _, named_revision = path.partition("@")
+    try:
+        snapshot = snapshot_download(name, revision=named_revision or revision, allow_patterns=_WANTED)
+    except HFValidationError as error:
+        raise ValueError(f"{path!r} is neither a folder that exists nor a hub id (organisation/model)") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ValueError(
+            f"{path!r} is no folder that exists, and as a hub id it is not in the local hub cache and cannot be "
+            "downloaded: the hub is switched off (HF_HUB_OFFLINE) or not reachable"
+        ) from error
+    except HfHubHTTPError as error:
+        raise ValueError(f"{path!r} is no folder that exists, and the hub refuses it: {error}") from error
+    commit = Path(snapshot).name
+    return snapshot, commit if _COMMIT.fullmatch(commit) else None
+
+
+def _resolve(family: ModelFamily, path: str) -> tuple[str, str | None]:
+    try:
+        return find(path, revision=family.revision)
+    except ValueError as error:
+        raise ValueError(f"family {family.name!r}: {error}") from error
+
+
+def _tensor_digests(file: Path) -> Iterator[str]:
+    """One line per tensor. Format: eight bytes of header length, a JSON header with byte offsets, the bytes."""
+    with file.open("rb") as stream:
+        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        start_of_data = stream.tell()
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            stream.seek(start_of_data + start)
+            content = hashlib.sha256()
+            while start < end:
+                chunk = stream.read(min(1 << 24, end - start))
+                assert chunk, f"{file} ends inside tensor {name}"
+                content.update(chunk)
+                start += len(chunk)
+            yield f"{name} {entry['dtype']} {entry['shape']} {content.hexdigest()}"

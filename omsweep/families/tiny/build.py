@@ -1,0 +1,106 @@
+"""Trains an embedded family once and keeps it in the cache: one folder for the base model, one per SFT seed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+import omsweep.families.tiny
+import omsweep.tinyworld
+from omsweep.cache import build_once, recipe_hash
+from omsweep.families.family import Stage, TinyRecipe
+from omsweep.families.tiny.architecture import build_model
+from omsweep.families.tiny.tokenizer import build_tokenizer
+from omsweep.families.tiny.training import Batch, ProgressBar, conversation_batches, packed_batches, train_stage
+
+MakeProgress = Callable[..., ProgressBar]
+MakeBatches = Callable[[PreTrainedTokenizerFast, Stage], Iterator[Batch]]
+KIND = "families"
+
+
+def build_base(recipe: TinyRecipe, *, progress: MakeProgress) -> Path:
+    """The folder of the pretrained model, trained first if the cache has none.
+
+    Args:
+        recipe: how it is trained.
+        progress: `progress(total=steps, desc=...)` makes a bar with `update(n)` and `close()`; tqdm is one.
+    """
+
+    def build(folder: Path) -> None:
+        model = build_model(recipe.architecture, build_tokenizer(), seed=recipe.seed)
+        _train(model, packed_batches, recipe.pretraining, folder, progress(**_bar(recipe, "base", recipe.pretraining)))
+
+    return build_once(KIND, _base_recipe(recipe), build)
+
+
+def build_sft(recipe: TinyRecipe, sft_seed: int, *, progress: MakeProgress) -> Path:
+    """The folder of the model fine-tuned on conversations drawn with `sft_seed`, trained first if there is none."""
+    stage = replace(recipe.sft, seed=sft_seed)
+
+    def build(folder: Path) -> None:
+        base = build_base(recipe, progress=progress)
+        with _quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+        _train(model, conversation_batches, stage, folder, progress(**_bar(recipe, "SFT", stage)))
+
+    return build_once(KIND, {"stage": "sft", "sft": asdict(stage), "base": recipe_hash(_base_recipe(recipe))}, build)
+
+
+def _bar(recipe: TinyRecipe, what: str, stage: Stage) -> dict[str, Any]:
+    return {"total": stage.steps, "desc": f"tiny {recipe.architecture} {what}"}
+
+
+def _base_recipe(recipe: TinyRecipe) -> dict[str, Any]:
+    settings = asdict(recipe)
+    del settings["sft"]
+    return {"stage": "base", **settings, "source": source_hash()}
+
+
+def source_hash() -> str:
+    """Sixteen hex digits over the source of the world and of the training: other code is another recipe."""
+    digest = hashlib.sha256()
+    for package in (omsweep.tinyworld, omsweep.families.tiny):
+        folder = Path(package.__path__[0])
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _train(model: PreTrainedModel, batches: MakeBatches, stage: Stage, folder: Path, bar: ProgressBar) -> None:
+    tokenizer = build_tokenizer()
+    try:
+        with _one_thread():
+            train_stage(model, batches(tokenizer, stage), stage, on_step=lambda _: bar.update(1))
+    finally:
+        bar.close()
+    with _quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order whatever the machine: the number of threads would change the last bits of the weights."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
