@@ -1,23 +1,26 @@
 """Completions of chat prompts by a Hugging Face causal model, the same ones for the same seed."""
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessorList
 
 from omsweep.evaluation.isolation import evaluation_mode
+from omsweep.evaluation.sampling import InverseCdfSampling, uniforms
 
 Messages = Sequence[Mapping[str, str]]
 """A chat so far: `[{"role": "user", "content": "..."}, ...]`."""
+
+Row = tuple[int, int]
+"""Number of a prompt and of a sample."""
+
+FIRST_PHASE = 16
+"""Tokens after which finished completions leave the batch for the first time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,62 +90,62 @@ def generate(
     prompt_ids = encode_prompts(tokenizer, prompts)
     _check_room(model, prompt_ids, max_new_tokens)
     drawn = 1 if temperature == 0 else samples
-    noise = uniforms(prompts, samples=drawn, length=max_new_tokens, seed=seed) if temperature > 0 else None
-    # Neighbours of like length waste little padding; the noise belongs to the prompt, not to the order.
+    points = uniforms(prompts, samples=drawn, length=max_new_tokens, seed=seed) if temperature > 0 else None
+    # Neighbours of like length waste little padding; the points belong to the prompt, not to the order.
     rows = sorted(
         ((prompt, sample) for prompt in range(len(prompts)) for sample in range(drawn)),
         key=lambda row: (-len(prompt_ids[row[0]]), row),
     )
-    completed: dict[tuple[int, int], Completion] = {}
-    with evaluation_mode(model), _neutral_generation(model, tokenizer, max_new_tokens) as ends:
-        for start in tqdm(range(0, len(rows), batch_size), desc="generate", unit="batch", disable=not progress):
-            batch = rows[start : start + batch_size]
-            processors = LogitsProcessorList()
-            if noise is not None:
-                points = torch.stack([noise[prompt, sample] for prompt, sample in batch])
-                processors.append(InverseCdfSampling(points.to(model.device), temperature=temperature))
-            input_ids, attention_mask = left_padded([prompt_ids[prompt] for prompt, _ in batch], pad=ends[0])
-            output = model.generate(
-                input_ids=input_ids.to(model.device),
-                attention_mask=attention_mask.to(model.device),
-                logits_processor=processors,
-            )
-            generated = output[:, input_ids.shape[1] :].tolist()
-            for row, tokens in zip(batch, generated, strict=True):
-                completed[row] = _completion(tokenizer, tokens, ends)
-    return [[completed[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
+    tokens: dict[Row, list[int]] = {row: [] for row in rows}
+    with (
+        evaluation_mode(model),
+        _neutral_generation(model, tokenizer) as ends,
+        tqdm(total=len(rows), desc="generate", unit="completion", disable=not progress) as bar,
+    ):
+        for first, last in _phases(max_new_tokens):
+            for start in range(0, len(rows), batch_size):
+                batch = rows[start : start + batch_size]
+                processors = LogitsProcessorList()
+                if points is not None:
+                    of_batch = torch.stack([points[prompt, sample, first:last] for prompt, sample in batch])
+                    processors.append(InverseCdfSampling(of_batch.to(model.device), temperature=temperature))
+                contexts = [prompt_ids[row[0]] + tokens[row] for row in batch]
+                for row, more in zip(batch, _extend(model, contexts, last - first, processors, ends), strict=True):
+                    tokens[row] += more
+            unfinished = [row for row in rows if tokens[row][-1] not in ends]
+            bar.update(len(rows) - len(unfinished))
+            rows = unfinished
+        bar.update(len(rows))
+    completions = {row: _completion(tokenizer, tokens[row], ends) for row in tokens}
+    return [[completions[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
 
 
-class InverseCdfSampling(LogitsProcessor):
-    """Leaves one token possible in each row: the inverse distribution function at the row's next number.
+def _phases(max_new_tokens: int) -> Iterator[tuple[int, int]]:
+    """Ranges of token places, each twice as long as the one before.
 
-    `points` is `[rows, max_new_tokens]`, float64 in [0, 1); one column is used for each generated token.
+    Between two of them finished completions leave the batch, and the rest are gathered and read anew: most completions
+    are much shorter than the longest, and a batch is as slow as its longest.
     """
-
-    def __init__(self, points: Tensor, *, temperature: float) -> None:
-        self.points, self.temperature, self.step = points, temperature, 0
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Map scores `[rows, vocabulary]` to 0 at the drawn token and -inf elsewhere."""
-        cumulative = torch.softmax(scores.double() / self.temperature, dim=-1).cumsum(dim=-1)
-        target = self.points[:, self.step, None] * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, target, right=True).clamp(max=scores.shape[-1] - 1)
-        self.step += 1
-        return torch.full_like(scores, -torch.inf).scatter(-1, token, 0.0)
+    first, length = 0, FIRST_PHASE
+    while first < max_new_tokens:
+        yield first, min(first + length, max_new_tokens)
+        first, length = first + length, 2 * length
 
 
-def uniforms(prompts: Sequence[Messages], *, samples: int, length: int, seed: int) -> Tensor:
-    """Uniform numbers `[prompts, samples, length]`, float64 in [0, 1), from `seed` and prompt content."""
-    seen: Counter[bytes] = Counter()
-    points = np.empty((len(prompts), samples, length))
-    for number, messages in enumerate(prompts):
-        content = json.dumps([dict(message) for message in messages], sort_keys=True).encode()
-        words = np.frombuffer(hashlib.sha256(content).digest(), dtype="<u4").tolist()
-        entropy = [seed, seen[content], *words]
-        seen[content] += 1
-        for sample in range(samples):
-            points[number, sample] = np.random.default_rng([sample, *entropy]).random(length)
-    return torch.from_numpy(points)
+def _extend(
+    model: Any, contexts: Sequence[Sequence[int]], steps: int, processors: LogitsProcessorList, ends: Sequence[int]
+) -> list[list[int]]:
+    """Up to `steps` more tokens for each context, none after an end token."""
+    input_ids, attention_mask = left_padded(contexts, pad=ends[0])
+    output = model.generate(
+        input_ids=input_ids.to(model.device),
+        attention_mask=attention_mask.to(model.device),
+        logits_processor=processors,
+        max_new_tokens=steps,
+    )
+    generated: list[list[int]] = output[:, input_ids.shape[1] :].tolist()
+    stops = [next((place for place, token in enumerate(row) if token in ends), len(row)) for row in generated]
+    return [row[: stop + 1] for row, stop in zip(generated, stops, strict=True)]
 
 
 def encode_prompts(tokenizer: Any, prompts: Sequence[Messages]) -> list[list[int]]:
@@ -168,7 +171,7 @@ def left_padded(rows: Sequence[Sequence[int]], *, pad: int) -> tuple[Tensor, Ten
 
 
 @contextmanager
-def _neutral_generation(model: Any, tokenizer: Any, max_new_tokens: int) -> Iterator[list[int]]:
+def _neutral_generation(model: Any, tokenizer: Any) -> Iterator[list[int]]:
     """Replace the model's generation defaults by plain decoding; yields the end tokens."""
     saved = model.generation_config
     own_ends = saved.eos_token_id if isinstance(saved.eos_token_id, list) else [saved.eos_token_id]
@@ -177,7 +180,6 @@ def _neutral_generation(model: Any, tokenizer: Any, max_new_tokens: int) -> Iter
         raise ValueError("neither the tokenizer nor the model names an end token (eos_token)")
     model.generation_config = GenerationConfig(
         do_sample=False,
-        max_new_tokens=max_new_tokens,
         eos_token_id=ends,
         pad_token_id=ends[0],
         use_cache=True,
@@ -189,11 +191,9 @@ def _neutral_generation(model: Any, tokenizer: Any, max_new_tokens: int) -> Iter
 
 
 def _completion(tokenizer: Any, tokens: Sequence[int], ends: Sequence[int]) -> Completion:
-    stop = next((place for place, token in enumerate(tokens) if token in ends), None)
-    kept = tokens if stop is None else tokens[: stop + 1]
-    body = kept if stop is None else kept[:-1]
-    text = tokenizer.decode(body, skip_special_tokens=True)
-    return Completion(text=text, token_ids=tuple(kept), finished=stop is not None)
+    finished = tokens[-1] in ends
+    text = tokenizer.decode(tokens[:-1] if finished else tokens, skip_special_tokens=True)
+    return Completion(text=text, token_ids=tuple(tokens), finished=finished)
 
 
 def _check(*, temperature: float, seed: int, **at_least_one: int) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from omsweep.evaluation.generation import InverseCdfSampling, generate, left_padded, uniforms
+from omsweep.evaluation import generation
+from omsweep.evaluation.generation import generate, left_padded
 
 
 def chats(*texts):
@@ -78,33 +79,20 @@ def test_completion_ends_at_the_first_end_token(make_llama, tokenizer):
     assert all(len(c.token_ids) == c.length == 12 for c in unfinished)
 
 
-def test_draws_follow_the_distribution():
-    logits = torch.tensor([[0.0, 1.0, -torch.inf, 2.0, 0.5]])
-    count, temperature = 20_000, 0.7
-    points = torch.from_numpy(np.random.default_rng(0).random((count, 1)))
-    scores = InverseCdfSampling(points, temperature=temperature)(None, logits.expand(count, -1))
-    assert torch.isfinite(scores).sum(dim=-1).eq(1).all()
-    share = torch.bincount(scores.argmax(dim=-1), minlength=5) / count
-    expected = torch.softmax(logits[0] / temperature, dim=-1)
-    sigma = (expected * (1 - expected) / count).sqrt()
-    assert share[2] == 0
-    assert ((share - expected).abs() <= 4 * sigma).all()
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_leaving_the_batch_early_changes_nothing(llama, tokenizer, monkeypatch, temperature):
+    monkeypatch.setattr(generation, "FIRST_PHASE", 40)
+    at_once = generate(llama, tokenizer, PROMPTS, samples=6, temperature=temperature, max_new_tokens=40)
+    lengths = [len(completion.token_ids) for row in at_once for completion in row]
+    assert temperature == 0 or min(lengths) < 8 < max(lengths)
+    monkeypatch.setattr(generation, "FIRST_PHASE", 3)
+    assert generate(llama, tokenizer, PROMPTS, samples=6, temperature=temperature, max_new_tokens=40) == at_once
 
 
-def test_one_column_of_points_per_token():
-    sampling = InverseCdfSampling(torch.tensor([[0.1, 0.9]], dtype=torch.float64), temperature=1.0)
-    flat = torch.zeros(1, 4)
-    assert [int(sampling(None, flat).argmax()) for _ in range(2)] == [0, 3]
-
-
-def test_uniforms_depend_on_seed_prompt_and_sample_only():
-    points = uniforms(PROMPTS, samples=2, length=5, seed=1)
-    assert points.shape == (5, 2, 5)
-    assert points.dtype == torch.float64
-    assert torch.equal(points[2:], uniforms(PROMPTS[2:], samples=2, length=5, seed=1))
-    assert torch.equal(points[:, :, :3], uniforms(PROMPTS, samples=2, length=3, seed=1))
-    assert len(torch.unique(points)) == points.numel()
-    assert not torch.equal(points, uniforms(PROMPTS, samples=2, length=5, seed=2))
+def test_phases_cover_every_place_once():
+    for longest in (1, 15, 16, 17, 48, 500):
+        places = [place for first, last in generation._phases(longest) for place in range(first, last)]
+        assert places == list(range(longest))
 
 
 def test_left_padding():
