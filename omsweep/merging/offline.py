@@ -92,14 +92,18 @@ def merge(
         if output is not None:
             _write(Path(output), base, models, sources, method, weights, density, seed)
             return {}
+        in_memory = not any(isinstance(source, _Folder) for source in sources)
         merged: dict[str, Tensor] = {}
-        tied: dict[tuple[Any, ...], Tensor] = {}
+        tied: dict[tuple[Any, ...], tuple[Tensor, list[Tensor]]] = {}  # inputs are kept, so that no address is reused
         for name in sources[0]:
             tensors = [source[name] for source in sources]
             memory = tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in tensors)
-            if tensors[0].numel() == 0 or memory not in tied:
-                tied[memory] = merge_tensors(tensors[0], tensors[1:], method, weights, density, seed, name=name)
-            merged[name] = tied[memory]
+            if in_memory and tensors[0].numel() > 0 and memory in tied:
+                merged[name] = tied[memory][0]
+                continue
+            merged[name] = merge_tensors(tensors[0], tensors[1:], method, weights, density, seed, name=name)
+            if in_memory:
+                tied[memory] = (merged[name], tensors)
         return merged
 
 

@@ -1,0 +1,135 @@
+"""Offline merging: closed form, tied tensors, folders."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from omsweep.merging.offline import OFFLINE_METHODS, merge
+from omsweep.merging.randomness import keep_random, mask_key
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def state(shape: tuple[int, ...] = (6, 5)) -> dict[str, Tensor]:
+    return {"a": torch.randn(shape, generator=GENERATOR), "b": torch.randn(4, generator=GENERATOR)}
+
+
+BASE, POLICY, SFT = state(), state(), state()
+
+
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+def test_linear_is_plain_interpolation_around_the_base(method: str) -> None:
+    merged = merge(BASE, [POLICY, SFT], method, [0.3, 0.7])
+    for name in BASE:
+        torch.testing.assert_close(merged[name], 0.3 * POLICY[name] + 0.7 * SFT[name])
+
+
+@pytest.mark.parametrize("method", OFFLINE_METHODS)
+def test_one_model_of_weight_one_at_full_density_is_that_model(method: str) -> None:
+    merged = merge(BASE, [POLICY], method, [1.0])
+    assert all(torch.equal(merged[name], POLICY[name]) for name in BASE)
+
+
+@pytest.mark.parametrize("method", OFFLINE_METHODS)
+def test_weight_zero_is_the_base(method: str) -> None:
+    merged = merge(BASE, [POLICY], method, [0.0])
+    assert all(torch.equal(merged[name], BASE[name]) for name in BASE)
+
+
+def test_dare_keeps_what_its_mask_says_and_rescales() -> None:
+    merged = merge(BASE, [POLICY, SFT], "dare", [0.5, 0.25], density=0.4, seed=9)
+    expected = BASE["a"].double().view(-1)
+    for number, (model, weight) in enumerate([(POLICY, 0.5), (SFT, 0.25)]):
+        keep = keep_random(30, 0.4, mask_key(9, number, "offline", "a"))
+        delta = (model["a"].double() - BASE["a"].double()).view(-1)
+        expected = expected + torch.where(keep, delta / 0.4, 0.0) * weight
+    torch.testing.assert_close(merged["a"].view(-1), expected.float())
+
+
+def test_ties_by_hand() -> None:
+    base = {"w": torch.zeros(4)}
+    one, two = {"w": torch.tensor([4.0, -3.0, 2.0, 1.0])}, {"w": torch.tensor([1.0, 4.0, -3.0, 2.0])}
+    # top half: [4, -3, 0, 0] and [0, 4, -3, 0]; terms [2, -1.5, 0, 0] and [0, 1, -.75, 0]; signs +, -, -, 0
+    merged = merge(base, [one, two], "ties", [0.5, 0.25], density=0.5)
+    assert merged["w"].tolist() == [2.0, -1.5, -0.75, 0.0]
+
+
+def test_tied_tensors_stay_tied_and_others_do_not_become_so() -> None:
+    shared = torch.zeros(1000)
+    base = {"embed": shared, "head": shared, "other": torch.zeros(1000)}
+    moved = torch.ones(1000)
+    model = {"embed": moved, "head": moved, "other": torch.ones(1000)}
+    merged = merge(base, [model], "dare", [1.0], density=0.5)
+    assert torch.equal(merged["embed"], merged["head"])
+    assert not torch.equal(merged["embed"], merged["other"])
+
+
+def test_dtype_of_the_base_is_kept_and_integers_pass() -> None:
+    base = {"w": torch.zeros(3, dtype=torch.bfloat16), "ids": torch.arange(3)}
+    model = {"w": torch.ones(3), "ids": torch.arange(3)}
+    merged = merge(base, [model], "linear", [0.5])
+    assert merged["w"].dtype == torch.bfloat16
+    assert merged["w"].tolist() == [0.5, 0.5, 0.5]
+    assert merged["ids"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"ids is torch.int64 and differs"):
+        merge(base, [{**model, "ids": torch.ones(3, dtype=torch.int64)}], "linear", [0.5])
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match="method must be one of linear, task_arithmetic, dare, ties, got 'slerp'"):
+        merge(BASE, [POLICY], "slerp", [1.0])
+    with pytest.raises(ValueError, match="weights must be one per model"):
+        merge(BASE, [POLICY, SFT], "linear", [1.0])
+    with pytest.raises(ValueError, match="weights must be finite"):
+        merge(BASE, [POLICY], "linear", [float("nan")])
+    with pytest.raises(ValueError, match=r"density must be in \(0, 1\], got 1.5"):
+        merge(BASE, [POLICY], "ties", [1.0], density=1.5)
+    with pytest.raises(ValueError, match="method linear does not take density, got 0.5"):
+        merge(BASE, [POLICY], "linear", [1.0], density=0.5)
+    with pytest.raises(ValueError, match="missing b; extra none"):
+        merge(BASE, [{"a": POLICY["a"]}], "linear", [1.0])
+    with pytest.raises(ValueError, match="shapes, others at a"):
+        merge(BASE, [{**POLICY, "a": torch.zeros(2)}], "linear", [1.0])
+    with pytest.raises(ValueError, match="output needs a base that is a folder"):
+        merge(BASE, [POLICY], "linear", [1.0], output="never-made")
+
+
+def folder(path: Path, tensors: dict[str, Tensor], **texts: str) -> Path:
+    from safetensors.torch import save_file
+
+    path.mkdir()
+    for number, name in enumerate(tensors):
+        save_file({name: tensors[name]}, path / f"model-{number}.safetensors")
+    index = {"weight_map": {name: f"model-{number}.safetensors" for number, name in enumerate(tensors)}}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name, text in texts.items():
+        (path / f"{name}.json").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(("method", "density"), [("linear", 1.0), ("dare", 0.5), ("ties", 0.5)])
+def test_folders_give_what_state_dicts_give(tmp_path: Path, method: str, density: float) -> None:
+    from safetensors.torch import load_file
+
+    base = folder(tmp_path / "base", BASE, config="{}")
+    policy = folder(tmp_path / "policy", POLICY, config='{"policy": 1}')
+    sft = folder(tmp_path / "sft", SFT)
+    expected = merge(BASE, [POLICY, SFT], method, [0.6, 0.4], density, 5)
+    read = merge(base, [policy, SFT], method, [0.6, 0.4], density, 5)
+    assert all(torch.equal(read[name], expected[name]) for name in expected)
+    output = tmp_path / "merged"
+    assert merge(str(base), [policy, sft], method, [0.6, 0.4], density, 5, output=output) == {}
+    for number, name in enumerate(BASE):
+        assert torch.equal(load_file(output / f"model-{number}.safetensors")[name], expected[name])
+    assert (output / "config.json").read_text() == '{"policy": 1}'
+    assert (output / "model.safetensors.index.json").exists()
+    with pytest.raises(ValueError, match="output must be a new or empty folder"):
+        merge(base, [policy, sft], method, [0.6, 0.4], density, output=output)
+
+
+def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be a folder with safetensors files"):
+        merge(tmp_path, [POLICY], "linear", [1.0])

@@ -1,0 +1,62 @@
+"""Names and task vectors."""
+
+import pytest
+import torch
+from torch import nn
+
+from omsweep.optim.names import canonical_name
+from omsweep.optim.task_vector import check_task_vector, task_vector
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("model.weight", "model.weight"),
+        ("module.model.weight", "model.weight"),
+        ("_orig_mod.module.model._fsdp_wrapped_module.a._checkpoint_wrapped_module.b", "model.a.b"),
+        ("submodule.weight", "submodule.weight"),
+        ("a.module", "a.module"),
+        ("weight", "weight"),
+    ],
+)
+def test_canonical_names(given: str, expected: str) -> None:
+    assert canonical_name(given) == expected
+
+
+class Tied(nn.Module):
+    def __init__(self, fill: float) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(3, 2), nn.Linear(2, 3, bias=False)
+        self.head.weight = self.embed.weight
+        nn.init.constant_(self.embed.weight, fill)
+
+
+def test_tau_is_sft_minus_base_with_tied_weights_once() -> None:
+    tau = task_vector(Tied(1.0), Tied(1.5).bfloat16())
+    assert list(tau) == ["embed.weight"]
+    assert tau["embed.weight"].dtype == torch.float32
+    assert torch.equal(tau["embed.weight"], torch.full((3, 2), 0.5))
+    assert not tau["embed.weight"].requires_grad
+
+
+def test_models_that_differ_are_named() -> None:
+    with pytest.raises(ValueError, match=r"missing weight, bias; extra embed.weight"):
+        task_vector(Tied(1.0), nn.Linear(2, 2))
+
+
+def test_up_to_five_names_are_listed() -> None:
+    parameters = {f"p{i}": nn.Parameter(torch.zeros(2)) for i in range(8)}
+    with pytest.raises(ValueError, match=r"missing p0, p1, p2, p3, p4 and 3 more$"):
+        check_task_vector({}, parameters)
+    tau = {name: torch.zeros(2) for name in parameters}
+    check_task_vector(tau, parameters)
+    with pytest.raises(ValueError, match="extra q"):
+        check_task_vector({**tau, "q": torch.zeros(1)}, parameters)
+    with pytest.raises(ValueError, match=r"of another shape p3 \(3,\) instead of \(2,\)"):
+        check_task_vector({**tau, "p3": torch.zeros(3)}, parameters)
+
+
+def test_frozen_parameters_need_no_entry_but_may_have_one() -> None:
+    parameters = {"a": nn.Parameter(torch.zeros(2)), "b": nn.Parameter(torch.zeros(2), requires_grad=False)}
+    check_task_vector({"a": torch.zeros(2)}, parameters)
+    check_task_vector({"a": torch.zeros(2), "b": torch.zeros(2)}, parameters)
