@@ -14,7 +14,13 @@ from omsweep.report.styles import FRONT_LINE, GRID, INK, MUTED, colours_of, mark
 from omsweep.report.view import SweepView
 from omsweep.store import TrialRecord
 
-CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,  # plotly's share button would upload the figure
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+}
 HEIGHT_PIXELS = 460
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 

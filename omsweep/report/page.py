@@ -42,9 +42,15 @@ def page(view: SweepView) -> str:
 
 def _header(view: SweepView) -> str:
     return (
-        '<header class="top"><div class="inner"><p class="eyebrow">omsweep · which recipe gives the most reward for '
-        f"the least tax</p><h1>{text(view.name)}</h1><p>{text(_headline(view))}</p></div></header>"
+        f'<header class="top"><div class="inner"><p class="eyebrow">omsweep · {text(view.summary["mode"])} · '
+        f"{text(_created(view))}</p><h1>{text(view.name)}</h1>"
+        f"<p>{text(_headline(view))}</p></div></header>"
     )
+
+
+def _created(view: SweepView) -> str:
+    created = str(view.description.get("created") or "at an unknown time")
+    return created.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _headline(view: SweepView) -> str:
@@ -64,6 +70,5 @@ def _headline(view: SweepView) -> str:
 def _footer(view: SweepView) -> str:
     versions = view.description.get("versions") or {}
     return (
-        f"Sweep {view.name}, created {view.description.get('created')}, omsweep {versions.get('omsweep')}. "
-        f"{captions.error_bars(view)}"
+        f"Sweep {view.name}, created {_created(view)}, omsweep {versions.get('omsweep')}. {captions.error_bars(view)}"
     )

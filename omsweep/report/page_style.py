@@ -24,7 +24,7 @@ p { margin:.4rem 0; } p, li { max-width:86ch; }
 .lead { color:var(--muted); margin:.15rem 0 .9rem; }
 .card { background:var(--paper); border:1px solid var(--line); border-radius:12px; padding:1.1rem 1.25rem;
   box-shadow:0 1px 2px rgba(22,32,46,.05); }
-.tiles { display:grid; grid-template-columns:repeat(auto-fit,minmax(185px,1fr)); gap:.9rem; margin:1.5rem 0 1rem; }
+.tiles { display:grid; grid-template-columns:repeat(auto-fit,minmax(165px,1fr)); gap:.9rem; margin:1.5rem 0 1rem; }
 .tile .name { color:var(--muted); font-size:.83rem; }
 .tile .figure { font-size:1.75rem; font-weight:650; letter-spacing:-.02em; line-height:1.3; }
 .tile .note { color:var(--muted); font-size:.83rem; }

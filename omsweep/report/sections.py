@@ -38,9 +38,9 @@ def summary(view: SweepView) -> str:
         ("Algorithms", str(len(view.algorithms)), ", ".join(view.algorithms) or "none yet"),
         ("Seeds per setting", str(content["seeds"]), mode),
         (
-            "Hypervolume, mean over families",
+            "Mean hypervolume",
             fixed(content["hypervolume"]),
-            f"reference point {captions.reference(view)}",
+            f"over families; reference point {captions.reference(view)}",
         ),
     )
     boxes = "".join(
@@ -73,6 +73,8 @@ def fronts(view: SweepView) -> str:
 
 def methods(view: SweepView) -> str:
     """Per family and method: counts, hypervolume (compare mode only), spread over seeds."""
+    if not view.trials:
+        return ""
     compare = view.summary["mode"] == "compare"
     columns = [
         Column(title="family", numeric=False, pinned=True),
@@ -90,16 +92,25 @@ def methods(view: SweepView) -> str:
         for label in (name for name in view.labels if name in labels):
             rows.append(_method_row(view, family, label, labels[label], columns, compare))
     lead = {
-        True: "Each method's own hypervolume, from equal draws. ",
+        True: f"Each method's own hypervolume, {_draws(view)}. ",
         False: "No hypervolume per method: a search gives methods unequal draws. ",
     }[compare] + text(captions.ranking(view))
     return _section("methods", "Methods", lead, table(columns, rows, label="Methods"))
 
 
+def _draws(view: SweepView) -> str:
+    """Whether the scored trials a method's hypervolume comes from are as many as every other's."""
+    for family in view.families:
+        counts = {content["scored"] for content in view.summary["families"][family]["labels"].values()}
+        if len(counts) > 1:
+            return "from unequal numbers of scored trials: more draws alone make it larger"
+    return "from equally many scored trials"
+
+
 def trials(view: SweepView) -> str:
     """Every trial with every setting and diagnostic."""
     lead = "Every trial, sortable by any column; ★ marks the front. The legend above switches rows off and on too."
-    return _section("trials", "Trials", lead, trial_table(view) if view.trials else "")
+    return _section("trials", "Trials", lead, trial_table(view)) if view.trials else ""
 
 
 def categories(view: SweepView) -> str:
@@ -123,6 +134,8 @@ def categories(view: SweepView) -> str:
 def report_split(view: SweepView) -> str:
     """The front's members measured again on items that no selection has seen."""
     reward, tax = view.objectives.reward, view.objectives.tax
+    if not view.summary["members"]:
+        return ""
     members = [m for m in view.summary["members"] if m[f"{reward.name}_report"] is not None]
     lead = (
         "Members of a front were picked for their numbers on the search split, so those numbers flatter them. "
@@ -168,9 +181,9 @@ def error_bars(view: SweepView) -> str:
             if seeds < 2
             else f"{seeds} seeds per setting."
         ),
-        "<b>P(front)</b>: share of 1000 simulated measurements with that item noise in which a trial is on its family's "
-        "front. Noise is drawn independently per trial; policies scored on the same items err together, so the truth "
-        "is somewhat surer. Seeds are not in it.",
+        "<b>P(front)</b>: share of 1000 simulated measurements with that item noise in which a trial is on its "
+        "family's front. Noise is drawn independently per trial; policies scored on the same items err together, so "
+        "the truth is somewhat surer. Seeds are not in it.",
         "<b>Selection</b>: the best of many noisy numbers is too good on average. The report split corrects that.",
     ]
     return _section(
