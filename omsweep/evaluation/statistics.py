@@ -19,7 +19,7 @@ import pandas as pd
 RIGHT_ABOVE = 0.5
 """An item counts as right when its score is above this."""
 
-_TAX_KEYS = ["task", "item_id"]
+_ITEM = ["task", "item_id"]
 _DECODERS = ("greedy", "sampled")
 
 
@@ -84,8 +84,8 @@ def _tax_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any
 
 def _paired_items(policy: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """One row per tax item: task, item_id, category, policy and reference score, in a fixed order."""
-    ours = _rows(policy, "tax").groupby(_TAX_KEYS).agg(category=("category", "first"), policy=("score", "mean"))
-    theirs = _rows(reference, "tax").groupby(_TAX_KEYS).agg(reference=("score", "mean"))
+    ours = _rows(policy, "tax").groupby(_ITEM).agg(category=("category", "first"), policy=("score", "mean"))
+    theirs = _rows(reference, "tax").groupby(_ITEM).agg(reference=("score", "mean"))
     return ours.join(theirs).reset_index()
 
 
@@ -114,8 +114,9 @@ def _prompt_gains(policy: pd.DataFrame, reference: pd.DataFrame, decoder: str) -
 
 
 def _by_prompt(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """Mean over a prompt's completions, prompts in the order of their ids."""
-    return rows.groupby(_TAX_KEYS)[column].agg(lambda values: values.mean(skipna=False)).to_numpy(dtype=float)
+    """Mean over a prompt's completions, prompts in the order of their ids; NaN where one of them is NaN."""
+    prompt = rows.groupby(_ITEM).ngroup().to_numpy(dtype=np.int64)
+    return np.bincount(prompt, weights=rows[column].to_numpy(dtype=float)) / np.bincount(prompt)
 
 
 def _rows(scores: pd.DataFrame, kind: str, decoder: str | None = None) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ def load_suite(folder: Path) -> Suite:
     tag, else the task's name.
 
     Raises:
-        ValueError: no task in the folder, a YAML that lm-eval cannot read, or an id used twice in a task.
+        ValueError: no task in the folder, an unknown one in a group, a YAML that lm-eval cannot read, or an id used
+            twice in a task.
     """
     return _load(folder, content_hash(folder))
 
@@ -82,40 +83,89 @@ def _load(folder: Path, _content: str) -> Suite:
     with quiet_libraries():
         manager = TaskManager(include_path=str(folder), include_defaults=False)
         _check_all_read(folder, manager)
-        group_of = _group_members(manager)
-        if any(name not in manager.task_index for name in group_of):
+        listed = _listed_in_groups(folder, manager)
+        if not listed.keys() <= manager.task_index.keys():
             manager = TaskManager(include_path=str(folder), include_defaults=True)
-        own = [name for name, entry in manager.task_index.items() if _inside(entry.yaml_path, folder)]
-        names = sorted({*(name for name in own if name in manager.all_subtasks), *group_of})
-        if not names:
-            raise ValueError(f"{folder} holds no lm-eval task (a YAML with `task:`)")
-        # As members of a group, tasks may be given with changes to their YAML.
-        members = [_with_local_data(manager, name) for name in names]
-        tasks = manager.load([{"group": f"suite of {folder}", "task": members}])["tasks"]
-    items = {}
-    for name, task in tasks.items():
+            listed = _listed_in_groups(folder, manager)
+        names = {**{name: Listed() for name in _own(folder, manager, manager.all_subtasks)}, **listed}
+        unknown = sorted(names.keys() - manager.task_index.keys())
+        if unknown or not names:
+            problem = f"lists unknown tasks {unknown[:5]}" if unknown else "holds no lm-eval task (a YAML with `task:`)"
+            raise ValueError(f"tax suite {folder} {problem}")
+        tasks: dict[str, Any] = {}
+        categories: dict[str, str] = {}
+        for name in sorted(names):
+            for task_name, task in manager.load([_spec(manager, name, names[name])])["tasks"].items():
+                tasks[task_name] = task
+                categories[task_name] = _category(manager, task_name, task, names[name].group)
+    for task in tasks.values():
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
-        items[name] = _items(task, name, _category(manager, name, task, group_of))
-    return Suite(tasks=tasks, items=items)
+    return Suite(tasks=tasks, items={name: _items(task, name, categories[name]) for name, task in tasks.items()})
 
 
-def _with_local_data(manager: TaskManager, name: str) -> dict[str, Any]:
-    """The task by name, reading the data beside its YAML and building it in our cache."""
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """How a group of the suite lists a task: the group's name, and what it changes in the task's YAML."""
+
+    group: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _listed_in_groups(folder: Path, manager: TaskManager) -> dict[str, Listed]:
+    """Tasks that the folder's groups list, tags opened; groups inside groups count as their own."""
+    listed: dict[str, Listed] = {}
+    groups = _own(folder, manager, manager.all_groups)
+    for group in groups:
+        members = (manager.task_index[group].cfg or {}).get("task") or []
+        for member in [members] if isinstance(members, str) else members:
+            changes = dict(member) if isinstance(member, Mapping) else {"task": member}
+            name = changes.pop("task", None)
+            if name is None:
+                raise ValueError(f"group {group!r} in {folder}: members must name a task, got {member!r}")
+            if name in groups:
+                continue
+            entry = manager.task_index.get(name)
+            opened = sorted(entry.tags) if entry is not None and name in manager.all_tags else [name]
+            for task in opened:
+                listed.setdefault(task, Listed(group=group, changes=changes))
+    return listed
+
+
+def _own(folder: Path, manager: TaskManager, names: Iterable[str]) -> list[str]:
+    """Those of `names` whose YAML lies in the folder."""
+    paths = {name: manager.task_index[name].yaml_path for name in names}
+    return [name for name, path in paths.items() if path and path.resolve().is_relative_to(folder.resolve())]
+
+
+def _spec(manager: TaskManager, name: str, listed: Listed) -> str | dict[str, Any]:
+    """What to ask of lm-eval for a listed task or one of lm-eval's own groups."""
+    if name in manager.all_subtasks:
+        # Only as a member of a group may a registered task be given with changes to its YAML.
+        return {"group": f"only {name}", "task": [{**_local_data(manager, name), **listed.changes, "task": name}]}
+    if listed.changes:
+        raise ValueError(
+            f"group {listed.group!r} changes {sorted(listed.changes)} of the group {name!r}: list its tasks"
+        )
+    return name
+
+
+def _local_data(manager: TaskManager, name: str) -> dict[str, Any]:
+    """Changes that make a task read the data beside its YAML, and build it in our cache."""
     entry = manager.task_index[name]
     config = entry.cfg
     if not config or entry.yaml_path is None or "class" in config:
-        return {"task": name}
+        return {}
     beside = entry.yaml_path.parent
     if config.get("dataset_path") in _LOCAL_READERS:
         kwargs = dict(config.get("dataset_kwargs") or {})
         if "data_files" in kwargs:
             kwargs["data_files"] = _beside(beside, kwargs["data_files"])
         kwargs.setdefault("cache_dir", str(cache_root() / "datasets"))
-        return {"task": name, "dataset_kwargs": kwargs}
+        return {"dataset_kwargs": kwargs}
     if isinstance(config.get("dataset_path"), str) and (beside / config["dataset_path"]).is_dir():
-        return {"task": name, "dataset_path": str(beside / config["dataset_path"])}
-    return {"task": name}
+        return {"dataset_path": str(beside / config["dataset_path"])}
+    return {}
 
 
 def _beside(folder: Path, files: Any) -> Any:
@@ -152,22 +202,10 @@ def _item_id(task: str, doc: Mapping[str, Any], seen: set[str]) -> str:
     return twin
 
 
-def _category(manager: TaskManager, name: str, task: Any, group_of: Mapping[str, str | None]) -> str:
+def _category(manager: TaskManager, name: str, task: Any, group: str | None) -> str:
     metadata = task.get_config("metadata") or {}
     tags = sorted(tag for tag in manager.all_tags if name in manager.task_index[tag].tags)
-    return str(metadata.get("category") or group_of.get(name) or (tags[0] if tags else name))
-
-
-def _group_members(manager: TaskManager) -> dict[str, str | None]:
-    """Task name -> the group that lists it; groups inside groups count as their own."""
-    members: dict[str, str | None] = {}
-    for group in manager.all_groups:
-        listed = (manager.task_index[group].cfg or {}).get("task") or []
-        for member in [listed] if isinstance(listed, str) else listed:
-            name = member if isinstance(member, str) else member.get("task")
-            if name is not None and name not in manager.all_groups:
-                members.setdefault(name, group)
-    return members
+    return str(metadata.get("category") or group or (tags[0] if tags else name))
 
 
 def _check_all_read(folder: Path, manager: TaskManager) -> None:
@@ -175,7 +213,3 @@ def _check_all_read(folder: Path, manager: TaskManager) -> None:
     for path in sorted(folder.rglob("*.yaml")):
         if path.resolve() not in read and _DECLARES_TASK.search(path.read_text(encoding="utf-8")):
             raise ValueError(f"{path} declares a task that lm-eval did not take: invalid YAML, or a name used twice")
-
-
-def _inside(path: Path | None, folder: Path) -> bool:
-    return path is not None and path.resolve().is_relative_to(folder.resolve())

@@ -141,10 +141,10 @@ def test_standard_error_squared_is_the_variance_on_average():
             tax_rows({c: {t: (rng.random(n) < chance) * 1.0 for t, n in tasks.items()} for c, tasks in sizes.items()})
         )
 
-    claims = [compare(draw(0.7), draw(0.8))["tax_se_items"] ** 2 for _ in range(30)]
+    claims = [compare(draw(0.7), draw(0.8))["tax_se_items"] ** 2 for _ in range(16)]
     of_an_item = 0.7 * 0.3 + 0.8 * 0.2
     exact = 100**2 * of_an_item * ((1 / 4) ** 2 * (1 / 40 + 1 / 10) + (1 / 2) ** 2 / 25)
-    assert np.mean(claims) == pytest.approx(exact, rel=0.1)
+    assert np.mean(claims) == pytest.approx(exact, rel=0.15)
 
 
 def test_what_the_tables_cannot_tell_is_none():

@@ -51,6 +51,37 @@ def test_a_group_gives_the_category(own_suite):
     assert {item.category for item in load_suite(own_suite).items["choosing"]} == {"choices"}
 
 
+def test_a_group_may_list_a_tag_and_change_a_task(own_suite):
+    (own_suite / "groups.yaml").write_text(
+        "group: all\ntask:\n  - choice\n  - inner\n  - {task: repeat, num_fewshot: 2, fewshot_split: test}\n"
+    )
+    (own_suite / "inner.yaml").write_text("group: inner\ntask: [answer]\n")
+    suite = load_suite(own_suite)
+    assert sorted(suite.tasks) == ["answer", "choosing", "repeat"]
+    assert suite.items["choosing"][0].category == "all"
+    assert suite.tasks["repeat"].get_config("num_fewshot") == 2
+    assert suite.tasks["answer"].get_config("num_fewshot") == 0
+
+
+def test_an_unknown_task_in_a_group_is_named(own_suite, monkeypatch):
+    from lm_eval.tasks import TaskManager
+
+    from omsweep.evaluation import suite
+
+    # lm-eval's own tasks take seconds to list; that they are looked at is all that matters here.
+    asked = []
+
+    def without_defaults(include_path, include_defaults):
+        asked.append(include_defaults)
+        return TaskManager(include_path=include_path, include_defaults=False)
+
+    monkeypatch.setattr(suite, "TaskManager", without_defaults)
+    (own_suite / "groups.yaml").write_text("group: all\ntask: [repeat, gsm9k]\n")
+    with pytest.raises(ValueError, match=r"lists unknown tasks \['gsm9k'\]"):
+        load_suite(own_suite)
+    assert asked == [False, True]
+
+
 def test_equal_items_without_ids_get_different_ones(own_suite):
     data = own_suite / "data" / "choosing.jsonl"
     data.write_text(data.read_text() + data.read_text())
