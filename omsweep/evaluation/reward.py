@@ -69,15 +69,10 @@ def score_reward(
     scores = make_scorer(reward).score([chats[row[0]] for row in rows], [row[3].text for row in rows])
     kl = [math.nan] * len(rows)
     if reference_model is not None:
-        count = len(prompts) * samples
-        prompt_ids = encode_prompts(tokenizer, chats)
-        kl[:count] = sampled_kl(
-            model,
-            reference_model,
-            [prompt_ids[row[0]] for row in rows[:count]],
-            [row[3].token_ids for row in rows[:count]],
-            batch_size=batch_size,
-        )
+        # The drawn completions come first, prompt by prompt.
+        prompt_ids = [ids for ids in encode_prompts(tokenizer, chats) for _ in range(samples)]
+        drawn_ids = [completion.token_ids for completions in sampled for completion in completions]
+        kl[: len(drawn_ids)] = sampled_kl(model, reference_model, prompt_ids, drawn_ids, batch_size=batch_size)
     return pd.DataFrame(
         {
             "kind": "reward",
