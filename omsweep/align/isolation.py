@@ -109,7 +109,7 @@ def _accelerate_state() -> Callable[[], None]:
 
 
 def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
-    instance = {name: model.__dict__[name] for name in ("forward", "model_tags") if name in model.__dict__}
+    attributes = dict(model.__dict__)  # `forward` among them only if someone else has patched the model before
     configs = [config for config in (model.config, getattr(model, "generation_config", None)) if config is not None]
     fields: list[tuple[Any, str, Any]] = [
         (config, name, getattr(config, name)) for config in configs for name in CONFIG_FIELDS if hasattr(config, name)
@@ -117,9 +117,9 @@ def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
     training = model.training
 
     def restore() -> None:
-        for name in ("forward", "model_tags"):
-            model.__dict__.pop(name, None)
-        model.__dict__.update(instance)
+        for name in model.__dict__.keys() - attributes.keys():
+            del model.__dict__[name]
+        model.__dict__.update(attributes)
         for config, name, value in fields:
             setattr(config, name, value)
         model.train(training)

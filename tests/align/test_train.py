@@ -1,0 +1,241 @@
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import transformers
+from accelerate.state import PartialState
+from datasets import load_from_disk
+from transformers import LlamaForCausalLM
+
+from omsweep.align.algorithms import ALGORITHMS
+from omsweep.align.order import example_order
+from omsweep.align.preflight import PreflightError
+from omsweep.align.train import train
+from omsweep.optim.settings import OnlineMerge
+
+MERGES = {
+    "adamw": OnlineMerge("adamw"),
+    "linear": OnlineMerge("linear", alpha=1e-3),
+    "ondare": OnlineMerge("ondare", semantics="equations", alpha=1e-3, density=0.5),
+    "onties": OnlineMerge("onties", semantics="released", alpha=1e-3, density=0.5, gap_steps=2),
+    "childtuning": OnlineMerge("childtuning", density=0.5),
+    "anchor": OnlineMerge("anchor", alpha=1e-2),
+}
+
+
+@pytest.fixture
+def run(prepared, tokenizer, sft_path, settings, tau, tmp_path):
+    """Train a fresh copy of the SFT model; returns (outcome, model)."""
+
+    def trained(*, data=None, model=None, dtype="float32", task_vector=tau, hooks=None, **changes):
+        made = settings(dtype=dtype, **changes)
+        model = model or LlamaForCausalLM.from_pretrained(sft_path, dtype=getattr(torch, dtype)).eval()
+        data = data or prepared(made.algorithm, dtype=dtype, batch_size=made.batch_size, workers=made.workers)
+        outcome = train(
+            made,
+            model=model,
+            tokenizer=tokenizer,
+            data=data,
+            task_vector=task_vector,
+            output_dir=tmp_path / "out",
+            **(hooks or {}),
+        )
+        return outcome, model
+
+    return trained
+
+
+@pytest.mark.parametrize("method", MERGES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_trains_with_every_method(algorithm, method, run, policy):
+    outcome, model = run(algorithm=algorithm, merge=MERGES[method])
+    assert outcome.state == "completed"
+    assert outcome.steps == len(outcome.losses) == 4
+    assert outcome.losses[0] == pytest.approx(ALGORITHMS[algorithm].initial_loss(0.1), rel=1e-4)
+    assert outcome.preflight["loss"] == outcome.losses[0]
+    assert outcome.tokens > 4 * 4 * 8
+    assert outcome.learning_rate_applied == 1e-3
+    assert outcome.diagnostics["displacement"] > 0
+    moved = [(a - b).abs().max().item() for a, b in zip(model.parameters(), policy.parameters(), strict=True)]
+    assert max(moved) > 1e-3
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_same_settings_give_the_same_policy_and_another_seed_another(algorithm, run):
+    first, model = run(algorithm=algorithm, merge=MERGES["ondare"])
+    again, model_again = run(algorithm=algorithm, merge=MERGES["ondare"])
+    other, _ = run(algorithm=algorithm, merge=MERGES["ondare"], seed=4)
+    assert first.losses == again.losses
+    assert first.losses != other.losses
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, model_again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_methods_see_the_same_batches(algorithm, run):
+    seen = {}
+    for method in ("adamw", "onties"):
+        tokens = []
+        run(
+            algorithm=algorithm,
+            merge=MERGES[method],
+            hooks={"on_step": lambda step, metrics, tokens=tokens: tokens.append((step, metrics["num_tokens"]))},
+        )
+        seen[method] = tokens
+    assert seen["adamw"] == seen["onties"]
+    assert [step for step, _ in seen["adamw"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("algorithm", ["dpo", "ipo"])
+def test_losses_equal_a_plain_loop(algorithm, run, prepared, policy):
+    outcome, model = run(algorithm=algorithm, weight_decay=0.01, lr_scheduler="linear", steps=6)
+    rows = load_from_disk(prepared(algorithm))
+    order = example_order(len(rows), wanted=24, seed=3).reshape(6, 4)
+    decayed = [p for name, p in policy.named_parameters() if "norm" not in name]
+    kept = [p for name, p in policy.named_parameters() if "norm" in name]
+    optimizer = torch.optim.AdamW([{"params": decayed}, {"params": kept, "weight_decay": 0.0}], lr=1e-3)
+    optimizer.param_groups[0]["weight_decay"] = 0.01
+    losses = []
+    for step, batch in enumerate(order):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * (1 - step / 6)
+        loss = sum(pair_loss(policy, rows[int(index)], algorithm) for index in batch) / 4
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert outcome.losses == pytest.approx(losses, rel=1e-4)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, dict(policy.named_parameters())[name], rtol=0, atol=2e-4, msg=name)
+
+
+def pair_loss(model, row, algorithm, beta=0.1):
+    ratios = []
+    for side in ("chosen", "rejected"):
+        prompt, completion = row["prompt_ids"], row[f"{side}_ids"]
+        table = model(input_ids=torch.tensor([prompt + completion])).logits[0, :-1].log_softmax(-1)
+        log_prob = table[range(len(prompt) - 1, len(prompt) + len(completion) - 1), completion].sum()
+        ratio = log_prob - row[f"ref_{side}_logps"]
+        ratios.append(ratio / len(completion) if algorithm == "ipo" else ratio)
+    difference = ratios[0] - ratios[1]
+    return (difference - 1 / (2 * beta)) ** 2 if algorithm == "ipo" else -F.logsigmoid(beta * difference)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("method", ["adamw", "ondare", "onties", "anchor"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(algorithm, method, run):
+    folders = {}
+    hooks = {"on_checkpoint": lambda step, folder: folders.setdefault(step, folder)}
+    common = {"algorithm": algorithm, "merge": MERGES[method], "lr_scheduler": "cosine", "checkpoint_every": 3}
+    whole, model = run(steps=5, hooks=hooks, **common)
+    assert list(folders) == [3, 5]
+    resumed, resumed_model = run(steps=5, hooks={"resume_from": folders[3]}, **common)
+    assert resumed.losses == whole.losses
+    assert (resumed.steps, resumed.tokens, resumed.state) == (5, whole.tokens, "completed")
+    assert resumed.diagnostics == pytest.approx(whole.diagnostics, nan_ok=True)
+    assert "loss" not in resumed.preflight
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, resumed_model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_process_and_the_model_are_left_as_they_were(algorithm, run, policy, capsys, tmp_path):
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    expected = (random.random(), np.random.random(), torch.rand(1).item())
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    policy.config.use_cache = True
+    environment, verbosity = dict(os.environ), transformers.logging.get_verbosity()
+    shared = dict(PartialState._shared_state)
+    names = set(policy.__dict__)
+    run(algorithm=algorithm, model=policy)
+    assert (random.random(), np.random.random(), torch.rand(1).item()) == expected
+    assert dict(os.environ) == environment
+    assert transformers.logging.get_verbosity() == verbosity
+    assert dict(PartialState._shared_state) == shared
+    assert set(policy.__dict__) == names
+    assert policy.config.use_cache is True
+    assert not policy.training
+    assert all(parameter.grad is None for parameter in policy.parameters())
+    assert capsys.readouterr().out == ""
+
+
+def test_runs_in_one_process_do_not_affect_each_other(run):
+    alone, _ = run(algorithm="dpo")
+    run(algorithm="kto", seed=9)
+    after, _ = run(algorithm="dpo")
+    assert after.losses == alone.losses
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_weights_that_explode_are_reported_as_diverged(algorithm, run):
+    outcome, _ = run(algorithm=algorithm, learning_rate=1e38, max_grad_norm=0.0, steps=8)
+    assert outcome.state == "diverged"
+    assert outcome.steps < 8
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_another_models_log_probs_stop_the_run_before_the_first_step(algorithm, run, policy):
+    with torch.no_grad():
+        policy.lm_head.weight.mul_(1.5)
+    before = {name: weight.clone() for name, weight in policy.state_dict().items()}
+    with pytest.raises(PreflightError, match=r"reference log-probs"):
+        run(algorithm=algorithm, model=policy)
+    for name, weight in policy.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    assert "forward" not in policy.__dict__
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_bfloat16_weights_train(algorithm, run):
+    with pytest.warns(UserWarning, match="bfloat16: steps smaller than half their spacing are lost"):
+        outcome, model = run(algorithm=algorithm, dtype="bfloat16", merge=MERGES["ondare"], learning_rate=1e-2)
+    assert outcome.state == "completed"
+    assert model.dtype == torch.bfloat16
+    assert outcome.diagnostics["displacement"] > 0
+
+
+def test_what_on_step_raises_ends_the_run(run):
+    def stop(step, metrics):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(hooks={"on_step": stop})
+
+
+def test_more_workers_than_processes_are_refused(run):
+    with pytest.raises(ValueError, match="workers must equal the size of the process group, 1, got 2"):
+        run(workers=2)
+
+
+def test_warm_up_starts_from_zero(run):
+    rates = []
+    run(
+        lr_scheduler="constant_with_warmup",
+        warmup_steps=2,
+        hooks={"on_step": lambda step, metrics: rates.append(metrics["learning_rate"])},
+    )
+    assert rates == pytest.approx([0.0, 0.5e-3, 1e-3, 1e-3])
+
+
+@pytest.mark.parametrize("method", ["ondare", "onties"])
+def test_matching_raises_the_learning_rate_by_the_retained_share(method, run):
+    merge = OnlineMerge(method, semantics="equations", density=0.5)
+    plain, _ = run(merge=merge)
+    matched, _ = run(merge=merge, match="displacement")
+    assert plain.learning_rate_applied == 1e-3
+    if method == "ondare":
+        assert matched.learning_rate_applied == pytest.approx(2e-3)
+    else:
+        assert 1e-3 < matched.learning_rate_applied < 2e-3
+        assert matched.seconds["pilot"] > plain.seconds["pilot"]
+    again, _ = run(merge=merge, learning_rate=matched.learning_rate_applied)
+    assert again.losses == matched.losses
