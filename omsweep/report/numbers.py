@@ -3,6 +3,7 @@
 import math
 from typing import Any, TypeGuard
 
+SMALL = 1e-3
 MISSING = "–"  # noqa: RUF001
 Z95 = 1.96
 """Half-width of a 95 % normal interval in standard errors: what error bars on pages and plots show."""
@@ -31,7 +32,7 @@ def with_error(value: Any, standard_error: Any, digits: int = 2) -> str:
 
 
 def short(value: Any) -> str:
-    """A setting or diagnostic: three significant digits for fractions, yes and no, text as it is."""
+    """A setting or diagnostic: three significant digits for fractions (`3.8e−4` when small), yes, no, text as it is."""
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -39,7 +40,11 @@ def short(value: Any) -> str:
     if isinstance(value, int):
         return str(value).replace("-", "\u2212")
     if isinstance(value, float):
-        return f"{value:.3g}".replace("-", "\u2212") if math.isfinite(value) else MISSING
+        digits = f"{value:.2e}" if 0 < abs(value) < SMALL else f"{value:.3g}"
+        mantissa, _, exponent = digits.partition("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if exponent and "." in mantissa else mantissa
+        text = f"{mantissa}e{int(exponent)}" if exponent else mantissa
+        return text.replace("-", "\u2212") if math.isfinite(value) else MISSING
     return str(value)
 
 

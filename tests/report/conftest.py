@@ -133,4 +133,20 @@ def folder(tmp_path):
 
 @pytest.fixture
 def demo(folder):
+    """A compare sweep with one seed, two failures and SFT scores."""
     return fill(folder)
+
+
+@pytest.fixture(scope="session")
+def make_trial():
+    return trial
+
+
+@pytest.fixture(scope="session")
+def make_space():
+    return resolved_space
+
+
+@pytest.fixture(scope="session")
+def fill_sweep():
+    return fill

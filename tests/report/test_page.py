@@ -1,0 +1,251 @@
+"""report.html as text: everything escaped, nothing loaded from outside, every number where it belongs."""
+
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from omsweep.report import write_report
+from omsweep.report.numbers import MISSING
+from omsweep.report.page import page
+from omsweep.report.view import read_view
+from omsweep.store import SweepFolder
+
+ATTACK = '</script><script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>&'
+
+
+class Parsed(HTMLParser):
+    """Tags with attributes, and the rows of each table as lists of cell texts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.tables, self.words = [], [], []
+        self._silent = self._in_cell = False
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        self._in_cell = self._in_cell or tag in ("td", "th")
+        self._silent = tag in ("script", "style")
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.words.append(data)
+        if self._in_cell:
+            self.tables[-1][-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self._silent = False
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, fill_sweep):
+    """One demo for the module; the tests only read it."""
+    return fill_sweep(SweepFolder(tmp_path_factory.mktemp("runs"), "demo"))
+
+
+@pytest.fixture(scope="module")
+def demo_html(demo):
+    return page(read_view(demo))
+
+
+@pytest.fixture(scope="module")
+def demo_page(demo_html):
+    return Parsed(demo_html)
+
+
+def test_nothing_is_loaded_from_anywhere(demo_page):
+    for tag, attributes in demo_page.tags:
+        for name in ("src", "href", "action", "data", "srcset", "poster"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value[:80])
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+    policy = [a["content"] for tag, a in demo_page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy
+    assert policy[0].startswith("default-src 'none';")
+    assert "http" not in policy[0]
+
+
+def test_plotly_is_inlined_once_and_cannot_share(demo_html):
+    assert demo_html.count("plotly.js v") == 1
+    assert demo_html.count('class="plotly-graph-div"') == 2
+    assert demo_html.count('"showSendToCloud": false') == 2
+
+
+def test_whatever_comes_from_outside_is_escaped(folder, make_trial, make_space):
+    folder.create(make_space(name=ATTACK))
+    folder.write_reference(ATTACK, {"scores": {ATTACK: 0.9}})
+    for state in ("completed", "failed", "diverged"):
+        folder.append(
+            make_trial(
+                state,
+                state=state,
+                label=ATTACK,
+                family=ATTACK,
+                method=ATTACK,
+                algorithm=ATTACK,
+                error=ATTACK,
+                params={ATTACK: ATTACK, "x": state},
+                scores={ATTACK: 0.5},
+                diagnostics={ATTACK: 1.0},
+                accelerator=ATTACK,
+                policy_path=ATTACK,
+            )
+        )
+    html = page(read_view(folder))
+    parsed = Parsed(html)
+    assert "img" not in {tag for tag, _ in parsed.tags}
+    assert not [a for _, a in parsed.tags if "onerror" in a]
+    own_scripts = 4  # plotly.js, its settings, the figure, the page's own
+    assert [tag for tag, _ in parsed.tags].count("script") == html.count("</script>") == own_scripts
+    assert "<script>alert" not in html
+    assert "alert(&quot;x&quot;)" in html
+
+
+def test_every_trial_has_a_row_with_its_numbers(demo, demo_page):
+    (table,) = [rows for rows in demo_page.tables if len(rows) == 22]
+    heads = [head.replace("\n", " ") for head in table[1]]
+    rows = {row[0].removeprefix("★ "): dict(zip(heads, row, strict=True)) for row in table[2:]}
+    trials = {trial.trial_id: trial for trial in demo.trials()}
+    assert rows.keys() == trials.keys()
+    row = rows["tiny-qwen2-b1-s1-ondare"]
+    trial = trials["tiny-qwen2-b1-s1-ondare"]
+    assert row["reward"].replace("\xa0", " ") == f"{trial.reward:+.2f} ± 0.09"
+    assert row["KL"] == f"{trial.kl:.2f}"
+    assert row["learning rate"] == "5.96e\u22124"
+    assert row["density"] == "0.6"
+    assert row["retained share"] == "0.6"
+    assert row["merge active"] == "yes"
+    assert row["weights hash"] == trial.weights_hash
+    assert rows["failed-1"]["state"] == "failed"
+    assert rows["failed-1"]["reward"] == MISSING
+    starred = {row[0] for row in table[2:] if row[0].startswith("★")}
+    assert starred == {f"★ {member['trial_id']}" for member in read_view(demo).summary["members"]}
+
+
+def test_settings_all_trials_share_are_said_once(folder, fill_sweep):
+    parsed = Parsed(page(read_view(fill_sweep(folder, failures=False))))
+    assert "The same in every trial: steps 100." in parsed.text
+
+
+def test_categories_are_differences_to_the_sft_model(demo, demo_page):
+    (table,) = [
+        rows for rows in demo_page.tables if rows[0][0] == "trial" and "tiny-qwen2" in rows[2][0] and len(rows) == 11
+    ]
+    assert table[1][0] == "SFT model, %"
+    assert table[1][-1] == "87.5"
+    trial = next(t for t in demo.trials() if t.trial_id == table[2][0].removeprefix("★ "))
+    shown = dict(zip(table[0], table[2], strict=True))
+    assert shown["math"].replace("\u2212", "-") == f"{100 * (trial.scores['math'] - 0.875):+.1f}".replace("+0.0", "0.0")
+    assert float(shown["average"].replace("\u2212", "-")) == pytest.approx(-trial.tax, abs=0.06)
+
+
+def test_categories_without_an_sft_score_show_the_policies_own(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("a", scores={"math": 0.5}, benchmark_average=50.0))
+    parsed = Parsed(page(read_view(folder)))
+    assert "The SFT model's scores are not recorded" in parsed.text
+    (table,) = [rows for rows in parsed.tables if rows[0][3:4] == ["math"]]
+    assert table[1][3:] == ["50.0", "50.0"]
+
+
+def test_failures_come_with_their_messages(demo_page):
+    assert "2 trials ended without scores" in demo_page.text
+    assert "RuntimeError: out of <memory> & time" in demo_page.text
+    assert "loss is not finite at step 12" in demo_page.text
+
+
+def test_one_seed_says_exploratory_and_shows_no_spread(demo_page):
+    assert "One seed per setting: exploratory, no ranking." in demo_page.text
+    assert "Item noise" in demo_page.text
+    assert "so it is unknown here" in demo_page.text
+
+
+def test_several_seeds_show_their_spread(folder, fill_sweep):
+    parsed = Parsed(page(read_view(fill_sweep(folder, seeds=2, blocks=2, failures=False))))
+    assert "exploratory" not in parsed.text
+    (table,) = [rows for rows in parsed.tables if rows[0][0] == "family"]
+    assert "reward, sd over seeds" in table[0]
+    assert all(row[-1] != MISSING for row in table[1:])
+
+
+def test_hypervolume_per_method_only_in_compare_mode(demo_page, fill_sweep, tmp_path):
+    (table,) = [rows for rows in demo_page.tables if rows[0][0] == "family"]
+    assert "hypervolume" in table[0]
+    assert [row[:2] for row in table[1:3]] == [["tiny-llama", "adamw"], ["tiny-llama", "ondare"]]
+    search = Parsed(page(read_view(fill_sweep(SweepFolder(tmp_path, "demo"), mode="search"))))
+    (table,) = [rows for rows in search.tables if rows[0][0] == "family"]
+    assert "hypervolume" not in table[0]
+    assert "No hypervolume per method" in search.text
+
+
+def test_unequal_numbers_of_scored_trials_are_said(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("a", label="adamw"))
+    folder.append(make_trial("b", label="adamw"))
+    folder.append(make_trial("c", label="ondare"))
+    assert "from unequal numbers of scored trials" in Parsed(page(read_view(folder))).text
+
+
+def test_the_report_split_is_shown_once_members_are_rescored(demo, demo_page):
+    view = read_view(demo)
+    assert "No member has been scored on it yet." in demo_page.text
+    member = view.summary["members"][0]
+    scores = {member["trial_id"]: {"reward": 0.321, "reward_se_items": 0.05, "tax": 7.654, "tax_se_items": 0.5}}
+    parsed = Parsed(page(read_view(demo, scores)))
+    (table,) = [rows for rows in parsed.tables if "reward, report" in rows[0]]
+    assert len(table) == 2
+    shown = dict(zip(table[0], table[1], strict=True))
+    assert shown["trial"] == member["trial_id"]
+    assert shown["reward, report"].replace("\xa0", " ") == "+0.32 ± 0.10"
+    assert shown["tax, report"].replace("\xa0", " ") == "+7.65 ± 0.98"
+
+
+def test_the_space_and_the_versions_are_there_to_run_it_again(demo, demo_page):
+    (link,) = [a for tag, a in demo_page.tags if tag == "a" and "download" in a]
+    assert yaml.safe_load(unquote(link["href"].partition(",")[2])) == demo.sweep()["resolved"]
+    assert "omsweep run demo.yaml --name demo-again" in demo_page.text
+    for name, version in demo.sweep()["versions"].items():
+        assert name in demo_page.text
+        assert version is None or version in demo_page.text
+
+
+def test_before_the_first_trial(folder, make_space):
+    folder.create(make_space())
+    parsed = Parsed(page(read_view(folder)))
+    assert "No trial has finished yet." in parsed.text
+    assert "plotly" not in {a.get("class") for _, a in parsed.tags}
+
+
+def test_write_report_leaves_the_three_files_and_nothing_else(tmp_path, fill_sweep):
+    demo = fill_sweep(SweepFolder(tmp_path, "demo"))
+    before = {entry.name for entry in demo.path.iterdir()}
+    write_report(demo)
+    written = {entry.name for entry in demo.path.iterdir()} - before
+    assert written == {"front.json", "front.png", "report.html"}
+    assert demo.front_png.read_bytes().startswith(b"\x89PNG")
+    assert demo.report_html.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert json.loads(demo.front_json.read_text())["hypervolume"] > 0
+
+
+def test_a_figure_names_its_traces_for_the_legend(demo):
+    from omsweep.report.figures import front_figure
+
+    view = read_view(demo)
+    traces = [trace for trace in front_figure(view, "tiny-llama").data if trace.meta["part"] == "trials"]
+    assert {(trace.meta["label"], trace.meta["algorithm"]) for trace in traces} == {
+        (trial.label, trial.algorithm) for trial in view.scored("tiny-llama")
+    }
+    assert sum(len(trace.x) for trace in traces) == 9
+    assert all(trace.error_x.visible for trace in traces)

@@ -1,0 +1,95 @@
+"""front.png: drawn for every kind of sweep, and what is in it."""
+
+import io
+
+import matplotlib.image
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from omsweep.report import plots
+from omsweep.report.styles import PALETTE, colours_of, markers_of
+from omsweep.report.view import read_view
+
+
+def pixels(image):
+    return matplotlib.image.imread(io.BytesIO(image), format="png")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figure that was drawn last, to look at its parts."""
+    figures = []
+
+    class Canvas(FigureCanvasAgg):
+        def __init__(self, figure):
+            figures.append(figure)
+            super().__init__(figure)
+
+    monkeypatch.setattr(plots, "FigureCanvasAgg", Canvas)
+    return figures
+
+
+def test_one_panel_per_family_with_all_scored_trials(demo, drawn):
+    view = read_view(demo)
+    image = pixels(plots.front_image(view))
+    assert image.shape[1] > 1200
+    assert image[..., :3].std() > 0.02, "something was drawn"
+    panels = drawn[0].axes
+    assert [panel.get_title(loc="left").strip() for panel in panels] == ["tiny-llama", "tiny-qwen2"]
+    for panel, family in zip(panels, view.families, strict=True):
+        points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines if len(line.get_xdata()) == 1}
+        trials = view.scored(family)
+        assert points == {(0, 0), *((trial.tax, trial.reward) for trial in trials)}
+        assert len(panel.collections) == 2 * len(trials), "a tax and a reward error bar each"
+        assert len(panel.patches) == 1, "the hypervolume is shaded"
+
+
+def test_the_caption_says_what_error_bars_cover_and_that_one_seed_ranks_nothing(demo, drawn):
+    plots.front_image(read_view(demo))
+    texts = " ".join(text.get_text() for text in drawn[0].texts)
+    assert "1.96 item standard errors" in texts
+    assert "not the spread over seeds" in texts
+    assert "exploratory, no ranking" in texts
+    assert "reference point reward 0, tax 20 points" in texts
+
+
+def test_several_seeds_are_said(folder, fill_sweep, drawn):
+    plots.front_image(read_view(fill_sweep(folder, seeds=2, blocks=2, failures=False)))
+    texts = " ".join(text.get_text() for text in drawn[0].texts)
+    assert "2 seeds per setting" in texts
+    assert "no ranking" not in texts
+
+
+def test_an_objective_without_known_noise_has_no_bar_and_says_so(folder, make_trial, make_space, drawn):
+    folder.create(make_space(objectives={"tax": "tax_worst", "reference_point": {"reward": 0, "tax": 20}}))
+    folder.append(make_trial("a", tax_worst=3.0, reward_se_items=0.1, tax_se_items=0.5))
+    plots.front_image(read_view(folder))
+    assert len(drawn[0].axes[0].collections) == 1
+    assert "None is known for the worst category's tax." in " ".join(text.get_text() for text in drawn[0].texts)
+
+
+def test_before_the_first_score(folder, make_space):
+    folder.create(make_space())
+    assert pixels(plots.front_image(read_view(folder))).shape[2] in (3, 4)
+
+
+def test_many_methods_and_families_fit(folder, make_trial, make_space):
+    folder.create(make_space())
+    for i in range(10):
+        folder.append(make_trial(f"t{i}", label=f"a-rather-long-label-{i}", family=f"family-{i % 4}", tax=i, reward=i))
+    image = pixels(plots.front_image(read_view(folder)))
+    assert image.shape[0] > 1200
+
+
+def test_methods_differ_in_colour_and_the_baseline_is_grey():
+    labels = ["adamw", *(f"m{i}" for i in range(len(PALETTE)))]
+    colours = colours_of(labels)
+    assert len(set(colours.values())) == len(labels)
+    assert colours["adamw"] not in PALETTE
+    assert colours_of(["m0", "adamw"])["m0"] == colours["m0"], "the place of the baseline moves no colour"
+
+
+def test_algorithms_differ_in_marker():
+    markers = markers_of(["dpo", "ipo", "kto"])
+    assert len({marker.plotly for marker in markers.values()}) == 3
+    assert len({marker.matplotlib for marker in markers.values()}) == 3

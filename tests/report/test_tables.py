@@ -1,0 +1,76 @@
+"""Tables for the terminal, as an 80-column terminal shows them."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from omsweep.report import print_status, write_front
+
+
+def printed(folder, width=80):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    print_status(folder, console)
+    return console.file.getvalue()
+
+
+def test_the_demo(demo):
+    text = printed(demo)
+    assert "demo: 20 trials finished, 18 with both objectives" in text
+    assert "Front of tiny-llama: " in text
+    assert "Front of tiny-qwen2: " in text
+    assert "exploratory, no ranking" in text
+    assert "Hypervolume by method, tiny-llama: adamw" in text
+    assert "failed: failed-1: RuntimeError: out of <memory> & time" in text
+    assert "diverged: diverged-1: loss is not finite at step 12" in text
+    assert "± 1.96 item standard errors; seeds differ by more" in text
+    assert "…" not in text, "nothing is cut at 80 columns"
+
+
+def test_members_and_only_members_are_in_the_fronts(demo):
+    text = printed(demo, width=120)
+    members = {member["trial_id"] for member in write_front(demo).summary["members"]}
+    for trial in demo.trials():
+        if trial.state == "completed":
+            assert (f" {trial.trial_id} " in text) == (trial.trial_id in members)
+
+
+def test_a_search_prints_no_hypervolume_per_method(folder, fill_sweep):
+    text = printed(fill_sweep(folder, mode="search"))
+    assert "Hypervolume, mean over families" in text
+    assert "by method" not in text
+
+
+def test_several_seeds_may_be_ranked(folder, fill_sweep):
+    assert "no ranking" not in printed(fill_sweep(folder, seeds=2, failures=False))
+
+
+def test_rescored_members_show_both_splits(demo):
+    assert "rescored" not in printed(demo)
+    member = write_front(demo).summary["members"][0]["trial_id"]
+    write_front(demo, report_scores={member: {"reward": 0.123, "tax": 4.567}})
+    assert "+0.12 / +4.57" in printed(demo, width=120)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_report_is_named_when_there_is_one(demo, exists):
+    if exists:
+        demo.report_html.write_text("x")
+    assert (str(demo.report_html) in printed(demo, width=200)) == exists
+
+
+def test_markup_in_names_is_text(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("a", label="[red]x[/red]"))
+    folder.append(make_trial("b", state="failed", error="[bold]\n  two lines " + "z" * 300))
+    text = " ".join(printed(folder, width=120).split())
+    assert "[red]x[/red]" in text
+    assert "failed: b: [bold] two lines zzz" in text
+    assert "zzz…" in text, "long messages are cut"
+
+
+def test_before_the_first_trial(folder, make_space):
+    folder.create(make_space())
+    text = printed(folder)
+    assert "0 trials finished" in text
+    assert "No trial has both objectives yet." in text
