@@ -1,17 +1,20 @@
 """Random bits as a pure function of (seed, step, stream, parameter name, row-major index). No generator, no state.
 
-The bits of an entry are a 32-bit integer hash of its index, keyed with 64 bits:
+The bits of an entry are a 32-bit integer hash of its index, keyed with 64 bits (all modulo 2^32):
 
-    x = index ^ k0;  x = mix(x);  x = x ^ k1;  x = mix(x)
-    mix: x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b; x ^= x >> 16      (all modulo 2^32)
+    x = mix(index) ^ k0
+    x ^= x >> 16;  x *= 0x7feb352d;  x += k1;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
+    mix: x ^= x >> 16;  x *= 0x7feb352d;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
 
 Every line is a bijection of 32-bit words, so for one key no two entries share bits: the same bits decide random masks
-and break ties. `mix` is the lowbias32 finalizer (Chris Wellons, public domain). Everything is wrapping 32-bit integer
-arithmetic: a compiled or a Triton kernel reproduces it bit for bit.
+and break ties. `mix` is the lowbias32 finalizer (Chris Wellons, public domain); it does not depend on the key, so a
+table of it may be kept. Everything is wrapping 32-bit integer arithmetic: a compiled or a Triton kernel reproduces it
+bit for bit.
 """
 
 import math
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -21,6 +24,7 @@ STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3}
 
 MAX_ENTRIES = 2**32
 CHUNK_ENTRIES = 2**16  # keeps the dozen passes of the hash inside the cache
+TABLE_CHUNKS = 32
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 
@@ -57,12 +61,7 @@ def entry_bits(index: Tensor, key: MaskKey) -> Tensor:
     Returns:
         int64, the shape of `index`, values in [0, 2^32), a bijection of the index.
     """
-    words = index.to(torch.int32)
-    words ^= _signed(key.first)
-    _mix_(words)
-    words ^= _signed(key.second)
-    _mix_(words)
-    return words.to(torch.int64).bitwise_and_(_WORD)
+    return _keyed(_mix_(index.to(torch.int32)), key)
 
 
 def keep_random(
@@ -85,8 +84,8 @@ def keep_random(
     keep = torch.empty(count, dtype=torch.bool, device=device)
     for low in range(0, count, CHUNK_ENTRIES):
         high = min(low + CHUNK_ENTRIES, count)
-        index = torch.arange(start + low, start + high, device=device)
-        torch.lt(entry_bits(index, key), threshold, out=keep[low:high])
+        words = _mixed(start + low, high - low, device)
+        torch.lt(_keyed(words, key), threshold, out=keep[low:high])
     return keep
 
 
@@ -104,13 +103,40 @@ def sample_index(count: int, size: int, name: str) -> Tensor:
     return edges[:-1] + ((bits * width) >> 32)
 
 
-def _mix_(words: Tensor) -> None:
-    """Lowbias32 in place on int32; the mask after `>>` makes the arithmetic shift a logical one."""
+def _mixed(start: int, count: int, device: torch.device | None) -> Tensor:
+    """`mix` of the indices `start .. start + count - 1`, int32; a fresh tensor."""
+    if start % CHUNK_ENTRIES == 0 and start < TABLE_CHUNKS * CHUNK_ENTRIES:
+        return _mixed_chunk(start, device)[:count].clone()
+    return _mix_(torch.arange(start, start + count, device=device).to(torch.int32))
+
+
+@lru_cache(maxsize=2 * TABLE_CHUNKS)
+def _mixed_chunk(start: int, device: torch.device | None) -> Tensor:
+    """`mix` of one chunk of indices: the same for every tensor, so the first chunks are kept (256 KiB each)."""
+    return _mix_(torch.arange(start, start + CHUNK_ENTRIES, device=device).to(torch.int32))
+
+
+def _keyed(words: Tensor, key: MaskKey) -> Tensor:
+    """The keyed round, in place on int32; returns the bits as int64."""
+    words ^= _signed(key.first)
+    return _round_(words, _signed(key.second)).to(torch.int64).bitwise_and_(_WORD)
+
+
+def _mix_(words: Tensor) -> Tensor:
+    """Lowbias32, in place on int32."""
+    return _round_(words, 0)
+
+
+def _round_(words: Tensor, added: int) -> Tensor:
+    """Lowbias32 with a word added in the middle; the mask after `>>` makes the arithmetic shift a logical one."""
     words ^= (words >> 16).bitwise_and_(0xFFFF)
     words *= _signed(_MULTIPLIERS[0])
+    if added:
+        words += added
     words ^= (words >> 15).bitwise_and_(0x1FFFF)
     words *= _signed(_MULTIPLIERS[1])
     words ^= (words >> 16).bitwise_and_(0xFFFF)
+    return words
 
 
 def _signed(word: int) -> int:

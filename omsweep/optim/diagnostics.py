@@ -32,7 +32,7 @@ class Watched(NamedTuple):
 
     def take(self, x: Tensor) -> Tensor:
         """The watched entries of `x`, flat, float32, never sharing memory with a parameter."""
-        flat = x.detach().reshape(-1)
+        flat = x.reshape(-1)
         taken = flat.clone() if self.entries is None else flat.index_select(0, self.entries)
         return taken.float()
 
@@ -65,6 +65,7 @@ class Ledger:
         self._totals = torch.tensor(NO_TOTALS, dtype=torch.float64)
         self._tau_facts: tuple[float, float] | None = None
 
+    @torch.no_grad()
     def open_state(self, name: str, parameter: Tensor, state: dict[str, Any]) -> None:
         """Remember where the watched entries of a parameter start."""
         start = self.watched(name, parameter).take(parameter)
@@ -84,15 +85,16 @@ class Ledger:
     ) -> None:
         """Note one parameter's merge, after its weights moved; `alpha` is alpha_t."""
         take = self.watched(name, parameter).take
-        last, kept = take(moved.update), take(merged.update_kept)
+        last = take(moved.update)
         whole = last if moved.gap_update is None else take(moved.gap_update)
+        sparse = last if merged.update_sparse is moved.update else take(merged.update_sparse)
+        kept = sparse if merged.update_kept is merged.update_sparse else take(merged.update_kept)
         plain = kept if moved.gap_update is None else last + (kept - whole)
         part, without, tau_term = plain, moved.before, torch.zeros_like(plain)
         if merged.tau_kept is not None and merged.tau_sparse is not None:
             part, without = take(merged.tau_kept), moved.before + plain
             tau_term = alpha * take(merged.tau_sparse)
             state["merged_sample"].add_(part)
-        sparse = take(merged.update_sparse)
         self._add_row(name, parameter, part, without, whole, sparse, (1.0 - alpha) * sparse, tau_term)
 
     def record_pull(
@@ -156,6 +158,7 @@ class Ledger:
         self._totals = torch.tensor(tuple(totals), dtype=torch.float64)
         self._rows = []
 
+    @torch.no_grad()
     def report(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """The diagnostics of `docs/notation.md`; NaN where nothing was measured.
 

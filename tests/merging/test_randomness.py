@@ -1,5 +1,6 @@
 """Bits and masks: closed form, statistics, and the same bits however a tensor is cut."""
 
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from omsweep.merging.randomness import entry_bits, keep_random, mask_key, sample
 from omsweep.optim.reference import bits as reference_bits
 
 GOLDEN_KEY = (2956462298, 8866208)
-GOLDEN_BITS = [2604207263, 3963479257, 2069982256, 2329984587, 2788509207, 1191945045]
+GOLDEN_BITS = [2499936000, 1522779550, 2863853838, 2279574224, 4269982930, 773582032]
 KEY = mask_key(3, 7, "update", "model.layers.0.weight")
 
 
@@ -68,13 +69,13 @@ def test_masks_of_different_keys_are_independent(other: tuple[int, int]) -> None
 def test_a_mask_is_the_same_however_it_is_cut(shards: int) -> None:
     count = 200_003
     edges = [count * i // shards for i in range(shards + 1)]
-    parts = [keep_random(b - a, 0.4, KEY, start=a) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [keep_random(b - a, 0.4, KEY, start=a) for a, b in itertools.pairwise(edges)]
     assert torch.equal(torch.cat(parts), keep_random(count, 0.4, KEY))
 
 
 def test_a_density_below_one_bit_still_keeps_something() -> None:
     """bits < p * 2^32 holds for bits = 0 whatever p is."""
-    zero = next(i for i in range(2**32) if reference_bits(i, KEY) < 2**12)
+    zero = int(entry_bits(torch.arange(2**20), KEY).argmin())
     value = reference_bits(zero, KEY)
     assert keep_random(1, (value + 0.5) / 2**32, KEY, start=zero).item()
     assert not keep_random(1, value / 2**32, KEY, start=zero).item()
@@ -85,5 +86,6 @@ def test_sample_is_distinct_ascending_and_fixed() -> None:
     assert torch.equal(index, sample_index(100_000, 1000, "w"))
     assert not torch.equal(index, sample_index(100_000, 1000, "v"))
     assert bool((index[1:] > index[:-1]).all())
-    assert 0 <= int(index.min()) and int(index.max()) < 100_000
+    assert int(index.min()) >= 0
+    assert int(index.max()) < 100_000
     assert sample_index(5, 1000, "w").tolist() == [0, 1, 2, 3, 4]

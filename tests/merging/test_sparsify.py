@@ -1,5 +1,6 @@
 """Sparsifiers: counts, ties, non-finite entries, rescaling."""
 
+import itertools
 import math
 
 import pytest
@@ -57,7 +58,8 @@ def test_ties_are_broken_anew_with_another_key() -> None:
     x = torch.ones(1000)
     first = top_mask(x, density=0.5, min_kept=1, key=KEY)
     other = top_mask(x, density=0.5, min_kept=1, key=mask_key(0, 2, "update", "w"))
-    assert first is not None and other is not None
+    assert first is not None
+    assert other is not None
     assert 400 < int((first == other).sum()) < 600
 
 
@@ -109,7 +111,7 @@ def test_a_threshold_cuts_shards_as_it_cuts_the_whole(shards: int, tied: bool) -
     x = x.sign() if tied else x
     threshold = top_threshold(x, 301, KEY)
     edges = [math.floor(1003 * i / shards) for i in range(shards + 1)]
-    parts = [keep_above(x[a:b], threshold, KEY, start=a) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [keep_above(x[a:b], threshold, KEY, start=a) for a, b in itertools.pairwise(edges)]
     whole = top_mask(x, density=0.3, min_kept=1, key=KEY)
     assert whole is not None
     assert torch.equal(torch.cat(parts), whole)
@@ -121,5 +123,6 @@ def test_a_transposed_tensor_is_indexed_row_major() -> None:
     for choose in (random_mask, top_mask):
         left = choose(x, density=0.4, min_kept=1, key=KEY)
         right = choose(turned, density=0.4, min_kept=1, key=KEY)
-        assert left is not None and right is not None
+        assert left is not None
+        assert right is not None
         assert torch.equal(left, right)

@@ -188,7 +188,7 @@ def test_a_gap_is_carried_over_a_merge_at_lr_zero(toy) -> None:
 
 
 def test_decay_comes_every_step_and_does_not_rescale_the_gap(toy) -> None:
-    """Algorithm 2, K = 2, one merge: theta_2 = theta_0 d^2 + delta_1 d + delta_2 + (C - Delta), Delta = delta_1 + delta_2."""
+    """Algorithm 2, K = 2: theta_2 = (theta_0 d + delta_1) d + delta_2 + (C - Delta), Delta = delta_1 + delta_2."""
     parameters, tau = toy.parameters(), toy.task_vector()
     optimizer = OnlineMergeAdamW(
         parameters.items(), OnlineMerge("linear", alpha=0.25, gap_steps=2), tau, lr=0.02, weight_decay=0.5

@@ -71,7 +71,8 @@ def test_before_any_step_nothing_is_measured(toy) -> None:
     optimizer = OnlineMergeAdamW(toy.parameters().items(), OnlineMerge("adamw"), toy.task_vector())
     found = optimizer.diagnostics()
     assert found["displacement"] == found["tau_travel"] == found["merged_share"] == 0.0
-    assert math.isnan(found["merge_ratio"]) and math.isnan(found["retained_share"])
+    assert math.isnan(found["merge_ratio"])
+    assert math.isnan(found["retained_share"])
     assert found["tau_zero_share"] == 5 / 64
 
 
