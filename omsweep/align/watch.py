@@ -68,8 +68,9 @@ class Watch(TrainerCallback):
             self._on_step(state.global_step, dict(logs))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Pass a finished checkpoint folder on."""
+        """Pass a checkpoint folder on, once every worker has written its part."""
         if self._on_checkpoint is not None:
+            self.trainer.accelerator.wait_for_everyone()
             self._on_checkpoint(
                 state.global_step, Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
             )

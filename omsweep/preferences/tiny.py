@@ -1,5 +1,6 @@
 """The `tiny` data set: pairs of the embedded world, sampled from a family's SFT model, judged by a noisy annotator."""
 
+from functools import cache
 from typing import Any
 
 from omsweep.preferences.records import check_disjoint
@@ -31,6 +32,7 @@ def _messages(record: dict[str, Any]) -> list[dict[str, str]]:
     return [{"role": "user", "content": record["prompt"]}]
 
 
-def _test_ids() -> set[str]:
+@cache
+def _test_ids() -> frozenset[str]:
     items = [item for category in SKILLS for item in tax_items(category)] + reward_prompts()
-    return {item["id"] for item in items}
+    return frozenset(item["id"] for item in items)

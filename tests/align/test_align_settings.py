@@ -46,7 +46,8 @@ def test_settings_and_tables_need_no_heavy_library():
     code = (
         "import sys\n"
         "for name in ('torch', 'trl', 'transformers', 'datasets', 'ray'): sys.modules[name] = None\n"
-        "import omsweep.align.settings, omsweep.align.outcome, omsweep.preferences.settings, omsweep.preferences.records\n"
+        "import omsweep.align.settings, omsweep.align.outcome\n"
+        "import omsweep.preferences.settings, omsweep.preferences.records\n"
         "from omsweep.align import ALGORITHMS, TrainSettings\n"
         "from omsweep.preferences import PREFERENCES, preferences_from\n"
     )

@@ -125,8 +125,15 @@ def pair_loss(model, row, algorithm, beta=0.1):
     return (difference - 1 / (2 * beta)) ** 2 if algorithm == "ipo" else -F.logsigmoid(beta * difference)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("method", ["adamw", "ondare", "onties", "anchor"])
+QUICK_RESUMES = [("dpo", "onties"), ("ipo", "adamw"), ("kto", "ondare")]
+RESUMES = [
+    pytest.param(algorithm, method, marks=[] if (algorithm, method) in QUICK_RESUMES else pytest.mark.slow)
+    for algorithm in ALGORITHMS
+    for method in ("adamw", "ondare", "onties", "anchor")
+]
+
+
+@pytest.mark.parametrize(("algorithm", "method"), RESUMES)
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(algorithm, method, run):
     folders = {}
     hooks = {"on_checkpoint": lambda step, folder: folders.setdefault(step, folder)}

@@ -17,7 +17,9 @@ def test_the_overridden_private_methods_exist_in_this_trl():
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_no_reference_model_is_loaded_and_nothing_is_sent(algorithm, prepared, policy, tokenizer, tmp_path, monkeypatch):
+def test_no_reference_model_is_loaded_and_nothing_is_sent(
+    algorithm, prepared, policy, tokenizer, tmp_path, monkeypatch
+):
     def forbidden(*_arguments, **_options):
         raise AssertionError("must not be called")
 
@@ -44,11 +46,8 @@ def test_unprepared_data_are_our_own_mistake(trainer, prepared, policy, tokenize
     algorithm = "dpo" if trainer is PreparedDPOTrainer else "kto"
     module = __import__(f"omsweep.align.{algorithm}", fromlist=["TRAINER"])
     rows = load_from_disk(prepared(algorithm)).remove_columns("prompt_ids")
-    with isolated_training(policy), pytest.raises(AssertionError, match=r"lack \['prompt_ids'\]"):
-        shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
-        trainer(
-            model=policy,
-            args=module.trainer_arguments(beta=0.1, **shared),
-            train_dataset=rows,
-            processing_class=tokenizer,
-        )
+    shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
+    with isolated_training(policy):
+        arguments = module.trainer_arguments(beta=0.1, **shared)
+        with pytest.raises(AssertionError, match=r"lack \['prompt_ids'\]"):
+            trainer(model=policy, args=arguments, train_dataset=rows, processing_class=tokenizer)

@@ -37,7 +37,9 @@ def load(spec, tmp_path, **options):
     return load_preferences(spec, family_key="f", generate=never, root=tmp_path / "cache", **options)
 
 
-@pytest.mark.parametrize("records", [STANDARD, CONVERSATIONAL, UNPAIRED], ids=["standard", "conversational", "unpaired"])
+@pytest.mark.parametrize(
+    "records", [STANDARD, CONVERSATIONAL, UNPAIRED], ids=["standard", "conversational", "unpaired"]
+)
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_files_keep_their_records_and_get_ids(records, suffix, tmp_path):
     folder = load(written(tmp_path / f"data{suffix}", records), tmp_path)

@@ -31,7 +31,10 @@ def test_a_shared_id_is_an_error_that_names_it():
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"prompt": "a", "chosen": "", "rejected": "c"}, "chosen must be text or a list of messages, got '' in record 0"),
+        (
+            {"prompt": "a", "chosen": "", "rejected": "c"},
+            "chosen must be text or a list of messages, got '' in record 0",
+        ),
         ({"prompt": "a", "chosen": None, "rejected": "c"}, "chosen must be .* got None"),
         ({"prompt": "a", "completion": "b", "label": "yes"}, "label must be true or false, got 'yes'"),
     ],
