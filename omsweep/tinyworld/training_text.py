@@ -9,7 +9,7 @@ from omsweep.tinyworld.topics import draw_response, draw_statement, topic_of
 
 QUESTION, ANSWER = "question :", "answer :"
 FAQ_SHARE = 0.7
-OPEN_SHARE = 0.15
+OPEN_SHARE = 0.12
 
 WORDS = words_of(QUESTION, ANSWER)
 

@@ -27,11 +27,11 @@ _SHAPE: Mapping[str, Any] = {
 
 
 def _llama(settings: dict[str, Any]) -> PreTrainedModel:
-    return LlamaForCausalLM(LlamaConfig(**settings, tie_word_embeddings=False))
+    return LlamaForCausalLM(LlamaConfig(**{"tie_word_embeddings": False, **settings}))
 
 
 def _qwen2(settings: dict[str, Any]) -> PreTrainedModel:
-    return Qwen2ForCausalLM(Qwen2Config(**settings, num_key_value_heads=2, tie_word_embeddings=True))
+    return Qwen2ForCausalLM(Qwen2Config(**{"tie_word_embeddings": True, "num_key_value_heads": 2, **settings}))
 
 
 ARCHITECTURES: Mapping[str, Callable[[dict[str, Any]], PreTrainedModel]] = {"llama": _llama, "qwen2": _qwen2}

@@ -17,7 +17,7 @@ from omsweep.cache import build_once, recipe_hash
 from omsweep.families.family import Stage, TinyRecipe
 from omsweep.families.tiny.architecture import build_model
 from omsweep.families.tiny.tokenizer import build_tokenizer
-from omsweep.families.tiny.training import Batch, ProgressBar, conversation_batches, packed_batches, train_stage
+from omsweep.families.tiny.training import Batch, ProgressBar, conversation_batches, raw_batches, train_stage
 
 MakeProgress = Callable[..., ProgressBar]
 MakeBatches = Callable[[PreTrainedTokenizerFast, Stage], Iterator[Batch]]
@@ -34,7 +34,7 @@ def build_base(recipe: TinyRecipe, *, progress: MakeProgress) -> Path:
 
     def build(folder: Path) -> None:
         model = build_model(recipe.architecture, build_tokenizer(), seed=recipe.seed)
-        _train(model, packed_batches, recipe.pretraining, folder, progress(**_bar(recipe, "base", recipe.pretraining)))
+        _train(model, raw_batches, recipe.pretraining, folder, progress(**_bar(recipe, "base", recipe.pretraining)))
 
     return build_once(KIND, _base_recipe(recipe), build)
 

@@ -1,7 +1,8 @@
-"""Plain torch loops that train the embedded families: packed raw text, then conversations batched by length."""
+"""Plain torch loops that train the embedded families: raw text, then conversations, both packed into rows."""
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -15,13 +16,26 @@ from omsweep.families.tiny.tokenizer import ASSISTANT, BOS, EOS, PAD, USER
 from omsweep.tinyworld.training_text import draw_conversation, draw_document
 
 ROW_LENGTH = 64
-BUCKET_BATCHES = 16
 WARMUP_SHARE = 0.05
 WEIGHT_DECAY = 0.01
 IGNORED = -100
 
-Batch = tuple[Tensor, Tensor]
-"""Token ids [B, T] and labels [B, T] (int64; the label of a position is the token that follows it, or IGNORED)."""
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of several documents each, which do not see one another.
+
+    Attributes:
+        inputs: token ids, int64 [B, T].
+        labels: the token that follows each position, or IGNORED, int64 [B, T].
+        positions: place within the document, int64 [B, T].
+        visible: whether the query (third axis) may attend to the key (fourth axis), bool [B, 1, T, T].
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    positions: Tensor
+    visible: Tensor
 
 
 class ProgressBar(Protocol):
@@ -34,69 +48,65 @@ class ProgressBar(Protocol):
         """Nothing more will come."""
 
 
-def packed_batches(tokenizer: PreTrainedTokenizerFast, stage: Stage) -> Iterator[Batch]:
-    """Raw documents between BOS and EOS, packed into rows of 64 tokens; every next token is a label."""
+def raw_batches(tokenizer: PreTrainedTokenizerFast, stage: Stage) -> Iterator[Batch]:
+    """Raw documents between BOS and EOS; every token but the first is a label."""
     ids = tokenizer.get_vocab()
     rng = Random(f"pretraining {stage.seed}")
-    buffer: list[int] = []
-    wanted = stage.batch_size * (ROW_LENGTH + 1)
-    for _ in range(stage.steps):
-        while len(buffer) < wanted:
-            buffer += [ids[BOS], *(ids[word] for word in draw_document(rng).split()), ids[EOS]]
-        rows = torch.tensor(buffer[:wanted]).view(stage.batch_size, ROW_LENGTH + 1)
-        buffer = buffer[wanted:]
-        yield rows[:, :-1], rows[:, 1:]
+
+    def draw() -> tuple[list[int], int]:
+        return [ids[word] for word in (BOS, *draw_document(rng).split(), EOS)], 1
+
+    return (_pack(draw, stage.batch_size, ids[PAD]) for _ in range(stage.steps))
 
 
 def conversation_batches(tokenizer: PreTrainedTokenizerFast, stage: Stage) -> Iterator[Batch]:
-    """Conversations in chat form, padded on the right to the batch's longest; only answer and EOS are labels.
-
-    Batches of similar length are cut from groups of 16 batches, so that little is padding.
-    """
+    """Conversations as the chat template writes them; only the answer and its EOS are labels."""
     ids = tokenizer.get_vocab()
     rng = Random(f"sft {stage.seed}")
-    remaining = stage.steps
-    while remaining:
-        batches = min(BUCKET_BATCHES, remaining)
-        remaining -= batches
-        turns = [draw_conversation(rng) for _ in range(batches * stage.batch_size)]
-        turns.sort(key=lambda turn: len(turn[0].split()) + len(turn[1].split()))
-        starts = list(range(0, len(turns), stage.batch_size))
-        rng.shuffle(starts)
-        for start in starts:
-            yield _chat_batch(turns[start : start + stage.batch_size], ids)
+
+    def draw() -> tuple[list[int], int]:
+        prompt, answer = draw_conversation(rng)
+        asked = [ids[word] for word in (BOS, USER, *prompt.split(), ASSISTANT)]
+        return asked + [ids[word] for word in (*answer.split(), EOS)], len(asked)
+
+    return (_pack(draw, stage.batch_size, ids[PAD]) for _ in range(stage.steps))
 
 
-def _chat_batch(turns: list[tuple[str, str]], ids: dict[str, int]) -> Batch:
-    prompts = [[ids[word] for word in (BOS, USER, *prompt.split(), ASSISTANT)] for prompt, _ in turns]
-    answers = [[ids[word] for word in (*answer.split(), EOS)] for _, answer in turns]
-    width = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
-    inputs = torch.full((len(turns), width - 1), ids[PAD])
-    labels = torch.full((len(turns), width - 1), IGNORED)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        length = len(prompt) + len(answer)
-        inputs[row, : length - 1] = torch.tensor((prompt + answer)[:-1])
-        labels[row, len(prompt) - 1 : length - 1] = torch.tensor(answer)
-    return inputs, labels
+def _pack(draw: Callable[[], tuple[list[int], int]], rows: int, pad: int) -> Batch:
+    """Fill rows with drawn documents (ids, index of the first label), each whole; what is left of a row is padding."""
+    padding = (pad, IGNORED, 0, 0)
+    tokens: list[tuple[int, int, int, int]] = []
+    count = 0
+    while True:
+        ids, first_label = draw()
+        assert len(ids) - 1 <= ROW_LENGTH, f"a document must fit into a row, got {len(ids)} tokens"
+        room = -len(tokens) % ROW_LENGTH
+        if len(ids) - 1 > room:
+            tokens += [padding] * room
+        if len(tokens) == rows * ROW_LENGTH:
+            break
+        count += 1
+        labels = [IGNORED] * (first_label - 1) + ids[first_label:]
+        tokens += zip(ids, labels, range(len(labels)), [count] * len(labels), strict=False)
+    inputs, targets, positions, documents = torch.tensor(tokens).view(rows, ROW_LENGTH, 4).unbind(-1)
+    same_document = documents[:, None, :, None] == documents[:, None, None, :]
+    return Batch(inputs=inputs, labels=targets, positions=positions, visible=same_document.tril())
 
 
 def train_stage(
     model: PreTrainedModel, batches: Iterator[Batch], stage: Stage, *, on_step: Callable[[float], object]
 ) -> None:
-    """Train `model` in place on `stage.steps` batches: AdamW, 5 % warm-up, cosine to zero, clipped at norm 1.
-
-    Right padding needs no attention mask: causal attention never lets a labelled token see what follows it.
-    """
+    """Train `model` in place on `stage.steps` batches: AdamW, 5 % warm-up, cosine to zero, clipped at norm 1."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
     )
     warmup = max(1, round(WARMUP_SHARE * stage.steps))
     model.train()
-    for step, (inputs, labels) in enumerate(batches):
+    for step, batch in enumerate(batches):
         decay = 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, stage.steps - warmup)))
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * min(1.0, (step + 1) / warmup) * decay
-        loss = next_token_loss(model, inputs, labels)
+        loss = next_token_loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -105,8 +115,10 @@ def train_stage(
     model.eval()
 
 
-def next_token_loss(model: PreTrainedModel, inputs: Tensor, labels: Tensor) -> Tensor:
+def next_token_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Mean cross-entropy in nats over the labelled positions; vocabulary logits are formed for those only."""
-    hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
-    labelled = labels != IGNORED
-    return cross_entropy(model.lm_head(hidden[labelled]), labels[labelled])
+    hidden = model.base_model(
+        input_ids=batch.inputs, attention_mask=batch.visible, position_ids=batch.positions, use_cache=False
+    ).last_hidden_state
+    labelled = batch.labels != IGNORED
+    return cross_entropy(model.lm_head(hidden[labelled]), batch.labels[labelled])

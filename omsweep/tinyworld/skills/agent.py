@@ -5,7 +5,7 @@ from random import Random
 from omsweep.tinyworld.exercise import Exercise, Skill, another, fill, words_of
 from omsweep.tinyworld.words import CITIES, COLOURS, ITEMS, NAMES, NUMBERS
 
-_MINUTES = NUMBERS[1:31]
+_MINUTES = NUMBERS[1:13]
 _POOLS = {"city": CITIES, "minutes": _MINUTES, "colour": COLOURS, "item": ITEMS, "name": NAMES}
 
 _REQUESTS = (
