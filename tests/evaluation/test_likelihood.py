@@ -22,7 +22,7 @@ def test_sum_of_token_log_probabilities(llama):
 
 @pytest.mark.parametrize("at_a_time", [1, 2**27])
 def test_batches_change_nothing(llama, monkeypatch, at_a_time):
-    monkeypatch.setattr(likelihood, "_LOGITS_AT_A_TIME", at_a_time)
+    monkeypatch.setitem(likelihood.LOGITS_AT_A_TIME, "cpu", at_a_time)
     alone = [log_probabilities(llama, [p], [c])[0] for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
     assert log_probabilities(llama, PROMPTS, COMPLETIONS) == pytest.approx(alone, abs=1e-5)
     assert log_probabilities(llama, PROMPTS, COMPLETIONS, batch_size=1) == pytest.approx(alone, abs=1e-5)
