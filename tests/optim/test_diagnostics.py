@@ -118,13 +118,15 @@ def test_lost_update_share_is_what_rounding_swallowed(
 
 
 def test_what_rounding_swallowed_is_not_credited_to_merging() -> None:
-    """alpha * tau below half the spacing of every weight, and no gradient to dither it."""
-    weight = nn.Parameter(torch.ones(100))
-    optimizer = OnlineMergeAdamW([("w", weight)], OnlineMerge("linear", alpha=1e-6), {"w": 0.01 * torch.ones(100)})
+    """alpha * tau = 1e-8 at weights of 1, where float32 steps are 1e-7; other entries move by their gradient alone."""
+    weight, gradient, tau = nn.Parameter(torch.ones(100)), torch.zeros(100), 0.01 * torch.ones(100)
+    gradient[:50], tau[:50] = 1.0, 0.0
+    optimizer = OnlineMergeAdamW([("w", weight)], OnlineMerge("linear", alpha=1e-6), {"w": tau}, lr=1e-6)
     for _ in range(3):
-        weight.grad = torch.zeros(100)
+        weight.grad = gradient
         optimizer.step()
     found = optimizer.diagnostics()
+    assert found["displacement"] > 0
     assert found["lost_update_share"] == 1.0
     assert found["merged_share"] == 0.0
 

@@ -79,6 +79,16 @@ def test_lr_zero_and_missing_gradients_move_nothing(toy, merge_case: OnlineMerge
     assert not torch.equal(seen[5]["body.weight"], start["body.weight"])
 
 
+def test_lr_zero_holds_even_against_the_inner_optimizer(toy) -> None:
+    """0 * inf would make the weight NaN."""
+    parameters = {"w": nn.Parameter(torch.ones(3))}
+    inner = torch.optim.SGD(parameters.values(), lr=0.0)
+    optimizer = OnlineMergeOptimizer(inner, parameters.items(), OnlineMerge("adamw"))
+    parameters["w"].grad = torch.full((3,), float("inf"))
+    optimizer.step()
+    assert torch.equal(parameters["w"].detach(), torch.ones(3))
+
+
 def test_schedulers_see_one_optimizer(toy) -> None:
     parameters = toy.parameters()
     optimizer = wrapped(parameters, OnlineMerge("linear", alpha=0.1), toy)
