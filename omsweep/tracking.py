@@ -62,9 +62,7 @@ class Tracker:
                 location = _artifact_location(tracking_uri, experiment)
                 self.experiment_id = self._client.create_experiment(experiment, artifact_location=location)
             elif found.lifecycle_stage != "active":
-                raise ValueError(
-                    f"experiment {experiment!r} was deleted there: restore it or take another name"
-                )
+                raise ValueError(f"experiment {experiment!r} was deleted there: restore it or take another name")
             else:
                 self.experiment_id = found.experiment_id
         self.experiment = experiment
@@ -77,18 +75,14 @@ class Tracker:
         self.sweep_run_id = self._start(self.experiment, params, {"omsweep.run": "sweep", **(tags or {})})
         return self.sweep_run_id
 
-    def start_trial(
-        self, trial_id: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None
-    ) -> str:
+    def start_trial(self, trial_id: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> str:
         """Start a child run of the sweep for one trial; return its run id (`mlflow_run_id` of the record)."""
         assert self.sweep_run_id is not None, "start_sweep comes first"
         own = {"mlflow.parentRunId": self.sweep_run_id, "omsweep.run": "trial", "trial_id": trial_id}
         self._open[trial_id] = self._start(trial_id, params, {**(tags or {}), **own})
         return self._open[trial_id]
 
-    def end_trial(
-        self, record: Mapping[str, Any], reference_scores: Mapping[str, float] | None = None
-    ) -> None:
+    def end_trial(self, record: Mapping[str, Any], reference_scores: Mapping[str, float] | None = None) -> None:
         """End a trial's run from its trial object (`TrialRecord.to_json()`): metrics, tags, status.
 
         Args:

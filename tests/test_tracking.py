@@ -129,9 +129,7 @@ def test_numbers_that_are_not_finite_are_left_out(tracker, client):
 
 def test_a_trial_that_never_started_still_gets_its_run(tracker, client):
     tracker.end_trial(record("late", state="failed", params={"beta": 0.1}, error="no worker"))
-    (run,) = [
-        run for run in client.search_runs([tracker.experiment_id]) if run.data.tags.get("trial_id") == "late"
-    ]
+    (run,) = [run for run in client.search_runs([tracker.experiment_id]) if run.data.tags.get("trial_id") == "late"]
     assert (run.info.status, run.data.params, run.data.tags["error"]) == (
         "FAILED",
         {"beta": "0.1"},
@@ -140,9 +138,7 @@ def test_a_trial_that_never_started_still_gets_its_run(tracker, client):
 
 
 def test_many_and_long_values_are_logged_and_cut_with_a_note(tracker, client):
-    run_id = tracker.start_trial(
-        "t1", {"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}}
-    )
+    run_id = tracker.start_trial("t1", {"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}})
     tracker.end_trial(record(state="failed", error="e" * 9000))
     run = client.get_run(run_id)
     assert len(run.data.params) == 252
@@ -150,6 +146,13 @@ def test_many_and_long_values_are_logged_and_cut_with_a_note(tracker, client):
     assert len(run.data.params["long"]) == 6000
     assert run.data.params["long"].endswith("x [cut: 9000 characters]")
     assert run.data.tags["error"].endswith("e [cut: 9000 characters]")
+
+
+def test_losses_are_a_curve_by_step(tracker, client):
+    run_id = tracker.start_trial("t1", {})
+    tracker.log_losses("t1", [0.7, float("nan"), 0.5])
+    points = {point.step: point.value for point in client.get_metric_history(run_id, "loss")}
+    assert points == {1: 0.7, 3: 0.5}
 
 
 def test_hypervolume_has_one_point_per_finished_trial(tracker, client):
@@ -227,8 +230,6 @@ def test_flatten_keeps_lists_and_empty_mappings():
 
 
 def test_category_tax_is_reference_minus_policy_in_points():
-    metrics = trial_metrics(
-        {"scores": {"math": 0.5, "code": 0.25, "new": 1.0}}, {"math": 0.75, "code": 0.125}
-    )
+    metrics = trial_metrics({"scores": {"math": 0.5, "code": 0.25, "new": 1.0}}, {"math": 0.75, "code": 0.125})
     assert (metrics["tax.math"], metrics["tax.code"]) == (25.0, -12.5)
     assert "tax.new" not in metrics

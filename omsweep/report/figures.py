@@ -93,38 +93,38 @@ def _background(view: SweepView, shown: Sequence[Mark]) -> list[go.Scatter]:
 
 
 def _traces(view: SweepView, family: str, shown: Sequence[Mark]) -> list[go.Scatter]:
-    colours, markers = colours_of(view.labels), markers_of(view.algorithms)
+    by_kind = {
+        (label, algorithm): [mark for mark in shown if (mark.label, mark.algorithm) == (label, algorithm)]
+        for label in view.labels
+        for algorithm in view.algorithms
+    }
+    return [_trace(view, family, label, algorithm, mine) for (label, algorithm), mine in by_kind.items() if mine]
+
+
+def _trace(view: SweepView, family: str, label: str, algorithm: str, mine: Sequence[Mark]) -> go.Scatter:
+    """Filled markers on the front, hollow ones off it, with error bars and tooltips."""
+    colour, symbol = colours_of(view.labels)[label], markers_of(view.algorithms)[algorithm].plotly
     trials = {trial.trial_id: trial for trial in view.scored(family)}
-    traces = []
-    for label in view.labels:
-        for algorithm in view.algorithms:
-            mine = [mark for mark in shown if (mark.label, mark.algorithm) == (label, algorithm)]
-            if not mine:
-                continue
-            colour = colours[label]
-            traces.append(
-                go.Scatter(
-                    x=[mark.tax for mark in mine],
-                    y=[mark.reward for mark in mine],
-                    error_x=_error([mark.tax_error for mark in mine], colour),
-                    error_y=_error([mark.reward_error for mark in mine], colour),
-                    mode="markers",
-                    marker={
-                        "symbol": markers[algorithm].plotly,
-                        "opacity": 1,
-                        "size": [12 if mark.on_front else 10 for mark in mine],
-                        "color": [colour if mark.on_front else "white" for mark in mine],
-                        "line": {
-                            "color": [INK if mark.on_front else colour for mark in mine],
-                            "width": [1.2 if mark.on_front else 1.8 for mark in mine],
-                        },
-                    },
-                    hovertext=[_hover(view, trials[mark.trial_id], mark) for mark in mine],
-                    hovertemplate="%{hovertext}<extra></extra>",
-                    meta={"part": "trials", "label": label, "algorithm": algorithm},
-                )
-            )
-    return traces
+    return go.Scatter(
+        x=[mark.tax for mark in mine],
+        y=[mark.reward for mark in mine],
+        error_x=_error([mark.tax_error for mark in mine], colour),
+        error_y=_error([mark.reward_error for mark in mine], colour),
+        mode="markers",
+        marker={
+            "symbol": symbol,
+            "opacity": 1,
+            "size": [12 if mark.on_front else 10 for mark in mine],
+            "color": [colour if mark.on_front else "white" for mark in mine],
+            "line": {
+                "color": [INK if mark.on_front else colour for mark in mine],
+                "width": [1.2 if mark.on_front else 1.8 for mark in mine],
+            },
+        },
+        hovertext=[_hover(view, trials[mark.trial_id], mark) for mark in mine],
+        hovertemplate="%{hovertext}<extra></extra>",
+        meta={"part": "trials", "label": label, "algorithm": algorithm},
+    )
 
 
 def _error(half_widths: Sequence[float], colour: str) -> dict[str, Any]:

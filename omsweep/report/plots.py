@@ -20,9 +20,24 @@ DOTS_PER_INCH = 150
 def front_image(view: SweepView) -> bytes:
     """The fronts of all families as a PNG: tax to the right, reward upwards, better is up and to the left."""
     families = [family for family in view.families if view.scored(family)]
-    columns = min(max(len(families), 1), 3)
-    rows = -(-max(len(families), 1) // columns)
-    legend = _legend_handles(colours_of(view.labels), markers_of(view.algorithms))
+    colours, markers = colours_of(view.labels), markers_of(view.algorithms)
+    figure, panels, height = _canvas(max(len(families), 1), _legend_handles(colours, markers))
+    for axes, family in zip(panels, families, strict=False):
+        _panel(axes, view, family, colours, markers)
+    for axes in panels[len(families) :]:
+        axes.set_axis_off()
+    if not families:
+        panels[0].text(0.5, 0.5, "No trial has both objectives yet.", ha="center", color=MUTED)
+    _titles(figure, view, height)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": "omsweep"})
+    return content.getvalue()
+
+
+def _canvas(panels: int, legend: list[Line2D]) -> tuple[Figure, list[Axes], float]:
+    """A figure with room for `panels` and the legend under them; also returns its height in inches."""
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
     width = max(PANEL_INCHES[0] * columns, 7.2)
     legend_columns = min(len(legend), int(width / 1.15))
     foot = 1.25 + 0.25 * -(-len(legend) // legend_columns)
@@ -30,22 +45,8 @@ def front_image(view: SweepView) -> bytes:
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(
-        left=0.75 / width,
-        right=1 - 0.2 / width,
-        top=1 - 0.95 / height,
-        bottom=foot / height,
-        wspace=0.2,
-        hspace=0.34,
-    )
-    colours, markers = colours_of(view.labels), markers_of(view.algorithms)
-    for axes, family in zip(grid.flat, families, strict=False):
-        _panel(axes, view, family, colours, markers)
-    for axes in list(grid.flat)[len(families) :]:
-        axes.set_axis_off()
-    if not families:
-        grid.flat[0].text(0.5, 0.5, "No trial has both objectives yet.", ha="center", color=MUTED)
-    _titles(figure, view, height)
+    edges = {"left": 0.75 / width, "right": 1 - 0.2 / width, "top": 1 - 0.95 / height, "bottom": foot / height}
+    figure.subplots_adjust(**edges, wspace=0.2, hspace=0.34)
     figure.legend(
         handles=legend,
         loc="lower left",
@@ -57,9 +58,7 @@ def front_image(view: SweepView) -> bytes:
         columnspacing=1.4,
         labelcolor=INK,
     )
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": "omsweep"})
-    return content.getvalue()
+    return figure, list(grid.flat), height
 
 
 def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str], markers: Mapping[str, Marker]) -> None:
