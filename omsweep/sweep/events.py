@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omsweep.report.front import hypervolumes
+from omsweep.report.front import family_hypervolumes, front_summary
 from ray import tune
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -32,6 +32,7 @@ class SweepEvents(tune.Callback):
         bar: tuple[Progress, TaskID],
     ) -> None:
         self._space = space
+        self._objectives = space.resolved()["objectives"]
         self._folder = folder
         self._tracker = tracker
         self._prepared = prepared
@@ -39,6 +40,10 @@ class SweepEvents(tune.Callback):
         self._progress, self._task = bar
         self._runs: dict[str, str] = {}
         self.finished: list[TrialRecord] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore of its own, and this one belongs to the living driver."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the trial's MLflow run."""
@@ -63,12 +68,12 @@ class SweepEvents(tune.Callback):
         record = self._record(sample, outcome)
         self._folder.append(record)
         self.finished.append(record)
+        reference = self._prepared[record.family]["reference"]["scores"]
         self._tracker.log_losses(record.trial_id, outcome.get("losses", []))
-        self._tracker.end_trial(record.to_json())
-        self._tracker.log_hypervolume(
-            hypervolumes(self.finished, self._space.resolved()["objectives"]), step=len(self.finished)
-        )
-        self._console.print(trial_line(record), highlight=False)
+        self._tracker.end_trial(record.to_json(), reference)
+        summary = front_summary(self.finished, self._objectives)
+        self._tracker.log_hypervolume(family_hypervolumes(summary), step=len(self.finished))
+        self._console.print(trial_line(record, outcome.get("preflight", {})), highlight=False)
         self._progress.update(self._task, advance=1)
 
     def _record(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> TrialRecord:
@@ -97,14 +102,14 @@ def settings_of(sample: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sample.items() if name not in IDENTITY}
 
 
-def trial_line(record: TrialRecord) -> str:
+def trial_line(record: TrialRecord, preflight: Mapping[str, float]) -> str:
     """One line of terminal text (rich markup) about a finished trial."""
     from rich.markup import escape
 
     if record.state == "completed" and record.reward is not None and record.tax is not None:
         took = sum(v for v in record.seconds.values() if v is not None)
         numbers = f"reward [bold]{record.reward:+.3f}[/] ±{1.96 * (record.reward_se_items or 0):.3f}  "
-        numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points  {took:.0f} s"
+        numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points  {took:.0f} s  truncated {preflight.get('truncated_share', 0):.1%}"
         return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}"
     return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(record.error or '')}"
 

@@ -77,6 +77,7 @@ def train_and_score(
         "accelerator": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
         "error": None if outcome.state == "completed" else f"loss or weights not finite after step {outcome.steps}",
         "losses": outcome.losses,
+        "preflight": outcome.preflight,
     }
     scored_from = time.time()
     scored = _score(space, prepared, job, model, tokenizer) if outcome.state == "completed" else {}

@@ -28,15 +28,15 @@ def prepare_family(
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
-        `weights_hash` of the SFT model, `data` (algorithm -> folder), `truncated` (algorithm -> share of
-        examples that lose their end), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
+        `weights_hash` of the SFT model, `data` (algorithm -> folder), `sft_seed`, and `reference` = the
+        SFT model's own scores on the search split.
 
     Raises:
         ValueError: a family, preference data or suite that cannot be used.
     """
     from omsweep.families.load import load_tokenizer, prepare, weights_hash
 
-    from omsweep.align.data import prepare_data, truncated_share
+    from omsweep.align.data import prepare_data
     from omsweep.evaluation.statistics import compare
 
     space = build_space(content)
@@ -54,7 +54,7 @@ def prepare_family(
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
     }
     preferences = _preferences(space, prepared, tokenizer)
-    prepared["data"], prepared["truncated"] = {}, {}
+    prepared["data"] = {}
     for algorithm in algorithms:
         folder = prepare_data(
             preferences,
@@ -68,7 +68,6 @@ def prepare_family(
             dtype=prepared["dtype"],
         )
         prepared["data"][algorithm] = str(folder)
-        prepared["truncated"][algorithm] = truncated_share(folder)
     scores = family_reference(space, prepared, "search")
     prepared["reference"] = compare(scores, scores)
     return prepared

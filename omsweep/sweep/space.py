@@ -5,6 +5,7 @@ baseline`), the shared knobs, `method` and the knobs of that method. `online_mer
 the settings its trainer takes.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from omsweep.optim.travel import TRAVEL_METHODS, alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.sweep.knobs import Knob, Scalar, SpaceError, edge_values, parse_knob
 from omsweep.sweep.reading import validate
-from omsweep.sweep.schema import Design, Search, SpaceFile
+from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
 
 REQUIRED_KNOBS = ("algorithm", "learning_rate", "beta")
 TRAIN_KNOBS = ("steps", "warmup_steps", "weight_decay", "max_grad_norm", "lr_scheduler")
@@ -207,6 +208,12 @@ def _branch(label: str, raw: Any) -> Branch:
 
 def _check_names(space: SearchSpace) -> None:
     names = space.family_names
+    for i, name in enumerate(names):
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise SpaceError(f"families.{i}.name", f"must be letters, digits, '.', '_' and '-', got {name!r}")
+    for branch in space.branches:
+        if not re.fullmatch(NAME_PATTERN, branch.label):
+            raise SpaceError("space.method", f"labels must be letters, digits, '.', '_' and '-', got {branch.label!r}")
     if len(set(names)) < len(names):
         raise SpaceError("families", f"must not repeat a family, got {names!r}")
     algorithms = [("space.algorithm", space.shared["algorithm"])]
@@ -265,6 +272,7 @@ def _path_of(space: SearchSpace, branch: Branch, message: str, suspect: str | No
 
 
 def _alpha_of(space: SearchSpace, sample: Mapping[str, Any]) -> float:
+    online_merge(sample)  # whatever is wrong with the other knobs is said first
     names = ("steps", "warmup_steps", "lr_scheduler")
     schedule = {name: sample.get(name, getattr(space.file.train, name)) for name in names}
     if schedule["lr_scheduler"] == "constant" and schedule["warmup_steps"]:

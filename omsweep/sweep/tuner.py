@@ -62,17 +62,17 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             folder.write_reference(family, facts["reference"])
         tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
-        state = "failed"
+        state, rescored = "failed", {}
         try:
             events = _run_trials(space, folder, tracker, prepared, placement, console)
-            _rescore_front(space, folder, prepared, placement, console)
+            rescored = _rescore_front(space, folder, prepared, placement, console)
             state = "completed" if any(t.state == "completed" for t in events.finished) else "failed"
         except KeyboardInterrupt:
             state = "interrupted"
             console.print("[yellow]interrupted[/]: writing the front so far")
         finally:
-            write_report(folder)
-            tracker.log_artifacts(folder)
+            write_report(folder, report_scores=rescored)
+            tracker.log_artifacts(folder.path)
             tracker.finish(state)
     print_status(folder, console)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[state]
@@ -99,11 +99,7 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     prepared = {name: _outcome(reference, f"family {name}") for name, reference in waiting.items()}
     for name, facts in prepared.items():
         average = facts["reference"]["benchmark_average"]
-        shares = ", ".join(f"{key} {share:.1%}" for key, share in facts["truncated"].items())
-        console.print(
-            f"  {name}: SFT model scores {average:.1f} points on the tax suite; examples truncated: {shares}",
-            highlight=False,
-        )
+        console.print(f"  {name}: SFT model scores {average:.1f} points on the tax suite", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
 
@@ -170,18 +166,14 @@ def _run_trials(
 
 
 def _rescore_front(
-    space: SearchSpace,
-    folder: SweepFolder,
-    prepared: Mapping[str, Any],
-    placement: Placement,
-    console: Console,
-) -> None:
-    """Score the front's members on the report split, which chose nothing, and keep that in `front.json`."""
-    summary = front_summary(folder.trials(), space.resolved())
+    space: SearchSpace, folder: SweepFolder, prepared: Mapping[str, Any], placement: Placement, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Score the front's members on the report split, which chose nothing; trial id -> the trial object's score fields."""
     by_id = {trial.trial_id: trial for trial in folder.trials()}
-    members = [by_id[m["trial_id"]] for m in summary["members"]]
+    summary = front_summary(list(by_id.values()), space.resolved()["objectives"])
+    members = [by_id[member["trial_id"]] for member in summary["members"]]
     if not members:
-        return
+        return {}
     console.print(f"rescoring the front's {len(members)} members on the report split")
     task = ray.remote(_rescore_task).options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
     waiting = {
@@ -194,7 +186,7 @@ def _rescore_front(
             rescored[trial_id] = ray.get(reference)
         except ray.exceptions.RayError as error:
             console.print(f"[red]could not rescore {trial_id}[/]: {failure_message(error)}")
-    folder.write_rescored(rescored)
+    return rescored
 
 
 def _rescore_task(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
