@@ -19,7 +19,9 @@ def ranking(view: SweepView) -> str:
     if not view.summary["scored"]:
         return "No trial has both objectives yet."
     if view.summary["exploratory"]:
-        return f"One seed per setting: {EXPLORATORY}."
+        labels = (label for family in view.summary["families"].values() for label in family["labels"].values())
+        some = any(label["reward_sd_seeds"] is not None for label in labels)
+        return f"{'Some settings have one seed only' if some else 'One seed per setting'}: {EXPLORATORY}."
     return f"{counted(seeds, 'seed')} per setting."
 
 

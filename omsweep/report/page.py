@@ -1,7 +1,6 @@
 """report.html: one self-contained page. Its content security policy forbids loading anything from anywhere."""
 
 from omsweep.report import captions, sections
-from omsweep.report.front import EXPLORATORY
 from omsweep.report.markup import text
 from omsweep.report.numbers import counted
 from omsweep.report.page_script import JAVASCRIPT
@@ -63,7 +62,7 @@ def _headline(view: SweepView) -> str:
         f"{content['scored']} ended with both objectives and {len(content['members'])} lie on a front.",
     ]
     if content["exploratory"] and content["scored"]:
-        text_parts.append(f"One seed per setting: {EXPLORATORY}.")
+        text_parts.append(captions.ranking(view))
     return " ".join(text_parts)
 
 

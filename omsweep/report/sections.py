@@ -177,7 +177,7 @@ def error_bars(view: SweepView) -> str:
         "differences to the SFT model on the same items. It answers how the same policy would score on other items.",
         "<b>Seed noise</b> (sd over seeds): how far policies of one recipe differ when only the seed changes. "
         + (
-            "This sweep has one seed per setting, so it is unknown here."
+            "This sweep has settings with one seed, for which it is unknown."
             if seeds < 2
             else f"{seeds} seeds per setting."
         ),

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from omsweep.report.front import EXPLORATORY, label_of
+from omsweep.report import captions
+from omsweep.report.front import label_of
 from omsweep.report.numbers import MISSING, counted, fixed, short, with_error
 from omsweep.report.view import SweepView, read_view
 from omsweep.store import STATES, SweepFolder
@@ -110,7 +111,7 @@ def _volume_line(view: SweepView) -> Text:
     if not summary["scored"]:
         text = Text("No trial has both objectives yet.", style="yellow")
     elif summary["exploratory"]:
-        text.append(f" One seed per setting: {EXPLORATORY}.", style="yellow")
+        text.append(f" {captions.ranking(view)}", style="yellow")
     if summary["mode"] == "compare":
         for family in view.families:
             labels = summary["families"][family]["labels"]

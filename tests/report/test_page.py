@@ -169,7 +169,7 @@ def test_failures_come_with_their_messages(demo_page):
 def test_one_seed_says_exploratory_and_shows_no_spread(demo_page):
     assert "One seed per setting: exploratory, no ranking." in demo_page.text
     assert "Item noise" in demo_page.text
-    assert "so it is unknown here" in demo_page.text
+    assert "for which it is unknown" in demo_page.text
 
 
 def test_several_seeds_show_their_spread(folder, fill_sweep):
@@ -178,6 +178,15 @@ def test_several_seeds_show_their_spread(folder, fill_sweep):
     (table,) = [rows for rows in parsed.tables if rows[0][0] == "family"]
     assert "reward, sd over seeds" in table[0]
     assert all(row[-1] != MISSING for row in table[1:])
+
+
+def test_a_setting_that_lost_its_other_seeds_forbids_ranking(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("a", seed=0))
+    folder.append(make_trial("b", seed=1))
+    folder.append(make_trial("c", seed=0, label="ondare"))
+    parsed = Parsed(page(read_view(folder)))
+    assert "Some settings have one seed only: exploratory, no ranking." in parsed.text
 
 
 def test_hypervolume_per_method_only_in_compare_mode(demo_page, fill_sweep, tmp_path):
