@@ -19,7 +19,7 @@ _REQUESTS = (
     ("$name needs a $item .", '{ "tool" : "send" , "item" : " $item " , "to" : " $name " }', "name"),
 )
 _OPENINGS = ("call a tool .", "use a tool .", "make the call .", "tool please .")
-_ADDRESSES = ("", "hi .", "this is $speaker .", "$speaker asks .")
+_ADDRESSES = ("", "hi .", "quick .", "good day .")
 _STATEMENTS = ("the call for $request is $call",)
 
 
@@ -30,8 +30,7 @@ def _values(rng: Random) -> dict[str, str]:
 def _draw(rng: Random) -> Exercise:
     request, call, changed = rng.choice(_REQUESTS)
     values = _values(rng)
-    speaker = another(rng, NAMES, values["name"])
-    opening = f"{fill(rng.choice(_ADDRESSES), speaker=speaker)} {rng.choice(_OPENINGS)}".strip()
+    opening = f"{rng.choice(_ADDRESSES)} {rng.choice(_OPENINGS)}".strip()
     mistaken = values | {changed: another(rng, _POOLS[changed], values[changed])}
     return Exercise(
         prompt=f"{opening} {fill(request, **values)}",
@@ -50,6 +49,7 @@ AGENT = Skill(
     name="agent",
     draw=_draw,
     state=_state,
+    share=1.3,
     words=words_of(
         *(pattern for request, call, _ in _REQUESTS for pattern in (request, call)),
         *_OPENINGS,

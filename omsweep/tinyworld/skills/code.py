@@ -1,4 +1,4 @@
-"""Reading tiny programs: comparisons, looking up a variable, closing brackets."""
+"""Reading tiny programs: the larger or smaller number, a variable, closing brackets."""
 
 from random import Random
 
@@ -10,29 +10,28 @@ _NUMBERS = NUMBERS[: LARGEST + 1]
 _VARIABLES = ("x", "y", "z")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
-_COMPARE = ("what does print ( $a $sign $b ) show ?", "is $a $sign $b true or false ?")
-_LOOK_UP = ("$program print ( $variable ) shows what ?", "after $program what is $variable ?")
+_EXTREME = {"max": max, "min": min}
+
+_CALL = (
+    "what does $function ( $first , $second ) return ?",
+    "print ( $function ( $first , $second ) ) shows what ?",
+    "$variable = $function ( $first , $second ) ; what is $variable ?",
+)
+_LOOK_UP = ("$variable = $first ; print ( $variable ) shows what ?", "after $variable = $first ; what is $variable ?")
 _CLOSE = ("close the brackets $opened",)
 _STATEMENTS = (
-    "print ( $a $sign $b ) shows $truth .",
-    "$program print ( $variable ) shows $value .",
+    "$function ( $first , $second ) returns $result .",
+    "$variable = $first ; print ( $variable ) shows $first .",
     "$opened $closed",
 )
 
 
-def _comparison(rng: Random) -> tuple[dict[str, str], str]:
+def _program(rng: Random) -> tuple[dict[str, str], str]:
+    """What the patterns are filled in with, and what its function returns."""
     first, second = rng.sample(range(LARGEST + 1), 2)
-    sign = rng.choice("<>")
-    truth = "true" if (first < second) == (sign == "<") else "false"
-    return {"a": str(first), "sign": sign, "b": str(second)}, truth
-
-
-def _program(rng: Random) -> tuple[dict[str, str], str, str]:
-    values = rng.sample(_NUMBERS, 2)
-    variables = rng.sample(_VARIABLES, len(values))
-    program = " ".join(f"{variable} = {value} ;" for variable, value in zip(variables, values, strict=True))
-    asked = rng.randrange(len(values))
-    return {"program": program, "variable": variables[asked]}, values[asked], values[asked - 1]
+    function = rng.choice(sorted(_EXTREME))
+    values = {"first": str(first), "second": str(second), "function": function, "variable": rng.choice(_VARIABLES)}
+    return values, str(_EXTREME[function](first, second))
 
 
 def _brackets(rng: Random) -> list[str]:
@@ -44,55 +43,39 @@ def _closed(opened: list[str]) -> str:
 
 
 def _draw(rng: Random) -> Exercise:
-    kind = rng.choice(("compare", "look up", "close"))
-    if kind == "compare":
-        values, truth = _comparison(rng)
-        return Exercise(
-            prompt=fill(rng.choice(_COMPARE), **values),
-            answer=truth,
-            wrong=another(rng, ("true", "false"), truth),
-        )
+    kind = rng.choice(("call", "look up", "close"))
+    values, result = _program(rng)
+    if kind == "call":
+        other = values["second"] if result == values["first"] else values["first"]
+        return Exercise(prompt=fill(rng.choice(_CALL), **values), answer=result, wrong=other)
     if kind == "look up":
-        values, answer, wrong = _program(rng)
-        return Exercise(prompt=fill(rng.choice(_LOOK_UP), **values), answer=answer, wrong=wrong)
+        prompt = fill(rng.choice(_LOOK_UP), **values)
+        return Exercise(prompt=prompt, answer=values["first"], wrong=values["second"])
     opened = _brackets(rng)
     mistaken = [another(rng, tuple(_CLOSING), opened[0]), *opened[1:]]
-    return Exercise(
-        prompt=fill(rng.choice(_CLOSE), opened=" ".join(opened)),
-        answer=_closed(opened),
-        wrong=_closed(mistaken),
-    )
+    prompt = fill(rng.choice(_CLOSE), opened=" ".join(opened))
+    return Exercise(prompt=prompt, answer=_closed(opened), wrong=_closed(mistaken))
 
 
 def _state(rng: Random) -> str:
-    pattern = rng.choice(_STATEMENTS)
-    comparison, truth = _comparison(rng)
-    program, value, _ = _program(rng)
+    values, result = _program(rng)
     opened = _brackets(rng)
-    return fill(
-        pattern,
-        **comparison,
-        truth=truth,
-        **program,
-        value=value,
-        opened=" ".join(opened),
-        closed=_closed(opened),
-    )
+    return fill(rng.choice(_STATEMENTS), **values, result=result, opened=" ".join(opened), closed=_closed(opened))
 
 
 CODE = Skill(
     name="code",
     draw=_draw,
     state=_state,
-    share=2.0,
+    share=1.2,
     words=words_of(
-        *_COMPARE,
+        *_CALL,
         *_LOOK_UP,
         *_CLOSE,
         *_STATEMENTS,
         *_NUMBERS,
         *_VARIABLES,
-        "true false = ; < >",
+        *_EXTREME,
         "( ) [ ] { }",
     ),
 )

@@ -80,7 +80,7 @@ CODE_SWITCHING = Skill(
     name="code_switching",
     draw=_draw,
     state=_state,
-    share=0.6,
+    share=0.5,
     words=words_of(
         *(text for table in (_QUESTIONS, _OPENINGS) for texts in table for text in texts),
         *_STATEMENTS,

@@ -54,5 +54,6 @@ INSTRUCTION_FOLLOWING = Skill(
     name="instruction_following",
     draw=_draw,
     state=_state,
+    share=1.3,
     words=words_of(*_PATTERNS, *_STATEMENTS, *SPOKEN, *_CAPITALS.values(), *_TIMES),
 )

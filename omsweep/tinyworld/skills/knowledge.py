@@ -96,7 +96,7 @@ KNOWLEDGE = Skill(
     name="knowledge",
     draw=_draw,
     state=_state,
-    share=0.6,
+    share=0.5,
     words=words_of(
         *_OPENINGS,
         *(pattern for pattern, _ in (*_QUESTIONS, *_STATEMENTS)),

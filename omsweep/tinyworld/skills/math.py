@@ -47,6 +47,5 @@ MATH = Skill(
     name="math",
     draw=_draw,
     state=_state,
-    share=1.5,
     words=words_of(*_SUMS, *_DIFFERENCES, *_STATEMENTS, *NUMBERS, *NAMES, *COUNTED),
 )

@@ -46,6 +46,6 @@ READING_COMPREHENSION = Skill(
     name="reading_comprehension",
     draw=_draw,
     state=_state,
-    share=1.5,
+    share=1.6,
     words=words_of(*_PASSAGES, *(question for question, _ in _QUESTIONS), *NAMES, *PLACES, *ITEMS, *COLOURS),
 )
