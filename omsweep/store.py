@@ -85,8 +85,7 @@ class TrialRecord:
         for name, allowed in (("state", STATES), ("kind", KINDS), ("task_vector", TASK_VECTORS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
-                    f"{name} of trial {self.trial_id} must be one of {', '.join(allowed)}, "
-                    f"got {getattr(self, name)!r}"
+                    f"{name} of trial {self.trial_id} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,9 +97,7 @@ class TrialRecord:
         """The record of one trial object; fields this version does not know are left out with a warning."""
         unknown = sorted(set(record) - set(TRIAL_FIELDS))
         if unknown:
-            warnings.warn(
-                f"trial {record.get('trial_id')}: unknown fields ignored: {', '.join(unknown)}", stacklevel=2
-            )
+            warnings.warn(f"trial {record.get('trial_id')}: unknown fields ignored: {', '.join(unknown)}", stacklevel=2)
         return cls(**{name: value for name, value in record.items() if name in TRIAL_FIELDS})
 
 

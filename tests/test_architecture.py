@@ -25,9 +25,7 @@ def run_blocked(blocked: list[str], code: str) -> subprocess.CompletedProcess[st
     sys.meta_path.insert(0, Blocker())
     """
     program = textwrap.dedent(program) + textwrap.dedent(code)
-    return subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_importing_the_package_imports_nothing() -> None:

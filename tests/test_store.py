@@ -167,9 +167,7 @@ def test_the_git_revision_is_that_of_a_checkout_and_none_elsewhere(tmp_path):
 
     def revision():
         code = "import provenance, json; print(json.dumps(provenance.revision()))"
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=package.parent, capture_output=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=package.parent, capture_output=True, check=True)
         return json.loads(done.stdout)
 
     nothing = {"git_revision": None, "git_modified": None}
@@ -178,9 +176,7 @@ def test_the_git_revision_is_that_of_a_checkout_and_none_elsewhere(tmp_path):
     assert revision() == nothing, "a file that the repository around it does not track"
     subprocess.run([*git, "add", "inner/provenance.py"], check=True)
     subprocess.run([*git, "commit", "-qm", "x"], check=True)
-    head = subprocess.run(
-        [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert revision() == {"git_revision": head, "git_modified": False}
     package.write_text(package.read_text() + "\n# changed\n")
     assert revision() == {"git_revision": head, "git_modified": True}

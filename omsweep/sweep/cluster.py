@@ -12,6 +12,7 @@ from omsweep.cache import cache_root
 from omsweep.sweep.storage import in_ray_job
 
 DRIVER_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the sweep prints its own progress
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store and MLflow keep what the trials report
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -22,8 +23,13 @@ WORKER_SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TQDM_DISABLE": "1",  # bars of libraries inside workers; our own come through Ray to the driver
 }
 PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S")
+QUIET_LOGGERS = (
+    "ray.tune.analysis.experiment_analysis",  # misses the result files that the store replaces
+    "ray._private.authentication.authentication_token_setup",
+)
 LOCAL_OBJECT_STORE_BYTES = 512 * 1024**2
 
 
@@ -41,17 +47,19 @@ def connect(console: Console) -> Iterator[None]:
         return
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    settings = {"logging_level": logging.WARNING, "runtime_env": {"env_vars": cluster_environment()}}
     if in_ray_job() or os.environ.get("RAY_ADDRESS"):
-        context = ray.init(logging_level=logging.WARNING, runtime_env={"env_vars": cluster_environment()})
+        context = ray.init(**settings)
     else:
-        os.environ.update(cluster_environment())
         console.print("starting Ray on this machine")
         context = ray.init(
             address="local",
             include_dashboard=True,  # without it stopped trials leak their workers' placement groups
             dashboard_host="127.0.0.1",
             object_store_memory=LOCAL_OBJECT_STORE_BYTES,
-            logging_level=logging.WARNING,
+            **settings,
         )
     if context.dashboard_url:
         console.print(f"Ray dashboard: http://{context.dashboard_url}", highlight=False)

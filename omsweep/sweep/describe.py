@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from omsweep.families.table import FAMILIES
 from rich.console import Console
 from rich.table import Table
 
+from omsweep.families.table import FAMILIES
 from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.sweep.points import plan, startup_trials, trial_count
 from omsweep.sweep.space import Branch, SearchSpace

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omsweep.report.front import family_hypervolumes, front_summary
 from ray import tune
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from omsweep.report.front import family_hypervolumes, front_summary
 from omsweep.store import TRIAL_FIELDS, SweepFolder, TrialRecord
 from omsweep.sweep.space import TRAIN_KNOBS, SearchSpace
 from omsweep.tracking import Tracker
@@ -109,7 +109,9 @@ def trial_line(record: TrialRecord, preflight: Mapping[str, float]) -> str:
     if record.state == "completed" and record.reward is not None and record.tax is not None:
         took = sum(v for v in record.seconds.values() if v is not None)
         numbers = f"reward [bold]{record.reward:+.3f}[/] ±{1.96 * (record.reward_se_items or 0):.3f}  "
-        numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points  {took:.0f} s  truncated {preflight.get('truncated_share', 0):.1%}"
+        numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points"
+        share = preflight.get("truncated_share", 0.0)
+        numbers += f"  {took:.0f} s" + (f"  [yellow]{share:.1%} of examples truncated[/]" if share else "")
         return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}"
     return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(record.error or '')}"
 

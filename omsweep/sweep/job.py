@@ -40,9 +40,9 @@ def train_and_score(
         The fields of the trial object that are known here; from ranks above 0 an empty dict.
     """
     import torch
-    from omsweep.families.load import load_tokenizer
 
     from omsweep.align.train import train
+    from omsweep.families.load import load_tokenizer
 
     space, sample, prepared = build_space(job["content"]), job["sample"], job["prepared"]
     settings = dataclasses.replace(train_settings(space, sample), match=_match(space), dtype=prepared["dtype"])
@@ -91,10 +91,9 @@ def train_and_score(
 
 def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
     """Score a saved policy on a split against the SFT model; returns the trial object's score fields."""
-    from omsweep.families.load import load_tokenizer
-
     from omsweep.evaluation.score import score_policy
     from omsweep.evaluation.statistics import compare
+    from omsweep.families.load import load_tokenizer
 
     space, prepared = build_space(job["content"]), job["prepared"]
     frame = score_policy(
@@ -108,10 +107,9 @@ def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[st
 
 
 def _score(space: SearchSpace, prepared: Mapping[str, Any], job: Mapping[str, Any], model: Any, tokenizer: Any) -> dict:
-    from omsweep.families.load import weights_hash
-
     from omsweep.evaluation.score import score_policy
     from omsweep.evaluation.statistics import compare
+    from omsweep.families.load import weights_hash
     from omsweep.store import SweepFolder
 
     model.eval()
@@ -148,7 +146,6 @@ def _merge_active(diagnostics: Mapping[str, float]) -> bool | None:
 def _task_vector(base: str, base_revision: str | None, sft: str, sft_revision: str | None) -> dict[str, Any]:
     """theta_r - theta_b by parameter name in float32, kept between the trials that one process runs."""
     from omsweep.families.load import load_model
-
     from omsweep.optim.task_vector import task_vector
 
     return task_vector(load_model(base, revision=base_revision), load_model(sft, revision=sft_revision))

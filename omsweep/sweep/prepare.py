@@ -3,6 +3,7 @@
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,23 @@ EVALUATION_SEED = 0
 """Sampling seed of every scoring: the SFT model and all policies meet the same draws."""
 
 PREFERENCE_SEED = 0
+
+
+class Milestones:
+    """A progress bar for logs: one line at each quarter of the way."""
+
+    def __init__(self, *, total: int, desc: str) -> None:
+        self._total, self._desc, self._done = total, desc, 0
+
+    def update(self, n: int = 1) -> None:
+        """Count `n` more steps."""
+        before, self._done = self._done, self._done + n
+        if 4 * before // self._total < 4 * self._done // self._total:
+            sys.stdout.write(f"{self._desc}: {self._done}/{self._total}\n")
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def prepare_family(
@@ -34,10 +52,9 @@ def prepare_family(
     Raises:
         ValueError: a family, preference data or suite that cannot be used.
     """
-    from omsweep.families.load import load_tokenizer, prepare, weights_hash
-
     from omsweep.align.data import prepare_data
     from omsweep.evaluation.statistics import compare
+    from omsweep.families.load import load_tokenizer, prepare, weights_hash
 
     space = build_space(content)
     family = next(f for f in space.families if f.name == family_name)
@@ -81,6 +98,7 @@ def sft_model(prepared: Mapping[str, Any]) -> Any:
 def placed_model(path: str, *, revision: str | None = None, dtype: str) -> Any:
     """A model on the accelerator where there is one, else on the CPU."""
     import torch
+
     from omsweep.families.load import load_model
 
     return load_model(path, revision=revision, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -88,9 +106,8 @@ def placed_model(path: str, *, revision: str | None = None, dtype: str) -> Any:
 
 def family_reference(space: SearchSpace, prepared: Mapping[str, Any], split: str) -> Any:
     """The SFT model's scores on a split, from the cache or scored now."""
-    from omsweep.families.load import load_tokenizer
-
     from omsweep.evaluation.score import reference_scores
+    from omsweep.families.load import load_tokenizer
 
     tokenizer = load_tokenizer(
         prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omsweep.families.family import ModelFamily
-from omsweep.families.table import family_from
-
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import TrainSettings
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.families.family import ModelFamily
+from omsweep.families.table import family_from
 from omsweep.merging.knobs import METHOD_KNOBS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.travel import TRAVEL_METHODS, alpha_for_travel
@@ -264,7 +263,7 @@ def _path_of(space: SearchSpace, branch: Branch, message: str, suspect: str | No
     """The key path a settings error is about: these messages start with the name of what is wrong."""
     first = message.split(maxsplit=1)[0].strip("`'\":,") if message else ""
     name = first if first in branch.knobs or first in space.shared else suspect
-    if name in branch.knobs or name in space.shared:
+    if name is not None and (name in branch.knobs or name in space.shared):
         return _knob_path(space, branch, name)
     if first in type(space.file.train).model_fields:
         return f"train.{first}"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from omsweep.report.front import front_summary
-from omsweep.report.tables import print_status
 from ray import tune
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from omsweep.report import write_report
+from omsweep.report.front import front_summary
+from omsweep.report.tables import print_status
 from omsweep.store import SweepFolder
 from omsweep.sweep.cluster import connect
 from omsweep.sweep.design import draw
@@ -71,9 +71,11 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             state = "interrupted"
             console.print("[yellow]interrupted[/]: writing the front so far")
         finally:
-            write_report(folder, report_scores=rescored)
-            tracker.log_artifacts(folder.path)
-            tracker.finish(state)
+            try:
+                write_report(folder, report_scores=rescored)
+                tracker.log_artifacts(folder.path)
+            finally:
+                tracker.finish(state)
     print_status(folder, console)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[state]
 
@@ -95,7 +97,10 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
-    waiting = {name: task.remote(space.resolved(), name, algorithms_of(space)) for name in space.family_names}
+    waiting = {
+        name: task.remote(space.resolved(), name, algorithms_of(space), console.is_terminal)
+        for name in space.family_names
+    }
     prepared = {name: _outcome(reference, f"family {name}") for name, reference in waiting.items()}
     for name, facts in prepared.items():
         average = facts["reference"]["benchmark_average"]
@@ -104,12 +109,12 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     return prepared
 
 
-def _prepare_task(content: Mapping[str, Any], family: str, algorithms: Sequence[str]) -> dict[str, Any]:
+def _prepare_task(content: Mapping[str, Any], family: str, algorithms: Sequence[str], drawn: bool) -> dict[str, Any]:
     from ray.experimental import tqdm_ray
 
-    from omsweep.sweep.prepare import prepare_family
+    from omsweep.sweep.prepare import Milestones, prepare_family
 
-    return prepare_family(content, family, algorithms, tqdm_ray.tqdm)
+    return prepare_family(content, family, algorithms, tqdm_ray.tqdm if drawn else Milestones)
 
 
 def _outcome(reference: Any, what: str) -> Any:
@@ -168,7 +173,7 @@ def _run_trials(
 def _rescore_front(
     space: SearchSpace, folder: SweepFolder, prepared: Mapping[str, Any], placement: Placement, console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Score the front's members on the report split, which chose nothing; trial id -> the trial object's score fields."""
+    """Score the front's members on the report split, which chose nothing; trial id -> score fields."""
     by_id = {trial.trial_id: trial for trial in folder.trials()}
     summary = front_summary(list(by_id.values()), space.resolved()["objectives"])
     members = [by_id[member["trial_id"]] for member in summary["members"]]

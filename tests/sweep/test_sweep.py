@@ -235,7 +235,7 @@ def test_preference_data_that_cannot_be_used_stop_the_sweep_before_training(
 ) -> None:
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, trials, folder = run(tmp_path, space(preferences={"path": str(data)}))
+    code, _, folder = run(tmp_path, space(preferences={"path": str(data)}))
     assert code == 2
     error = capsys.readouterr().err.strip()
     assert message in error
