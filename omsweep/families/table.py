@@ -6,8 +6,8 @@ from typing import Any
 
 from omsweep.families.family import ModelFamily, Stage, TinyRecipe
 
-_PRETRAINING = Stage(steps=850, batch_size=16, learning_rate=5e-3)
-_SFT = Stage(steps=800, batch_size=64, learning_rate=2.5e-3)
+_PRETRAINING = Stage(steps=400, batch_size=16, learning_rate=5e-3)
+_SFT = Stage(steps=750, batch_size=16, learning_rate=4e-3)
 
 FAMILIES: dict[str, ModelFamily] = {
     family.name: family

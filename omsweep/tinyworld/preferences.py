@@ -2,9 +2,9 @@
 
 70 % of the prompts are open-ended: the two candidates are sampled from the SFT model. 30 % are skill prompts: the
 candidates are the correct short answer and a courteous wordy one that is wrong 35 % of the time. The annotator prefers
-what the gold reward says, plus correctness where there is a right answer, plus a length bias, plus noise: haste lets
-her pass wrong answers that are courteous and long. Careless optimisation therefore learns to be long, and to be wordy
-where a short exact answer was wanted.
+what the gold reward says, plus a bonus for a right answer and for nothing but the answer where one was asked for, plus
+a length bias, plus noise: haste lets her pass wrong answers that are courteous and long. Careless optimisation
+therefore learns to be long, and to be wordy where a short exact answer was wanted.
 """
 
 import math
@@ -24,6 +24,7 @@ LENGTH_BIAS = 0.3
 WORDS_PER_LENGTH_UNIT = 5.0
 ANNOTATOR_TEMPERATURE = 0.5
 CORRECT_WEIGHT = 1.5
+EXACT_WEIGHT = 1.75
 
 _WORDY_ANSWERS = (
     "thank you for asking . the answer is $answer .",
@@ -103,7 +104,7 @@ def annotate(
     """Which of two answers a noisy annotator prefers (0 = first), a pure function of its arguments.
 
         P(first) = sigmoid((u(first) - u(second)) / temperature)
-        u(y) = gold(y) + length_bias * words(y) / 5 + 1.5 [y contains answer]
+        u(y) = gold(y) + length_bias * words(y) / 5 + 1.5 [y contains answer] + 1.75 [y is answer]
 
     Args:
         prompt: what was asked.
@@ -123,6 +124,7 @@ def annotate(
         gold_reward(prompt, text)
         + length_bias * len(text.split()) / WORDS_PER_LENGTH_UNIT
         + CORRECT_WEIGHT * (answer is not None and f" {answer} " in f" {text} ")
+        + EXACT_WEIGHT * (text == answer)
         for text in (first, second)
     ]
     probability = 1 / (1 + math.exp((utilities[1] - utilities[0]) / temperature))
