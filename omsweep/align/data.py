@@ -24,7 +24,7 @@ from omsweep.align.isolation import isolated_training
 from omsweep.align.order import example_order
 from omsweep.align.settings import per_device_batch
 from omsweep.align.template import tokenizer_hash
-from omsweep.align.trainer import PAIRED_COLUMNS, UNPAIRED_COLUMNS
+from omsweep.align.trainer import PAIRED_COLUMNS, UNPAIRED_COLUMNS, completion_positions_only
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
 from omsweep.families.load import load_model, weights_hash
 from omsweep.preferences.records import kind_of
@@ -89,7 +89,7 @@ def prepare_data(
     def build(folder: Path) -> None:
         module = import_module(chosen.module)
         model = load_model(model_path, revision=revision, dtype=dtype)
-        with isolated_training(model), tempfile.TemporaryDirectory() as scratch:
+        with isolated_training(model), completion_positions_only(), tempfile.TemporaryDirectory() as scratch:
             records = load_from_disk(preferences, keep_in_memory=True)
             rows = training_records(
                 records, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer, seed=order_seed

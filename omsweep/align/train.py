@@ -24,6 +24,7 @@ from omsweep.align.outcome import TrainOutcome
 from omsweep.align.pilot import matched_learning_rate, measured_share
 from omsweep.align.preflight import check_data, check_start
 from omsweep.align.settings import TrainSettings
+from omsweep.align.trainer import completion_positions_only
 from omsweep.align.watch import OnCheckpoint, OnStep, Watch, losses_of, tokens_of
 from omsweep.optim.names import canonical_name
 
@@ -70,7 +71,7 @@ def train(
     rows = load_from_disk(data)
     preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
     watch = _watch(settings, algorithm=algorithm, on_step=on_step, on_checkpoint=on_checkpoint)
-    with isolated_training(model):
+    with isolated_training(model), completion_positions_only():
         trainer = _trainer(settings, rows=rows, model=model, tokenizer=tokenizer, output_dir=output_dir, watch=watch)
         started = time.perf_counter()
         outcome = _run(

