@@ -25,12 +25,12 @@ def test_tiny_preferences_train_both_families(algorithm, architecture, settings,
         return [["start with soil .", "please start with soil ."][:samples] for _ in prompts]
 
     preferences = load_preferences(
-        PreferenceData(name="tiny", limit=200), family_key=folder, generate=generate, root=tmp_path
+        PreferenceData(name="tiny", limit=32), family_key=folder, generate=generate, root=tmp_path
     )
     common = {"algorithm": algorithm, "batch_size": 16, "max_length": 64}
     data = prepare_data(preferences, model_path=folder, tokenizer=tokenizer, root=tmp_path, **common)
     outcome = train(
-        settings(**common, steps=8, learning_rate=4e-4, merge=OnlineMerge("adamw")),
+        settings(**common, steps=20, learning_rate=4e-4, merge=OnlineMerge("adamw")),
         model=load_model(folder),
         tokenizer=tokenizer,
         data=data,
@@ -40,4 +40,4 @@ def test_tiny_preferences_train_both_families(algorithm, architecture, settings,
     assert outcome.state == "completed"
     assert outcome.preflight["truncated_share"] == 0.0
     assert outcome.preflight["examples"] == len(load_from_disk(preferences)) * (2 if algorithm == "kto" else 1)
-    assert outcome.losses[-1] < outcome.losses[0]
+    assert max(outcome.losses[-2:]) < outcome.losses[0]  # ten passes over 32 pairs are learnt by heart
