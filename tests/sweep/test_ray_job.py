@@ -1,5 +1,6 @@
 """Real Ray jobs against a head node of this test's own: token authentication, exit codes, a sweep from end to end."""
 
+import ctypes
 import json
 import os
 import secrets
@@ -114,12 +115,24 @@ def head() -> Iterator[Head]:
         log = stack.enter_context((home / "ray.log").open("w"))
         command = [str(BIN / "ray"), "start", "--head", "--block", *(f"--{k}={v}" for k, v in options.items())]
         process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         stack.callback(end, process)
         started = Head(f"http://127.0.0.1:{ports[1]}", token, environment)
         wait_until_ready(started, process, home / "ray.log")
         yield started
+
+
+def end_with_parent() -> None:
+    """A test run that is itself killed leaves no Ray behind: on Linux the kernel sends SIGTERM then."""
+    if sys.platform == "linux":
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
 
 
 def free_ports(count: int) -> list[int]:
@@ -222,6 +235,7 @@ def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tm
         following.send_signal(signal.SIGINT)
         assert following.wait(timeout=60) == 130
     said = log.read_text()
+    assert said.startswith("job raysubmit_")
     job_id = said.split()[1]
     assert f"detached; job {job_id} goes on" in said
     assert "Traceback" not in said
