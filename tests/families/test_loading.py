@@ -1,0 +1,89 @@
+"""Loading models and tokenizers, and hashing weights."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from omsweep.families.load import load_model, load_tokenizer, weights_hash
+from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return random_family(tmp_path / "family", request.param, hidden_size=32, intermediate_size=32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_models_load_in_the_dtype_asked_for(folder: Path, dtype: str) -> None:
+    model = load_model(str(folder), dtype=dtype)
+    assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
+    assert not model.training
+    assert model.config.use_cache
+
+
+def test_float32_is_the_default(folder: Path) -> None:
+    assert load_model(str(folder)).dtype == torch.float32
+
+
+def test_an_unknown_dtype_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, got 'int4'"):
+        load_model(str(folder), dtype="int4")
+
+
+def test_models_generate(folder: Path) -> None:
+    model, tokenizer = load_model(str(folder)), load_tokenizer(str(folder))
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "add 1 and 2 ."}], add_generation_prompt=True, return_tensors="pt"
+    )
+    assert model.generate(**asked, max_new_tokens=4, do_sample=False).shape[1] <= 13
+
+
+def test_a_chat_template_replaces_the_tokenizers_own(folder: Path) -> None:
+    tokenizer = load_tokenizer(str(folder), chat_template="{{ messages[0]['content'] }}")
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False) == "hi"
+
+
+def test_a_tokenizer_without_a_template_is_refused_and_named(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match=rf"the tokenizer of {folder} has no chat template"):
+        load_tokenizer(str(folder))
+    assert load_tokenizer(str(folder), chat_template="x").chat_template == "x"
+
+
+def test_a_missing_pad_token_becomes_eos(folder: Path) -> None:
+    tokenizer = load_tokenizer(str(folder))
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    assert load_tokenizer(str(folder)).pad_token == "</s>"
+
+
+def test_the_hash_is_of_the_weights_alone(folder: Path) -> None:
+    before = weights_hash(str(folder))
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    os.utime(weights, (0, 0))
+    assert weights_hash(str(folder)) == before
+    names = sorted(tensors)
+    weights.unlink()
+    save_file({name: tensors[name] for name in names[3:]}, folder / "model-1.safetensors", metadata={"note": "x"})
+    save_file({name: tensors[name] for name in names[:3]}, folder / "model-2.safetensors")
+    assert weights_hash(str(folder)) == before
+    changed = dict(tensors)
+    changed[names[0]] = changed[names[0]].clone()
+    changed[names[0]].view(-1)[0] += 1e-3
+    save_file({name: changed[name] for name in names[:3]}, folder / "model-2.safetensors")
+    assert weights_hash(str(folder)) != before
+
+
+def test_a_folder_without_weights_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"has no \*\.safetensors file"):
+        weights_hash(str(folder))
+
+
+def test_seeds_give_other_weights(tmp_path: Path) -> None:
+    hashes = [weights_hash(str(random_family(tmp_path / str(i), seed=seed))) for i, seed in enumerate((0, 0, 1))]
+    assert hashes[0] == hashes[1] != hashes[2]
