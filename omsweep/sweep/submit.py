@@ -5,6 +5,7 @@ nodes need the package's dependencies, and neither a checkout nor an installed o
 """
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
@@ -34,6 +35,11 @@ PACKAGE = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = ["__pycache__", "*.pyc", ".DS_Store"]
 # how long `ray job stop` waits between SIGTERM and SIGKILL: a sweep closes its runs and writes its report in that time
 STOP_SETTINGS = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
+CHATTY_LOGGERS = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 LOST_CONTACT_SECONDS = 120.0
 POLL_SECONDS = 1.0
@@ -86,6 +92,8 @@ def submit_sweep(
     _check_paths(space_path, space)
     if address is not None:
         check_no_secret("--address", address)
+    for logger in CHATTY_LOGGERS:
+        logging.getLogger(logger).setLevel(logging.WARNING)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with tempfile.TemporaryDirectory(prefix="omsweep-submit-") as folder:
         shutil.copyfile(space_path, Path(folder) / space_path.name)

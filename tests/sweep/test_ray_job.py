@@ -81,7 +81,7 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """A head node with two CPUs on loopback, ended by its process id; other Rays on this machine are not touched."""
+    """A head node with two CPUs, ended by its process id; other Rays on this machine are not touched."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="oj", dir="/tmp"))  # short: Ray's sockets lie below it
         stack.callback(shutil.rmtree, home, ignore_errors=True)
@@ -106,7 +106,6 @@ def head() -> Iterator[Head]:
             "runtime-env-agent-port": ports[5],
             "min-worker-port": 0,  # any free port instead of 10002 and up, where another Ray may listen
             "max-worker-port": 0,
-            "node-ip-address": "127.0.0.1",
             "dashboard-host": "127.0.0.1",
             "temp-dir": home / "r",
             "num-cpus": 2,
