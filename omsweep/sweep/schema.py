@@ -70,7 +70,7 @@ class Train(Section):
     batch_size: PositiveInt = 32
     workers: PositiveInt = 1
     backend: Literal["train", "inprocess"] = "train"
-    lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_steps: Count = 0
     max_grad_norm: NonNegative = 1.0
     weight_decay: NonNegative = 0.0
