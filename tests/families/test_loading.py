@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from omsweep.families.load import load_model, load_tokenizer, weights_hash
 from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
+from omsweep.families.tiny.tokenizer import build_tokenizer
 
 
 @pytest.fixture(params=sorted(ARCHITECTURES))
@@ -26,6 +28,15 @@ def test_models_load_in_the_dtype_asked_for(folder: Path, dtype: str) -> None:
 
 def test_float32_is_the_default(folder: Path) -> None:
     assert load_model(str(folder)).dtype == torch.float32
+
+
+def test_transformers_loads_the_tokenizer_that_was_saved(folder: Path) -> None:
+    text = 'what is 3 plus 4 ? { "tool" : " drum " }'
+    load_tokenizer(str(folder)).save_pretrained(folder)
+    for tokenizer in (load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(folder)):
+        assert tokenizer(text).input_ids == build_tokenizer()(text).input_ids
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
+        assert (tokenizer.padding_side, tokenizer.pad_token) == ("left", "<pad>")
 
 
 def test_an_unknown_dtype_is_refused(folder: Path) -> None:

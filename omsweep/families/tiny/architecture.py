@@ -1,6 +1,7 @@
 """The embedded architectures: two layers, width 128, random weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.utils import logging as transformers_logging
 
 from omsweep.families.tiny.tokenizer import MAX_LENGTH, build_tokenizer
 
@@ -65,6 +67,28 @@ def build_model(architecture: str, tokenizer: PreTrainedTokenizerFast, *, seed: 
 def random_family(folder: Path, architecture: str = "llama", *, seed: int = 0, **changes: Any) -> Path:
     """Write an untrained model and its tokenizer to `folder` as a Hugging Face folder, in well under a second."""
     tokenizer = build_tokenizer()
-    build_model(architecture, tokenizer, seed=seed, **changes).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    write_folder(build_model(architecture, tokenizer, seed=seed, **changes), tokenizer, folder)
     return folder
+
+
+def write_folder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Save model and tokenizer as an ordinary Hugging Face folder, without progress bars."""
+    if model.config.model_type == "qwen2":
+        # For this model type AutoTokenizer puts Qwen2Tokenizer in place of whatever class is declared, except where
+        # a class of the folder's own is declared and remote code is off: then it reads tokenizer.json as it is.
+        tokenizer.init_kwargs["auto_map"] = {"AutoTokenizer": [None, "no_remote_code_needed.Tokenizer"]}
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Loading and saving of a few hundred kilobytes draw no progress bars inside."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

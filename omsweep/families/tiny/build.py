@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
 
 import omsweep.families.tiny
 import omsweep.tinyworld
 from omsweep.cache import build_once, recipe_hash
 from omsweep.families.family import Stage, TinyRecipe
-from omsweep.families.tiny.architecture import build_model
+from omsweep.families.tiny.architecture import build_model, quiet_transformers, write_folder
 from omsweep.families.tiny.tokenizer import build_tokenizer
 from omsweep.families.tiny.training import Batch, ProgressBar, conversation_batches, raw_batches, train_stage
 
@@ -45,7 +44,7 @@ def build_sft(recipe: TinyRecipe, sft_seed: int, *, progress: MakeProgress) -> P
 
     def build(folder: Path) -> None:
         base = build_base(recipe, progress=progress)
-        with _quiet_transformers():
+        with quiet_transformers():
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
         _train(model, conversation_batches, stage, folder, progress(**_bar(recipe, "SFT", stage)))
 
@@ -79,9 +78,7 @@ def _train(model: PreTrainedModel, batches: MakeBatches, stage: Stage, folder: P
             train_stage(model, batches(tokenizer, stage), stage, on_step=lambda _: bar.update(1))
     finally:
         bar.close()
-    with _quiet_transformers():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    write_folder(model, tokenizer, folder)
 
 
 @contextmanager
@@ -93,14 +90,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
