@@ -18,6 +18,8 @@ from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar
 from omsweep.sweep.points import live_knobs, plan, startup_trials, trial_count
 from omsweep.sweep.space import Branch, SearchSpace, make_sample
 
+OUTCOME = "outcome/"
+
 
 class StudySearcher(Searcher):
     """Proposes samples from one study per family over ask and tell; knobs are named by key path."""
@@ -53,9 +55,9 @@ class StudySearcher(Searcher):
         return {"sample": {**sample, "proposal": self._proposal(family, trial)}}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Tell the study: COMPLETE where both objectives are finite, else FAIL."""
+        """Tell the study: COMPLETE where both objectives are finite, else FAIL. Tune flattens `result`'s keys."""
         family, trial = self._asked.pop(trial_id)
-        outcome = (result or {}).get("outcome") or {}
+        outcome = {key.removeprefix(OUTCOME): value for key, value in (result or {}).items() if key.startswith(OUTCOME)}
         values = None if error else objective_values(self._space, outcome)
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
         self.studies[family].tell(trial, values, state=state)

@@ -160,7 +160,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """`ray start --block` ends what it started on SIGTERM; after that only its own process group is killed."""
     process.terminate()
     try:
-        process.wait(timeout=30)
+        process.wait(timeout=90)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=30)

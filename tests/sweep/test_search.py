@@ -14,9 +14,9 @@ from omsweep.sweep.space import build_space
 
 
 def outcome(sample: dict[str, Any]) -> dict[str, Any]:
-    """A made-up trade-off for the searcher: reward and tax both grow with the learning rate."""
+    """A made-up trade-off, keys flattened as Tune does it: reward and tax both grow with the learning rate."""
     rate = math.log(sample["learning_rate"])
-    return {"outcome": {"state": "completed", "reward": rate + 9, "tax": math.exp(rate + 8)}}
+    return {"outcome/state": "completed", "outcome/reward": rate + 9, "outcome/tax": math.exp(rate + 8)}
 
 
 def run_to_the_end(searcher: StudySearcher) -> list[dict[str, Any]]:
@@ -63,9 +63,9 @@ def test_families_take_turns_each_with_a_study_of_its_own(search: dict[str, Any]
     [
         None,
         {},
-        {"outcome": {"state": "failed", "error": "boom"}},
-        {"outcome": {"state": "diverged", "reward": None, "tax": None}},
-        {"outcome": {"state": "completed", "reward": float("nan"), "tax": 1.0}},
+        {"outcome/state": "failed", "outcome/error": "boom"},
+        {"outcome/state": "diverged", "outcome/reward": None, "outcome/tax": None},
+        {"outcome/state": "completed", "outcome/reward": float("nan"), "outcome/tax": 1.0},
     ],
 )
 def test_what_has_no_two_finite_objectives_is_told_as_failed(search: dict[str, Any], result: Any) -> None:
@@ -74,7 +74,7 @@ def test_what_has_no_two_finite_objectives_is_told_as_failed(search: dict[str, A
         searcher.suggest(f"t{i}")
     searcher.on_trial_complete("t0", result)
     searcher.on_trial_complete("t1", None, error=True)
-    searcher.on_trial_complete("t2", {"outcome": {"state": "completed", "reward": 0.5, "tax": 1.0}})
+    searcher.on_trial_complete("t2", {"outcome/state": "completed", "outcome/reward": 0.5, "outcome/tax": 1.0})
     states = [trial.state for trial in searcher.studies["tiny-llama"].get_trials(deepcopy=False)[:3]]
     assert states == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
     assert searcher.studies["tiny-llama"].trials[2].values == [0.5, 1.0]
