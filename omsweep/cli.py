@@ -88,9 +88,11 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from omsweep.sweep.describe import print_check
     from omsweep.sweep.loading import load_space
-    from omsweep.sweep.storage import storage_folder
+    from omsweep.sweep.storage import check_job_tracking, in_ray_job, storage_folder
 
     space = load_space(options.space, options.overrides)
+    if in_ray_job():
+        check_job_tracking(options.tracking_uri)
     storage = storage_folder(options.storage, DEFAULT_STORAGE)
     print_check(options.space, space)
 

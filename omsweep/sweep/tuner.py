@@ -54,7 +54,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
     if folder.exists():
         raise FileExistsError(f"sweep folder {folder.path} exists: choose another --name or remove the folder")
     _check_own_data(space)
-    with _interruptible(), connect(console):
+    with connect(console), _interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
         placement = place(space.file.train, ray.available_resources())
         prepared = _prepare_all(space, placement, console)
         folder.create(space.resolved())
