@@ -47,6 +47,11 @@ def unweighted_sign_consensus(update: Tensor, tau: Tensor, *, alpha: float) -> P
     return Parts(torch.where(keep_update, u, 0.0), torch.where(keep_tau, v, 0.0))
 
 
+def towards(weights: Tensor, target: Tensor, alpha: float) -> Tensor:
+    """alpha * (target - weights): what takes weights the share `alpha` of the way to `target`; 0 at alpha = 0."""
+    return torch.zeros_like(weights) if alpha == 0.0 else alpha * (target - weights)
+
+
 def scaled(x: Tensor, weight: float) -> Tensor:
     """`weight * x`; a weight of 1 is `x` itself and a weight of 0 is 0 even where `x` is not finite."""
     if weight == 1.0:

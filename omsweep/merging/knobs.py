@@ -32,7 +32,15 @@ METHOD_KNOBS: Mapping[str, tuple[str, ...]] = {
         "min_kept",
     ),
     "childtuning": ("semantics", "density", "gap_steps", "rescale"),
+    "della": ("alpha", "density", "spread", "gap_steps", "alpha_schedule", "rescale", "elect", "tau_mask"),
     "anchor": ("alpha", "alpha_schedule"),
+    "ema": ("alpha", "alpha_schedule", "average_rate"),
+}
+
+# Effective values of axes left open, for methods that the two semantics do not tell apart.
+DEFAULT_AXES: Mapping[str, Mapping[str, Any]] = {
+    "della": {"rescale": "inverse", "elect": "weighted", "tau_mask": "resample"},
+    "ema": {"average_rate": 0.01},
 }
 
 SEMANTICS_NAMES = ("equations", "released")

@@ -2,19 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
+from omsweep.merging.block import Block
 from omsweep.merging.consensus import Parts, scaled
 from omsweep.merging.randomness import MaskKey
-from omsweep.merging.sparsify import sparsify
+from omsweep.merging.sparsify import keep_probability, sparsify
+from omsweep.merging.threshold import TopThreshold
+
+Facts = TopThreshold | Tensor
+"""What a mask has to know of the full tensor: the threshold of `top_mask`, or counts by magnitude for `spread`."""
 
 
 class Mask(Protocol):
-    """Chooses the kept entries of a full tensor; None keeps all."""
+    """Chooses the kept entries of a tensor or of a shard of it; None keeps all."""
 
-    def __call__(self, x: Tensor, *, density: float, min_kept: int, key: MaskKey) -> Tensor | None:
+    def __call__(
+        self, x: Tensor, *, density: Any, min_kept: int, key: MaskKey, block: Block | None = None, threshold: Any = None
+    ) -> Tensor | None:
         """A bool tensor of the shape of `x`, or None."""
         ...
 
@@ -33,14 +40,18 @@ class MergeMethod:
 
     Attributes:
         mask: the sparsifier's choice, for update and task vector alike; None keeps all.
+        facts: what the mask has to know of the full tensor, which a sharded run finds out together.
         consensus: combination by name of the sign election, `"none"` for methods without one.
-        pull: `(weights, target, alpha) -> weights`, applied after the plain update; excludes the other two.
+        pull: `(weights, target, alpha) -> displacement`, added after the plain update; excludes the other three.
+        target: what `pull` pulls to.
         source: where it is published.
     """
 
     mask: Mask | None = None
+    facts: Literal["none", "threshold", "counts"] = "none"
     consensus: Mapping[str, Combine] | None = None
     pull: Callable[[Tensor, Tensor, float], Tensor] | None = None
+    target: Literal["none", "reference", "average"] = "none"
     source: str
 
 
@@ -52,6 +63,23 @@ class Axes(NamedTuple):
     elect: str = "none"
     clip: float | None = None
     min_kept: int = 1
+    spread: float | None = None
+
+
+class Shard(NamedTuple):
+    """What merging a shard needs beyond its entries.
+
+    Attributes:
+        block: where they lie in the full tensor.
+        update_facts: of the full update, as the method's `facts` says; None where it needs none.
+        tau_facts: of the full task vector.
+        total: sums a float64 tensor over the shards; only `norm` rescaling asks.
+    """
+
+    block: Block
+    update_facts: Facts | None = None
+    tau_facts: Facts | None = None
+    total: Callable[[Tensor], Tensor] | None = None
 
 
 class Merged(NamedTuple):
@@ -81,25 +109,29 @@ def merge(
     axes: Axes,
     update_key: MaskKey,
     tau_key: MaskKey,
+    shard: Shard | None = None,
 ) -> Merged:
     """C((1-alpha) S(update), alpha S(tau)) (arXiv:2405.17931 eq. 2), the tau term clamped after rescaling.
 
     Args:
         method: a row of `METHODS` that is no pull.
-        update: the displacement to merge, full tensor, float32.
+        update: the displacement to merge, float32.
         tau: the task vector, same shape, float32; None where it takes no part (alpha = 0 and no unweighted election).
         alpha: merging weight in [0, 1].
         axes: see `Axes`.
         update_key: keys the update's mask and ties.
         tau_key: keys the task vector's.
+        shard: what `update` and `tau` are of the full tensors; None: they are all of it.
     """
-    update_sparse = _sparse(method, update, axes, update_key)
+    update_sparse = sparse_update(method, update, axes=axes, key=update_key, shard=shard)
     if tau is None:
         kept = scaled(update_sparse, 1.0 - alpha)
         return Merged(kept, update_sparse, None, kept, None)
-    tau_sparse = _sparse(method, tau, axes, tau_key)
-    if axes.clip is not None:
-        tau_sparse = tau_sparse.clamp(-axes.clip, axes.clip)
+    return combined(method, update_sparse, sparse_tau(method, tau, axes=axes, key=tau_key, shard=shard), alpha, axes)
+
+
+def combined(method: MergeMethod, update_sparse: Tensor, tau_sparse: Tensor, alpha: float, axes: Axes) -> Merged:
+    """The consensus of what two sparsifiers left."""
     if method.consensus is None:
         raise AssertionError("a method without consensus merges no task vector")
     parts = method.consensus[axes.elect](update_sparse, tau_sparse, alpha=alpha)
@@ -120,11 +152,31 @@ def gap_movement(update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
     return update + (merged - gap_update)
 
 
-def sparse_update(method: MergeMethod, update: Tensor, *, axes: Axes, key: MaskKey) -> Tensor:
+def sparse_update(method: MergeMethod, update: Tensor, *, axes: Axes, key: MaskKey, shard: Shard | None) -> Tensor:
     """S(update), rescaled: what displacement matching measures."""
-    return _sparse(method, update, axes, key)
+    return _sparse(method, update, axes, key, shard, shard.update_facts if shard else None)
 
 
-def _sparse(method: MergeMethod, x: Tensor, axes: Axes, key: MaskKey) -> Tensor:
-    keep = method.mask(x, density=axes.density, min_kept=axes.min_kept, key=key) if method.mask else None
-    return sparsify(x, keep, density=axes.density, rescale=axes.rescale)
+def sparse_tau(method: MergeMethod, tau: Tensor, *, axes: Axes, key: MaskKey, shard: Shard | None) -> Tensor:
+    """S(tau), rescaled and then clamped."""
+    sparse = _sparse(method, tau, axes, key, shard, shard.tau_facts if shard else None)
+    return sparse if axes.clip is None else sparse.clamp(-axes.clip, axes.clip)
+
+
+def _sparse(
+    method: MergeMethod, x: Tensor, axes: Axes, key: MaskKey, shard: Shard | None, facts: Facts | None
+) -> Tensor:
+    density: Any = axes.density
+    if method.facts == "counts" and axes.density < 1.0:
+        density = keep_probability(x, counts=facts, density=axes.density, spread=axes.spread)
+    keep = None
+    if method.mask is not None:
+        keep = method.mask(
+            x,
+            density=density,
+            min_kept=axes.min_kept,
+            key=key,
+            block=shard.block if shard else None,
+            threshold=facts if method.facts == "threshold" else None,
+        )
+    return sparsify(x, keep, density=density, rescale=axes.rescale, total=shard.total if shard else None)

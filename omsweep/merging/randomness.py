@@ -14,13 +14,16 @@ bit for bit.
 
 import math
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3}
+from omsweep.merging.block import Block, whole
+
+STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding": 4}
 
 MAX_ENTRIES = 2**32
 CHUNK_ENTRIES = 2**16  # keeps the dozen passes of the hash inside the cache
@@ -65,28 +68,49 @@ def entry_bits(index: Tensor, key: MaskKey) -> Tensor:
 
 
 def keep_random(
-    count: int, density: float, key: MaskKey, *, start: int = 0, device: torch.device | None = None
+    count: int, density: float, key: MaskKey, *, block: Block | None = None, device: torch.device | None = None
 ) -> Tensor:
-    """Keep decisions of entries `start .. start + count - 1`: True where bits < density * 2^32, compared in int64.
+    """Keep decisions of `count` entries: True where bits < density * 2^32, compared in int64.
 
     Args:
         count: number of entries, flat.
         density: p in (0, 1].
         key: from `mask_key`.
-        start: row-major index of the first entry in the full tensor, so that a shard draws its own part.
+        block: where the entries lie in the full tensor, so that a shard draws its own part; None: they are all of it.
         device: where the mask is made.
 
     Returns:
         bool `[count]`.
     """
-    assert start + count <= MAX_ENTRIES, f"{start + count} entries, the hash is defined for 2^32"
-    threshold = math.ceil(density * MAX_ENTRIES)  # integers below x are those below ceil(x)
     keep = torch.empty(count, dtype=torch.bool, device=device)
+    for low, words in _chunks(count, key, block, device):
+        torch.lt(words, keep_limit(density), out=keep[low : low + words.numel()])
+    return keep
+
+
+def uniform_bits(count: int, key: MaskKey, *, block: Block | None = None, device: torch.device | None = None) -> Tensor:
+    """The bits of `count` entries, int64 `[count]` in [0, 2^32); arguments as for `keep_random`."""
+    bits = torch.empty(count, dtype=torch.int64, device=device)
+    for low, words in _chunks(count, key, block, device):
+        bits[low : low + words.numel()] = words
+    return bits
+
+
+def keep_limit(density: float) -> int:
+    """The least word that is not kept: integers below p * 2^32 are those below its ceiling."""
+    return math.ceil(density * MAX_ENTRIES)
+
+
+def _chunks(count: int, key: MaskKey, block: Block | None, device: torch.device | None) -> Iterator[tuple[int, Tensor]]:
+    """(first position, bits) of successive runs of entries that fit a cache."""
+    block = whole(count) if block is None else block
+    assert block.total <= MAX_ENTRIES, f"{block.total} entries, the hash is defined for 2^32"
     for low in range(0, count, CHUNK_ENTRIES):
         high = min(low + CHUNK_ENTRIES, count)
-        words = _mixed(start + low, high - low, device)
-        torch.lt(_keyed(words, key), threshold, out=keep[low:high])
-    return keep
+        if block.contiguous:
+            yield low, _keyed(_mixed(block.start + low, high - low, device), key)
+        else:
+            yield low, entry_bits(block.index_of(torch.arange(low, high, device=device)), key)
 
 
 def sample_index(count: int, size: int, name: str) -> Tensor:

@@ -3,19 +3,22 @@
 A mask is applied with `where`, never by multiplication, so a dropped infinity or NaN leaves its weight alone.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.randomness import MaskKey, entry_bits, keep_random
-
-
-class TopThreshold(NamedTuple):
-    """The least kept entry in the order (bits of |x|, hash bits). Entries at or above it are kept."""
-
-    magnitude: int
-    tie: int
+from omsweep.merging.block import Block, whole
+from omsweep.merging.randomness import MAX_ENTRIES, MaskKey, entry_bits, keep_random, uniform_bits
+from omsweep.merging.threshold import (
+    MAGNITUDE_LEVELS,
+    Ranked,
+    TopThreshold,
+    level_counts,
+    magnitude_bits,
+    top_thresholds,
+)
 
 
 def kept_count(count: int, density: float, min_kept: int) -> int:
@@ -30,71 +33,126 @@ def kept_count(count: int, density: float, min_kept: int) -> int:
 
 
 def top_threshold(x: Tensor, k: int, key: MaskKey) -> TopThreshold:
-    """The k-th largest entry of `x` (the full tensor, float32) by (bits of |x|, hash bits); 1 <= k <= x.numel().
-
-    +inf, -inf and NaN rank largest, because the bits of a float without its sign order like the float.
-    """
-    bits = _magnitude_bits(x)
-    cut = int(torch.kthvalue(bits, bits.numel() - k + 1).values)
-    wanted = k - int((bits > cut).sum())
-    tied = (bits == cut).nonzero().squeeze(1)
-    if wanted == tied.numel():
-        return TopThreshold(cut, 0)
-    ties = entry_bits(tied, key)
-    return TopThreshold(cut, int(torch.kthvalue(ties, ties.numel() - wanted + 1).values))
+    """The k-th largest entry of `x` (the full tensor, float32) by (bits of |x|, hash bits); 1 <= k <= x.numel()."""
+    return top_thresholds([ranked(lambda: x, k, key, block=whole(x.numel()))], lambda counts: counts)[0]
 
 
-def keep_above(x: Tensor, threshold: TopThreshold, key: MaskKey, *, start: int = 0) -> Tensor:
-    """Keep decisions of `x` against a threshold of the full tensor; `start` is the row-major index of its first entry.
+def ranked(x: Callable[[], Tensor], k: int, key: MaskKey, *, block: Block) -> Ranked:
+    """What `x()` gives, float32, as `top_thresholds` takes it; `k` counts entries of the full tensor."""
+    return Ranked(lambda: magnitude_bits(x()), lambda at: entry_bits(block.index_of(at), key), k)
+
+
+def keep_above(x: Tensor, threshold: TopThreshold, key: MaskKey, *, block: Block | None = None) -> Tensor:
+    """Keep decisions of `x` against a threshold of the full tensor, in which `x` is `block`.
 
     Returns:
         bool `[x.numel()]`, row-major.
     """
-    bits = _magnitude_bits(x)
+    bits = magnitude_bits(x)
     keep = bits >= threshold.magnitude
     if threshold.tie > 0:
         tied = (bits == threshold.magnitude).nonzero().squeeze(1)
-        keep[tied] = entry_bits(tied + start, key) >= threshold.tie
+        place = whole(x.numel()) if block is None else block
+        keep[tied] = entry_bits(place.index_of(tied), key) >= threshold.tie
     return keep
 
 
-def random_mask(x: Tensor, *, density: float, min_kept: int, key: MaskKey) -> Tensor | None:
-    """Keep each entry with probability `density` (eq. 3); None = keep all. `min_kept` has no meaning here."""
-    del min_kept
-    return None if density >= 1.0 else keep_random(x.numel(), density, key, device=x.device).view(x.shape)
-
-
-def top_mask(x: Tensor, *, density: float, min_kept: int, key: MaskKey) -> Tensor | None:
-    """Keep the `kept_count` entries of largest magnitude (eq. 5); ties go to the larger hash. None = keep all."""
-    k = kept_count(x.numel(), density, min_kept)
-    if k >= x.numel():
+def random_mask(
+    x: Tensor, *, density: float | Tensor, key: MaskKey, block: Block | None = None, **_: Any
+) -> Tensor | None:
+    """Keep each entry with probability `density` (eq. 3), one for all or one for each; None = keep all."""
+    if isinstance(density, Tensor):
+        bits = uniform_bits(x.numel(), key, block=block, device=x.device).view(x.shape)
+        return bits < (density.double() * MAX_ENTRIES).ceil()
+    if density >= 1.0:
         return None
-    return keep_above(x, top_threshold(x, k, key), key).view(x.shape)
+    return keep_random(x.numel(), density, key, block=block, device=x.device).view(x.shape)
 
 
-def sparsify(x: Tensor, keep: Tensor | None, *, density: float, rescale: str) -> Tensor:
+def magnitude_counts(x: Tensor) -> Tensor:
+    """How many entries fall into each of 4096 bins of magnitude (exponent and four bits of mantissa); int64 `[4096]`.
+
+    Counts of shards add up to those of the full tensor.
+    """
+    shift, width = MAGNITUDE_LEVELS[0]
+    return level_counts(magnitude_bits(x), shift, width, 0)
+
+
+def keep_probability(x: Tensor, *, counts: Tensor | None, density: float, spread: float | None) -> Tensor:
+    """Keep probabilities that rise with the rank of an entry's magnitude (MAGPRUNE of arXiv:2406.11617).
+
+        density + spread * (rank - 1/2), rank in (0, 1), the smallest entry's nearest 0, mean `density`
+
+    Entries of one bin of `magnitude_counts` share its middle rank, so that shards agree after adding up their counts;
+    the paper sorts each row, here the whole tensor is ranked.
+
+    Args:
+        x: any shape, float32.
+        counts: of the full tensor; None: `x` is all of it.
+        density: p, the mean.
+        spread: difference between the largest and the smallest probability, in [0, 2 min(p, 1 - p)]; None: the largest.
+    """
+    counts = magnitude_counts(x) if counts is None else counts
+    widest = 2.0 * min(density, 1.0 - density)
+    below = counts.cumsum(0) - counts
+    ranks = (below.double() + 0.5 * counts.double()) / counts.sum().clamp(min=1).double()
+    by_bin = density + (widest if spread is None else min(spread, widest)) * (ranks - 0.5)
+    return by_bin[(magnitude_bits(x) >> MAGNITUDE_LEVELS[0][0]).long()].view(x.shape)
+
+
+def top_mask(
+    x: Tensor,
+    *,
+    density: float,
+    min_kept: int,
+    key: MaskKey,
+    block: Block | None = None,
+    threshold: TopThreshold | None = None,
+) -> Tensor | None:
+    """Keep the `kept_count` entries of largest magnitude (eq. 5); ties go to the larger hash. None = keep all.
+
+    Entries that are 0 count as kept or dropped alike, see `omsweep.merging.threshold`.
+
+    Args:
+        block: where `x` lies in the full tensor; None: it is all of it.
+        threshold: of the full tensor; None: found here, where `x` must be all of it.
+    """
+    k = kept_count(x.numel() if block is None else block.total, density, min_kept)
+    if k >= (x.numel() if block is None else block.total):
+        return None
+    assert threshold is not None or block is None, "the threshold of a sharded tensor is found with its other shards"
+    return keep_above(x, threshold or top_threshold(x, k, key), key, block=block).view(x.shape)
+
+
+def sparsify(
+    x: Tensor,
+    keep: Tensor | None,
+    *,
+    density: float | Tensor,
+    rescale: str,
+    total: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """`x` where kept, else 0, times the rescale factor.
 
     Args:
         x: any shape, float32.
         keep: bool of the same shape; None keeps all.
-        density: p in (0, 1], used by `inverse`.
+        density: p in (0, 1], or each entry's own, used by `inverse`.
         rescale: `none`; `inverse`: 1/p; `norm`: sum |x| before / after, over finite entries, in float64 (1 when
             nothing is left).
+        total: sums a float64 tensor over the shards of the full tensor, for `norm`; None where `x` is all of it.
     """
     kept = x if keep is None else torch.where(keep, x, 0.0)
+    if rescale == "inverse" and isinstance(density, Tensor):
+        return kept * (1.0 / density).to(x.dtype)
     if rescale == "inverse" and density < 1.0:
         return kept * (1.0 / density)
     if rescale == "norm" and keep is not None:
-        before, after = _finite_abs_sum(x), _finite_abs_sum(kept)
+        sums = torch.stack([_finite_abs_sum(x), _finite_abs_sum(kept)])
+        before, after = sums if total is None else total(sums)
         factor = torch.where(after > 0, before / after, 1.0)
         return kept * factor.to(x.dtype)
     return kept
-
-
-def _magnitude_bits(x: Tensor) -> Tensor:
-    assert x.dtype == torch.float32, f"magnitudes are ordered as float32 bits, got {x.dtype}"
-    return x.reshape(-1).abs().view(torch.int32)
 
 
 def _finite_abs_sum(x: Tensor) -> Tensor:

@@ -91,8 +91,8 @@ def test_an_anchor_pull_in_closed_form() -> None:
     pull = METHODS["anchor"].pull
     assert pull is not None
     weights, target = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
-    assert pull(weights, target, 0.25).tolist() == [1.75, -0.5]
-    assert pull(weights, target, 0.0) is weights
+    assert pull(weights, target, 0.25).tolist() == [-0.25, 0.5]
+    assert pull(weights, target, 0.0).tolist() == [0.0, 0.0]
 
 
 def test_a_gap_that_keeps_everything_moves_by_its_last_update() -> None:

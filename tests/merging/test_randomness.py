@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from omsweep.merging.block import Block
 from omsweep.merging.randomness import entry_bits, keep_random, mask_key, sample_index
 from omsweep.optim.reference import bits as reference_bits
 
@@ -69,7 +70,7 @@ def test_masks_of_different_keys_are_independent(other: tuple[int, int]) -> None
 def test_a_mask_is_the_same_however_it_is_cut(shards: int) -> None:
     count = 200_003
     edges = [count * i // shards for i in range(shards + 1)]
-    parts = [keep_random(b - a, 0.4, KEY, start=a) for a, b in itertools.pairwise(edges)]
+    parts = [keep_random(b - a, 0.4, KEY, block=Block(count, a, 1, 1)) for a, b in itertools.pairwise(edges)]
     assert torch.equal(torch.cat(parts), keep_random(count, 0.4, KEY))
 
 
@@ -77,8 +78,8 @@ def test_a_density_below_one_bit_still_keeps_something() -> None:
     """bits < p * 2^32 holds for bits = 0 whatever p is."""
     zero = int(entry_bits(torch.arange(2**20), KEY).argmin())
     value = reference_bits(zero, KEY)
-    assert keep_random(1, (value + 0.5) / 2**32, KEY, start=zero).item()
-    assert not keep_random(1, value / 2**32, KEY, start=zero).item()
+    assert keep_random(1, (value + 0.5) / 2**32, KEY, block=Block(2**20, zero, 1, 1)).item()
+    assert not keep_random(1, value / 2**32, KEY, block=Block(2**20, zero, 1, 1)).item()
 
 
 def test_sample_is_distinct_ascending_and_fixed() -> None:

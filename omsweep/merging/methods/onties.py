@@ -6,6 +6,7 @@ from omsweep.merging.sparsify import top_mask
 
 ONTIES = MergeMethod(
     mask=top_mask,
+    facts="threshold",
     consensus={"weighted": sign_consensus, "unweighted": unweighted_sign_consensus},
     source="arXiv:2405.17931 eq. 5-7, algorithm 1",
 )

@@ -1,0 +1,105 @@
+"""Top-p thresholds without a sort: counts over float bits, exact, and summable over the shards of a tensor.
+
+The bits of a float without its sign order like its magnitude, +inf and NaN largest. Three levels of counts (12, 10 and
+9 bits) find the k-th largest magnitude; where more entries than wanted sit on it, three more (11, 11 and 10 bits) over
+their hash bits pick among them, and the hash is a bijection of the index, so that exactly k entries are kept.
+
+Entries that are exactly 0 are not told apart: a threshold of 0 keeps them all, because a kept 0 and a dropped one are
+the same. Only counts are exchanged between shards.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MAGNITUDE_LEVELS = ((19, 12), (9, 10), (0, 9))
+TIE_LEVELS = ((21, 11), (10, 11), (0, 10))
+
+
+class TopThreshold(NamedTuple):
+    """The least kept entry in the order (bits of |x|, hash bits). Entries at or above it are kept."""
+
+    magnitude: int
+    tie: int
+
+
+class Ranked(NamedTuple):
+    """A tensor, or this process's shard of one, whose threshold is asked.
+
+    Attributes:
+        magnitudes: gives int32 `[entries]`, see `magnitude_bits`; called up to five times, so that nothing need be held.
+        ties: hash bits, int64, of given local positions.
+        k: entries to keep, in the full tensor, >= 1.
+    """
+
+    magnitudes: Callable[[], Tensor]
+    ties: Callable[[Tensor], Tensor]
+    k: int
+
+
+def magnitude_bits(x: Tensor) -> Tensor:
+    """The bits of |x|, int32 `[x.numel()]`, for float32 `x`."""
+    assert x.dtype == torch.float32, f"magnitudes are ordered as float32 bits, got {x.dtype}"
+    return x.reshape(-1).view(torch.int32).bitwise_and(0x7FFFFFFF)
+
+
+def top_thresholds(asked: Sequence[Ranked], total: Callable[[Tensor], Tensor]) -> list[TopThreshold]:
+    """Thresholds of several tensors at once.
+
+    Args:
+        asked: the tensors; in a sharded run the same ones in the same order on every rank.
+        total: sums an int64 tensor over the shards; called three times, and three times more if some tensor is tied at
+            its threshold (never for ties at 0).
+    """
+    if not asked:
+        return []
+    prefixes = [0] * len(asked)
+    wanted, present = [ranked.k for ranked in asked], [0] * len(asked)
+    for shift, width in MAGNITUDE_LEVELS:
+        counts = [
+            level_counts(ranked.magnitudes(), shift, width, prefix)
+            for ranked, prefix in zip(asked, prefixes, strict=True)
+        ]
+        prefixes, wanted, present = _descend(total(torch.stack(counts)), prefixes, wanted, width)
+    tied = [i for i, cut in enumerate(prefixes) if cut > 0 and present[i] > wanted[i]]
+    ties = dict.fromkeys(tied, 0)
+    if tied:
+        words = [_tied_words(asked[i], prefixes[i]) for i in tied]
+        found, left = [0] * len(tied), [wanted[i] for i in tied]
+        for shift, width in TIE_LEVELS:
+            counts = [level_counts(w, shift, width, prefix) for w, prefix in zip(words, found, strict=True)]
+            found, left, _ = _descend(total(torch.stack(counts)), found, left, width)
+        ties = dict(zip(tied, found, strict=True))
+    return [TopThreshold(cut, ties.get(i, 0)) for i, cut in enumerate(prefixes)]
+
+
+def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:
+    """How many words whose bits above this level are `prefix` have each value of its `width` bits; int64 `[2^width]`."""
+    top = words >> shift
+    if shift + width < 31:  # below the first level
+        top = top[(top >> width) == prefix] & ((1 << width) - 1)
+    return torch.bincount(top, minlength=1 << width)
+
+
+def _descend(
+    counts: Tensor, prefixes: list[int], wanted: list[int], width: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Per tensor: the bin with the wanted-th largest word, how many are wanted inside it, how many there are."""
+    from_top = counts.flip(1).cumsum(1)
+    asked = torch.tensor(wanted, dtype=from_top.dtype, device=from_top.device).unsqueeze(1)
+    rank = torch.searchsorted(from_top, asked).clamp_(max=from_top.shape[1] - 1)
+    reached = from_top.gather(1, rank)
+    inside = counts.flip(1).gather(1, rank)
+    rows = torch.cat([rank, reached, inside], dim=1).tolist()
+    last = (1 << width) - 1
+    return (
+        [(prefix << width) + last - row[0] for prefix, row in zip(prefixes, rows, strict=True)],
+        [k - (row[1] - row[2]) for k, row in zip(wanted, rows, strict=True)],
+        [row[2] for row in rows],
+    )
+
+
+def _tied_words(ranked: Ranked, cut: int) -> Tensor:
+    return ranked.ties((ranked.magnitudes() == cut).nonzero().squeeze(1))
