@@ -1,26 +1,56 @@
 """OnlineMergeAdamW: AdamW whose every K-th step merges its displacement with the task vector (arXiv:2405.17931)."""
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from omsweep.merging.randomness import uniform_bits
 from omsweep.optim.adam_update import adam_update, advance_moments
+from omsweep.optim.compiled import FusedStep, fused_step
 from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
-from omsweep.optim.merger import Merger
+from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.names import canonical_name
 from omsweep.optim.parameters import NamedParameters, check_tensor, open_groups
+from omsweep.optim.precision import (
+    LAZY_STEPS,
+    add_stochastic,
+    master_state,
+    pick_precision,
+    read_weights,
+    write_weights,
+)
 from omsweep.optim.saved_state import check_saved, restore_precision
-from omsweep.optim.settings import OnlineMerge
-
-PRECISIONS = ("auto", "float32")
+from omsweep.optim.settings import OnlineMerge, ResolvedMerge
+from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
 
 # Saved in the state dict, beside what torch puts into groups. tau, theta_r, masks and sample indices are rebuilt.
 STATE_KEYS = ("step", "exp_avg", "exp_avg_sq", "gap_update", "start_sample", "merged_sample")
-GROUP_KEYS = ("steps_taken", "gap_steps", "constructed_lr", "merge_totals")
+PRECISION_KEYS = ("low_bits", "master", "pending_tau", "average")  # where precision or method ask for them
+GROUP_KEYS = ("steps_taken", "gap_steps", "constructed_lr", "merge_totals", "precision")
+
+logger = logging.getLogger(__name__)
+
+
+class Item(NamedTuple):
+    """A parameter with a gradient: `parameter` is what the group holds, `weights`, `grad` and `state` lie here."""
+
+    name: str
+    parameter: Tensor
+    piece: Piece
+    weights: Tensor
+    grad: Tensor
+    state: dict[str, Any]
+    group: dict[str, Any]
+
+    @property
+    def lr(self) -> float:
+        """The group's present learning rate."""
+        return float(self.group["lr"])
 
 
 class OnlineMergeAdamW(Optimizer):
@@ -36,24 +66,29 @@ class OnlineMergeAdamW(Optimizer):
     one). With `adamw` this is torch.optim.AdamW, bit for bit in float32 on CPU. A parameter whose gradient is None is
     skipped, its part of tau included.
 
-    Moments are float32 whatever the parameters are. Low-precision parameters are computed in float32 and rounded once;
-    `lost_update_share` says what rounding swallowed.
+    Parameters may be plain tensors (also under DDP) or DTensors (FSDP2, HSDP): masks, thresholds and weights do not
+    depend on how tensors are cut. State is laid out at the first step, where a parameter may have been replaced by its
+    sharded self since. Where parameters are sharded, `step`, `state_dict` and `diagnostics` are collective.
+
+    Moments are float32 whatever the parameters are; see `omsweep.optim.precision` for the weights.
 
     Args:
         named_parameters: (name, tensor) pairs, such as `model.named_parameters()`, or a list of groups
             `{"params": pairs, "weight_decay": ...}`.
         merge: what to merge.
-        task_vector: tau by canonical name; needed where alpha > 0 or the election is unweighted.
+        task_vector: tau by canonical name; needed where alpha > 0 or the election is unweighted. float32 or a 16-bit
+            type; full tensors (memory-mapped ones are not copied), or DTensors placed like the parameters.
         reference: theta_r by canonical name, for `anchor`. Like tau it is not saved in the state dict: give it anew.
         lr: learning rate, >= 0.
         betas: decay of the two moments, each in [0, 1).
         eps: added to the corrected sqrt(v), >= 0.
         weight_decay: decoupled, >= 0.
-        precision: `auto`, or `float32` to insist on float32 parameters.
-        path: `auto`, `plain` or `reference`.
+        precision: `nearest`, `stochastic`, `lazy_tau`, or `auto`, which picks one of the first two and says so in the
+            attribute `precision` and in the log.
+        path: `plain`, `compiled`, `reference`, or `auto`: compiled for large models where it can be.
 
     Raises:
-        ValueError: a value out of range, parameters that cannot be trained here (sharded ones among them), or a task
+        ValueError: a value out of range, parameters that cannot be trained here (FSDP1, DeepSpeed ZeRO), or a task
             vector or reference that is missing or does not fit.
     """
 
@@ -84,9 +119,19 @@ class OnlineMergeAdamW(Optimizer):
         super().__init__(open_groups(named_parameters), defaults)
         self._built = True
         parameters = self._parameters()
-        _check_precision(precision, parameters)
+        self.precision = _picked(precision, merge.resolved(), parameters)
+        for group in self.param_groups:
+            group["precision"] = self.precision
+        self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        self._pieces: dict[str, Piece] = {}
         self._merger = Merger(merge, parameters, task_vector=task_vector, reference=reference, path=path)
-        self._ledger = Ledger(self._merger)
+        self._ledger = Ledger(self._merger, len(parameters))
+        self._fused: FusedStep | None = fused_step(path, self._merger, self.precision, parameters)
+
+    @property
+    def path(self) -> str:
+        """Which implementation runs: `plain`, `compiled` or `reference`."""
+        return self._merger.tier if self._fused is None else "compiled"
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Used by the constructor; groups are fixed afterwards, because tau was checked against them."""
@@ -105,25 +150,42 @@ class OnlineMergeAdamW(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if not self._counts():
-            self._lay_out_state()
+            self._items()
             return loss
         step = self.param_groups[0]["steps_taken"] + 1
-        for group, names in zip(self.param_groups, self._names, strict=True):
+        for group in self.param_groups:
             group["steps_taken"] = step
-            for name, parameter in zip(names, group["params"], strict=True):
-                if parameter.grad is not None:
-                    self._step_parameter(name, parameter, group, step)
+        items, fused = self._items(), self._fused
+        if fused is not None:
+            fused.step([item for item in items if fused.fits(item)], step, self._ledger)
+        self._step_plainly([item for item in items if fused is None or not fused.fits(item)], step)
         self._ledger.close_step()
+        if self.precision == "lazy_tau" and step % LAZY_STEPS == 0:
+            self.flush()
         return loss
+
+    @torch.no_grad()
+    def flush(self) -> None:
+        """Add task vector parts that `lazy_tau` still owes; to be called before evaluating or saving the model."""
+        for name, parameter in self._parameters().items():
+            state = self.state.get(parameter, {})
+            if float(state.get("pending_tau", 0.0)) != 0.0:
+                self._flush(name, local(parameter), {key: local(value) for key, value in state.items()})
+        self._ledger.close_step()
 
     def diagnostics(self) -> dict[str, float]:
         """`tau_travel, merge_ratio, retained_share, displacement, tau_zero_share, lost_update_share, merged_share`.
 
         See `docs/notation.md`; sampled entries, float64 sums, NaN where nothing was measured.
         """
-        parameters = self._parameters()
-        states = {name: self.state.get(parameter, {}) for name, parameter in parameters.items()}
-        return self._ledger.report(parameters, states)
+        parameters = {n: p for n, p in self._parameters().items() if p.requires_grad or p in self.state}
+        states = {
+            name: {key: local(value) for key, value in self.state.get(parameter, {}).items()}
+            for name, parameter in parameters.items()
+        }
+        pieces = {name: self._piece(name, parameter) for name, parameter in parameters.items()}
+        held = {name: read_weights(local(parameter), states[name]) for name, parameter in parameters.items()}
+        return self._ledger.report(held, pieces, states)
 
     def updates(self) -> dict[str, Tensor]:
         """AdamW's displacement of the last step, by canonical name, at the groups' present learning rates.
@@ -142,15 +204,22 @@ class OnlineMergeAdamW(Optimizer):
         totals = self._ledger.totals()
         for group in self.param_groups:
             group["merge_totals"] = totals
+        self._ledger.share_samples({n: self.state[p] for n, p in self._parameters().items() if p in self.state})
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, moments in the precision they were saved in.
 
         Raises:
-            ValueError: groups or names differ, it was not saved by this class, or with another `gap_steps`.
+            ValueError: groups or names differ, it was not saved by this class, or with another `gap_steps` or
+                `precision`.
         """
-        check_saved(state_dict, names=self._names, keys=GROUP_KEYS, gap_steps=self._merger.settings.gap_steps)
+        check_saved(
+            state_dict,
+            names=self._names,
+            keys=GROUP_KEYS,
+            same={"gap_steps": self._merger.settings.gap_steps, "precision": self.precision},
+        )
         super().load_state_dict(state_dict)
         restore_precision(self, state_dict)
         self._ledger.restore(self.param_groups[0]["merge_totals"])
@@ -169,66 +238,142 @@ class OnlineMergeAdamW(Optimizer):
         grads = (parameter.grad for group in self.param_groups for parameter in group["params"])
         return any(grad is not None and bool(grad.any()) for grad in grads)
 
-    def _lay_out_state(self) -> None:
-        for name, parameter in self._parameters().items():
-            if parameter.grad is not None:
-                self._state_of(name, parameter)
+    def _items(self) -> list[Item]:
+        """Every parameter that has a gradient, its state laid out."""
+        items = []
+        for group, names in zip(self.param_groups, self._names, strict=True):
+            for name, parameter in zip(names, group["params"], strict=True):
+                if parameter.grad is None:
+                    continue
+                if parameter.grad.layout != torch.strided:
+                    raise ValueError(f"the gradient of {name} must be dense, got layout {parameter.grad.layout}")
+                piece, state = self._piece(name, parameter), self._state_of(name, parameter)
+                weights = local(parameter).detach()
+                items.append(Item(name, parameter, piece, weights, local(parameter.grad), _local(state), group))
+        return items
+
+    def _piece(self, name: str, parameter: Tensor) -> Piece:
+        if name not in self._pieces:
+            self._pieces[name] = piece_of(name, parameter)
+        return self._pieces[name]
 
     def _state_of(self, name: str, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]
         if not state:
             check_tensor(name, parameter)
+            check_same_shape(name, parameter, self._shapes[name])
+            self._pieces[name] = piece_of(name, parameter)
             state["step"] = torch.tensor(0.0)
             moments = ("exp_avg", "exp_avg_sq") + (("gap_update",) if self._merger.settings.gap_steps > 1 else ())
             for key in moments:
                 state[key] = torch.zeros_like(parameter, dtype=torch.float32)
-            self._ledger.open_state(name, parameter, state)
+            state |= master_state(parameter, self.precision)
+            if self.precision == "lazy_tau":
+                state["pending_tau"] = torch.tensor(0.0, dtype=torch.float64)
+            if self._merger.method.target == "average":
+                state["average"] = parameter.detach().to(torch.float32, copy=True)
+            self._ledger.open_state(name, local(parameter.detach()), self._pieces[name], state)
+        if name not in self._pieces or not self._ledger.watches(name):  # after loading
+            self._pieces[name] = piece_of(name, parameter)
+            self._ledger.watch(name, local(parameter.detach()), self._pieces[name])
+        if self._merger.merged_in:
+            self._ledger.note_tau(name, local(parameter.detach()), self._pieces[name])
         return state
 
-    def _step_parameter(self, name: str, parameter: Tensor, group: dict[str, Any], step: int) -> None:
-        assert parameter.grad is not None, name
-        if parameter.grad.layout != torch.strided:
-            raise ValueError(f"the gradient of {name} must be dense, got layout {parameter.grad.layout}")
-        state, lr = self._state_of(name, parameter), float(group["lr"])
-        beta1, beta2 = group["betas"]
-        advance_moments(parameter.grad.float(), state["exp_avg"], state["exp_avg_sq"], beta1=beta1, beta2=beta2)
-        state["step"] += 1
-        if lr == 0.0:
-            return
-        weights = parameter.detach().float()  # the parameter itself when it is float32
-        if group["weight_decay"] != 0:
-            weights.mul_(1 - lr * group["weight_decay"])
-        self._move(name, parameter, weights, _update(state, group), group, step)
+    def _step_plainly(self, items: list[Item], step: int) -> None:
+        for item in items:
+            beta1, beta2 = item.group["betas"]
+            state = item.state
+            advance_moments(item.grad.float(), state["exp_avg"], state["exp_avg_sq"], beta1=beta1, beta2=beta2)
+            state["step"] += 1
+        moving = [item for item in items if item.lr != 0.0]
+        facts: dict[str, Any] = {}
+        if self._merger.merges_at(step):
+            facts = self._merger.update_facts([Asked(i.name, i.piece, _whole_update(i)) for i in moving], step)
+        for item in moving:
+            self._move(item, step, facts.get(item.name))
 
-    def _move(
-        self, name: str, parameter: Tensor, weights: Tensor, update: Tensor, group: dict[str, Any], step: int
-    ) -> None:
-        state, merger = self.state[parameter], self._merger
+    def _move(self, item: Item, step: int, facts: Any) -> None:
+        state, merger, update = item.state, self._merger, _update(item.state, item.group)
+        kept = 1 - item.lr * item.group["weight_decay"]
         gap_update = state.get("gap_update")
         if gap_update is not None:
             gap_update.add_(update)
+        if "pending_tau" in state:
+            state["pending_tau"].mul_(kept)
+        weights = read_weights(item.weights, state)
         if not merger.merges_at(step):
-            _write(parameter, weights.add_(update))
+            self._add(item, weights, update, kept, step)
             return
-        alpha = merger.alpha(lr=float(group["lr"]), constructed_lr=group["constructed_lr"])
-        take = self._ledger.watched(name, parameter).take
+        alpha = merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
+        take = self._ledger.watched(item.name).take
+        rounded_to = item.weights.dtype if self.precision == "nearest" else torch.float64
+        before = take(weights * kept)
         if merger.method.pull is not None:
-            plain = take(weights.add_(update))
-            weights.copy_(merger.pulled(name, weights, alpha))
-            pulled = take(weights)
-            _write(parameter, weights)
-            self._ledger.record_pull(name, parameter, state, plain=plain, pulled=pulled, update=update, alpha=alpha)
+            plain = weights * kept + update
+            pull = merger.pull(item.name, plain, state.get("average"), alpha, item.piece)
+            new = self._add(item, weights, update, kept, step, pull=pull)
+            if "average" in state:
+                state["average"].lerp_(new, merger.settings.average_rate or 0.0)
+            moved = Moved(before, take(new), update, None, rounded_to)
+            self._ledger.record_pull(item.name, state, plain=take(plain), moved=moved, pull=take(pull), alpha=alpha)
             return
-        before = take(weights)
-        merged = merger.merge(name, update if gap_update is None else gap_update, step=step, alpha=alpha)
-        movement = merged.movement
+        whole = update if gap_update is None else gap_update
+        merged = merger.merge(item.name, whole, item.piece, step=step, alpha=alpha, facts=facts)
+        deferred = "pending_tau" in state and merged.tau_kept is not None
+        movement = merged.update_kept if deferred else merged.movement
         if gap_update is not None:
-            movement = merger.gap_movement(update, gap_update, merged.movement)
-        _write(parameter, weights.add_(movement))
-        moved = Moved(before, update, gap_update)
-        self._ledger.record_merge(name, parameter, state, moved=moved, merged=merged, alpha=alpha)
+            movement = merger.gap_movement(update, gap_update, movement)
+        if deferred:
+            state["pending_tau"].add_(alpha)
+        new = self._add(item, weights, movement, kept, step)
+        moved = Moved(before, take(new), update, gap_update, rounded_to)
+        self._ledger.record_merge(item.name, state, moved=moved, merged=merged, alpha=alpha, deferred=deferred)
         if gap_update is not None:
             gap_update.zero_()
+
+    def _add(
+        self, item: Item, weights: Tensor, movement: Tensor, kept: float, step: int, pull: Tensor | None = None
+    ) -> Tensor:
+        """Decay and move the weights as the precision says, put them back, and return them as they are held now."""
+        if self.precision == "stochastic":
+            total = movement if pull is None else movement + pull
+            total = total if kept == 1.0 else total - (1 - kept) * weights
+            key = self._merger.rounding_key(item.name, step)
+            bits = uniform_bits(weights.numel(), key, block=item.piece.block, device=weights.device)
+            new = add_stochastic(weights, total, bits.view(weights.shape))
+        else:
+            new = weights.mul_(kept) if kept != 1.0 else weights
+            new.add_(movement)
+            if pull is not None:
+                new.add_(pull)
+        write_weights(item.weights, new, item.state)
+        return read_weights(item.weights, item.state)
+
+    def _flush(self, name: str, weights: Tensor, state: dict[str, Any]) -> None:
+        piece, take = self._pieces[name], self._ledger.watched(name).take
+        part = float(state["pending_tau"]) * self._merger.sparse_tau(name, piece, 0, weights.device)
+        held = read_weights(weights, state)
+        before = take(held)
+        write_weights(weights, held.add_(part), state)
+        after = take(read_weights(weights, state))
+        state["pending_tau"].zero_()
+        self._ledger.record_flush(name, state, part=take(part), before=before, after=after, rounded_to=torch.float64)
+
+
+def _local(state: dict[str, Any]) -> dict[str, Any]:
+    """A view of a state whose tensors lie here; writing into them writes the state."""
+    return {key: local(value) for key, value in state.items()}
+
+
+def _whole_update(item: Item) -> Callable[[], Tensor]:
+    """What is about to be merged: the gap's sum with the update that `_move` will add to it, or the update."""
+
+    def whole() -> Tensor:
+        update, gap_update = _update(item.state, item.group), item.state.get("gap_update")
+        return update if gap_update is None else gap_update + update
+
+    return whole
 
 
 def _update(state: dict[str, Any], group: dict[str, Any]) -> Tensor:
@@ -244,11 +389,6 @@ def _update(state: dict[str, Any], group: dict[str, Any]) -> Tensor:
     )
 
 
-def _write(parameter: Tensor, weights: Tensor) -> None:
-    if parameter.dtype != torch.float32:
-        parameter.copy_(weights)
-
-
 def _check_hyperparameters(group: dict[str, Any]) -> None:
     for name in ("lr", "eps", "weight_decay"):
         if not float(group[name]) >= 0.0:
@@ -257,15 +397,24 @@ def _check_hyperparameters(group: dict[str, Any]) -> None:
         raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
 
 
-def _check_precision(precision: str, parameters: Mapping[str, Tensor]) -> None:
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+def _picked(precision: str, merge: ResolvedMerge, parameters: Mapping[str, Tensor]) -> str:
+    """The precision that is used, which must suit the merge; said in the log where it was picked."""
+    alphas = [merge.alpha_of(name) for name in parameters] if merge.needs_task_vector else []
+    smallest = min((alpha for alpha in alphas if alpha > 0.0), default=None)
+    dtypes = {parameter.dtype for parameter in parameters.values()}
+    picked = pick_precision(precision, dtypes, smallest_alpha=smallest)
+    if picked == "lazy_tau" and not (merge.method in ("linear", "ondare") and merge.tau_is_fixed):
+        raise ValueError(
+            "precision lazy_tau needs a task vector part that keeps its direction: method linear, or ondare with "
+            f"tau_mask fixed, got {merge.method} with tau_mask {merge.tau_mask}"
+        )
     low = [name for name, parameter in parameters.items() if parameter.dtype != torch.float32]
-    if low and precision == "float32":
-        raise ValueError(f"precision float32 needs float32 parameters, got {parameters[low[0]].dtype} ({low[0]})")
-    if low:
+    if picked == "nearest" and low:
         warnings.warn(
-            f"{len(low)} parameters are {parameters[low[0]].dtype}: steps smaller than half their spacing are lost to "
-            "rounding; lost_update_share in diagnostics() says how much",
+            f"{len(low)} parameters are {parameters[low[0]].dtype}: with precision nearest, steps smaller than half their "
+            "spacing are lost to rounding; lost_update_share in diagnostics() says how much",
             stacklevel=3,
         )
+    if precision == "auto":
+        logger.info("precision auto: %s for weights in %s", picked, ", ".join(sorted(map(str, dtypes))))
+    return picked

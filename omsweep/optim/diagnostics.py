@@ -1,40 +1,70 @@
 """What merging did to the weights, measured on a hash-chosen sample of entries with sums in float64.
 
-Up to `SAMPLE_ENTRIES` entries per tensor are watched, each standing for n / sampled entries, so sums estimate those
-over the whole model. Nothing is brought to the host before somebody asks.
+Up to `SAMPLE_ENTRIES` entries per tensor are watched (fewer in models of many tensors), each standing for n / sampled
+entries, so sums estimate those over the whole model. Nothing is brought to the host, and nothing is exchanged between
+ranks, before somebody asks: `Ledger.report` and `Ledger.totals` are collective where parameters are sharded.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from omsweep.merging.block import Block
 from omsweep.merging.method import Merged
 from omsweep.merging.randomness import sample_index
 from omsweep.optim.merger import Merger
+from omsweep.optim.sharding import Groups, Piece, summed
 
 SAMPLE_ENTRIES = 1024
+LEAST_ENTRIES = 64
+ALL_ENTRIES = 2**15
 
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
-# totals below. Rebuilt: sample indices and the rows of the step under way.
+# totals below. Rebuilt: sample indices and the rows not folded yet.
 STATE_KEYS = ("start_sample", "merged_sample")
 TOTALS = ("merges", "travel", "ratio", "retained", "survived", "intended")
 NO_TOTALS = (0.0,) * len(TOTALS)
+SUMS = ("travel", "tau_square", "update_square", "retained", "whole", "survived", "intended", "merge")
 
 
 class Watched(NamedTuple):
-    """The entries of one tensor that are watched; `entries` None means all of them."""
+    """The entries of one parameter that are watched and lie here.
+
+    Attributes:
+        entries: their positions in the local tensor; None: all of it, in order.
+        slots: their places in the parameter's sample, of which other ranks may hold the rest; None: all, in order.
+        size: of the whole sample.
+        weight: entries that each stands for.
+        groups: ranks over which the parameter is spread.
+    """
 
     entries: Tensor | None
+    slots: Tensor | None
+    size: int
     weight: float
+    groups: Groups
 
     def take(self, x: Tensor) -> Tensor:
-        """The watched entries of `x`, flat, float32, never sharing memory with a parameter."""
+        """The watched entries of a local tensor, flat, float32, never sharing memory with a parameter."""
+        return self.pick(x).float()
+
+    def pick(self, x: Tensor) -> Tensor:
+        """As `take`, in the dtype of `x`."""
         flat = x.reshape(-1)
-        taken = flat.clone() if self.entries is None else flat.index_select(0, self.entries)
-        return taken.float()
+        return flat.clone() if self.entries is None else flat.index_select(0, self.entries)
+
+    def own(self, sample: Tensor) -> Tensor:
+        """This rank's part of a whole sample."""
+        return sample if self.slots is None else sample.index_select(0, self.slots)
+
+    def spread(self, part: Tensor) -> Tensor:
+        """This rank's part in its places of a whole sample, 0 elsewhere."""
+        if self.slots is None:
+            return part
+        return torch.zeros(self.size, dtype=part.dtype, device=part.device).index_copy_(0, self.slots, part)
 
 
 class Moved(NamedTuple):
@@ -42,13 +72,35 @@ class Moved(NamedTuple):
 
     Attributes:
         before: watched entries of the decayed weights the movement was added to, float32.
+        after: watched entries of the weights it left, as they are held.
         update: delta_t.
         gap_update: Delta, None for K = 1.
+        rounded_to: the dtype that weights are rounded to, float64 where rounding is right in expectation.
     """
 
     before: Tensor
+    after: Tensor
     update: Tensor
     gap_update: Tensor | None
+    rounded_to: torch.dtype
+
+
+class Together(NamedTuple):
+    """The watched entries of several parameters in one row.
+
+    Attributes:
+        owner: number of the parameter, int64.
+        index: in its full tensor, wrapped to int32.
+        weight: entries that each stands for, float32.
+        tau: of the task vector, float32, 0 where it takes no part.
+        sizes: entries of each parameter.
+    """
+
+    owner: Tensor
+    index: Tensor
+    weight: Tensor
+    tau: Tensor
+    sizes: list[int]
 
 
 class Ledger:
@@ -56,35 +108,59 @@ class Ledger:
 
     Args:
         merger: for tau and for what takes part.
+        tensors: number of parameters, which decides how many entries of each are watched.
     """
 
-    def __init__(self, merger: Merger) -> None:
+    def __init__(self, merger: Merger, tensors: int) -> None:
         self._merger = merger
+        self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, ALL_ENTRIES // max(1, tensors)))
         self._watched: dict[str, Watched] = {}
-        self._rows: list[Tensor] = []
+        self._tau_samples: dict[str, Tensor] = {}
+        self._devices: dict[str, torch.device] = {}
+        self._together: dict[tuple[str, ...], Together] = {}
+        self._rows: dict[Groups, list[Tensor]] = {}
+        self._sums: list[dict[Groups, Tensor]] = []
         self._totals = torch.tensor(NO_TOTALS, dtype=torch.float64)
         self._tau_facts: tuple[float, float] | None = None
 
     @torch.no_grad()
-    def open_state(self, name: str, parameter: Tensor, state: dict[str, Any]) -> None:
-        """Remember where the watched entries of a parameter start."""
-        start = self.watched(name, parameter).take(parameter)
-        state["start_sample"] = start
-        state["merged_sample"] = torch.zeros_like(start)
+    def open_state(self, name: str, parameter: Tensor, piece: Piece, state: dict[str, Any]) -> None:
+        """Remember where the watched entries of a parameter start; collective where it is sharded."""
+        watched = self.watch(name, parameter, piece)
+        state["start_sample"] = summed(piece.groups)(watched.spread(watched.take(parameter)))
+        state["merged_sample"] = torch.zeros_like(state["start_sample"])
 
-    def watched(self, name: str, like: Tensor) -> Watched:
-        """The watched entries of parameter `name`."""
+    def watch(self, name: str, parameter: Tensor, piece: Piece) -> Watched:
+        """The watched entries of parameter `name`, given by its local tensor."""
         if name not in self._watched:
-            count = like.numel()
-            index = None if count <= SAMPLE_ENTRIES else sample_index(count, SAMPLE_ENTRIES, name).to(like.device)
-            self._watched[name] = Watched(index, 1.0 if index is None else count / SAMPLE_ENTRIES)
+            total, device = piece.block.total, parameter.device
+            weight = 1.0 if total <= self._size else total / self._size
+            index = sample_index(total, self._size, name)
+            if piece.groups:
+                here, entries = piece.block.positions_of(index, parameter.numel())
+                slots = here.nonzero().squeeze(1)
+                found = Watched(entries.to(device), slots.to(device), index.numel(), weight, piece.groups)
+            else:
+                found = Watched(index.to(device) if weight > 1.0 else None, None, index.numel(), weight, ())
+            self._watched[name], self._devices[name] = found, device
+        return self._watched[name]
+
+    def watches(self, name: str) -> bool:
+        """Whether `watch` has seen a parameter."""
+        return name in self._watched
+
+    def watched(self, name: str) -> Watched:
+        """The watched entries of a parameter that `watch` has seen."""
         return self._watched[name]
 
     def record_merge(
-        self, name: str, parameter: Tensor, state: dict[str, Any], *, moved: Moved, merged: Merged, alpha: float
+        self, name: str, state: dict[str, Any], *, moved: Moved, merged: Merged, alpha: float, deferred: bool
     ) -> None:
-        """Note one parameter's merge, after its weights moved; `alpha` is alpha_t."""
-        take = self.watched(name, parameter).take
+        """Note one parameter's merge, after its weights moved; `alpha` is alpha_t.
+
+        `deferred`: the task vector's part comes later, see `record_flush`.
+        """
+        take = self.watched(name).take
         last = take(moved.update)
         whole = last if moved.gap_update is None else take(moved.gap_update)
         sparse = last if merged.update_sparse is moved.update else take(merged.update_sparse)
@@ -92,83 +168,116 @@ class Ledger:
         plain = kept if moved.gap_update is None else last + (kept - whole)
         part, without, tau_term = plain, moved.before, torch.zeros_like(plain)
         if merged.tau_kept is not None and merged.tau_sparse is not None:
-            part, without = take(merged.tau_kept), moved.before + plain
             tau_term = alpha * take(merged.tau_sparse)
-            state["merged_sample"].add_(part)
-        self._add_row(name, parameter, part, without, whole, sparse, (1.0 - alpha) * sparse, tau_term)
+            if deferred:
+                part = torch.zeros_like(plain)
+            else:
+                part, without = take(merged.tau_kept), moved.before.double() + plain.double()
+                self._add_merged(name, state, part)
+        applied = _applied(moved.after, without, moved.rounded_to)
+        self._add_row(name, part, applied, whole, sparse, (1.0 - alpha) * sparse, tau_term)
 
     def record_pull(
-        self,
-        name: str,
-        parameter: Tensor,
-        state: dict[str, Any],
-        *,
-        plain: Tensor,
-        pulled: Tensor,
-        update: Tensor,
-        alpha: float,
+        self, name: str, state: dict[str, Any], *, plain: Tensor, moved: Moved, pull: Tensor, alpha: float
     ) -> None:
-        """Note one parameter's pull from `plain` (weights + update) to `pulled`, both float32 watched entries.
+        """Note one parameter's pull by `pull` from `plain` (weights + update), both float32 watched entries.
 
         The pull stands where the task vector stands in a merge, in `merge_ratio` too.
         """
-        part, whole = pulled - plain, self.watched(name, parameter).take(update)
-        state["merged_sample"].add_(part)
-        self._add_row(name, parameter, part, plain, whole, whole, (1.0 - alpha) * whole, part)
+        whole = self.watched(name).take(moved.update)
+        self._add_merged(name, state, pull)
+        applied = _applied(moved.after, plain.double(), moved.rounded_to)
+        self._add_row(name, pull, applied, whole, whole, (1.0 - alpha) * whole, pull)
 
-    def _add_row(self, name: str, parameter: Tensor, part: Tensor, without: Tensor, *terms: Tensor) -> None:
-        """`part`: what was merged in; `without`: the weights had it not been; `terms`: Delta, S(Delta), both terms."""
-        watched = self.watched(name, parameter)
-        applied = watched.take(parameter) - without.to(parameter.dtype).float()
-        tau = torch.zeros_like(part)
-        if self._merger.has_task_vector and self._merger.settings.needs_task_vector:
-            tau = watched.take(self._merger.tau(name, parameter.device))
-        weight = torch.full_like(part, watched.weight)
-        self._rows.append(torch.stack([weight, tau, part, applied, *terms]))
+    def record_flush(
+        self, name: str, state: dict[str, Any], *, part: Tensor, before: Tensor, after: Tensor, rounded_to: torch.dtype
+    ) -> None:
+        """Note a task vector part that was collected over some merges and is added now; float32 watched entries."""
+        self._add_merged(name, state, part)
+        nothing = torch.zeros_like(part)
+        applied = _applied(after, before.double(), rounded_to)
+        self._add_row(name, part, applied, nothing, nothing, nothing, nothing, merge=0.0)
+
+    @property
+    def merged_in(self) -> bool:
+        """Whether a task vector takes part."""
+        return self._merger.merged_in
+
+    def together(self, names: Sequence[str], blocks: Sequence[Block]) -> Together:
+        """The watched entries of parameters that `watch` has seen, in one row; kept for the next time."""
+        known = self._together.get(tuple(names))
+        if known is None:
+            index, taus = [], []
+            for name, block in zip(names, blocks, strict=True):
+                watched = self.watched(name)
+                entries = watched.entries
+                if entries is None:
+                    entries = torch.arange(watched.size, device=self._devices[name])
+                index.append(block.index_of(entries).to(torch.int32))
+                taus.append(self._tau_sample(name, torch.zeros(entries.numel(), device=entries.device)))
+            sizes = torch.tensor([part.numel() for part in index])
+            owner = torch.arange(len(names)).repeat_interleave(sizes).to(index[0].device)
+            weights = torch.tensor([self.watched(name).weight for name in names], device=owner.device)
+            known = Together(owner, torch.cat(index), weights[owner], torch.cat(taus), sizes.tolist())
+            self._together[tuple(names)] = known
+        return known
+
+    def add_merged(self, names: Sequence[str], states: Sequence[dict[str, Any]], part: Tensor) -> None:
+        """Add what was merged in to the samples of parameters, given in one row."""
+        parts = part.split(self._together[tuple(names)].sizes)
+        if all(self.watched(name).slots is None for name in names):
+            torch._foreach_add_([state["merged_sample"] for state in states], parts)
+            return
+        for name, state, own in zip(names, states, parts, strict=True):
+            self._add_merged(name, state, own)
+
+    def add_rows(self, groups: Groups, sample: Together, part: Tensor, applied: Tensor, *terms: Tensor) -> None:
+        """Note a merge of several parameters, given in one row each; `terms` as for `_add_row`."""
+        row = [sample.weight, sample.tau, part, applied, *terms, torch.ones_like(part)]
+        self._rows.setdefault(groups, []).append(torch.stack(row))
 
     def close_step(self) -> None:
-        """Fold the rows of one step's merges into the totals."""
+        """Add up the rows of one step's merges."""
         if not self._rows:
             return
-        device = self._rows[0].device
-        weight, tau, part, applied, whole, sparse, update_term, tau_term = torch.cat(
-            [row.to(device) for row in self._rows], dim=1
-        ).double()
-        self._rows = []
-        ratio = (weight * tau_term**2).sum().sqrt(), (weight * update_term**2).sum().sqrt()
-        retained = (weight * sparse.abs()).sum(), (weight * whole.abs()).sum()
-        step = torch.stack(
-            [
-                torch.ones((), dtype=torch.float64, device=device),
-                (weight * part * tau).sum(),
-                torch.where(ratio[0] > 0, ratio[0] / ratio[1], 0.0),
-                torch.where(retained[1] > 0, retained[0] / retained[1], 1.0),
-                (weight * applied * part).sum(),
-                (weight * part**2).sum(),
-            ]
-        )
-        self._totals = self._totals.to(device) + step
+        self._sums.append({groups: _sums_of(rows) for groups, rows in self._rows.items()})
+        self._rows = {}
+        if not any(groups for groups in self._sums[-1]):
+            self._fold()
 
     def totals(self) -> tuple[float, ...]:
-        """The totals as plain numbers, for the state dict."""
+        """The totals as plain numbers, for the state dict; collective where parameters are sharded."""
+        self._fold()
         return tuple(self._totals.tolist())
 
     def restore(self, totals: tuple[float, ...]) -> None:
         """Go on from totals that were saved."""
         self._totals = torch.tensor(tuple(totals), dtype=torch.float64)
-        self._rows = []
+        self._rows, self._sums = {}, []
 
     @torch.no_grad()
-    def report(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-        """The diagnostics of `docs/notation.md`; NaN where nothing was measured.
+    def share_samples(self, states: Mapping[str, dict[str, Any]]) -> None:
+        """Make the samples of sharded parameters whole on every rank, as they are saved; collective."""
+        for name, state in states.items():
+            watched = self._watched.get(name)
+            if watched is not None and watched.groups and "merged_sample" in state:
+                own = watched.spread(watched.own(state["merged_sample"]))
+                state["merged_sample"] = summed(watched.groups)(own)
+
+    @torch.no_grad()
+    def report(
+        self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece], states: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """The diagnostics of `docs/notation.md`; NaN where nothing was measured. Collective where sharded.
 
         Args:
-            parameters: by canonical name.
-            states: their states; a parameter that never had a gradient has an empty one.
+            parameters: local float32 weights as held, by canonical name.
+            pieces: by canonical name.
+            states: local states; a parameter that never had a gradient has an empty one.
         """
         totals = dict(zip(TOTALS, self.totals(), strict=True))
         moved, merged_in = self._norms(parameters, states)
-        tau_square, zero_share = self._tau(parameters)
+        tau_square, zero_share = self._tau(parameters, pieces)
         merges = totals["merges"]
         survival = totals["survived"] / totals["intended"] if totals["intended"] > 0 else math.nan
         walked = merged_in * max(0.0, survival) if merged_in > 0 else 0.0
@@ -182,31 +291,105 @@ class Ledger:
             "merged_share": walked / moved if moved > 0 else 0.0,
         }
 
+    def _add_merged(self, name: str, state: dict[str, Any], part: Tensor) -> None:
+        watched = self.watched(name)
+        if watched.slots is None:
+            state["merged_sample"].add_(part)
+        else:
+            state["merged_sample"].index_add_(0, watched.slots, part)
+
+    def _add_row(self, name: str, part: Tensor, applied: Tensor, *terms: Tensor, merge: float = 1.0) -> None:
+        """`part`: what was merged in; `terms`: Delta, S(Delta), both terms; `merge`: whether this counts as a merge."""
+        watched = self.watched(name)
+        row = [torch.full_like(part, watched.weight), self._tau_sample(name, part), part, applied, *terms]
+        self._rows.setdefault(watched.groups, []).append(torch.stack([*row, torch.full_like(part, merge)]))
+
+    def _tau_sample(self, name: str, like: Tensor) -> Tensor:
+        """The watched entries of tau, 0 where it takes no part; read once, because the merger may let tau go."""
+        return self._tau_samples[name] if self._merger.merged_in else torch.zeros_like(like)
+
+    @torch.no_grad()
+    def note_tau(self, name: str, parameter: Tensor, piece: Piece) -> None:
+        """Remember the watched entries of the task vector of a parameter, given by its local tensor."""
+        if self._merger.has_task_vector and name not in self._tau_samples:
+            take = self.watch(name, parameter, piece).take
+            self._tau_samples[name] = take(self._merger.tau(name, piece, parameter.device))
+
+    def _fold(self) -> None:
+        """Exchange the sums of steps since the last time and add them to the totals."""
+        if not self._sums:
+            return
+        columns = 0
+        device = next(iter(self._sums[-1].values())).device
+        empty = torch.zeros(len(SUMS), dtype=torch.float64, device=device)
+        for groups in dict.fromkeys(groups for step in self._sums for groups in step):
+            columns = columns + summed(groups)(torch.stack([step.get(groups, empty).to(device) for step in self._sums]))
+        self._sums = []
+        sums = dict(zip(SUMS, columns.unbind(1), strict=True))  # type: ignore[union-attr]
+        merges = (sums["merge"] > 0).double()
+        ratio = torch.where(sums["tau_square"] > 0, (sums["tau_square"] / sums["update_square"]).sqrt(), 0.0)
+        retained = torch.where(sums["whole"] > 0, sums["retained"] / sums["whole"], 1.0)
+        each = {"merges": merges, "travel": sums["travel"], "ratio": merges * ratio, "retained": merges * retained}
+        each |= {"survived": sums["survived"], "intended": sums["intended"]}
+        self._totals = self._totals.to(device) + torch.stack([each[name].sum() for name in TOTALS])
+
     def _norms(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
-        """|theta - theta_r| and |sum of merged-in parts|."""
-        moved = merged_in = 0.0
+        """|theta_T - theta_r| and |sum of merged-in parts|."""
+        sums: dict[Groups, Tensor] = {}
         for name, state in states.items():
             if "start_sample" not in state:
                 continue
-            watched = self.watched(name, parameters[name])
-            distance = watched.take(parameters[name]).double() - state["start_sample"].double()
-            moved += watched.weight * float(distance.square().sum())
-            merged_in += watched.weight * float(state["merged_sample"].double().square().sum())
-        return math.sqrt(moved), math.sqrt(merged_in)
+            watched = self.watched(name)
+            distance = watched.take(parameters[name]).double() - watched.own(state["start_sample"]).double()
+            merged = watched.own(state["merged_sample"]).double()
+            squares = watched.weight * torch.stack([distance.square().sum(), merged.square().sum()])
+            sums[watched.groups] = sums.get(watched.groups, torch.zeros_like(squares)) + squares
+        moved = [summed(groups)(squares).tolist() for groups, squares in sums.items()]
+        return math.sqrt(sum(m[0] for m in moved)), math.sqrt(sum(m[1] for m in moved))
 
-    def _tau(self, parameters: Mapping[str, Tensor]) -> tuple[float, float]:
-        """<tau, tau> over the watched entries and the share of zeros over all; computed once."""
+    def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, float]:
+        """<tau, tau> over the watched entries and the share of zeros among them; computed once."""
         if not self._merger.has_task_vector:
             return math.nan, math.nan
         if self._tau_facts is None:
-            square, zeros, entries = 0.0, 0, 0
+            sums: dict[Groups, Tensor] = {}
             for name, parameter in parameters.items():
-                if not parameter.requires_grad:
-                    continue
-                tau = self._merger.tau(name, parameter.device)
-                watched = self.watched(name, parameter)
-                square += watched.weight * float(watched.take(tau).double().square().sum())
-                zeros += int((tau == 0).sum())
-                entries += tau.numel()
+                self.note_tau(name, parameter, pieces[name])
+                watched, tau = self.watched(name), self._tau_samples[name].double()
+                found = watched.weight * torch.stack(
+                    [tau.square().sum(), (tau == 0).double().sum(), torch.ones_like(tau).sum()]
+                )
+                sums[watched.groups] = sums.get(watched.groups, torch.zeros_like(found)) + found
+            square, zeros, entries = (
+                sum(t) for t in zip(*[summed(g)(s).tolist() for g, s in sums.items()], strict=True)
+            )
             self._tau_facts = (square, zeros / entries if entries else math.nan)
         return self._tau_facts
+
+
+def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
+    """What of a part arrived: the weights after it minus what they would be without it, rounded as weights are.
+
+    Where rounding is right in expectation, `rounded_to` is float64 and the weights without the part are left exact.
+    """
+    return (after.double() - without.to(rounded_to).double()).float()
+
+
+def _sums_of(rows: list[Tensor]) -> Tensor:
+    """`SUMS` over one step's rows, float64."""
+    device = rows[0].device
+    weight, tau, part, applied, whole, sparse, update_term, tau_term, merge = torch.cat(
+        [row.to(device) for row in rows], dim=1
+    ).double()
+    return torch.stack(
+        [
+            (weight * part * tau).sum(),
+            (weight * tau_term**2).sum(),
+            (weight * update_term**2).sum(),
+            (weight * sparse.abs()).sum(),
+            (weight * whole.abs()).sum(),
+            (weight * applied * part).sum(),
+            (weight * part**2).sum(),
+            merge.sum(),
+        ]
+    )

@@ -1,17 +1,23 @@
-"""What an optimizer asks when it merges: settings opened once, tau and theta_r at hand, keys per tensor and step."""
+"""What an optimizer asks when it merges: settings opened once, tau and theta_r at hand, facts of sharded tensors."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.method import Axes, Merged, gap_movement, merge
+from omsweep.merging.method import Axes, Merged, Shard, combined, gap_movement, merge, sparse_tau, sparse_update
 from omsweep.merging.methods import METHODS
 from omsweep.merging.randomness import MaskKey, mask_key
+from omsweep.merging.sparsify import kept_count, magnitude_counts, ranked, top_threshold
 from omsweep.optim import reference as paper
+from omsweep.optim import sharding
 from omsweep.optim.settings import OnlineMerge, ResolvedMerge
+from omsweep.optim.sharding import Piece
 from omsweep.optim.task_vector import check_task_vector
+
+SPARSE_BELOW = 0.4
+"""A task vector whose mask is fixed is held as its kept entries (8 bytes each) under this density, else whole."""
 
 
 class Tier(NamedTuple):
@@ -27,18 +33,41 @@ TIERS: Mapping[str, Tier] = {
 }
 
 
+class KeptEntries(NamedTuple):
+    """S(tau) of one piece: values at flat positions; everything else is 0."""
+
+    positions: Tensor
+    values: Tensor
+    shape: tuple[int, ...]
+
+    def dense(self) -> Tensor:
+        """The whole piece, a fresh float32 tensor."""
+        full = torch.zeros(self.shape, device=self.values.device).view(-1)
+        return full.index_copy_(0, self.positions.long(), self.values).view(self.shape)
+
+
+class Asked(NamedTuple):
+    """An update about to be merged: its name, its piece, and a function that forms its local entries, float32."""
+
+    name: str
+    piece: Piece
+    update: Callable[[], Tensor]
+
+
 class Merger:
     """Merges one parameter at a time.
 
     Args:
         settings: what to merge.
         parameters: by canonical name.
-        task_vector: tau by canonical name, needed where tau takes part; otherwise it only feeds diagnostics.
-        reference: theta_r by canonical name, needed by `anchor`.
-        path: `auto` (the fastest implemented tier, `plain`), `plain` or `reference` (paper-literal, slow).
+        task_vector: tau by canonical name, float32 or a 16-bit type, which it stays; full tensors, or DTensors placed
+            like the parameters. Needed where tau takes part; otherwise it only feeds diagnostics.
+        reference: theta_r by canonical name, in the same forms, needed by `anchor`.
+        path: `auto`, `plain`, `compiled` or `reference` (paper-literal, slow, full tensors only).
 
     Raises:
-        ValueError: an unknown path, a missing task vector or reference, or one that does not fit the parameters.
+        ValueError: an unknown path, a missing task vector or reference, or one that does not fit the parameters, or a
+            parameter for which alpha has no pattern.
     """
 
     def __init__(
@@ -50,33 +79,47 @@ class Merger:
         reference: Mapping[str, Tensor] | None,
         path: str,
     ) -> None:
-        if path not in ("auto", *TIERS):
-            raise ValueError(f"path must be one of auto, {', '.join(TIERS)}, got {path!r}")
+        if path not in PATHS:
+            raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
         self.settings: ResolvedMerge = settings.resolved()
         self.method = METHODS[self.settings.method]
-        self._tier = TIERS["plain" if path == "auto" else path]
-        self._axes = axes_of(self.settings)
+        self.axes = axes_of(self.settings)
+        self._tier = TIERS["reference" if path == "reference" else "plain"]
         self._tau = _checked("task vector", task_vector, parameters, self.settings.needs_task_vector)
         self._reference = _checked("reference", reference, parameters, self.settings.needs_reference)
+        self._alphas = {name: self.settings.alpha_of(name) for name in parameters}
+        self._tau_pieces: dict[str, Tensor | KeptEntries] = {}
+        self._tau_facts: dict[str, Any] = {}
 
     @property
     def has_task_vector(self) -> bool:
         """Whether a task vector was given."""
         return self._tau is not None
 
+    @property
+    def tier(self) -> str:
+        """`plain` or `reference`."""
+        return next(name for name, tier in TIERS.items() if tier is self._tier)
+
+    @property
+    def merged_in(self) -> bool:
+        """Whether a task vector takes part."""
+        return self.settings.needs_task_vector
+
     def merges_at(self, step: int) -> bool:
         """Whether step t (from 1) ends a gap."""
         return step % self.settings.gap_steps == 0
 
-    def alpha(self, *, lr: float, constructed_lr: float) -> float:
-        """alpha_t under the schedule; `follow_lr`: alpha * lr / the group's learning rate at construction.
+    def alpha(self, name: str, *, lr: float, constructed_lr: float) -> float:
+        """alpha_t of a parameter; `follow_lr`: alpha * lr / the group's learning rate at construction.
 
         Raises:
             ValueError: alpha_t would leave [0, 1].
         """
+        alpha = self._alphas[name]
         if self.settings.alpha_schedule == "constant":
-            return self.settings.alpha
-        followed = self.settings.alpha * lr / constructed_lr if constructed_lr else float("nan")
+            return alpha
+        followed = alpha * lr / constructed_lr if constructed_lr else float("nan")
         if not 0.0 <= followed <= 1.0:
             raise ValueError(
                 f"alpha must be in [0, 1], and follow_lr makes it {followed} "
@@ -84,33 +127,147 @@ class Merger:
             )
         return followed
 
-    def merge(self, name: str, update: Tensor, *, step: int, alpha: float) -> Merged:
-        """C((1-alpha) S(update), alpha S(tau)) of parameter `name` at merge step `step`; float32."""
-        return self._tier.merge(
-            self.method,
-            update,
-            self.tau(name, update.device) if self.settings.needs_task_vector else None,
-            alpha=alpha,
-            axes=self._axes,
-            update_key=self._key(step, "update", name),
-            tau_key=self._key(0 if self.settings.tau_mask == "fixed" else step, "task_vector", name),
-        )
+    def merge(self, name: str, update: Tensor, piece: Piece, *, step: int, alpha: float, facts: Any = None) -> Merged:
+        """C((1-alpha) S(update), alpha S(tau)) of a parameter's piece at merge step `step`; float32.
+
+        Args:
+            facts: of the full update, from `update_facts`; None where the piece is all of it.
+        """
+        keys = self.update_key(name, step), self.tau_key(name, step)
+        if self._tier is not TIERS["plain"]:
+            if piece.groups:
+                raise ValueError(f"path must be plain or compiled for sharded parameters, got reference ({name})")
+            tau = self.tau(name, piece, update.device) if self.merged_in else None
+            return self._tier.merge(
+                self.method, update, tau, alpha=alpha, axes=self.axes, update_key=keys[0], tau_key=keys[1]
+            )
+        shard = self._shard(piece, facts)
+        sparse = sparse_update(self.method, update, axes=self.axes, key=keys[0], shard=shard)
+        if not self.merged_in:
+            kept = sparse if alpha == 0.0 else sparse * (1.0 - alpha)
+            return Merged(kept, sparse, None, kept, None)
+        return combined(self.method, sparse, self.sparse_tau(name, piece, step, update.device), alpha, self.axes)
+
+    def update_facts(self, asked: Sequence[Asked], step: int) -> dict[str, Any]:
+        """What the masks have to know of sharded updates and task vectors, found for all of them together.
+
+        Holds the update's facts by name; those of task vectors are remembered. Every rank must call it alike.
+        """
+        if self.method.facts == "none" or self.settings.density >= 1.0:
+            return {}
+        spread = [a for a in asked if a.piece.groups]
+        taus = [a for a in spread if self.merged_in and a.name not in self._tau_pieces and not self._knows(a.name)]
+        sources = [(a, "update", a.update) for a in spread]
+        sources += [(a, "tau", self._tau_source(a.name, a.piece, a.update().device)) for a in taus]
+        found = self._found(sources, step)
+        for a, facts in zip(taus, found[len(spread) :], strict=True):
+            self._remember(a.name, facts)
+        return {a.name: facts for a, facts in zip(spread, found, strict=False)}
 
     def gap_movement(self, update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
         """See `omsweep.merging.method.gap_movement`."""
         return self._tier.gap_movement(update, gap_update, merged)
 
-    def pulled(self, name: str, weights: Tensor, alpha: float) -> Tensor:
-        """Weights of parameter `name` after the pull towards theta_r (`anchor`)."""
+    def pull(self, name: str, weights: Tensor, target: Tensor | None, alpha: float, piece: Piece) -> Tensor:
+        """What is added to `weights` for a pull to theta_r (`anchor`) or to `target`, the average (`ema`)."""
         assert self.method.pull is not None, f"{self.settings.method} does not pull"
-        return self.method.pull(weights, _held(self._reference, name, weights.device), alpha)
+        if target is None:
+            assert self._reference is not None, "asked for a tensor that was not needed at construction"
+            target = _moved(self._reference, name, piece, weights.device).float()
+        return self.method.pull(weights, target, alpha)
 
-    def tau(self, name: str, device: torch.device) -> Tensor:
-        """The task vector of parameter `name`, float32, on `device`."""
-        return _held(self._tau, name, device)
+    def tau(self, name: str, piece: Piece, device: torch.device) -> Tensor:
+        """A piece of the task vector, float32, on `device`; only while it is held whole."""
+        return self.tau_as_held(name, piece, device).float()
 
-    def _key(self, step: int, stream: str, name: str) -> MaskKey:
-        return mask_key(self.settings.seed, step, stream, name)
+    def tau_as_held(self, name: str, piece: Piece, device: torch.device) -> Tensor:
+        """As `tau`, in the dtype it was given in."""
+        assert self._tau is not None, "asked for a tensor that was not needed at construction"
+        return _moved(self._tau, name, piece, device)
+
+    def sparse_tau(self, name: str, piece: Piece, step: int, device: torch.device) -> Tensor:
+        """S(tau) of a piece, rescaled and clamped; kept from the first time where it is the same at every merge."""
+        held = self._tau_pieces.get(name)
+        if held is not None:
+            return held.dense() if isinstance(held, KeptEntries) else held
+        tau, key = self.tau(name, piece, device), self.tau_key(name, step)
+        if self.method.facts != "none" and not piece.groups and not self._knows(name):
+            self._remember(name, self._own_facts(tau, key))
+        shard = self._shard(piece, None, self._tau_facts.get(name))
+        sparse = sparse_tau(self.method, tau, axes=self.axes, key=key, shard=shard)
+        if self.settings.tau_is_fixed and self.settings.density < SPARSE_BELOW:
+            self._hold(name, sparse)
+        return sparse
+
+    def update_key(self, name: str, step: int) -> MaskKey:
+        """Keys the mask of an update."""
+        return mask_key(self.settings.seed, step, "update", name)
+
+    def tau_key(self, name: str, step: int) -> MaskKey:
+        """Keys the mask of the task vector."""
+        return mask_key(self.settings.seed, 0 if self.settings.tau_is_fixed else step, "task_vector", name)
+
+    def rounding_key(self, name: str, step: int) -> MaskKey:
+        """Keys stochastic rounding."""
+        return mask_key(self.settings.seed, step, "rounding", name)
+
+    def tau_threshold(self, name: str, piece: Piece, step: int, device: torch.device) -> Any:
+        """The threshold or counts of a task vector that is not sharded, see `MergeMethod.facts`."""
+        if not self._knows(name):
+            self._remember(name, self._own_facts(self.tau(name, piece, device), self.tau_key(name, step)))
+        return self._tau_facts[name]
+
+    def _shard(self, piece: Piece, update_facts: Any, tau_facts: Any = None) -> Shard | None:
+        if not piece.groups and update_facts is None and tau_facts is None:
+            return None
+        return Shard(piece.block, update_facts, tau_facts, sharding.summed(piece.groups))
+
+    def _own_facts(self, x: Tensor, key: MaskKey) -> Any:
+        if self.method.facts == "counts":
+            return magnitude_counts(x)
+        k = kept_count(x.numel(), self.settings.density, self.axes.min_kept)
+        return top_threshold(x, k, key) if k < x.numel() else None
+
+    def _found(self, sources: Sequence[tuple[Asked, str, Callable[[], Tensor]]], step: int) -> list[Any]:
+        if self.method.facts == "counts":
+            return sharding.counts([(a.piece.groups, source) for a, _, source in sources])
+        return sharding.thresholds(
+            [
+                (
+                    a.piece.groups,
+                    ranked(
+                        source,
+                        kept_count(a.piece.block.total, self.settings.density, self.axes.min_kept),
+                        self.update_key(a.name, step) if stream == "update" else self.tau_key(a.name, step),
+                        block=a.piece.block,
+                    ),
+                )
+                for a, stream, source in sources
+            ]
+        )
+
+    def _tau_source(self, name: str, piece: Piece, device: torch.device) -> Callable[[], Tensor]:
+        return lambda: self.tau(name, piece, device)
+
+    def _knows(self, name: str) -> bool:
+        """Whether the task vector's facts hold at every merge: ties are broken anew where its mask is drawn anew."""
+        facts = self._tau_facts.get(name)
+        return facts is not None and (self.method.facts == "counts" or self.settings.tau_is_fixed or facts.tie == 0)
+
+    def _remember(self, name: str, facts: Any) -> None:
+        self._tau_facts[name] = facts
+
+    def _hold(self, name: str, sparse: Tensor) -> None:
+        flat = sparse.reshape(-1)
+        positions = flat.nonzero().squeeze(1)
+        index = positions.to(torch.int32) if flat.numel() < 2**31 else positions
+        self._tau_pieces[name] = KeptEntries(index, flat[positions], tuple(sparse.shape))
+        assert self._tau is not None, "a task vector was merged"
+        self._tau[name] = _RELEASED
+
+
+PATHS = ("auto", "plain", "compiled", "reference")
+_RELEASED = torch.empty(0)
 
 
 def axes_of(settings: ResolvedMerge) -> Axes:
@@ -121,6 +278,7 @@ def axes_of(settings: ResolvedMerge) -> Axes:
         elect=settings.elect or "none",
         clip=settings.clip,
         min_kept=1 if settings.min_kept is None else settings.min_kept,
+        spread=settings.spread,
     )
 
 
@@ -135,10 +293,11 @@ def _checked(
     return dict(given)
 
 
-def _held(tensors: dict[str, Tensor] | None, name: str, device: torch.device) -> Tensor:
-    """The tensor of `name`, moved to the parameter's device and float32 once."""
-    assert tensors is not None, "asked for a tensor that was not needed at construction"
+def _moved(tensors: dict[str, Tensor], name: str, piece: Piece, device: torch.device) -> Tensor:
+    """The piece of `name` on the parameter's device, in its own dtype; moved once, and never copied where it lies."""
     held = tensors[name]
-    if held.device != device or held.dtype != torch.float32:
-        held = tensors[name] = held.detach().to(device=device, dtype=torch.float32)
+    if sharding.is_sharded(held) or tuple(held.shape) != piece.shape:
+        held = sharding.cut(held, piece)
+    if held.device != device:
+        held = tensors[name] = held.detach().to(device=device)
     return held

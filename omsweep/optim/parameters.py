@@ -8,6 +8,7 @@ from torch import Tensor
 
 from omsweep.merging.randomness import MAX_ENTRIES
 from omsweep.optim.names import canonical_name
+from omsweep.optim.sharding import check_not_flattened
 
 NamedParameters: TypeAlias = Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
 
@@ -31,6 +32,7 @@ def open_groups(named_parameters: NamedParameters) -> list[dict[str, Any]]:
     tensors: set[int] = set()
     for entry in (entry for group in groups for entry in group["params"]):
         name, tensor = _pair(entry)
+        check_not_flattened(entry[0], tensor)
         if name in names:
             raise ValueError(f"parameter name {name} is given twice (wrapper prefixes do not count)")
         if id(tensor) in tensors:
@@ -45,25 +47,16 @@ def check_tensor(name: str, tensor: Tensor) -> None:
     """Check that a parameter is one these optimizers can train.
 
     Raises:
-        ValueError: a sharded (DTensor), sparse, complex or float64 parameter, or one of 2^32 entries or more.
+        ValueError: a flattened (FSDP1, DeepSpeed ZeRO), sparse, complex or float64 parameter, or one of 2^32 entries or
+            more.
     """
-    if is_sharded(tensor):
-        raise ValueError(f"parameter {name} is sharded (DTensor), and sharded parameters are not supported yet")
+    check_not_flattened(name, tensor)
     if tensor.layout != torch.strided:
         raise ValueError(f"parameter {name} must be dense, got layout {tensor.layout}")
     if tensor.dtype not in DTYPES:
         raise ValueError(f"parameter {name} must be one of {', '.join(map(str, DTYPES))}, got {tensor.dtype}")
     if tensor.numel() >= MAX_ENTRIES:
         raise ValueError(f"parameter {name} must have fewer than 2^32 entries, got {tensor.numel()}")
-
-
-def is_sharded(tensor: Tensor) -> bool:
-    """Whether a tensor is a DTensor; False where torch was built without distributed."""
-    if not torch.distributed.is_available():
-        return False
-    from torch.distributed.tensor import DTensor
-
-    return isinstance(tensor, DTensor)
 
 
 def _pair(entry: object) -> tuple[str, Tensor]:

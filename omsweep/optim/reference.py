@@ -68,6 +68,10 @@ def _mix(x: int, added: int = 0) -> int:
 def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[float]:
     n, p = len(xs), axes.density
     kept = set(range(n))
+    if name == "della" and p < 1.0:
+        chances = _della_chances(xs, p, axes.spread)
+        kept = {i for i in range(n) if bits(i, key) < chances[i] * _WORD}
+        return [(xs[i] / chances[i] if axes.rescale == "inverse" else xs[i]) if i in kept else 0.0 for i in range(n)]
     if name in ("ondare", "childtuning") and p < 1.0:
         kept = {i for i in range(n) if bits(i, key) < p * _WORD}
     if name == "onties":
@@ -84,10 +88,18 @@ def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[fl
     return [xs[i] * factor if i in kept else 0.0 for i in range(n)]
 
 
+def _della_chances(xs: list[float], p: float, spread: float | None) -> list[float]:
+    """p + spread * (rank - 1/2), rank the middle of an entry's bin of magnitudes; see `keep_probability`."""
+    bins, widest = [_magnitude_bits(x) >> 19 for x in xs], 2 * min(p, 1 - p)
+    step = widest if spread is None else min(spread, widest)
+    ranks = [(sum(b < own for b in bins) + 0.5 * bins.count(own)) / len(bins) for own in bins]
+    return [p + step * (rank - 0.5) for rank in ranks]
+
+
 def _consensus(name: str, elect: str, update: float, tau: float, alpha: float) -> tuple[float, float]:
     u = (1.0 - alpha) * update if alpha < 1.0 else 0.0
     v = alpha * tau if alpha > 0.0 else 0.0
-    if name != "onties":
+    if name not in ("onties", "della"):
         return u, v
     if elect == "unweighted":
         sign = 1 if update + tau >= 0 else -1

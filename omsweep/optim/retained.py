@@ -27,7 +27,7 @@ def retained_share_of(updates: Mapping[str, Tensor], *, merge: OnlineMerge, step
     before = after = 0.0
     for name, update in updates.items():
         key = mask_key(settings.seed, step, "update", name)
-        after += float(sparse_update(method, update.float(), axes=axes, key=key).abs().double().sum())
+        after += float(sparse_update(method, update.float(), axes=axes, key=key, shard=None).abs().double().sum())
         before += float(update.abs().double().sum())
     if before == 0.0:
         raise ValueError(f"updates must hold a movement, got {len(updates)} tensors that sum to 0")

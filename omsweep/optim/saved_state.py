@@ -10,7 +10,7 @@ from omsweep.optim.names import canonical_name
 
 
 def check_saved(
-    state_dict: Mapping[str, Any], *, names: list[list[str]], keys: tuple[str, ...], gap_steps: int
+    state_dict: Mapping[str, Any], *, names: list[list[str]], keys: tuple[str, ...], same: Mapping[str, Any]
 ) -> None:
     """Check that a saved state continues the run at hand.
 
@@ -18,7 +18,7 @@ def check_saved(
         state_dict: what `state_dict()` gave.
         names: canonical parameter names, one list per group; a state without names passes.
         keys: what each saved group must hold.
-        gap_steps: K, which must be the saved one, because a gap may be under way.
+        same: entries that must be the saved ones, such as `gap_steps`, because a gap may be under way.
 
     Raises:
         ValueError: it does not.
@@ -27,8 +27,9 @@ def check_saved(
         lacking = [key for key in keys if key not in group]
         if lacking:
             raise ValueError(f"the state was not saved by an online merging optimizer: no {', '.join(lacking)}")
-        if group["gap_steps"] != gap_steps:
-            raise ValueError(f"gap_steps must be {group['gap_steps']}, as when the state was saved, got {gap_steps}")
+        for key, value in same.items():
+            if group[key] != value:
+                raise ValueError(f"{key} must be {group[key]}, as when the state was saved, got {value}")
         saved = [canonical_name(name) for name in group.get("param_names", own)]
         if saved != own:
             at = next((i for i, (a, b) in enumerate(zip(saved, own, strict=False)) if a != b), len(saved))

@@ -1,13 +1,15 @@
 """What to merge and how, as plain frozen settings that check themselves. Torch-free."""
 
 import math
-from collections.abc import Callable
-from dataclasses import KW_ONLY, asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
 from omsweep.merging.knobs import (
     ALPHA_SCHEDULES,
+    DEFAULT_AXES,
     ELECTIONS,
     METHOD_KNOBS,
     RESCALES,
@@ -24,6 +26,8 @@ class ResolvedMerge:
     """`OnlineMerge` with every axis at its effective value; an axis the method does not have is None.
 
     Attributes:
+        alpha: the largest merging weight.
+        alpha_by_name: (pattern, weight) pairs, the first that matches a parameter's name counts; None: `alpha` for all.
         clip: bound of |tau| after rescaling, None = no clamp.
         semantics: None for methods that the two semantics do not tell apart.
     """
@@ -40,17 +44,41 @@ class ResolvedMerge:
     tau_mask: str | None
     clip: float | None
     min_kept: int | None
+    spread: float | None
+    average_rate: float | None
+    alpha_by_name: tuple[tuple[str, float], ...] | None
 
     @property
     def needs_task_vector(self) -> bool:
-        """Whether tau takes part: with a positive alpha (but `anchor` pulls towards theta_r), or in an unweighted
-        election, which asks tau's sign even at alpha = 0."""
-        return self.method != "anchor" and (self.alpha > 0.0 or self.elect == "unweighted")
+        """Whether tau takes part: with a positive alpha (but a pull goes elsewhere), or in an unweighted election,
+        which asks tau's sign even at alpha = 0."""
+        return self.method not in PULLS and (self.alpha > 0.0 or self.elect == "unweighted")
 
     @property
     def needs_reference(self) -> bool:
         """Whether theta_r is needed (`anchor`)."""
         return self.method == "anchor"
+
+    @property
+    def tau_is_fixed(self) -> bool:
+        """Whether S(tau) is the same at every merge."""
+        return self.method == "linear" or self.tau_mask == "fixed" or self.density == 1.0
+
+    def alpha_of(self, name: str) -> float:
+        """The merging weight of one parameter, by canonical name.
+
+        Raises:
+            ValueError: no pattern of alpha matches.
+        """
+        if self.alpha_by_name is None:
+            return self.alpha
+        for pattern, weight in self.alpha_by_name:
+            if fnmatchcase(name, pattern):
+                return weight
+        patterns = ", ".join(pattern for pattern, _ in self.alpha_by_name)
+        raise ValueError(
+            f"alpha must have a pattern for every parameter, got none for {name} among {patterns}; end with *"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +89,8 @@ class OnlineMerge:
         method: a key of `METHOD_KNOBS`.
         semantics: `equations` or `released`; must be given for `ondare` and `onties`, optional for `childtuning`
             (default `equations`). Says the value of each axis below that is None.
-        alpha: merging weight of the task vector, in [0, 1].
+        alpha: merging weight of the task vector, in [0, 1]: one for all, or by parameter name as an ordered mapping
+            of patterns (`fnmatch` globs over canonical names) to weights, of which the first that matches counts.
         density: p, share of entries kept, in (0, 1].
         gap_steps: K >= 1, merge at every K-th step.
         seed: seeds masks and tie-breaking; every method takes it.
@@ -71,6 +100,9 @@ class OnlineMerge:
         tau_mask: `resample` at each merge or `fixed`.
         clip: bound of |tau| after rescaling, > 0; `inf` means no clamp (OnDARE).
         min_kept: least number of entries kept (OnTIES); 0 is the released rule, see `docs/deviations.md`.
+        spread: keep probability of the largest entry minus that of the smallest (DELLA), at most 2 min(p, 1 - p), which
+            is the default.
+        average_rate: share of the new weights in the moving average, in (0, 1] (`ema`, default 0.01).
 
     Raises:
         ValueError: a value out of range, or a knob the method does not take.
@@ -79,7 +111,7 @@ class OnlineMerge:
     method: str
     _: KW_ONLY
     semantics: str | None = None
-    alpha: float = 0.0
+    alpha: float | Mapping[str, float] | tuple[tuple[str, float], ...] = 0.0
     density: float = 1.0
     gap_steps: int = 1
     seed: int = 0
@@ -89,9 +121,13 @@ class OnlineMerge:
     tau_mask: str | None = None
     clip: float | None = None
     min_kept: int | None = None
+    spread: float | None = None
+    average_rate: float | None = None
 
     def __post_init__(self) -> None:
-        given = asdict(self)
+        if isinstance(self.alpha, Mapping):
+            object.__setattr__(self, "alpha", tuple(self.alpha.items()))
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
         _check_method(self.method)
         _check_ranges(given)
         _check_knobs(given)
@@ -101,17 +137,19 @@ class OnlineMerge:
         semantics = self.semantics
         if semantics is None and "semantics" in METHOD_KNOBS[self.method]:
             semantics = "equations"
-        says = SEMANTICS[semantics].get(self.method, {}) if semantics else {}
+        says = SEMANTICS[semantics].get(self.method, {}) if semantics else DEFAULT_AXES.get(self.method, {})
         axes: dict[str, Any] = {}
-        for axis in ("rescale", "elect", "tau_mask", "clip", "min_kept"):
+        for axis in ("rescale", "elect", "tau_mask", "clip", "min_kept", "spread", "average_rate"):
             given = getattr(self, axis)
             axes[axis] = says.get(axis) if given is None else given
         if axes["clip"] is not None and math.isinf(axes["clip"]):
             axes["clip"] = None
+        by_name = self.alpha if isinstance(self.alpha, tuple) else None
         return ResolvedMerge(
             method=self.method,
             semantics=semantics,
-            alpha=float(self.alpha),
+            alpha=max(w for _, w in by_name) if by_name else float(self.alpha),  # type: ignore[arg-type]
+            alpha_by_name=by_name,
             density=float(self.density),
             gap_steps=self.gap_steps,
             seed=self.seed,
@@ -119,6 +157,8 @@ class OnlineMerge:
             **axes,
         )
 
+
+PULLS = ("anchor", "ema")
 
 _CHOICES = {
     "semantics": SEMANTICS_NAMES,
@@ -138,7 +178,8 @@ def _check_ranges(given: dict[str, Any]) -> None:
     for name, allowed in _CHOICES.items():
         if given[name] is not None and given[name] not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {given[name]!r}")
-    _check_number("alpha", given["alpha"], lambda value: 0.0 <= value <= 1.0, "in [0, 1]")
+    for weight in _alphas(given["alpha"]):
+        _check_number("alpha", weight, lambda value: 0.0 <= value <= 1.0, "in [0, 1]")
     _check_number("density", given["density"], lambda value: 0.0 < value <= 1.0, "in (0, 1]")
     _check_whole("gap_steps", given["gap_steps"], 1)
     _check_whole("seed", given["seed"], 0)
@@ -146,6 +187,22 @@ def _check_ranges(given: dict[str, Any]) -> None:
         _check_number("clip", given["clip"], lambda value: value > 0.0, "> 0")
     if given["min_kept"] is not None:
         _check_whole("min_kept", given["min_kept"], 0)
+    if given["spread"] is not None:
+        widest = 2.0 * min(given["density"], 1.0 - given["density"])
+        _check_number(
+            "spread", given["spread"], lambda value: 0.0 <= value <= widest, f"in [0, {widest:g}] at this density"
+        )
+    if given["average_rate"] is not None:
+        _check_number("average_rate", given["average_rate"], lambda value: 0.0 < value <= 1.0, "in (0, 1]")
+
+
+def _alphas(alpha: object) -> tuple[object, ...]:
+    """Every merging weight in `alpha`."""
+    if not isinstance(alpha, tuple):
+        return (alpha,)
+    if not alpha or not all(isinstance(e, tuple) and len(e) == 2 and isinstance(e[0], str) for e in alpha):
+        raise ValueError(f"alpha must be a number or a mapping of name patterns to numbers, got {alpha!r}")
+    return tuple(weight for _, weight in alpha)
 
 
 def _check_number(name: str, value: object, allowed: Callable[[Any], bool], wording: str) -> None:

@@ -8,18 +8,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from omsweep.optim.adamw import GROUP_KEYS
-from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
-from omsweep.optim.merger import Merger
+from omsweep.optim.diagnostics import NO_TOTALS, STATE_KEYS, Ledger, Moved
+from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.names import canonical_name
 from omsweep.optim.parameters import open_groups
 from omsweep.optim.saved_state import check_saved, restore_precision
 from omsweep.optim.settings import OnlineMerge
+from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
 
 
 class OnlineMergeOptimizer(Optimizer):
     """Lets `optimizer` step and merges what it did: delta = weights after its step - weights before.
 
-    The inner optimizer's weight decay is part of delta, because it cannot be told apart. Where a merge keeps an update
+    It works for any torch optimizer (SGD, Muon, Adafactor, 8-bit AdamW), over DTensors where that one does. The inner optimizer's weight decay is part of delta, because it cannot be told apart. Where a merge keeps an update
     as it is, the inner optimizer's own weights stay, so alpha = 0 and density = 1 is that optimizer bit for bit. Groups
     and state are the inner optimizer's, shared: learning-rate schedulers and checkpoints see one optimizer.
 
@@ -55,8 +56,14 @@ class OnlineMergeOptimizer(Optimizer):
             group.setdefault("constructed_lr", float(group["lr"]))
             group.setdefault("merge_totals", NO_TOTALS)
             group.setdefault("gap_steps", merge.gap_steps)
-        self._merger = Merger(merge, self._parameters(), task_vector=task_vector, reference=reference, path=path)
-        self._ledger = Ledger(self._merger)
+            group.setdefault("precision", "nearest")
+        if path == "compiled":
+            raise ValueError("path must be auto, plain or reference around another optimizer, got compiled")
+        parameters = self._parameters()
+        self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        self._pieces: dict[str, Piece] = {}
+        self._merger = Merger(merge, parameters, task_vector=task_vector, reference=reference, path=path)
+        self._ledger = Ledger(self._merger, len(parameters))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Used by the constructor; groups are fixed afterwards."""
@@ -80,24 +87,37 @@ class OnlineMergeOptimizer(Optimizer):
         idle = all(float(group["lr"]) == 0.0 for group in self.param_groups)
         counts = not idle or any(bool(parameter.grad.any()) for _, parameter, _ in moving)
         step = self.param_groups[0]["steps_taken"] + (1 if counts else 0)
-        before = {name: parameter.detach().clone() for name, parameter, _ in moving}
+        before = {name: local(parameter.detach()).clone() for name, parameter, _ in moving}
         self._inner.step()
         for group in self.param_groups:
             group["steps_taken"] = step
+        for name, parameter, _ in moving:
+            self._lay_out(name, parameter, before[name])
+        moved = [item for item in moving if float(item[2]["lr"]) != 0.0]
         for name, parameter, group in moving:
-            self._lay_out(name, before[name], self.state[parameter])
             if float(group["lr"]) == 0.0:
-                parameter.copy_(before[name])
-            else:
-                self._merge(name, parameter, before[name].float(), group, step)
+                local(parameter.detach()).copy_(before[name])
+            elif self._merger.settings.gap_steps > 1:
+                local(self.state[parameter]["gap_update"]).add_(_difference(parameter, before[name]))
+        if self._merger.merges_at(step):
+            asked = [Asked(n, self._pieces[n], self._whole_update(p, before[n])) for n, p, _ in moved]
+            facts = self._merger.update_facts(asked, step)
+            for name, parameter, group in moved:
+                self._merge(name, parameter, before[name].float(), group, step, facts.get(name))
         self._ledger.close_step()
         return loss
 
     def diagnostics(self) -> dict[str, float]:
         """As `OnlineMergeAdamW.diagnostics`."""
-        parameters = self._parameters()
-        states = {name: self.state.get(parameter, {}) for name, parameter in parameters.items()}
-        return self._ledger.report(parameters, states)
+        parameters = {n: p for n, p in self._parameters().items() if p.requires_grad or p in self.state}
+        states = {
+            name: {key: local(value) for key, value in self.state.get(parameter, {}).items() if key in STATE_KEYS}
+            for name, parameter in parameters.items()
+        }
+        for name, parameter in parameters.items():
+            self._pieces.setdefault(name, piece_of(name, parameter))
+        held = {name: local(parameter.detach()) for name, parameter in parameters.items()}
+        return self._ledger.report(held, self._pieces, states)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As the inner optimizer does."""
@@ -108,11 +128,13 @@ class OnlineMergeOptimizer(Optimizer):
         totals = self._ledger.totals()
         for group in self.param_groups:
             group["merge_totals"] = totals
+        self._ledger.share_samples({n: self.state[p] for n, p in self._parameters().items() if p in self.state})
         return self._inner.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave."""
-        check_saved(state_dict, names=self._names, keys=GROUP_KEYS, gap_steps=self._merger.settings.gap_steps)
+        same = {"gap_steps": self._merger.settings.gap_steps, "precision": "nearest"}
+        check_saved(state_dict, names=self._names, keys=GROUP_KEYS, same=same)
         self._inner.load_state_dict(state_dict)
         self._share()
         restore_precision(self, state_dict)
@@ -129,39 +151,60 @@ class OnlineMergeOptimizer(Optimizer):
             for name, parameter in zip(names, group["params"], strict=True)
         }
 
-    def _lay_out(self, name: str, start: Tensor, state: dict[str, Any]) -> None:
+    def _lay_out(self, name: str, parameter: Tensor, start: Tensor) -> None:
+        state = self.state[parameter]
+        if not self._ledger.watches(name):
+            check_same_shape(name, parameter, self._shapes[name])
+            self._pieces[name] = piece_of(name, parameter)
+            self._ledger.watch(name, start, self._pieces[name])
+            if self._merger.merged_in:
+                self._ledger.note_tau(name, start, self._pieces[name])
         if "start_sample" not in state:
-            self._ledger.open_state(name, start, state)
+            self._ledger.open_state(name, start, self._pieces[name], state)
             if self._merger.settings.gap_steps > 1:
-                state["gap_update"] = torch.zeros_like(start, dtype=torch.float32)
+                state["gap_update"] = torch.zeros_like(parameter, dtype=torch.float32)
+            if self._merger.method.target == "average":
+                state["average"] = torch.zeros_like(parameter, dtype=torch.float32)
+                local(state["average"]).copy_(start)
 
-    def _merge(self, name: str, parameter: Tensor, before: Tensor, group: dict[str, Any], step: int) -> None:
-        state, merger, after = self.state[parameter], self._merger, parameter.detach().float()
+    def _whole_update(self, parameter: Tensor, before: Tensor) -> Callable[[], Tensor]:
+        if self._merger.settings.gap_steps > 1:
+            return lambda: local(self.state[parameter]["gap_update"])
+        return lambda: _difference(parameter, before)
+
+    def _merge(
+        self, name: str, parameter: Tensor, before: Tensor, group: dict[str, Any], step: int, facts: Any
+    ) -> None:
+        state, merger, weights = self.state[parameter], self._merger, local(parameter.detach())
+        after, piece = weights.float(), self._pieces[name]
         update = after - before
-        gap_update = state.get("gap_update")
-        if gap_update is not None:
-            gap_update.add_(update)
-        if not merger.merges_at(step):
-            return
-        alpha = merger.alpha(lr=float(group["lr"]), constructed_lr=group["constructed_lr"])
-        take = self._ledger.watched(name, parameter).take
+        gap_update = local(state["gap_update"]) if "gap_update" in state else None
+        alpha = merger.alpha(name, lr=float(group["lr"]), constructed_lr=group["constructed_lr"])
+        take = self._ledger.watched(name).take
         if merger.method.pull is not None:
-            plain, weights = take(after), merger.pulled(name, after, alpha)
-            parameter.copy_(weights)
-            self._ledger.record_pull(
-                name, parameter, state, plain=plain, pulled=take(weights), update=update, alpha=alpha
-            )
+            average = local(state["average"]) if "average" in state else None
+            plain, pull = take(after), merger.pull(name, after, average, alpha, piece)
+            weights.copy_(after + pull)
+            if average is not None:
+                average.lerp_(weights.float(), merger.settings.average_rate or 0.0)
+            moved = Moved(plain, take(weights), update, None, weights.dtype)
+            self._ledger.record_pull(name, state, plain=plain, moved=moved, pull=take(pull), alpha=alpha)
             return
         whole = update if gap_update is None else gap_update
-        merged = merger.merge(name, whole, step=step, alpha=alpha)
+        merged = merger.merge(name, whole, piece, step=step, alpha=alpha, facts=facts)
         movement = merged.movement
         if gap_update is not None:
             movement = merger.gap_movement(update, gap_update, merged.movement)
-        parameter.copy_(torch.where(merged.movement == whole, after, before + movement))
-        moved = Moved(take(before), update, gap_update)
-        self._ledger.record_merge(name, parameter, state, moved=moved, merged=merged, alpha=alpha)
+        weights.copy_(torch.where(merged.movement == whole, after, before + movement))
+        moved = Moved(take(before), take(weights), update, gap_update, weights.dtype)
+        self._ledger.record_merge(name, state, moved=moved, merged=merged, alpha=alpha, deferred=False)
         if gap_update is not None:
             gap_update.zero_()
+
+
+def _difference(parameter: Tensor, before: Tensor) -> Tensor:
+    """What the inner optimizer did, float32."""
+    return local(parameter.detach()).float() - before.float()
 
 
 def _names_of(optimizer: Optimizer, named_parameters: Iterable[tuple[str, Tensor]]) -> list[list[str]]:

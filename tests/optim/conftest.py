@@ -58,9 +58,18 @@ def toy() -> Toy:
 
 def merge_cases() -> list[OnlineMerge]:
     """Every method, both semantics, every axis away from its default at least once, K = 1 and 3."""
-    cases = [OnlineMerge("adamw"), OnlineMerge("anchor", alpha=0.05)]
+    cases = [
+        OnlineMerge("adamw"),
+        OnlineMerge("anchor", alpha=0.05),
+        OnlineMerge("ema", alpha=0.1, average_rate=0.2),
+    ]
     for k in (1, 3):
         cases.append(OnlineMerge("linear", alpha=0.1, gap_steps=k))
+        cases.append(OnlineMerge("linear", alpha={"head.*": 0.2, "*": 0.0}, gap_steps=k))
+        cases.append(OnlineMerge("della", alpha=0.1, density=0.4, gap_steps=k))
+        cases.append(
+            OnlineMerge("della", alpha=0.1, density=0.6, spread=0.3, rescale="none", elect="unweighted", gap_steps=k)
+        )
         for semantics, density in product(("equations", "released"), (0.4, 1.0)):
             cases.append(OnlineMerge("childtuning", semantics=semantics, density=density, gap_steps=k, seed=1))
             for method in ("ondare", "onties"):

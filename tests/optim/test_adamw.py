@@ -257,7 +257,9 @@ def test_low_precision_weights_are_computed_in_float32_and_rounded_once(toy, dty
     shadow = {name: torch.nn.Parameter(value.detach().float()) for name, value in parameters.items()}
     merge = OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5)
     with pytest.warns(UserWarning, match="lost_update_share"):
-        low = OnlineMergeAdamW(parameters.items(), merge, toy.task_vector(), lr=0.02, weight_decay=0.1)
+        low = OnlineMergeAdamW(
+            parameters.items(), merge, toy.task_vector(), lr=0.02, weight_decay=0.1, precision="nearest"
+        )
     high = OnlineMergeAdamW(shadow.items(), merge, toy.task_vector(), lr=0.02, weight_decay=0.1)
     for step in range(1, 4):
         for name, gradient in toy.tensors(2000 + step, 0.1).items():
@@ -298,7 +300,7 @@ def test_mistakes_are_named(toy) -> None:
         (lambda: OnlineMergeAdamW(parameters.items(), adamw, betas=(0.9, 1.0)), "betas must be"),
         (lambda: OnlineMergeAdamW(parameters.items(), adamw, eps=-1e-8), "eps must be >= 0"),
         (lambda: OnlineMergeAdamW(parameters.items(), adamw, weight_decay=-1), "weight_decay must be >= 0"),
-        (lambda: OnlineMergeAdamW(parameters.items(), adamw, path="compiled"), "path must be one of auto"),
+        (lambda: OnlineMergeAdamW(parameters.items(), adamw, path="fast"), "path must be one of auto"),
         (lambda: OnlineMergeAdamW(parameters.items(), adamw, precision="bfloat16"), "precision must be one"),
         (lambda: OnlineMergeAdamW(parameters.items(), linear), "task_vector must be given"),
         (
@@ -325,9 +327,14 @@ def test_mistakes_are_named(toy) -> None:
     optimizer = OnlineMergeAdamW(parameters.items(), adamw)
     with pytest.raises(ValueError, match="groups are fixed"):
         optimizer.add_param_group({"params": [("x", torch.zeros(1))]})
-    low = [("w", torch.nn.Parameter(torch.zeros(2, dtype=torch.bfloat16)))]
-    with pytest.raises(ValueError, match="needs float32 parameters, got torch.bfloat16"):
-        OnlineMergeAdamW(low, adamw, precision="float32")
+    with pytest.raises(ValueError, match="lazy_tau needs a task vector part that keeps its direction"):
+        resampled = OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5)
+        OnlineMergeAdamW(parameters.items(), resampled, tau, precision="lazy_tau")
+    with pytest.raises(ValueError, match="path compiled is not to be had: gap_steps > 1 has no kernel"):
+        OnlineMergeAdamW(parameters.items(), OnlineMerge("linear", gap_steps=2), path="compiled")
+    patterns = OnlineMerge("linear", alpha={"body.*": 0.1})
+    with pytest.raises(ValueError, match="alpha must have a pattern for every parameter, got none for head.weight"):
+        OnlineMergeAdamW(parameters.items(), patterns, tau)
 
 
 def test_users_groups_are_left_as_they_were(toy) -> None:

@@ -110,7 +110,7 @@ def test_lost_update_share_is_what_rounding_swallowed(
 ) -> None:
     weight, gradient = weights_and_gradient(dtype)
     tau = {"w": 0.01 * torch.ones(weight.numel())}
-    optimizer = OnlineMergeAdamW([("w", weight)], OnlineMerge("linear", alpha=alpha), tau, lr=1e-6)
+    optimizer = OnlineMergeAdamW([("w", weight)], OnlineMerge("linear", alpha=alpha), tau, lr=1e-6, precision="nearest")
     for _ in range(5):
         weight.grad = gradient
         optimizer.step()
@@ -121,7 +121,9 @@ def test_what_rounding_swallowed_is_not_credited_to_merging() -> None:
     """alpha * tau = 1e-8 at weights of 1, where float32 steps are 1e-7; other entries move by their gradient alone."""
     weight, gradient, tau = nn.Parameter(torch.ones(100)), torch.zeros(100), 0.01 * torch.ones(100)
     gradient[:50], tau[:50] = 1.0, 0.0
-    optimizer = OnlineMergeAdamW([("w", weight)], OnlineMerge("linear", alpha=1e-6), {"w": tau}, lr=1e-6)
+    optimizer = OnlineMergeAdamW(
+        [("w", weight)], OnlineMerge("linear", alpha=1e-6), {"w": tau}, lr=1e-6, precision="nearest"
+    )
     for _ in range(3):
         weight.grad = gradient
         optimizer.step()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Partial
 
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.parameters import open_groups
@@ -21,17 +21,28 @@ def process_group() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("process_group")
-@pytest.mark.parametrize("placement", [Shard(0), Replicate()])
-def test_sharded_parameters_are_refused_at_the_door_and_at_the_step(placement) -> None:
-    """At the step too, because FSDP2 swaps an optimizer's tensors after it was built."""
+def test_partial_sums_are_refused() -> None:
     mesh = init_device_mesh("cpu", (1,))
-    sharded = nn.Parameter(distribute_tensor(torch.zeros(4, 2), mesh, [placement]))
-    with pytest.raises(ValueError, match="parameter w is sharded .DTensor., and sharded parameters are not supported"):
-        OnlineMergeAdamW([("w", sharded)], OnlineMerge("adamw"))
+    partial = nn.Parameter(DTensor.from_local(torch.zeros(4, 2), mesh, [Partial()]))
+    optimizer = OnlineMergeAdamW([("w", partial)], OnlineMerge("adamw"))
+    partial.grad = torch.zeros_like(partial)
+    with pytest.raises(ValueError, match="parameter w must be placed by Shard and Replicate only"):
+        optimizer.step()
+
+
+def test_flattening_wrappers_are_refused() -> None:
+    """FSDP1 says so in the name, DeepSpeed ZeRO-3 in an attribute, ZeRO-1 and 2 by swapping tensors afterwards."""
+    with pytest.raises(ValueError, match="use FSDP2"):
+        open_groups([("_fsdp_wrapped_module.w", nn.Parameter(torch.zeros(4)))])
+    zero3 = nn.Parameter(torch.zeros(4))
+    zero3.ds_id = 0
+    with pytest.raises(ValueError, match="use FSDP2"):
+        open_groups([("w", zero3)])
     optimizer = OnlineMergeAdamW([("w", nn.Parameter(torch.zeros(4, 2)))], OnlineMerge("adamw"))
-    sharded.grad = torch.zeros_like(sharded)
-    optimizer.param_groups[0]["params"] = [sharded]
-    with pytest.raises(ValueError, match="parameter w is sharded"):
+    flat = nn.Parameter(torch.zeros(8))
+    flat.grad = torch.zeros(8)
+    optimizer.param_groups[0]["params"] = [flat]
+    with pytest.raises(ValueError, match=r"w had shape \(4, 2\) when the optimizer was built and has \(8,\) now"):
         optimizer.step()
 
 

@@ -1,0 +1,272 @@
+"""The passes that torch.compile turns into one kernel each: moments, update, mask, merge, decay, all in one.
+
+Everything that changes between steps and tensors (learning rate, alpha, density, keys, thresholds) comes as an entry of
+two small tensors, `numbers` and `words`, so that one dynamic graph serves all tensors and no schedule recompiles it.
+The hash is that of `omsweep.merging.randomness` on wrapping int32; comparisons of unsigned words are made on words
+whose top bit is flipped. Without compilation these functions are ordinary torch code with the same results.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NUMBERS = (
+    "grad_share",  # 1 - beta1
+    "beta2",
+    "square_share",  # 1 - beta2
+    "step_size",  # -lr / (1 - beta1^t)
+    "root_correction",  # sqrt(1 - beta2^t)
+    "eps",
+    "kept",  # 1 - lr * weight_decay
+    "decayed",  # lr * weight_decay
+    "alpha",
+    "update_share",  # 1 - alpha
+    "rescale",  # 1 or 1/p
+    "clip",
+)
+WORDS = (
+    "start",  # index of the first entry in the full tensor
+    "update_key_first",
+    "update_key_second",
+    "tau_key_first",
+    "tau_key_second",
+    "rounding_key_first",
+    "rounding_key_second",
+    "limit",  # least dropped word of a random mask, top bit flipped
+    "update_cut",
+    "update_tie",  # least kept hash of a tied entry, top bit flipped
+    "tau_cut",
+    "tau_tie",
+)
+_AT = {name: i for i, name in enumerate(NUMBERS)} | {name: i for i, name in enumerate(WORDS)}
+_FLIP = -(2**31)
+_MULTIPLIERS = (0x7FEB352D, 0x846CA68B - 2**32)
+
+
+class Kind(NamedTuple):
+    """What is fixed for all tensors and steps, and so compiled in.
+
+    Attributes:
+        mask: `all`, `random` or `top`.
+        tau: `none`, `dense` (to be masked) or `ready` (masked, rescaled and clamped already).
+        elect: `none`, `weighted` or `unweighted`.
+        clipped: whether tau is clamped.
+        stochastic: how weights are added to.
+    """
+
+    mask: str
+    tau: str
+    elect: str
+    clipped: bool
+    stochastic: bool
+
+
+def signed(word: int) -> int:
+    """A 32-bit word as int32."""
+    word &= 0xFFFFFFFF
+    return word - 2**32 if word >= 2**31 else word
+
+
+def flipped(word: int) -> int:
+    """A 32-bit word with its top bit flipped, as int32: ordered like the unsigned word."""
+    return signed(word ^ 0x80000000)
+
+
+def whole_step(
+    weights: Tensor,
+    low_bits: Tensor | None,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    tau: Tensor | None,
+    numbers: Tensor,
+    words: Tensor,
+    *,
+    kind: Kind,
+) -> None:
+    """One step of one tensor in place: everything but a top-p method, which needs a threshold half-way.
+
+    Args:
+        weights: flat, float32 or bfloat16; `low_bits` completes the latter.
+        grad: flat, any floating dtype.
+        exp_avg: flat float32, as is `exp_avg_sq`.
+        tau: flat, None where it takes no part.
+        numbers: float32, see `NUMBERS`.
+        words: int32, see `WORDS`.
+        kind: what is compiled in.
+    """
+    update = _advanced(grad, exp_avg, exp_avg_sq, numbers)
+    _move(weights, low_bits, update, tau, numbers, words, kind)
+
+
+def advance(
+    grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, update: Tensor, numbers: Tensor, bracket: Tensor
+) -> tuple[Tensor, Tensor]:
+    """First half of a top-p step: moments and `update` in place.
+
+    Returns:
+        How many magnitudes reach each end of `bracket` (int32 [2], float bits), int64 [2], and which entries lie
+        between them, bool.
+    """
+    formed = _advanced(grad, exp_avg, exp_avg_sq, numbers)
+    update.copy_(formed)
+    bits = formed.view(torch.int32) & 0x7FFFFFFF
+    above, least = bits >= bracket[1], bits >= bracket[0]
+    return torch.stack([least.sum(), above.sum()]), least & ~above
+
+
+def merge_step(
+    weights: Tensor,
+    low_bits: Tensor | None,
+    update: Tensor,
+    tau: Tensor | None,
+    numbers: Tensor,
+    words: Tensor,
+    *,
+    kind: Kind,
+) -> None:
+    """Second half of a top-p step, in place; arguments as for `whole_step`."""
+    _move(weights, low_bits, update, tau, numbers, words, kind)
+
+
+class Terms(NamedTuple):
+    """A merge taken apart: S(update), S(tau), and what consensus keeps of (1 - alpha) S(update) and alpha S(tau)."""
+
+    update_sparse: Tensor
+    tau_sparse: Tensor | None
+    update_kept: Tensor
+    tau_kept: Tensor | None
+
+
+def merged_terms(
+    update: Tensor, tau: Tensor | None, index: Tensor, numbers: Tensor, words: Tensor, kind: Kind
+) -> Terms:
+    """C((1 - alpha) S(update), alpha S(tau)), taken apart, for entries at `index` (int32) of their full tensors.
+
+    `numbers` and `words` hold one row per name: a number each for one tensor, or one for each entry of several.
+    """
+    sparse = _sparse(update, index, numbers, words, "update", kind.mask)
+    u = sparse * _n(numbers, "update_share")
+    if tau is None:
+        return Terms(sparse, None, u, None)
+    sparse_tau = tau.to(torch.float32)
+    if kind.tau == "dense":
+        sparse_tau = _sparse(sparse_tau, index, numbers, words, "tau", kind.mask)
+        if kind.clipped:
+            sparse_tau = torch.minimum(torch.maximum(sparse_tau, -_n(numbers, "clip")), _n(numbers, "clip"))
+    v = sparse_tau * _n(numbers, "alpha")
+    if kind.elect == "unweighted":
+        elected = torch.where(sparse + sparse_tau >= 0, 1.0, -1.0)
+        u = torch.where(sparse.sign() == elected, u, 0.0)
+        v = torch.where(sparse_tau.sign() == elected, v, 0.0)
+    elif kind.elect == "weighted":
+        opposite = u.sign() * v.sign() < 0
+        u, v = (
+            torch.where(opposite & (u.abs() <= v.abs()), 0.0, u),
+            torch.where(opposite & (v.abs() <= u.abs()), 0.0, v),
+        )
+    return Terms(sparse, sparse_tau, u, v)
+
+
+def keyed_bits(index: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Hash bits of int32 indices under int32 keys, as int32 words."""
+    mixed = _round(_shifted(index), None) ^ first
+    return _round(_shifted(mixed), second)
+
+
+def kept_entries(x: Tensor, index: Tensor, words: Sequence[Tensor], mask: str) -> Tensor:
+    """Keep decisions; `words`: first key, second key, then limit, cut and tie, numbers or one for each entry."""
+    first, second, limit, cut, tie = words
+    if mask == "random":
+        return (keyed_bits(index, first, second) ^ _FLIP) < limit
+    bits = x.view(torch.int32) & 0x7FFFFFFF
+    return (bits > cut) | ((bits == cut) & ((keyed_bits(index, first, second) ^ _FLIP) >= tie))
+
+
+def _advanced(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) -> Tensor:
+    """Moments in place; returns AdamW's displacement, formed as `omsweep.optim.adam_update` does."""
+    grad = grad.to(torch.float32)
+    first = exp_avg + (grad - exp_avg) * _n(numbers, "grad_share")
+    second = exp_avg_sq * _n(numbers, "beta2") + grad * grad * _n(numbers, "square_share")
+    exp_avg.copy_(first)
+    exp_avg_sq.copy_(second)
+    return adam_displacement(first, second, numbers)
+
+
+def adam_displacement(exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) -> Tensor:
+    """AdamW's displacement from moments that are up to date."""
+    root = exp_avg_sq.sqrt() / _n(numbers, "root_correction")
+    return exp_avg * _n(numbers, "step_size") / (root + _n(numbers, "eps"))
+
+
+def _move(
+    weights: Tensor,
+    low_bits: Tensor | None,
+    update: Tensor,
+    tau: Tensor | None,
+    numbers: Tensor,
+    words: Tensor,
+    kind: Kind,
+) -> None:
+    index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device) + _w(words, "start")
+    terms = merged_terms(update, tau, index, numbers, words, kind)
+    movement = terms.update_kept if terms.tau_kept is None else terms.update_kept + terms.tau_kept
+    held = weights.to(torch.float32) if low_bits is None else _joined(weights, low_bits)
+    if kind.stochastic:
+        bits = keyed_bits(index, _w(words, "rounding_key_first"), _w(words, "rounding_key_second"))
+        moved = _added(held, movement - _n(numbers, "decayed") * held, bits)
+    else:
+        moved = held * _n(numbers, "kept") + movement
+    if low_bits is None:
+        weights.copy_(moved)
+        return
+    raw = moved.view(torch.int32)
+    high = (raw + 0x8000) >> 16
+    low_bits.copy_((raw - (high << 16)).to(torch.int16))
+    weights.copy_(high.to(torch.int16).view(torch.bfloat16))
+
+
+def _sparse(x: Tensor, index: Tensor, numbers: Tensor, words: Tensor, stream: str, mask: str) -> Tensor:
+    if mask == "all":
+        return x
+    named = (f"{stream}_key_first", f"{stream}_key_second", "limit", f"{stream}_cut", f"{stream}_tie")
+    keep = kept_entries(x, index, [_w(words, name) for name in named], mask)
+    return torch.where(keep, x, 0.0) * _n(numbers, "rescale")
+
+
+def _added(weights: Tensor, movement: Tensor, bits: Tensor) -> Tensor:
+    """As `omsweep.optim.precision.add_stochastic`, on int32 words."""
+    total = weights + movement
+    part = total - weights
+    error = (weights - (total - part)) + (movement - part)
+    step = torch.where((error > 0) == (total > 0), 1, -1).to(torch.int32)
+    neighbour = (total.view(torch.int32) + step).view(torch.float32)
+    chance = ((bits >> 8) & 0xFFFFFF).to(torch.float32) * 2.0**-24 * (neighbour - total).abs()
+    return torch.where(error.abs() > chance, neighbour, total)
+
+
+def _joined(high: Tensor, low: Tensor) -> Tensor:
+    return ((high.view(torch.int16).to(torch.int32) << 16) + low.to(torch.int32)).view(torch.float32)
+
+
+def _shifted(x: Tensor) -> Tensor:
+    return x ^ ((x >> 16) & 0xFFFF)
+
+
+def _round(x: Tensor, added: Tensor | None) -> Tensor:
+    x = x * _MULTIPLIERS[0]
+    if added is not None:
+        x = x + added
+    x = x ^ ((x >> 15) & 0x1FFFF)
+    x = x * _MULTIPLIERS[1]
+    return x ^ ((x >> 16) & 0xFFFF)
+
+
+def _n(numbers: Tensor, name: str) -> Tensor:
+    return numbers[_AT[name]]
+
+
+def _w(words: Tensor, name: str) -> Tensor:
+    return words[_AT[name]]
