@@ -26,7 +26,10 @@ WORKER_SETTINGS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TQDM_DISABLE": "1",  # bars of libraries inside workers; our own come through Ray to the driver
 }
-PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S")
+LOCAL_SETTINGS = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process per trial that watches for nodes taken away
+}
+PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", *LOCAL_SETTINGS)
 QUIET_LOGGERS = (
     "ray.tune.analysis.experiment_analysis",  # misses the result files that the store replaces
     "ray._private.authentication.authentication_token_setup",
@@ -50,8 +53,12 @@ def connect(console: Console) -> Iterator[None]:
         os.environ.setdefault(name, value)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    settings = {"logging_level": logging.WARNING, "runtime_env": {"env_vars": cluster_environment()}}
-    if in_ray_job() or os.environ.get("RAY_ADDRESS"):
+    own = not (in_ray_job() or os.environ.get("RAY_ADDRESS"))
+    settings = {
+        "logging_level": logging.WARNING,
+        "runtime_env": {"env_vars": (LOCAL_SETTINGS if own else {}) | cluster_environment()},
+    }
+    if not own:
         context = ray.init(**settings)
     else:
         console.print("starting Ray on this machine")

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray.train
 from ray import tune
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from omsweep.sweep.job import train_and_score
@@ -68,6 +68,7 @@ def _run_in_workers(job: Mapping[str, Any], train: Mapping[str, Any], placement:
             storage_path=str(Path(job["folder"]) / "checkpoints"),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=train["max_failures"]),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     return trainer.fit().return_value

@@ -158,7 +158,7 @@ def _run_trials(
                 num_samples=1 if compare else total,
                 search_alg=None if compare else StudySearcher(space),
                 max_concurrent_trials=placement.concurrent_trials,
-                reuse_actors=train.backend == "inprocess",
+                reuse_actors=True,  # a new actor costs the imports of Ray and torch anew
                 trial_name_creator=lambda trial: trial.config["sample"]["trial_id"],
                 trial_dirname_creator=lambda trial: trial.config["sample"]["trial_id"],
             ),
