@@ -15,7 +15,7 @@ from omsweep.merging.listing import listed
 
 FORMAT_VERSION = 1
 STORED_DTYPES: Mapping[torch.dtype, str] = {torch.float32: "F32", torch.bfloat16: "BF16"}
-CHUNK_ENTRIES = 1 << 22
+CHUNK_ENTRIES = 1 << 20
 
 Track = Callable[[Sequence[str]], Iterable[str]]
 """Passes on the names it is given, one by one, and may draw a progress bar meanwhile."""

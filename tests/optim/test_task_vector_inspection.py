@@ -25,7 +25,7 @@ def test_layers_by_name(name: str, layer: str) -> None:
     assert layer_of(name) == layer
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 1 << 22])
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
 def test_by_hand(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(task_vector_file, "CHUNK_ENTRIES", chunk)
     base = {
