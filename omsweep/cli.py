@@ -61,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
 
     families = commands.add_parser("families", help="list the model families that need no files of your own")
     families.set_defaults(command=_families)
+
+    tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
+    verbs = tau.add_subparsers(required=True, metavar="COMMAND")
+    inspect = verbs.add_parser("inspect", help="norm and zero share by layer, and where the two models do not match")
+    inspect.add_argument("base", help="folder or hub id of the base model")
+    inspect.add_argument("sft", help="folder or hub id of the SFT model")
+    inspect.add_argument("--json", action="store_true", help="print JSON with everything instead of tables")
+    inspect.set_defaults(command=_tau_inspect)
     return parser
 
 
@@ -151,6 +159,12 @@ def _families(options: argparse.Namespace) -> int:
 
     print_families()
     return DONE
+
+
+def _tau_inspect(options: argparse.Namespace) -> int:
+    from omsweep.sweep.task_vector_table import print_inspection
+
+    return DONE if print_inspection(options.base, options.sft, as_json=options.json) else FAILED
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def test_pareto_needs_only_numpy() -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["check", "search_spaces/demo.yaml"], ["families"]])
+@pytest.mark.parametrize(
+    "arguments", [["check", "search_spaces/demo.yaml"], ["families"], ["--help"], ["tau", "inspect", "--help"]]
+)
 def test_the_command_line_answers_without_the_heavy_libraries(arguments: list[str]) -> None:
     code = f"""
     from omsweep.cli import main

@@ -12,10 +12,11 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from omsweep.families.family import DTYPES, ModelFamily
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
+from omsweep.merging.listing import listed
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -57,15 +58,35 @@ def load_model(path: str, *, revision: str | None = None, dtype: str = "float32"
     """A causal language model in evaluation mode from a folder or hub id; safetensors only, no remote code.
 
     Raises:
-        ValueError: unknown dtype, a folder without `config.json`, or a hub id that cannot be reached.
+        ValueError: unknown dtype, a folder without `config.json` or some of the weights, or a hub id that cannot be
+            reached.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     folder, _ = find(path, revision=revision)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, local_files_only=True
+    model, loaded = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
     )
+    if loaded["missing_keys"]:
+        raise ValueError(f"{folder} lacks weights, which would be random: {listed(sorted(loaded['missing_keys']))}")
     return model.eval()
+
+
+def empty_model(path: str, *, revision: str | None = None) -> PreTrainedModel:
+    """The model of a folder or hub id without weights, on the meta device: names and shapes of its parameters.
+
+    Raises:
+        ValueError: a folder without `config.json`, or a hub id that cannot be reached.
+    """
+    folder, _ = find(path, revision=revision)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def load_tokenizer(

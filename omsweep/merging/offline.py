@@ -7,22 +7,20 @@ Its own table of methods. Weights are used as given, not normalised: for a polic
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from omsweep.merging.folders import SafetensorsFolder, Weights, opened_weights
+from omsweep.merging.listing import listed
 from omsweep.merging.method import Mask
 from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import random_mask, sparsify, top_mask
-
-Weights: TypeAlias = Mapping[str, Tensor] | str | os.PathLike[str]
-
-LISTED_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +85,12 @@ def merge(
     """
     _check(models, method, weights, density)
     with ExitStack() as files:
-        sources = [_opened(entry, files) for entry in (base, *models)]
+        sources = [opened_weights(entry, files) for entry in (base, *models)]
         _check_same_tensors(sources)
         if output is not None:
             _write(Path(output), base, models, sources, method, weights, density, seed)
             return {}
-        in_memory = not any(isinstance(source, _Folder) for source in sources)
+        in_memory = not any(isinstance(source, SafetensorsFolder) for source in sources)
         merged: dict[str, Tensor] = {}
         tied: dict[tuple[Any, ...], tuple[Tensor, list[Tensor]]] = {}  # inputs are kept, so that no address is reused
         for name in sources[0]:
@@ -132,39 +130,6 @@ def merge_tensors(
     return (base.double() + row.combine(torch.stack(terms))).to(base.dtype)
 
 
-class _Folder(Mapping[str, Tensor]):
-    """The tensors of a folder's safetensors files, read when asked for."""
-
-    def __init__(self, path: Path, files: ExitStack) -> None:
-        from safetensors import safe_open
-
-        self.files: dict[str, list[str]] = {}
-        self._handles: dict[str, Any] = {}
-        for file in sorted(path.glob("*.safetensors")):
-            handle = files.enter_context(safe_open(file, framework="pt"))
-            self.files[file.name] = list(handle.keys())
-            for name in self.files[file.name]:
-                if name in self._handles:
-                    raise ValueError(f"{path} holds {name} in two files")
-                self._handles[name] = handle
-        if not self._handles:
-            raise ValueError(f"{path} must be a folder with safetensors files, found none")
-
-    def __getitem__(self, name: str) -> Tensor:
-        tensor: Tensor = self._handles[name].get_tensor(name)
-        return tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._handles)
-
-    def __len__(self) -> int:
-        return len(self._handles)
-
-
-def _opened(entry: Weights, files: ExitStack) -> Mapping[str, Tensor]:
-    return entry if isinstance(entry, Mapping) else _Folder(Path(entry), files)
-
-
 def _write(
     output: Path,
     base: Weights,
@@ -178,12 +143,12 @@ def _write(
     from safetensors.torch import save_file
 
     folder = sources[0]
-    if isinstance(base, Mapping) or not isinstance(folder, _Folder):
+    if isinstance(base, Mapping) or not isinstance(folder, SafetensorsFolder):
         raise ValueError("output needs a base that is a folder of safetensors files, got a state dict")
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"output must be a new or empty folder, got {output}")
     output.mkdir(parents=True, exist_ok=True)
-    for file, names in folder.files.items():
+    for file, names in folder.names_by_file.items():
         tensors = {
             name: merge_tensors(
                 folder[name], [source[name] for source in sources[1:]], method, weights, density, seed, name=name
@@ -219,13 +184,8 @@ def _check_same_tensors(sources: Sequence[Mapping[str, Tensor]]) -> None:
         extra = sorted(model.keys() - base.keys())
         if missing or extra:
             raise ValueError(
-                f"model {number} must have the base's names: missing {_listed(missing)}; extra {_listed(extra)}"
+                f"model {number} must have the base's names: missing {listed(missing)}; extra {listed(extra)}"
             )
         shapes = [name for name in base if base[name].shape != model[name].shape]
         if shapes:
-            raise ValueError(f"model {number} must have the base's shapes, others at {_listed(shapes)}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - LISTED_NAMES
-    return (", ".join(names[:LISTED_NAMES]) or "none") + (f" and {rest} more" if rest > 0 else "")
+            raise ValueError(f"model {number} must have the base's shapes, others at {listed(shapes)}")

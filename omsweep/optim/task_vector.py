@@ -1,13 +1,12 @@
 """Task vectors: tau = theta_r - theta_b by canonical parameter name, and the check that one fits a model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from omsweep.merging.listing import listed
 from omsweep.optim.names import canonical_name
-
-LISTED_NAMES = 5
 
 
 def task_vector(base_model: nn.Module, sft_model: nn.Module) -> dict[str, Tensor]:
@@ -54,21 +53,15 @@ def _check_same(left: str, ours: Mapping[str, Tensor], right: str, theirs: Mappi
     missing = [name for name in theirs if name not in ours]
     extra = [name for name in ours if name not in theirs]
     if missing:
-        problems.append(f"missing {_listed(missing)}")
+        problems.append(f"missing {listed(missing)}")
     if extra:
-        problems.append(f"extra {_listed(extra)}")
+        problems.append(f"extra {listed(extra)}")
     shapes = [
         f"{name} {tuple(ours[name].shape)} instead of {tuple(theirs[name].shape)}"
         for name in theirs
         if name in ours and ours[name].shape != theirs[name].shape
     ]
     if shapes:
-        problems.append(f"of another shape {_listed(shapes)}")
+        problems.append(f"of another shape {listed(shapes)}")
     if problems:
         raise ValueError(f"the {left}'s names must be the {right}'s parameter names: {'; '.join(problems)}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    rest = len(names) - LISTED_NAMES
-    return ", ".join(names[:LISTED_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -7,7 +7,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ def train_and_score(
 
     from omsweep.align.train import train
     from omsweep.families.load import load_tokenizer
+    from omsweep.optim.task_vector_file import open_task_vector
 
     space, sample, prepared = build_space(job["content"]), job["sample"], job["prepared"]
     settings = dataclasses.replace(train_settings(space, sample), match=_match(space), dtype=prepared["dtype"])
@@ -57,9 +57,7 @@ def train_and_score(
         model=model,
         tokenizer=tokenizer,
         data=Path(prepared["data"][sample["algorithm"]]),
-        task_vector=_task_vector(prepared["base"], prepared["base_revision"], prepared["sft"], prepared["sft_revision"])
-        if settings.merge.resolved().needs_task_vector
-        else None,
+        task_vector=open_task_vector(prepared["task_vector"]) if settings.merge.resolved().needs_task_vector else None,
         output_dir=work,
         on_step=on_step,
         on_checkpoint=on_checkpoint,
@@ -140,12 +138,3 @@ def _match(space: SearchSpace) -> str:
 def _merge_active(diagnostics: Mapping[str, float]) -> bool | None:
     share = diagnostics.get("merged_share")
     return None if share is None or not math.isfinite(share) else share >= ACTIVE_SHARE
-
-
-@lru_cache(maxsize=2)
-def _task_vector(base: str, base_revision: str | None, sft: str, sft_revision: str | None) -> dict[str, Any]:
-    """theta_r - theta_b by parameter name in float32, kept between the trials that one process runs."""
-    from omsweep.families.load import load_model
-    from omsweep.optim.task_vector import task_vector
-
-    return task_vector(load_model(base, revision=base_revision), load_model(sft, revision=sft_revision))

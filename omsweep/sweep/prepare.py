@@ -1,4 +1,5 @@
-"""What all trials of a family share: its folders, preference data, tokenised data with reference log-probs, SFT scores.
+"""What all trials of a family share: its folders, task vector, preference data, tokenised data with reference
+log-probs, SFT scores.
 
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omsweep.cache import recipe_hash
-from omsweep.sweep.space import SearchSpace, build_space
+from omsweep.sweep.space import SearchSpace, build_space, needs_task_vector
 
 EVALUATION_SEED = 0
 """Sampling seed of every scoring: the SFT model and all policies meet the same draws."""
@@ -46,11 +47,11 @@ def prepare_family(
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
-        `weights_hash` of the SFT model, `data` (algorithm -> folder), `sft_seed`, and `reference` = the
-        SFT model's own scores on the search split.
+        `weights_hash` of the SFT model, `task_vector` (its file; None where no branch uses tau), `data` (algorithm ->
+        folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
 
     Raises:
-        ValueError: a family, preference data or suite that cannot be used.
+        ValueError: a family, preference data or suite that cannot be used, or a base and SFT model that do not fit.
     """
     from omsweep.align.data import prepare_data
     from omsweep.evaluation.statistics import compare
@@ -70,6 +71,7 @@ def prepare_family(
         "sft_seed": family.sft_seed,
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
     }
+    prepared["task_vector"] = _task_vector(space, prepared, progress) if needs_task_vector(space) else None
     preferences = _preferences(space, prepared, tokenizer)
     prepared["data"] = {}
     for algorithm in algorithms:
@@ -120,6 +122,12 @@ def family_reference(space: SearchSpace, prepared: Mapping[str, Any], split: str
         split=split,
         seed=EVALUATION_SEED,
     )
+
+
+def _task_vector(space: SearchSpace, prepared: Mapping[str, Any], progress: Any) -> str:
+    from omsweep.sweep.task_vector_cache import task_vector_file
+
+    return str(task_vector_file(prepared, dtype=space.file.train.task_vector_dtype, progress=progress))
 
 
 def _preferences(space: SearchSpace, prepared: Mapping[str, Any], tokenizer: Any) -> Any:

@@ -64,7 +64,10 @@ class Resources(Section):
 
 
 class Train(Section):
-    """How every trial trains; `batch_size` is global and split over the workers; `dtype: null` is the family's."""
+    """How every trial trains; `batch_size` is global and split over the workers; `dtype: null` is the family's.
+
+    `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
+    """
 
     steps: PositiveInt = 100
     batch_size: PositiveInt = 32
@@ -75,6 +78,7 @@ class Train(Section):
     max_grad_norm: NonNegative = 1.0
     weight_decay: NonNegative = 0.0
     dtype: Literal["float32", "bfloat16"] | None = None
+    task_vector_dtype: Literal["float32", "bfloat16"] = "float32"
     max_length: Annotated[int, Field(ge=8)] = 512
     checkpoint_every: Count = 0
     max_failures: Count = 0

@@ -6,7 +6,7 @@ the settings its trainer takes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -231,11 +231,17 @@ def _check_branch(space: SearchSpace, branch: Branch) -> None:
     for name, knob in knobs.items():
         for value in edge_values(knob):
             _check_kind(_knob_path(space, branch, name), name, value)
+    for values, changed in _edges(knobs):
+        _try_settings(space, branch, values, suspect=changed)
+
+
+def _edges(knobs: Mapping[str, Knob]) -> Iterator[tuple[dict[str, Scalar], str | None]]:
+    """Every fixed value, choice and end of range, one knob at a time, with the name of that knob (None: all first)."""
     usual = {name: edge_values(knob)[0] for name, knob in knobs.items()}
-    _try_settings(space, branch, usual)
+    yield usual, None
     for name, knob in knobs.items():
         for value in edge_values(knob)[1:]:
-            _try_settings(space, branch, {**usual, name: value}, suspect=name)
+            yield {**usual, name: value}, name
 
 
 def _check_kind(path: str, name: str, value: Scalar) -> None:
@@ -293,3 +299,13 @@ def algorithms_of(space: SearchSpace) -> list[str]:
     """Every algorithm that some branch can draw: those whose data have to be prepared."""
     knobs = [branch.knobs.get("algorithm", space.shared["algorithm"]) for branch in space.branches]
     return sorted({str(value) for knob in knobs for value in edge_values(knob)})
+
+
+def needs_task_vector(space: SearchSpace) -> bool:
+    """Whether some branch can draw settings in which tau takes part."""
+    samples = (
+        make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)
+        for branch in space.branches
+        for values, _ in _edges({**space.shared, **branch.knobs})
+    )
+    return any(online_merge(sample).resolved().needs_task_vector for sample in samples)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from omsweep.families.load import load_model, load_tokenizer, weights_hash
+from omsweep.families.load import empty_model, load_model, load_tokenizer, weights_hash
 from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
 from omsweep.families.tiny.tokenizer import build_tokenizer
 
@@ -98,3 +98,19 @@ def test_a_folder_without_weights_is_refused(folder: Path) -> None:
 def test_seeds_give_other_weights(tmp_path: Path) -> None:
     hashes = [weights_hash(str(random_family(tmp_path / str(i), seed=seed))) for i, seed in enumerate((0, 0, 1))]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_an_empty_model_has_the_names_and_shapes_of_the_loaded_one(folder: Path) -> None:
+    empty, loaded = empty_model(str(folder)), load_model(str(folder))
+    assert {parameter.device.type for parameter in empty.parameters()} == {"meta"}
+    assert [(name, parameter.shape) for name, parameter in empty.named_parameters()] == [
+        (name, parameter.shape) for name, parameter in loaded.named_parameters()
+    ]
+
+
+def test_weights_that_would_be_random_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks weights, which would be random: model\.norm\.weight$"):
+        load_model(str(folder))

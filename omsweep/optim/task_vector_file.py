@@ -1,0 +1,140 @@
+"""Task vectors as files: written tensor by tensor from two checkpoints, opened as a read-only view of the file."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from omsweep.merging.folders import Weights, opened_file, opened_weights
+from omsweep.merging.listing import listed
+
+FORMAT_VERSION = 1
+STORED_DTYPES: Mapping[torch.dtype, str] = {torch.float32: "F32", torch.bfloat16: "BF16"}
+CHUNK_ENTRIES = 1 << 20
+
+Track = Callable[[Sequence[str]], Iterable[str]]
+"""Passes on the names it is given, one by one, and may draw a progress bar meanwhile."""
+
+_METADATA = {"format": "pt", "content": f"omsweep task vector {FORMAT_VERSION}"}
+
+
+def write_task_vector(
+    base: Weights,
+    sft: Weights,
+    file: str | os.PathLike[str],
+    *,
+    names: Sequence[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    track: Track = iter,
+) -> None:
+    """Write tau = theta_r - theta_b to one safetensors file.
+
+    Tensors are read, subtracted and written in chunks, so that besides the checkpoints' mapped pages, which the kernel
+    may drop, memory holds a few times `CHUNK_ENTRIES` entries (a whole tensor where one of a mapping is not
+    contiguous). The file is there when this returns, or not at all.
+
+    Args:
+        base: theta_b: tensors by name, or a folder of safetensors files.
+        sft: theta_r, as `base`.
+        file: what to write; replaced if it is there.
+        names: the parameters wanted, by the names that `named_parameters()` gives, tied weights once. Whatever else
+            base and sft hold (buffers, tied copies) is left out. None: every floating point tensor, and the names of
+            base and sft must be the same.
+        dtype: in which tau is stored, float32 or bfloat16. The subtraction is float32 and rounded once.
+        track: wraps the names as they are gone through, for a progress bar.
+
+    Raises:
+        ValueError: names that are missing, shapes that differ, tensors wanted that are not floating point (up to five
+            are listed each), another dtype, or a folder without safetensors.
+    """
+    if dtype not in STORED_DTYPES:
+        raise ValueError(f"dtype of a task vector must be one of {', '.join(map(str, STORED_DTYPES))}, got {dtype}")
+    file = Path(file)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    with ExitStack() as files, torch.no_grad():
+        base_tensors, sft_tensors = opened_weights(base, files), opened_weights(sft, files)
+        wanted = _wanted(base_tensors, sft_tensors, names)
+        files.callback(partial.unlink, missing_ok=True)
+        with partial.open("wb") as stream:
+            stream.write(_header({name: sft_tensors[name].shape for name in wanted}, dtype))
+            for name in track(wanted):
+                _write_difference(stream, base_tensors[name], sft_tensors[name], dtype)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+
+
+def open_task_vector(file: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The task vector of a file by canonical parameter name, without reading it.
+
+    Every tensor is a view of the mapped file: its pages are read when touched, and all processes of a node that open
+    the same file share them. Writing to a tensor changes this process's copy of the pages it touches, never the file.
+
+    Returns:
+        float32 or bfloat16 tensors on the CPU, as they were written.
+
+    Raises:
+        ValueError: no file that `write_task_vector` of this version wrote.
+    """
+    with opened_file(file) as opened:
+        if opened.metadata() != _METADATA:
+            raise ValueError(f"{file} must hold an {_METADATA['content']}, its metadata are {opened.metadata()}")
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def float_chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same slice of every tensor, one slice after the other: flat, float32, on the CPU, `CHUNK_ENTRIES` long.
+
+    Args:
+        tensors: of equal shape.
+    """
+    flat = [tensor.detach().reshape(-1) for tensor in tensors]
+    for start in range(0, flat[0].numel(), CHUNK_ENTRIES):
+        yield tuple(entries[start : start + CHUNK_ENTRIES].to("cpu", torch.float32) for entries in flat)
+
+
+def _wanted(base: Mapping[str, Tensor], sft: Mapping[str, Tensor], names: Sequence[str] | None) -> list[str]:
+    """The names to write, checked against both checkpoints."""
+    problems = []
+    wanted = list(names) if names is not None else sorted(base.keys() | sft.keys())
+    for what, tensors in (("base", base), ("SFT model", sft)):
+        missing = [name for name in wanted if name not in tensors]
+        if missing:
+            problems.append(f"the {what} lacks {listed(missing)}")
+    both = [name for name in wanted if name in base and name in sft]
+    shapes = [
+        f"{name} {tuple(base[name].shape)} and {tuple(sft[name].shape)}"
+        for name in both
+        if base[name].shape != sft[name].shape
+    ]
+    if shapes:
+        problems.append(f"shapes differ at {listed(shapes)}")
+    whole = [name for name in both if not (base[name].is_floating_point() and sft[name].is_floating_point())]
+    if whole and names is not None:
+        problems.append(f"no floating point at {listed(whole)}")
+    if problems:
+        raise ValueError(f"a task vector needs each tensor in base and SFT model alike: {'; '.join(problems)}")
+    return [name for name in wanted if name not in set(whole)]
+
+
+def _header(shapes: Mapping[str, torch.Size], dtype: torch.dtype) -> bytes:
+    """The head of a safetensors file: eight bytes of length, then JSON, padded so that the data start aligned."""
+    entries: dict[str, object] = {"__metadata__": _METADATA}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + shape.numel() * dtype.itemsize
+        entries[name] = {"dtype": STORED_DTYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _write_difference(stream: BinaryIO, base: Tensor, sft: Tensor, dtype: torch.dtype) -> None:
+    for base_chunk, sft_chunk in float_chunks(base, sft):
+        stored = (sft_chunk - base_chunk).to(dtype)
+        stream.write(stored.view(torch.uint8).numpy().data)

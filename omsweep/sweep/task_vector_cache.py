@@ -1,0 +1,83 @@
+"""A family's task vector in the cache: built once, mapped by every process that trains."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omsweep.cache import build_once, recipe_hash
+from omsweep.families.load import empty_model, find, load_model, weights_hash
+from omsweep.merging.folders import Weights, opened_weights
+from omsweep.optim.names import canonical_name
+from omsweep.optim.task_vector import check_task_vector
+from omsweep.optim.task_vector_file import FORMAT_VERSION, Track, write_task_vector
+
+KIND = "task_vectors"
+FILE = "task_vector.safetensors"
+
+
+def task_vector_file(prepared: Mapping[str, Any], *, dtype: str, progress: Any) -> Path:
+    """The file of tau = theta_r - theta_b, written first if the cache has none.
+
+    Streams a folder where its keys are the parameters' names. Where they are not (transformers renames some on
+    loading) the model is loaded.
+
+    Args:
+        prepared: `base, sft` (folders or hub ids), `base_revision, sft_revision`, `weights_hash` of the SFT model.
+        dtype: `float32` or `bfloat16`, how tau is stored.
+        progress: a tqdm-like class for a progress bar, `progress(total=, desc=)`.
+
+    Raises:
+        ValueError: the two models do not have the same parameter names and shapes.
+    """
+    base, sft = ((prepared[which], prepared[f"{which}_revision"]) for which in ("base", "sft"))
+    base_shapes, sft_shapes = (_parameters(empty_model(path, revision=revision)) for path, revision in (base, sft))
+    check_task_vector(base_shapes, sft_shapes, what="base model")
+    names = list(sft_shapes)
+    recipe = {
+        "base": weights_hash(*base),
+        "sft": prepared["weights_hash"],
+        "names": recipe_hash({"names": names}),
+        "dtype": dtype,
+        "format": FORMAT_VERSION,
+    }
+
+    def build(folder: Path) -> None:
+        base_weights, sft_weights = _weights(base, names), _weights(sft, names)
+        track = _tracked(progress, f"task vector of {prepared['sft']}")
+        write_task_vector(
+            base_weights, sft_weights, folder / FILE, names=names, dtype=getattr(torch, dtype), track=track
+        )
+
+    return build_once(KIND, recipe, build) / FILE
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {canonical_name(name): parameter for name, parameter in model.named_parameters()}
+
+
+def _weights(model: tuple[str, str | None], names: Sequence[str]) -> Weights:
+    """A model's folder where its checkpoint has a tensor under each of `names`, else its parameters, loaded."""
+    path, revision = model
+    folder, _ = find(path, revision=revision)
+    with ExitStack() as files:
+        held = opened_weights(folder, files)
+        if all(name in held for name in names):
+            return folder
+    return _parameters(load_model(path, revision=revision))
+
+
+def _tracked(progress: Any, description: str) -> Track:
+    def track(names: Sequence[str]) -> Iterator[str]:
+        bar = progress(total=len(names), desc=description)
+        try:
+            for name in names:
+                yield name
+                bar.update(1)
+        finally:
+            bar.close()
+
+    return track

@@ -1,0 +1,121 @@
+"""A family's task vector: built once, the same however the checkpoint is spelt, only where tau is used."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from omsweep.families.load import load_model, weights_hash
+from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
+from omsweep.optim.task_vector import task_vector
+from omsweep.optim.task_vector_file import open_task_vector
+from omsweep.sweep import task_vector_cache
+from omsweep.sweep.space import build_space, needs_task_vector
+from omsweep.sweep.task_vector_cache import task_vector_file
+
+
+class Bar:
+    """Counts what it is told."""
+
+    made: list["Bar"]
+
+    def __init__(self, *, total: int, desc: str) -> None:
+        self.total, self.desc, self.done, self.closed = total, desc, 0, False
+        Bar.made.append(self)
+
+    def update(self, n: int = 1) -> None:
+        self.done += n
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMSWEEP_CACHE", str(tmp_path / "cache"))
+    Bar.made = []
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def prepared(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    base, sft = (
+        random_family(tmp_path / which, request.param, seed=seed) for seed, which in enumerate(("base", "sft"))
+    )
+    revisions = {"base_revision": None, "sft_revision": None}
+    return {"base": str(base), "sft": str(sft), **revisions, "weights_hash": weights_hash(str(sft))}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_it_is_that_of_the_loaded_models_and_built_once(prepared: dict[str, Any], dtype: str) -> None:
+    file = task_vector_file(prepared, dtype=dtype, progress=Bar)
+    expected = task_vector(load_model(prepared["base"]), load_model(prepared["sft"]))
+    opened = open_task_vector(file)
+    assert set(opened) == set(expected)
+    assert all(torch.equal(opened[name], tau.to(getattr(torch, dtype))) for name, tau in expected.items())
+    (bar,) = Bar.made
+    assert (bar.total, bar.done, bar.closed) == (len(expected), len(expected), True)
+    assert prepared["sft"] in bar.desc
+    assert task_vector_file(prepared, dtype=dtype, progress=Bar) == file
+    assert len(Bar.made) == 1
+
+
+def test_other_weights_and_other_dtypes_are_other_files(prepared: dict[str, Any]) -> None:
+    files = {task_vector_file(prepared, dtype=dtype, progress=Bar) for dtype in ("float32", "bfloat16")}
+    swapped = {
+        **prepared,
+        "base": prepared["sft"],
+        "sft": prepared["base"],
+        "weights_hash": weights_hash(prepared["base"]),
+    }
+    files.add(task_vector_file(swapped, dtype="float32", progress=Bar))
+    assert len(files) == 3
+
+
+@pytest.mark.parametrize("which", ["base", "sft"])
+def test_where_keys_are_no_parameter_names_the_model_is_loaded(
+    prepared: dict[str, Any], which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    monkeypatch.setattr(
+        task_vector_cache,
+        "load_model",
+        lambda path, revision: loads.append(path) or load_model(path, revision=revision),
+    )
+    expected = open_task_vector(task_vector_file(prepared, dtype="float32", progress=Bar))
+    assert loads == []
+    weights = Path(prepared[which]) / "model.safetensors"
+    renamed = {name.removeprefix("model."): tensor.clone() for name, tensor in load_file(weights).items()}
+    save_file(renamed, weights, metadata={"format": "pt"})
+    changed = {**prepared, "weights_hash": weights_hash(prepared["sft"])}
+    opened = open_task_vector(task_vector_file(changed, dtype="float32", progress=Bar))
+    assert loads == [prepared[which]]
+    assert set(opened) == set(expected)
+    assert all(torch.equal(opened[name], tau) for name, tau in expected.items())
+
+
+def test_models_that_do_not_fit_are_refused(prepared: dict[str, Any], tmp_path: Path) -> None:
+    wide = random_family(tmp_path / "wide", "llama", hidden_size=64)
+    with pytest.raises(
+        ValueError, match=r"the base model's names must be the model's parameter names: .*of another sha"
+    ):
+        task_vector_file({**prepared, "base": str(wide)}, dtype="float32", progress=Bar)
+    assert not (tmp_path / "cache" / "task_vectors").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "needed"),
+    [
+        ({"adamw": {}}, False),
+        ({"anchor": {"alpha": 0.1}}, False),
+        ({"childtuning": {"density": 0.5}}, False),
+        ({"linear": {"alpha": 0.0}}, False),
+        ({"adamw": {}, "linear": {"alpha": {"choice": [0.0, 1e-3]}}}, True),
+        ({"ondare": {"semantics": "equations", "tau_travel": 0.1}}, True),
+        ({"onties": {"semantics": {"choice": ["equations", "released"]}, "alpha": 0.0}}, True),
+    ],
+)
+def test_it_is_needed_where_some_branch_can_use_tau(compare: dict[str, Any], method: Any, needed: bool) -> None:
+    compare["space"]["method"] = method
+    assert needs_task_vector(build_space(compare)) is needed
