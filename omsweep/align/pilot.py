@@ -3,8 +3,9 @@
 A sparsifier keeps a share of each update, so at the same learning rate it moves less. The applied rate is the
 AdamW-equivalent one divided by the share of |update|_1 that is kept, rescaling included:
 
-- keep-all methods (`adamw`, `linear`, `anchor`), density 1, and rescaling that keeps the sum (`norm`): 1;
+- keep-all methods (`adamw`, `linear`, `anchor`, `ema`), density 1, and rescaling that keeps the sum (`norm`): 1;
 - random masks (`ondare`, `childtuning`): p, or 1 with `inverse`, in expectation;
+- `della`: 1 with `inverse`, in expectation, else measured;
 - `onties`: measured, the mean over the first ten steps of a plain AdamW run on the trial's own data.
 
 The factor (1 - alpha) and updates that the sign election overrules are not counted.
@@ -43,9 +44,9 @@ def matched_learning_rate(
 def known_share(merge: OnlineMerge) -> float | None:
     """The retained share where it follows from the settings (in expectation), else None."""
     settings = merge.resolved()
-    if merge.method in ("adamw", "linear", "anchor") or settings.density == 1.0 or settings.rescale == "norm":
+    if merge.method in ("adamw", "linear", "anchor", "ema") or settings.density == 1.0 or settings.rescale == "norm":
         return 1.0
-    if merge.method in ("ondare", "childtuning"):
+    if merge.method in ("ondare", "childtuning", "della") and (settings.rescale == "inverse" or merge.method != "della"):
         return 1.0 if settings.rescale == "inverse" else settings.density
     return None
 

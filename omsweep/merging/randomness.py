@@ -14,7 +14,7 @@ bit for bit.
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,6 +52,28 @@ def mask_key(seed: int, step: int, stream: str, name: str) -> MaskKey:
     for word in (step, STREAMS[stream], zlib.crc32(name.encode())):
         state = _splitmix64(state ^ _splitmix64(word))
     return MaskKey(state >> 32, state & _WORD)
+
+
+def mask_keys(seed: int, step: int, stream: str, names: Tensor) -> Tensor:
+    """`mask_key` of many names at once.
+
+    Args:
+        names: from `name_words`.
+
+    Returns:
+        int64 `[names, 2]`, both words of each key, in [0, 2^32).
+    """
+    state = seed & (2**64 - 1)
+    for word in (step, STREAMS[stream]):
+        state = _splitmix64(state ^ _splitmix64(word))
+    found = _splitmix64_each(names ^ (state - 2**64 if state >= 2**63 else state))
+    return torch.stack([(found >> 32) & _WORD, found & _WORD], dim=1)
+
+
+def name_words(names: Sequence[str]) -> Tensor:
+    """What `mask_keys` takes of names: int64 `[names]`."""
+    words = [_splitmix64(zlib.crc32(name.encode())) for name in names]
+    return torch.tensor([word - 2**64 if word >= 2**63 else word for word in words])
 
 
 def entry_bits(index: Tensor, key: MaskKey) -> Tensor:
@@ -165,6 +187,14 @@ def _round_(words: Tensor, added: int) -> Tensor:
 
 def _signed(word: int) -> int:
     return word - 2**32 if word >= 2**31 else word
+
+
+def _splitmix64_each(value: Tensor) -> Tensor:
+    """`_splitmix64` of every entry, on wrapping int64."""
+    value = value + (0x9E3779B97F4A7C15 - 2**64)
+    value = (value ^ ((value >> 30) & (2**34 - 1))) * (0xBF58476D1CE4E5B9 - 2**64)
+    value = (value ^ ((value >> 27) & (2**37 - 1))) * (0x94D049BB133111EB - 2**64)
+    return value ^ ((value >> 31) & (2**33 - 1))
 
 
 def _splitmix64(value: int) -> int:

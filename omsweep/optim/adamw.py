@@ -26,7 +26,7 @@ from omsweep.optim.precision import (
 )
 from omsweep.optim.saved_state import check_saved, restore_precision
 from omsweep.optim.settings import OnlineMerge, ResolvedMerge
-from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
+from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, piece_of
 
 # Saved in the state dict, beside what torch puts into groups. tau, theta_r, masks and sample indices are rebuilt.
 STATE_KEYS = ("step", "exp_avg", "exp_avg_sq", "gap_update", "start_sample", "merged_sample")
@@ -124,6 +124,7 @@ class OnlineMergeAdamW(Optimizer):
             group["precision"] = self.precision
         self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         self._pieces: dict[str, Piece] = {}
+        self._known: dict[str, tuple[Tensor, int, Piece, Tensor, dict[str, Any]]] = {}
         self._merger = Merger(merge, parameters, task_vector=task_vector, reference=reference, path=path)
         self._ledger = Ledger(self._merger, len(parameters))
         self._fused: FusedStep | None = fused_step(path, self._merger, self.precision, parameters)
@@ -222,6 +223,7 @@ class OnlineMergeAdamW(Optimizer):
         )
         super().load_state_dict(state_dict)
         restore_precision(self, state_dict)
+        self._known.clear()
         self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _parameters(self) -> dict[str, Tensor]:
@@ -243,13 +245,21 @@ class OnlineMergeAdamW(Optimizer):
         items = []
         for group, names in zip(self.param_groups, self._names, strict=True):
             for name, parameter in zip(names, group["params"], strict=True):
-                if parameter.grad is None:
+                grad = parameter.grad
+                if grad is None:
                     continue
-                if parameter.grad.layout != torch.strided:
-                    raise ValueError(f"the gradient of {name} must be dense, got layout {parameter.grad.layout}")
-                piece, state = self._piece(name, parameter), self._state_of(name, parameter)
-                weights = local(parameter).detach()
-                items.append(Item(name, parameter, piece, weights, local(parameter.grad), _local(state), group))
+                if grad.layout != torch.strided:
+                    raise ValueError(f"the gradient of {name} must be dense, got layout {grad.layout}")
+                known = self._known.get(name)
+                if known is not None and known[0] is parameter and known[1] == parameter.data_ptr():
+                    _, _, piece, weights, state = known
+                    items.append(Item(name, parameter, piece, weights, grad, state, group))
+                    continue
+                state = _local(self._state_of(name, parameter))
+                piece, weights = self._pieces[name], local(parameter).detach()
+                if not is_sharded(parameter):
+                    self._known[name] = (parameter, parameter.data_ptr(), piece, weights, state)
+                items.append(Item(name, parameter, piece, weights, local(grad), state, group))
         return items
 
     def _piece(self, name: str, parameter: Tensor) -> Piece:

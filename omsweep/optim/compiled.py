@@ -1,40 +1,31 @@
-"""The compiled path: which runs it can take, the numbers its kernels read, and top-p thresholds without a sort."""
+"""The compiled path: which runs it can take, what its kernels read at each step, and how they are called."""
 
 import functools
 import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.randomness import keep_limit
+from omsweep.merging.randomness import keep_limit, mask_keys, name_words
 from omsweep.merging.sparsify import kept_count, top_threshold
-from omsweep.merging.threshold import TopThreshold, magnitude_bits
+from omsweep.merging.threshold import Ranked, TopThreshold, magnitude_bits, top_thresholds
 from omsweep.optim.diagnostics import Ledger
-from omsweep.optim.kernels import (
-    NUMBERS,
-    WORDS,
-    Kind,
-    advance,
-    flipped,
-    merge_step,
-    signed,
-    whole_step,
-)
+from omsweep.optim.kernels import NUMBERS, WORDS, Kind, advance, flipped, merge_step, signed, whole_step
 from omsweep.optim.merger import Merger
-from omsweep.optim.recorder import held_samples, record
 
 if TYPE_CHECKING:
     from omsweep.optim.adamw import Item
 
 AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
-BRACKET = 0.1
-"""A threshold is first sought within this share of the last step's, and everywhere if it is not there."""
+BRACKET = 0.9
+"""A threshold is first sought above this share of the last step's, and everywhere if it is not there."""
 MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
 
 logger = logging.getLogger(__name__)
@@ -49,14 +40,14 @@ def fused_step(path: str, merger: Merger, precision: str, parameters: Mapping[st
     if path not in ("auto", "compiled"):
         return None
     reason = _obstacle(merger, precision, parameters)
+    if path == "compiled" and reason:
+        raise ValueError(f"path compiled is not to be had: {reason}; use plain")
     if path == "compiled":
-        if reason:
-            raise ValueError(f"path compiled is not to be had: {reason}; use plain")
         return FusedStep(merger, precision)
-    small = sum(parameter.numel() for parameter in parameters.values()) < AUTO_ENTRIES
-    if small or reason:
-        if not small:
-            logger.info("path auto: plain, because %s", reason)
+    if sum(parameter.numel() for parameter in parameters.values()) < AUTO_ENTRIES:
+        return None
+    if reason:
+        logger.info("path auto: plain, because %s", reason)
         return None
     return FusedStep(merger, precision)
 
@@ -80,7 +71,7 @@ def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) 
 
 
 class FusedStep:
-    """Steps parameters with compiled kernels; tensors that no kernel fits are stepped plainly.
+    """Steps parameters with compiled kernels.
 
     Args:
         merger: with K = 1 and a method of `MASKS`.
@@ -93,73 +84,73 @@ class FusedStep:
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
         self._cuts: dict[str, int] = {}
         self._scratch: dict[torch.device, Tensor] = {}
+        self._names: tuple[tuple[str, ...], Tensor] = ((), torch.empty(0))
+        self._called: set[str] = set()
 
     def fits(self, item: "Item") -> bool:
-        """Whether a kernel can step a parameter."""
-        block, tensors = item.piece.block, (item.weights, item.grad)
+        """Whether a kernel can step a parameter; the others are stepped plainly."""
+        block = item.piece.block
         return (
             item.lr != 0.0
             and item.weights.numel() > 0
             and block.contiguous
             and block.total < 2**31
-            and all(tensor.is_contiguous() for tensor in tensors)
-            and not (self._mask == "top" and item.piece.groups)
+            and item.weights.is_contiguous()
+            and item.grad.is_contiguous()
+            and not (self._mask == "top" and bool(item.piece.groups))
         )
 
     def step(self, items: Sequence["Item"], step: int, ledger: Ledger) -> None:
         """Advance, merge and record every parameter; all must fit."""
         if not items:
             return
+        torch._foreach_add_([item.state["step"] for item in items], 1.0)
         numbers, words = self._numbers(items), self._words(items, step)
-        before = held_samples(items, ledger)
-        updates = []
-        for i, item in enumerate(items):
-            item.state["step"] += 1
-            updates.append(self._step_one(item, numbers[i], words[i], step, ledger))
-        clipped, elect = self._merger.settings.clip is not None, self._merger.settings.elect or "none"
-        kind = Kind(self._mask, "dense", elect if self._merger.merged_in else "none", clipped, self._stochastic)
-        record(items, before, updates, numbers, words, kind=kind, ledger=ledger)
+        names = {item.name for item in items}
+        # The same tensors came through with every guard checked before: only what tells graphs apart is checked again.
+        known = names <= self._called
+        with torch.compiler.set_stance(skip_guard_eval_unsafe=True) if known else nullcontext():
+            seen = [
+                self._step_one(item, own, word, step, ledger)
+                for item, own, word in zip(items, numbers.unbind(0), words.unbind(0), strict=True)
+            ]
+        self._called |= names
+        ledger.record_seen([item.name for item in items], seen)
 
-    def _step_one(self, item: "Item", numbers: Tensor, words: Tensor, step: int, ledger: Ledger) -> Tensor | None:
-        """Step one parameter; returns the watched entries of its update where a kernel has formed it apart."""
-        state, weights = item.state, item.weights.view(-1)
+    def _step_one(self, item: "Item", numbers: Tensor, words: Tensor, step: int, ledger: Ledger) -> Tensor:
+        """Step one parameter; returns `SEEN` of its watched entries."""
+        state, weights, grad = item.state, item.weights.view(-1), item.grad.view(-1)
         low_bits = state["low_bits"].view(-1) if "low_bits" in state else None
         moments = state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
+        entries, merged = ledger.places(item.name, state)
         tau, form = self._tau(item, step)
         settings = self._merger.settings
         elect = (settings.elect or "none") if tau is not None else "none"
         kind = Kind(self._mask, form, elect, settings.clip is not None, self._stochastic)
         if self._mask != "top":
-            _kernel(whole_step, kind)(weights, low_bits, item.grad.view(-1), *moments, tau, numbers, words)
-            return None
-        update = self._update_buffer(weights)
-        self._find_cut(item, update, moments, numbers, words, step)
-        _kernel(merge_step, kind)(weights, low_bits, update, tau, numbers, words)
-        return ledger.watched(item.name).take(update)
+            step_whole = _kernel(whole_step, kind)
+            seen = step_whole(weights, low_bits, grad, *moments, tau, entries, merged, numbers, words)
+        else:
+            update = self._update_buffer(weights)
+            _kernel(advance, None)(grad, *moments, update, numbers)
+            self._find_cut(item.name, update, words, step)
+            merge = _kernel(merge_step, kind)
+            seen = merge(weights, low_bits, update, tau, entries, merged, numbers, words)
+        ledger.add_merged(item.name, state, merged)
+        return seen
 
-    def _find_cut(
-        self,
-        item: "Item",
-        update: Tensor,
-        moments: tuple[Tensor, Tensor],
-        numbers: Tensor,
-        words: Tensor,
-        step: int,
-    ) -> None:
-        """Form the update and write its threshold into `words`."""
-        last = self._cuts.get(item.name, 0)
-        ends = [_scaled_bits(last, 1.0 - BRACKET), _scaled_bits(last, 1.0 + BRACKET)]
-        bracket = torch.tensor(ends, dtype=torch.int32, device=update.device)
-        counts, inside = _kernel(advance, None)(item.grad.view(-1), *moments, update, numbers, bracket)
-        settings = self._merger.settings
+    def _find_cut(self, name: str, update: Tensor, words: Tensor, step: int) -> None:
+        """Write the threshold of an update into `words`."""
+        settings, last = self._merger.settings, self._cuts.get(name, 0)
         k = kept_count(update.numel(), settings.density, self._merger.axes.min_kept)
-        key = self._merger.update_key(item.name, step)
-        cut = _cut_inside(update, inside, counts.tolist(), k) if last else None
-        found = TopThreshold(0, 0) if k >= update.numel() else cut or top_threshold(update, k, key)
-        self._cuts[item.name] = found.magnitude
+        found = TopThreshold(0, 0)
+        if k < update.numel():
+            cut = _cut_above(update, last, k) if last else None
+            found = cut or top_threshold(update, k, self._merger.update_key(name, step))
+        self._cuts[name] = found.magnitude
         at = WORDS.index("update_cut")
-        cut_words = [found.magnitude, flipped(found.tie)]
-        words[at : at + 2] = torch.tensor(cut_words, dtype=torch.int32, device=words.device)
+        words[at] = found.magnitude
+        words[at + 1] = flipped(found.tie)
 
     def _tau(self, item: "Item", step: int) -> tuple[Tensor | None, str]:
         """The task vector of a parameter, and whether it is masked already."""
@@ -178,61 +169,72 @@ class FusedStep:
 
     def _numbers(self, items: Sequence["Item"]) -> Tensor:
         """`NUMBERS` of every parameter at this step, float32 `[parameters, numbers]`."""
-        settings = self._merger.settings
-        rescale = 1.0 / settings.density if settings.rescale == "inverse" else 1.0
-        rows = []
+        rows: dict[tuple[int, float, float], list[float]] = {}
+        chosen = []
         for item in items:
-            beta1, beta2 = item.group["betas"]
-            count, decayed = float(item.state["step"]) + 1, item.lr * item.group["weight_decay"]
             alpha = self._merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
-            row = {
-                "grad_share": 1 - beta1,
-                "beta2": beta2,
-                "square_share": 1 - beta2,
-                "step_size": -item.lr / (1 - beta1**count),
-                "root_correction": math.sqrt(1 - beta2**count),
-                "eps": item.group["eps"],
-                "kept": 1 - decayed,
-                "decayed": decayed,
-                "alpha": alpha,
-                "update_share": 1 - alpha,
-                "rescale": rescale,
-                "clip": settings.clip or 0.0,
-            }
-            rows.append([row[name] for name in NUMBERS])
-        return torch.tensor(rows, dtype=torch.float32, device=items[0].weights.device)
+            key = id(item.group), float(item.state["step"]), alpha
+            if key not in rows:
+                rows[key] = self._row(item.group, key[1], alpha)
+            chosen.append(rows[key])
+        return torch.tensor(chosen, dtype=torch.float32, device=items[0].weights.device)
+
+    def _row(self, group: Mapping[str, Any], count: float, alpha: float) -> list[float]:
+        settings, lr = self._merger.settings, float(group["lr"])
+        beta1, beta2 = group["betas"]
+        root = math.sqrt(1 - beta2**count)
+        row = {
+            "grad_share": 1 - beta1,
+            "beta2": beta2,
+            "square_share": 1 - beta2,
+            "step_size": -lr / (1 - beta1**count) * root,
+            "eps": group["eps"] * root,
+            "kept": 1 - lr * group["weight_decay"],
+            "decayed": lr * group["weight_decay"],
+            "alpha": alpha,
+            "update_share": 1 - alpha,
+            "rescale": 1.0 / settings.density if settings.rescale == "inverse" else 1.0,
+            "clip": settings.clip or 0.0,
+        }
+        return [row[name] for name in NUMBERS]
 
     def _words(self, items: Sequence["Item"], step: int) -> Tensor:
         """`WORDS` of every parameter at this step, int32 `[parameters, words]`."""
-        merger, rows = self._merger, []
+        merger, names = self._merger, tuple(item.name for item in items)
+        if names != self._names[0]:
+            self._names = names, name_words(names)
+        seed, tau_step = merger.settings.seed, 0 if merger.settings.tau_is_fixed else step
+        streams = {"update": step, "task_vector": tau_step, "rounding": step}
+        keys = [mask_keys(seed, at, stream, self._names[1]) for stream, at in streams.items()]
+        cuts = [self._tau_cut(item, step) for item in items]
         limit = flipped(min(keep_limit(merger.settings.density), 2**32 - 1))
-        for item in items:
-            update, tau = merger.update_key(item.name, step), merger.tau_key(item.name, step)
-            rounding = merger.rounding_key(item.name, step)
-            cut = TopThreshold(0, 0)
-            if self._mask == "top" and merger.merged_in:
-                cut = merger.tau_threshold(item.name, item.piece, step, item.weights.device) or cut
-            keys = [signed(word) for key in (update, tau, rounding) for word in key]
-            tail = [limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)]
-            rows.append([signed(item.piece.block.start), *keys, *tail])
-        return torch.tensor(rows, dtype=torch.int32, device=items[0].weights.device)
+        head = torch.tensor([signed(item.piece.block.start) for item in items]).unsqueeze(1)
+        tail = torch.tensor([[limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)] for cut in cuts])
+        return torch.cat([head, *keys, tail], dim=1).to(torch.int32).to(items[0].weights.device)
+
+    def _tau_cut(self, item: "Item", step: int) -> TopThreshold:
+        if self._mask != "top" or not self._merger.merged_in:
+            return TopThreshold(0, 0)
+        found = self._merger.tau_threshold(item.name, item.piece, step, item.weights.device)
+        return found or TopThreshold(0, 0)
 
 
-def _cut_inside(update: Tensor, inside: Tensor, counts: list[int], k: int) -> TopThreshold | None:
-    """The k-th largest magnitude if it lies in the bracket and is not shared, else None."""
-    least, above = counts
-    if not above < k <= least:
+def _cut_above(update: Tensor, last: int, k: int) -> TopThreshold | None:
+    """The k-th largest magnitude if it lies above `BRACKET` times the last one and is not shared, else None."""
+    least = float(torch.tensor(last, dtype=torch.int32).view(torch.float32)) * BRACKET
+    magnitudes = update.abs()
+    large = magnitudes[magnitudes >= least]
+    if large.numel() < k:
         return None
-    bits = magnitude_bits(update[inside])
-    cut = int(torch.kthvalue(bits, bits.numel() - (k - above) + 1).values)
-    tied = int((bits == cut).sum())
-    wanted = k - above - int((bits > cut).sum())
-    return TopThreshold(cut, 0) if tied == wanted else None
+    bits = magnitude_bits(large)
+    shared: list[int] = []
 
+    def tied(positions: Tensor) -> Tensor:
+        shared.append(positions.numel())
+        return positions
 
-def _scaled_bits(bits: int, factor: float) -> int:
-    """Float bits of a magnitude times a factor."""
-    return int((torch.tensor(bits, dtype=torch.int32).view(torch.float32) * factor).view(torch.int32))
+    (found,) = top_thresholds([Ranked(lambda: bits, tied, k)], lambda counts: counts)
+    return None if shared else found
 
 
 @functools.cache

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from omsweep.merging.block import Block
 from omsweep.merging.method import Merged
 from omsweep.merging.randomness import sample_index
 from omsweep.optim.merger import Merger
@@ -56,6 +55,10 @@ class Watched(NamedTuple):
         flat = x.reshape(-1)
         return flat.clone() if self.entries is None else flat.index_select(0, self.entries)
 
+    def count(self) -> int:
+        """How many of the sample lie here."""
+        return self.size if self.slots is None else self.slots.numel()
+
     def own(self, sample: Tensor) -> Tensor:
         """This rank's part of a whole sample."""
         return sample if self.slots is None else sample.index_select(0, self.slots)
@@ -85,24 +88,6 @@ class Moved(NamedTuple):
     rounded_to: torch.dtype
 
 
-class Together(NamedTuple):
-    """The watched entries of several parameters in one row.
-
-    Attributes:
-        owner: number of the parameter, int64.
-        index: in its full tensor, wrapped to int32.
-        weight: entries that each stands for, float32.
-        tau: of the task vector, float32, 0 where it takes no part.
-        sizes: entries of each parameter.
-    """
-
-    owner: Tensor
-    index: Tensor
-    weight: Tensor
-    tau: Tensor
-    sizes: list[int]
-
-
 class Ledger:
     """Running sums over merges.
 
@@ -116,8 +101,8 @@ class Ledger:
         self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, ALL_ENTRIES // max(1, tensors)))
         self._watched: dict[str, Watched] = {}
         self._tau_samples: dict[str, Tensor] = {}
-        self._devices: dict[str, torch.device] = {}
-        self._together: dict[tuple[str, ...], Together] = {}
+        self._device = torch.device("cpu")
+        self._rows_of: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
         self._rows: dict[Groups, list[Tensor]] = {}
         self._sums: list[dict[Groups, Tensor]] = []
         self._totals = torch.tensor(NO_TOTALS, dtype=torch.float64)
@@ -142,7 +127,7 @@ class Ledger:
                 found = Watched(entries.to(device), slots.to(device), index.numel(), weight, piece.groups)
             else:
                 found = Watched(index.to(device) if weight > 1.0 else None, None, index.numel(), weight, ())
-            self._watched[name], self._devices[name] = found, device
+            self._watched[name], self._device = found, device
         return self._watched[name]
 
     def watches(self, name: str) -> bool:
@@ -198,43 +183,41 @@ class Ledger:
         applied = _applied(after, before.double(), rounded_to)
         self._add_row(name, part, applied, nothing, nothing, nothing, nothing, merge=0.0)
 
-    @property
-    def merged_in(self) -> bool:
-        """Whether a task vector takes part."""
-        return self._merger.merged_in
+    def places(self, name: str, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Positions of a parameter's watched entries, and where a kernel adds what it merged in there."""
+        watched = self.watched(name)
+        if watched.entries is None:
+            watched = self._watched[name] = watched._replace(entries=torch.arange(watched.size, device=self._device))
+        assert watched.entries is not None, "just set"
+        if watched.slots is None:
+            return watched.entries, state["merged_sample"]
+        return watched.entries, torch.zeros(watched.entries.numel(), device=watched.entries.device)
 
-    def together(self, names: Sequence[str], blocks: Sequence[Block]) -> Together:
-        """The watched entries of parameters that `watch` has seen, in one row; kept for the next time."""
-        known = self._together.get(tuple(names))
-        if known is None:
-            index, taus = [], []
-            for name, block in zip(names, blocks, strict=True):
-                watched = self.watched(name)
-                entries = watched.entries
-                if entries is None:
-                    entries = torch.arange(watched.size, device=self._devices[name])
-                index.append(block.index_of(entries).to(torch.int32))
-                taus.append(self._tau_sample(name, torch.zeros(entries.numel(), device=entries.device)))
-            sizes = torch.tensor([part.numel() for part in index])
-            owner = torch.arange(len(names)).repeat_interleave(sizes).to(index[0].device)
-            weights = torch.tensor([self.watched(name).weight for name in names], device=owner.device)
-            known = Together(owner, torch.cat(index), weights[owner], torch.cat(taus), sizes.tolist())
-            self._together[tuple(names)] = known
-        return known
+    def add_merged(self, name: str, state: dict[str, Any], part: Tensor) -> None:
+        """Put what a kernel added, see `places`, into the whole sample of a sharded parameter."""
+        slots = self.watched(name).slots
+        if slots is not None:
+            state["merged_sample"].index_add_(0, slots, part)
 
-    def add_merged(self, names: Sequence[str], states: Sequence[dict[str, Any]], part: Tensor) -> None:
-        """Add what was merged in to the samples of parameters, given in one row."""
-        parts = part.split(self._together[tuple(names)].sizes)
-        if all(self.watched(name).slots is None for name in names):
-            torch._foreach_add_([state["merged_sample"] for state in states], parts)
-            return
-        for name, state, own in zip(names, states, parts, strict=True):
-            self._add_merged(name, state, own)
+    def record_seen(self, names: Sequence[str], seen: Sequence[Tensor]) -> None:
+        """Note a merge of several parameters as kernels saw it: `omsweep.optim.kernels.SEEN` of their watched entries."""
+        by_groups: dict[Groups, list[int]] = {}
+        for i, name in enumerate(names):
+            by_groups.setdefault(self.watched(name).groups, []).append(i)
+        for groups, at in by_groups.items():
+            weight, tau = self._constants(tuple(names[i] for i in at))
+            rows = torch.cat([seen[i] for i in at], dim=1)
+            together = torch.cat([weight, tau, rows, torch.ones_like(weight)])
+            self._rows.setdefault(groups, []).append(together)
 
-    def add_rows(self, groups: Groups, sample: Together, part: Tensor, applied: Tensor, *terms: Tensor) -> None:
-        """Note a merge of several parameters, given in one row each; `terms` as for `_add_row`."""
-        row = [sample.weight, sample.tau, part, applied, *terms, torch.ones_like(part)]
-        self._rows.setdefault(groups, []).append(torch.stack(row))
+    def _constants(self, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """Weights and task vector of the watched entries of several parameters, `[1, entries]` each; kept."""
+        if names not in self._rows_of:
+            found = [self.watched(name) for name in names]
+            taus = [self._tau_sample(n, torch.zeros(w.count(), device=self._device)) for n, w in zip(names, found, strict=True)]
+            weights = [torch.full_like(tau, w.weight) for w, tau in zip(found, taus, strict=True)]
+            self._rows_of[names] = torch.cat(weights).unsqueeze(0), torch.cat(taus).unsqueeze(0)
+        return self._rows_of[names]
 
     def close_step(self) -> None:
         """Add up the rows of one step's merges."""

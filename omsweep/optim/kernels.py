@@ -16,9 +16,8 @@ NUMBERS = (
     "grad_share",  # 1 - beta1
     "beta2",
     "square_share",  # 1 - beta2
-    "step_size",  # -lr / (1 - beta1^t)
-    "root_correction",  # sqrt(1 - beta2^t)
-    "eps",
+    "step_size",  # -lr / (1 - beta1^t) * sqrt(1 - beta2^t)
+    "eps",  # eps * sqrt(1 - beta2^t)
     "kept",  # 1 - lr * weight_decay
     "decayed",  # lr * weight_decay
     "alpha",
@@ -74,6 +73,10 @@ def flipped(word: int) -> int:
     return signed(word ^ 0x80000000)
 
 
+SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term")
+"""Of each watched entry: what was merged in, what of it arrived, delta, S(delta), and both weighted terms."""
+
+
 def whole_step(
     weights: Tensor,
     low_bits: Tensor | None,
@@ -81,11 +84,13 @@ def whole_step(
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
     tau: Tensor | None,
+    entries: Tensor,
+    merged: Tensor,
     numbers: Tensor,
     words: Tensor,
     *,
     kind: Kind,
-) -> None:
+) -> Tensor:
     """One step of one tensor in place: everything but a top-p method, which needs a threshold half-way.
 
     Args:
@@ -93,28 +98,30 @@ def whole_step(
         grad: flat, any floating dtype.
         exp_avg: flat float32, as is `exp_avg_sq`.
         tau: flat, None where it takes no part.
+        entries: positions watched for the diagnostics, int64.
+        merged: float32, one for each of `entries`: what was merged in there is added.
         numbers: float32, see `NUMBERS`.
         words: int32, see `WORDS`.
         kind: what is compiled in.
-    """
-    update = _advanced(grad, exp_avg, exp_avg_sq, numbers)
-    _move(weights, low_bits, update, tau, numbers, words, kind)
-
-
-def advance(
-    grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, update: Tensor, numbers: Tensor, bracket: Tensor
-) -> tuple[Tensor, Tensor]:
-    """First half of a top-p step: moments and `update` in place.
 
     Returns:
-        How many magnitudes reach each end of `bracket` (int32 [2], float bits), int64 [2], and which entries lie
-        between them, bool.
+        `SEEN` of the watched entries, float32 `[6, watched]`.
     """
-    formed = _advanced(grad, exp_avg, exp_avg_sq, numbers)
+    watched = _formed(grad[entries], exp_avg[entries], exp_avg_sq[entries], numbers)[2]
+    seen = _seen(weights, low_bits, watched, tau, entries, merged, numbers, words, kind)
+    first, second, update = _formed(grad, exp_avg, exp_avg_sq, numbers)
+    exp_avg.copy_(first)
+    exp_avg_sq.copy_(second)
+    _move(weights, low_bits, update, tau, numbers, words, kind)
+    return seen
+
+
+def advance(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, update: Tensor, numbers: Tensor) -> None:
+    """First half of a top-p step: moments and `update` in place."""
+    first, second, formed = _formed(grad, exp_avg, exp_avg_sq, numbers)
+    exp_avg.copy_(first)
+    exp_avg_sq.copy_(second)
     update.copy_(formed)
-    bits = formed.view(torch.int32) & 0x7FFFFFFF
-    above, least = bits >= bracket[1], bits >= bracket[0]
-    return torch.stack([least.sum(), above.sum()]), least & ~above
 
 
 def merge_step(
@@ -122,13 +129,17 @@ def merge_step(
     low_bits: Tensor | None,
     update: Tensor,
     tau: Tensor | None,
+    entries: Tensor,
+    merged: Tensor,
     numbers: Tensor,
     words: Tensor,
     *,
     kind: Kind,
-) -> None:
-    """Second half of a top-p step, in place; arguments as for `whole_step`."""
+) -> Tensor:
+    """Second half of a top-p step, in place; arguments and result as for `whole_step`."""
+    seen = _seen(weights, low_bits, update[entries], tau, entries, merged, numbers, words, kind)
     _move(weights, low_bits, update, tau, numbers, words, kind)
+    return seen
 
 
 class Terms(NamedTuple):
@@ -185,20 +196,42 @@ def kept_entries(x: Tensor, index: Tensor, words: Sequence[Tensor], mask: str) -
     return (bits > cut) | ((bits == cut) & ((keyed_bits(index, first, second) ^ _FLIP) >= tie))
 
 
-def _advanced(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) -> Tensor:
-    """Moments in place; returns AdamW's displacement, formed as `omsweep.optim.adam_update` does."""
+def _formed(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both moments a step on, and AdamW's displacement, with one division."""
     grad = grad.to(torch.float32)
     first = exp_avg + (grad - exp_avg) * _n(numbers, "grad_share")
     second = exp_avg_sq * _n(numbers, "beta2") + grad * grad * _n(numbers, "square_share")
-    exp_avg.copy_(first)
-    exp_avg_sq.copy_(second)
-    return adam_displacement(first, second, numbers)
+    return first, second, first * _n(numbers, "step_size") / (second.sqrt() + _n(numbers, "eps"))
 
 
-def adam_displacement(exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) -> Tensor:
-    """AdamW's displacement from moments that are up to date."""
-    root = exp_avg_sq.sqrt() / _n(numbers, "root_correction")
-    return exp_avg * _n(numbers, "step_size") / (root + _n(numbers, "eps"))
+def _seen(
+    weights: Tensor,
+    low_bits: Tensor | None,
+    update: Tensor,
+    tau: Tensor | None,
+    entries: Tensor,
+    merged: Tensor,
+    numbers: Tensor,
+    words: Tensor,
+    kind: Kind,
+) -> Tensor:
+    """`SEEN` of the watched entries, whose `update` is given; moves `merged` on."""
+    held = _held(weights[entries], None if low_bits is None else low_bits[entries])
+    index = entries.to(torch.int32) + _w(words, "start")
+    terms = merged_terms(update, None if tau is None else tau[entries], index, numbers, words, kind)
+    moved = _moved(held, terms, index, numbers, words, kind)
+    if low_bits is None:
+        moved = moved.to(weights.dtype).to(torch.float32)
+    without, part, tau_term = held * _n(numbers, "kept"), terms.update_kept, torch.zeros_like(held)
+    if terms.tau_kept is not None and terms.tau_sparse is not None:
+        part, tau_term = terms.tau_kept, terms.tau_sparse * _n(numbers, "alpha")
+        without = without.to(torch.float64) + terms.update_kept.to(torch.float64)
+        merged.add_(part)
+    exact = kind.stochastic or without.dtype == weights.dtype
+    without = without.to(torch.float64) if exact else without.to(weights.dtype).to(torch.float64)
+    applied = (moved.to(torch.float64) - without).to(torch.float32)
+    sparse = terms.update_sparse
+    return torch.stack([part, applied, update, sparse, sparse * _n(numbers, "update_share"), tau_term])
 
 
 def _move(
@@ -212,13 +245,7 @@ def _move(
 ) -> None:
     index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device) + _w(words, "start")
     terms = merged_terms(update, tau, index, numbers, words, kind)
-    movement = terms.update_kept if terms.tau_kept is None else terms.update_kept + terms.tau_kept
-    held = weights.to(torch.float32) if low_bits is None else _joined(weights, low_bits)
-    if kind.stochastic:
-        bits = keyed_bits(index, _w(words, "rounding_key_first"), _w(words, "rounding_key_second"))
-        moved = _added(held, movement - _n(numbers, "decayed") * held, bits)
-    else:
-        moved = held * _n(numbers, "kept") + movement
+    moved = _moved(_held(weights, low_bits), terms, index, numbers, words, kind)
     if low_bits is None:
         weights.copy_(moved)
         return
@@ -226,6 +253,15 @@ def _move(
     high = (raw + 0x8000) >> 16
     low_bits.copy_((raw - (high << 16)).to(torch.int16))
     weights.copy_(high.to(torch.int16).view(torch.bfloat16))
+
+
+def _moved(held: Tensor, terms: Terms, index: Tensor, numbers: Tensor, words: Tensor, kind: Kind) -> Tensor:
+    """Weights after decay and movement, float32."""
+    movement = terms.update_kept if terms.tau_kept is None else terms.update_kept + terms.tau_kept
+    if not kind.stochastic:
+        return held * _n(numbers, "kept") + movement
+    bits = keyed_bits(index, _w(words, "rounding_key_first"), _w(words, "rounding_key_second"))
+    return _added(held, movement - _n(numbers, "decayed") * held, bits)
 
 
 def _sparse(x: Tensor, index: Tensor, numbers: Tensor, words: Tensor, stream: str, mask: str) -> Tensor:
@@ -247,8 +283,11 @@ def _added(weights: Tensor, movement: Tensor, bits: Tensor) -> Tensor:
     return torch.where(error.abs() > chance, neighbour, total)
 
 
-def _joined(high: Tensor, low: Tensor) -> Tensor:
-    return ((high.view(torch.int16).to(torch.int32) << 16) + low.to(torch.int32)).view(torch.float32)
+def _held(weights: Tensor, low_bits: Tensor | None) -> Tensor:
+    """Weights as they are held, float32."""
+    if low_bits is None:
+        return weights.to(torch.float32)
+    return ((weights.view(torch.int16).to(torch.int32) << 16) + low_bits.to(torch.int32)).view(torch.float32)
 
 
 def _shifted(x: Tensor) -> Tensor:

@@ -1,11 +1,15 @@
-"""Knobs of a search space: a plain value is fixed, a mapping with one sampler key is drawn."""
+"""Knobs of a search space: a plain value is fixed, a mapping with one sampler key is drawn.
+
+`alpha: {by_name: {"*.mlp.*": 1.0e-3, "*": 0.0}}` is fixed too: the first pattern that matches a parameter's name counts.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-Scalar: TypeAlias = str | int | float | bool | None
+Scalar: TypeAlias = str | int | float | bool | Mapping[str, float] | None
+BY_NAME = "by_name"
 
 
 class SpaceError(ValueError):
@@ -60,6 +64,8 @@ SAMPLERS = {
 
 def parse_knob(raw: Any, path: str) -> Knob:
     """Read one knob; raises SpaceError naming the sampler, the value and the form that is allowed."""
+    if isinstance(raw, Mapping) and list(raw) == [BY_NAME]:
+        return Fixed(_by_name(raw[BY_NAME], path))
     if isinstance(raw, Mapping):
         if len(raw) != 1 or next(iter(raw)) not in SAMPLERS:
             raise SpaceError(path, f"a drawn knob is one of {_sampler_forms()}, got {dict(raw)!r}")
@@ -68,6 +74,15 @@ def parse_knob(raw: Any, path: str) -> Knob:
     if isinstance(raw, list):
         raise SpaceError(path, f"a list is drawn from with {{choice: {raw!r}}}, got a bare list")
     return Fixed(raw)
+
+
+def _by_name(raw: Any, path: str) -> Mapping[str, float]:
+    """An ordered mapping of patterns over parameter names to numbers; only `alpha` takes one."""
+    if not path.endswith(".alpha"):
+        raise SpaceError(f"{path}.{BY_NAME}", "only alpha goes by parameter name")
+    if not isinstance(raw, Mapping) or not raw or not all(isinstance(k, str) and _is_number(v) for k, v in raw.items()):
+        raise SpaceError(f"{path}.{BY_NAME}", f"must map patterns of parameter names to numbers, got {raw!r}")
+    return dict(raw)
 
 
 def _parse_sampler(sampler: str, argument: Any, path: str) -> Knob:

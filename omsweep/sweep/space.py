@@ -245,6 +245,8 @@ def _edges(knobs: Mapping[str, Knob]) -> Iterator[tuple[dict[str, Scalar], str |
 
 
 def _check_kind(path: str, name: str, value: Scalar) -> None:
+    if isinstance(value, Mapping):  # of numbers, checked when it was read
+        return
     whole = isinstance(value, int) and not isinstance(value, bool)
     number = whole or isinstance(value, float)
     if name in WHOLE_NUMBERS and not whole:

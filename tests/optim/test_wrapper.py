@@ -14,6 +14,7 @@ INNER = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.1),
+    "adafactor": lambda p: torch.optim.Adafactor(p, lr=0.02),
     "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.02),
 }
 
@@ -123,3 +124,32 @@ def test_mistakes_are_named(toy) -> None:
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
     with pytest.raises(ValueError, match="not saved by an online merging optimizer"):
         optimizer.load_state_dict(torch.optim.SGD(parameters.values(), lr=0.1).state_dict())
+
+
+def test_muon_whose_parameters_are_matrices() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = {name: torch.randn(6, 4, generator=generator) for name in ("a", "b")}
+    tau = {name: 0.1 * torch.randn(6, 4, generator=generator) for name in start}
+    grads = [torch.randn(6, 4, generator=generator) for _ in range(8)]
+    moved = {}
+    for label, merge in (("plain", None), ("ondare", OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5))):
+        parameters = {name: nn.Parameter(value.clone()) for name, value in start.items()}
+        optimizer = torch.optim.Muon(parameters.values(), lr=0.02, weight_decay=0.0)
+        stepped = optimizer if merge is None else OnlineMergeOptimizer(optimizer, parameters.items(), merge, tau)
+        for step in range(4):
+            parameters["a"].grad, parameters["b"].grad = grads[2 * step], grads[2 * step + 1]
+            stepped.step()
+        moved[label] = parameters
+    assert stepped.diagnostics()["tau_travel"] == pytest.approx(4 * 0.1 * 0.5, rel=0.3)
+    assert not torch.equal(moved["plain"]["a"], moved["ondare"]["a"])
+
+
+def test_an_8_bit_adamw() -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    weight = nn.Parameter(torch.randn(5000))
+    inner = bitsandbytes.optim.AdamW8bit([weight], lr=1e-3)
+    optimizer = OnlineMergeOptimizer(inner, [("w", weight)], OnlineMerge("linear", alpha=0.01), {"w": torch.ones(5000)})
+    weight.grad = torch.randn(5000)
+    before = weight.detach().clone()
+    optimizer.step()
+    assert not torch.equal(weight, before)

@@ -10,6 +10,7 @@ import yaml
 
 from omsweep.sweep.loading import load_space
 from omsweep.sweep.reading import SpaceFileError, apply_overrides, parse_yaml
+from omsweep.sweep.space import make_sample, online_merge
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "search_spaces" / "demo.yaml"
@@ -24,7 +25,7 @@ def edited(tmp_path: Path, path: str, value: object) -> Path:
         node = node[key]
     node[last] = value
     file = tmp_path / "space.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     return file
 
 
@@ -33,6 +34,18 @@ def test_every_search_space_of_the_project_loads(file: Path) -> None:
     space = load_space(file)
     assert space.branches
     assert load_space(file).resolved() == space.resolved()
+
+
+def test_alpha_goes_by_parameter_name(tmp_path: Path) -> None:
+    patterns = {"*.mlp.*": 1e-3, "*": 0.0}
+    space = load_space(edited(tmp_path, "space.method.onties.alpha", {"by_name": patterns}))
+    branch = next(branch for branch in space.branches if branch.label == "onties")
+    sample = make_sample(
+        space, branch, {"alpha": branch.knobs["alpha"].value}, trial_id="t", family="f", block=0, seed=0
+    )
+    resolved = online_merge({**sample, "semantics": "equations"}).resolved()
+    assert resolved.alpha_of("model.layers.0.mlp.up_proj.weight") == 1e-3
+    assert resolved.alpha_of("model.norm.weight") == 0.0
 
 
 MISTAKES = [
@@ -57,6 +70,9 @@ MISTAKES = [
     ),
     ("space.method.magic", {}, "space.method.magic: unknown method 'magic'; allowed: adamw"),
     ("space.learning_rate", "fast", "space.learning_rate: "),
+    ("space.learning_rate", {"by_name": {"*": 1e-3}}, "space.learning_rate.by_name: only alpha goes by parameter name"),
+    ("space.method.onties.alpha", {"by_name": {}}, "space.method.onties.alpha.by_name: must map patterns"),
+    ("space.method.onties.alpha", {"by_name": {"*": 2}}, "space.method.onties.alpha: alpha must be in [0, 1], got 2"),
     ("space.learning_rate", -1.0, "space.learning_rate: "),
     ("space.learning_rate", {"loguniform": [0, 1]}, "space.learning_rate.loguniform: must have 0 < low"),
     ("space.learning_rate", {"normal": [0, 1]}, "space.learning_rate: a drawn knob is one of"),

@@ -1,0 +1,103 @@
+"""The compiled path against the plain one: the same masks, and weights within rounding."""
+
+import shutil
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from omsweep.merging.randomness import entry_bits, mask_key, mask_keys, name_words
+from omsweep.optim.adamw import OnlineMergeAdamW
+from omsweep.optim.kernels import flipped, keyed_bits, signed
+from omsweep.optim.settings import OnlineMerge
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler"
+)
+SHAPES = {"a": (60, 40), "b": (77,), "c": (300, 128), "d": (1,)}
+CASES = {
+    "adamw": OnlineMerge("adamw"),
+    "linear": OnlineMerge("linear", alpha={"c": 0.05, "*": 0.1}),
+    "ondare": OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.4),
+    "ondare-released": OnlineMerge("ondare", semantics="released", alpha=0.1, density=0.3),
+    "onties": OnlineMerge("onties", semantics="equations", alpha=0.1, density=0.2),
+    "onties-released": OnlineMerge("onties", semantics="released", alpha=0.1, density=0.2),
+    "childtuning": OnlineMerge("childtuning", density=0.2),
+}
+
+
+def tensors(seed: int, scale: float) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: scale * torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+
+
+def run(merge: OnlineMerge, path: str, dtype: torch.dtype, precision: str):
+    parameters = {name: nn.Parameter(value.to(dtype)) for name, value in tensors(0, 0.02).items()}
+    optimizer = OnlineMergeAdamW(
+        parameters.items(), merge, tensors(1, 0.01), lr=1e-12, weight_decay=0.1, path=path, precision=precision
+    )
+    for step in range(1, 9):
+        optimizer.param_groups[0]["lr"] = 1e-12 if step <= 3 else 1e-3  # the first updates tie in magnitude
+        for name, gradient in tensors(100 + step, 1.0).items():
+            parameters[name].grad = gradient.to(dtype)
+        optimizer.step()
+    return parameters, optimizer
+
+
+def test_hash_bits_on_int32_words() -> None:
+    key = mask_key(3, 7, "update", "w")
+    index = torch.tensor([0, 1, 2, 65535, 2**31 - 1, 2**31, 2**32 - 1])
+    first, second = (torch.tensor(signed(word), dtype=torch.int32) for word in key)
+    words = keyed_bits(index.to(torch.int32), first, second)
+    assert (words.to(torch.int64) & 0xFFFFFFFF).tolist() == entry_bits(index, key).tolist()
+    assert flipped(0) < flipped(2**31 - 1) < flipped(2**31) < flipped(2**32 - 1)
+
+
+def test_keys_of_many_names_are_those_of_each() -> None:
+    names = [f"model.layers.{i}.weight" for i in range(50)]
+    for seed, step, stream in ((0, 1, "update"), (2**63 + 5, 0, "task_vector"), (7, 123456, "rounding")):
+        expected = [list(mask_key(seed, step, stream, name)) for name in names]
+        assert mask_keys(seed, step, stream, name_words(names)).tolist() == expected
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(torch.float32, "nearest"), (torch.float32, "stochastic"), (torch.bfloat16, "stochastic")]
+)
+def test_compiled_agrees_with_plain(case: str, dtype: torch.dtype, precision: str) -> None:
+    plain, left = run(CASES[case], "plain", dtype, precision)
+    compiled, right = run(CASES[case], "compiled", dtype, precision)
+    assert (left.path, right.path) == ("plain", "compiled")
+    for name, expected in plain.items():
+        difference = (compiled[name].float() - expected.float()).abs()
+        rounding = 2.0**-7 if dtype == torch.bfloat16 else 2.0**-22
+        beyond = int((difference > rounding * expected.float().abs() + 2e-8).sum())
+        assert beyond <= 2e-3 * difference.numel() + 1, name  # a magnitude next to the threshold may fall either way
+    expected, found = left.diagnostics(), right.diagnostics()
+    for key in ("tau_travel", "merge_ratio", "retained_share", "displacement", "tau_zero_share", "merged_share"):
+        assert found[key] == pytest.approx(expected[key], rel=2e-2, abs=1e-6, nan_ok=True), key
+    assert found["lost_update_share"] == pytest.approx(expected["lost_update_share"], abs=0.05)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_plain_state_goes_on_compiled() -> None:
+    merge = CASES["ondare"]
+    parameters, optimizer = run(merge, "compiled", torch.float32, "nearest")
+    copies = {name: nn.Parameter(value.detach().clone()) for name, value in parameters.items()}
+    other = OnlineMergeAdamW(copies.items(), merge, tensors(1, 0.01), lr=1e-3, weight_decay=0.1, path="plain")
+    other.load_state_dict(optimizer.state_dict())
+    for taken, held in ((optimizer, parameters), (other, copies)):
+        for step in range(9, 12):
+            for name, gradient in tensors(100 + step, 1.0).items():
+                held[name].grad = gradient
+            taken.step()
+    for name, value in parameters.items():
+        torch.testing.assert_close(copies[name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_auto_stays_plain_for_small_models() -> None:
+    parameters = {name: nn.Parameter(value) for name, value in tensors(0, 1.0).items()}
+    assert OnlineMergeAdamW(parameters.items(), OnlineMerge("adamw")).path == "plain"
