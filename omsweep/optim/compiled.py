@@ -83,7 +83,7 @@ class FusedStep:
         self._stochastic = precision == "stochastic"
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
         self._cuts: dict[str, int] = {}
-        self._scratch: dict[torch.device, Tensor] = {}
+        self._scratch: Tensor | None = None
         self._names: tuple[tuple[str, ...], Tensor] = ((), torch.empty(0))
         self._called: set[str] = set()
 
@@ -104,6 +104,7 @@ class FusedStep:
         """Advance, merge and record every parameter; all must fit."""
         if not items:
             return
+        self._make_room(max(items, key=lambda item: item.weights.numel()).weights)
         torch._foreach_add_([item.state["step"] for item in items], 1.0)
         numbers, words = self._numbers(items), self._words(items, step)
         names = {item.name for item in items}
@@ -131,7 +132,8 @@ class FusedStep:
             step_whole = _kernel(whole_step, kind)
             seen = step_whole(weights, low_bits, grad, *moments, tau, entries, merged, numbers, words)
         else:
-            update = self._update_buffer(weights)
+            assert self._scratch is not None, "made when the step began"
+            update = self._scratch[: weights.numel()]
             _kernel(advance, None)(grad, *moments, update, numbers)
             self._find_cut(item.name, update, words, step)
             merge = _kernel(merge_step, kind)
@@ -161,11 +163,11 @@ class FusedStep:
             return merger.sparse_tau(item.name, item.piece, step, device).reshape(-1), "ready"
         return merger.tau_as_held(item.name, item.piece, device).reshape(-1), "dense"
 
-    def _update_buffer(self, like: Tensor) -> Tensor:
-        held = self._scratch.get(like.device)
-        if held is None or held.numel() < like.numel():
-            held = self._scratch[like.device] = torch.empty(like.numel(), device=like.device)
-        return held[: like.numel()]
+    def _make_room(self, largest: Tensor) -> None:
+        """Room for the update of the largest parameter, which top-p methods need all of before they can mask it."""
+        if self._mask == "top" and (self._scratch is None or self._scratch.numel() < largest.numel()):
+            self._scratch = torch.empty(largest.numel(), device=largest.device)
+            self._called.clear()
 
     def _numbers(self, items: Sequence["Item"]) -> Tensor:
         """`NUMBERS` of every parameter at this step, float32 `[parameters, numbers]`."""

@@ -214,7 +214,10 @@ class Ledger:
         """Weights and task vector of the watched entries of several parameters, `[1, entries]` each; kept."""
         if names not in self._rows_of:
             found = [self.watched(name) for name in names]
-            taus = [self._tau_sample(n, torch.zeros(w.count(), device=self._device)) for n, w in zip(names, found, strict=True)]
+            taus = [
+                self._tau_sample(n, torch.zeros(w.count(), device=self._device))
+                for n, w in zip(names, found, strict=True)
+            ]
             weights = [torch.full_like(tau, w.weight) for w, tau in zip(found, taus, strict=True)]
             self._rows_of[names] = torch.cat(weights).unsqueeze(0), torch.cat(taus).unsqueeze(0)
         return self._rows_of[names]

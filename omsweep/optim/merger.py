@@ -251,8 +251,10 @@ class Merger:
 
     def _knows(self, name: str) -> bool:
         """Whether the task vector's facts hold at every merge: ties are broken anew where its mask is drawn anew."""
-        facts = self._tau_facts.get(name)
-        return facts is not None and (self.method.facts == "counts" or self.settings.tau_is_fixed or facts.tie == 0)
+        if name not in self._tau_facts:
+            return False
+        facts = self._tau_facts[name]
+        return facts is None or self.method.facts == "counts" or self.settings.tau_is_fixed or facts.tie == 0
 
     def _remember(self, name: str, facts: Any) -> None:
         self._tau_facts[name] = facts

@@ -90,7 +90,8 @@ def set_gradients(model: Toy, step: int) -> None:
 
 def full(model: Toy) -> dict[str, Tensor]:
     return {
-        name: (p.full_tensor() if isinstance(p, DTensor) else p).detach().clone() for name, p in model.named_parameters()
+        name: (p.full_tensor() if isinstance(p, DTensor) else p).detach().clone()
+        for name, p in model.named_parameters()
     }
 
 

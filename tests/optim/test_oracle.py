@@ -3,6 +3,8 @@
 Three warm-up steps at learning rate 1e-12 come first, because Adam's first updates tie in magnitude.
 """
 
+import shutil
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.settings import OnlineMerge
 
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler"
+)
 SHAPES = {"a": (40, 30), "b": (301,)}
 WARM_UP, STEPS, LR, ALPHA = 3, 20, 1e-3, 0.01
 
@@ -55,7 +60,7 @@ def dense_ondare(update: Tensor, tau: Tensor, p: float) -> Tensor:
     return (1 - ALPHA) * update + ALPHA * tau.clamp(-1.0, 1.0)
 
 
-@pytest.mark.parametrize("path", ["plain", pytest.param("compiled", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("path", ["plain", pytest.param("compiled", marks=[pytest.mark.slow, needs_compiler])])
 @pytest.mark.parametrize(
     ("method", "density", "formula"),
     [

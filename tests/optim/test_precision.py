@@ -97,7 +97,9 @@ FIXED = OnlineMerge("ondare", semantics="equations", alpha=1e-7, density=0.3, ta
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("precision", ["stochastic", "lazy_tau"])
 @pytest.mark.parametrize("merge", [LINEAR, FIXED], ids=["linear", "ondare"])
-def test_a_task_vector_far_under_half_a_spacing_survives(dtype: torch.dtype, precision: str, merge: OnlineMerge) -> None:
+def test_a_task_vector_far_under_half_a_spacing_survives(
+    dtype: torch.dtype, precision: str, merge: OnlineMerge
+) -> None:
     assert survival(dtype, precision, merge) == pytest.approx(1.0, abs=0.05)
 
 

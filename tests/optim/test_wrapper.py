@@ -132,7 +132,10 @@ def test_muon_whose_parameters_are_matrices() -> None:
     tau = {name: 0.1 * torch.randn(6, 4, generator=generator) for name in start}
     grads = [torch.randn(6, 4, generator=generator) for _ in range(8)]
     moved = {}
-    for label, merge in (("plain", None), ("ondare", OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5))):
+    for label, merge in (
+        ("plain", None),
+        ("ondare", OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5)),
+    ):
         parameters = {name: nn.Parameter(value.clone()) for name, value in start.items()}
         optimizer = torch.optim.Muon(parameters.values(), lr=0.02, weight_decay=0.0)
         stepped = optimizer if merge is None else OnlineMergeOptimizer(optimizer, parameters.items(), merge, tau)
