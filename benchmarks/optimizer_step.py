@@ -1,8 +1,8 @@
 """One optimizer step against torch's fused AdamW: path x method x density x dtype, interleaved in one run.
 
-Needs torch and this package alone: `PYTHONPATH=. python benchmarks/optimizer_step.py`. On a CPU the sets are `small` (27.5 M
-parameters in 111 tensors shaped like a small Llama) and `one` (one tensor of 50 M); on a GPU also layers of a 1.5 B and an
-8 B model, and the share of the measured copy bandwidth. Ratios are medians of interleaved repeats on one thread.
+Needs torch and this package alone: `PYTHONPATH=. python benchmarks/optimizer_step.py`. On a CPU the sets are `small`
+(27.5 M parameters in 111 tensors shaped like a small Llama) and `one` (one tensor of 50 M); on a GPU also layers of a
+1.5 B and an 8 B model. Ratios are medians of interleaved repeats on one thread.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def synchronize() -> None:
 
 
 def floor_bytes(row: Row, dtype: torch.dtype, tau_bytes: float) -> float:
-    """Least bytes per parameter that a step has to move: weight, gradient, moments, tau, and a second look for top-p."""
+    """Least bytes per parameter that a step has to move: weight, gradient, moments, tau, for top-p the update too."""
     size = dtype.itemsize
     moved = 3 * size + 16 + (4 if row.precision == "stochastic" and dtype != torch.float32 else 0)
     moved += 8 if row.merge.method == "onties" else 0
@@ -205,7 +205,8 @@ def measure(name: str, dtype_name: str, device: str, repeats: int, quick: bool) 
 
 def print_row(row: dict[str, Any]) -> None:
     sys.stdout.write(
-        f"{row['set']:<12} {row['dtype']:<9} {row['row']:<32} {row['ms']:8.1f} {row['fused_ms']:8.1f} {row['ratio']:7.2f}"
+        f"{row['set']:<12} {row['dtype']:<9} {row['row']:<32}"
+        f" {row['ms']:8.1f} {row['fused_ms']:8.1f} {row['ratio']:7.2f}"
         f" {row['state_bytes']:6.2f} {row['tau_bytes']:6.2f} {row['floor_bytes']:6.1f} {row['copy_share']:7.0%}\n"
     )
     sys.stdout.flush()
@@ -226,8 +227,8 @@ def main() -> int:
     date = datetime.now(UTC).date().isoformat()
     sys.stdout.write(f"{date}  {where}\n")
     sys.stdout.write(
-        "set          dtype     row                                    ms fused ms   ratio  state    tau  floor    copy\n"
-        "(state, tau, floor: bytes per parameter held, held for tau, and moved at least; copy: share of copy bandwidth)\n"
+        "set          dtype     row                                    ms fused ms   ratio  state    tau  floor    copy"
+        "\n(bytes per parameter: held in the state, held for tau, moved at least; copy: share of the copy bandwidth)\n"
     )
     found = [
         row

@@ -1,8 +1,8 @@
 """What rounding leaves of small movements: bfloat16 weights, lr 1e-6, alpha * tau = 1e-10, 500 steps.
 
 Weights are N(0, 0.02), gradients fresh N(0, 1) each step, tau +-1e-3 at alpha 1e-7. Survival of a part is
-<applied, intended> / <intended, intended> in the weights as they are held (weights plus low bits), sums in float64: for the
-update part with alpha = 0, for the merged-in part as the difference to the intended updates.
+<applied, intended> / <intended, intended> in the weights as they are held (weights plus low bits), sums in float64: of
+the update part and of the merged-in part, each after taking off what the other intended.
 """
 
 import argparse

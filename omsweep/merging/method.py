@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from omsweep.merging.randomness import MaskKey
 from omsweep.merging.sparsify import keep_probability, sparsify
 from omsweep.merging.threshold import TopThreshold
 
-Facts = TopThreshold | Tensor
+Facts: TypeAlias = TopThreshold | Tensor
 """What a mask has to know of the full tensor: the threshold of `top_mask`, or counts by magnitude for `spread`."""
 
 

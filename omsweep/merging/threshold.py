@@ -29,7 +29,7 @@ class Ranked(NamedTuple):
     """A tensor, or this process's shard of one, whose threshold is asked.
 
     Attributes:
-        magnitudes: gives int32 `[entries]`, see `magnitude_bits`; called up to five times, so that nothing need be held.
+        magnitudes: gives int32 `[entries]`, see `magnitude_bits`; called up to five times, so nothing need be held.
         ties: hash bits, int64, of given local positions.
         k: entries to keep, in the full tensor, >= 1.
     """
@@ -76,7 +76,7 @@ def top_thresholds(asked: Sequence[Ranked], total: Callable[[Tensor], Tensor]) -
 
 
 def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:
-    """How many words whose bits above this level are `prefix` have each value of its `width` bits; int64 `[2^width]`."""
+    """How many words with `prefix` above this level have each value of its `width` bits; int64 `[2^width]`."""
     top = words >> shift
     if shift + width < 31:  # below the first level
         top = top[(top >> width) == prefix] & ((1 << width) - 1)

@@ -421,8 +421,8 @@ def _picked(precision: str, merge: ResolvedMerge, parameters: Mapping[str, Tenso
     low = [name for name, parameter in parameters.items() if parameter.dtype != torch.float32]
     if picked == "nearest" and low:
         warnings.warn(
-            f"{len(low)} parameters are {parameters[low[0]].dtype}: with precision nearest, steps smaller than half their "
-            "spacing are lost to rounding; lost_update_share in diagnostics() says how much",
+            f"{len(low)} parameters are {parameters[low[0]].dtype}: with precision nearest, steps smaller than half "
+            "their spacing are lost to rounding; lost_update_share in diagnostics() says how much",
             stacklevel=3,
         )
     if precision == "auto":

@@ -55,7 +55,7 @@ class Watched(NamedTuple):
         flat = x.reshape(-1)
         return flat.clone() if self.entries is None else flat.index_select(0, self.entries)
 
-    def count(self) -> int:
+    def here(self) -> int:
         """How many of the sample lie here."""
         return self.size if self.slots is None else self.slots.numel()
 
@@ -200,7 +200,7 @@ class Ledger:
             state["merged_sample"].index_add_(0, slots, part)
 
     def record_seen(self, names: Sequence[str], seen: Sequence[Tensor]) -> None:
-        """Note a merge of several parameters as kernels saw it: `omsweep.optim.kernels.SEEN` of their watched entries."""
+        """Note a merge of several parameters as kernels saw it: `kernels.SEEN` of their watched entries."""
         by_groups: dict[Groups, list[int]] = {}
         for i, name in enumerate(names):
             by_groups.setdefault(self.watched(name).groups, []).append(i)
@@ -215,7 +215,7 @@ class Ledger:
         if names not in self._rows_of:
             found = [self.watched(name) for name in names]
             taus = [
-                self._tau_sample(n, torch.zeros(w.count(), device=self._device))
+                self._tau_sample(n, torch.zeros(w.here(), device=self._device))
                 for n, w in zip(names, found, strict=True)
             ]
             weights = [torch.full_like(tau, w.weight) for w, tau in zip(found, taus, strict=True)]
@@ -305,13 +305,14 @@ class Ledger:
         """Exchange the sums of steps since the last time and add them to the totals."""
         if not self._sums:
             return
-        columns = 0
+        columns = torch.zeros(len(self._sums), len(SUMS), dtype=torch.float64)
         device = next(iter(self._sums[-1].values())).device
         empty = torch.zeros(len(SUMS), dtype=torch.float64, device=device)
         for groups in dict.fromkeys(groups for step in self._sums for groups in step):
-            columns = columns + summed(groups)(torch.stack([step.get(groups, empty).to(device) for step in self._sums]))
+            own = torch.stack([step.get(groups, empty).to(device) for step in self._sums])
+            columns = columns.to(device) + summed(groups)(own)
         self._sums = []
-        sums = dict(zip(SUMS, columns.unbind(1), strict=True))  # type: ignore[union-attr]
+        sums = dict(zip(SUMS, columns.unbind(1), strict=True))
         merges = (sums["merge"] > 0).double()
         ratio = torch.where(sums["tau_square"] > 0, (sums["tau_square"] / sums["update_square"]).sqrt(), 0.0)
         retained = torch.where(sums["whole"] > 0, sums["retained"] / sums["whole"], 1.0)

@@ -7,7 +7,7 @@
                  number and added every `LAZY_STEPS` steps, before saving and before evaluation
 
 The master weight of a bfloat16 parameter is the parameter itself and 16 more bits in the optimizer's state (2 bytes);
-that of a float16 parameter is a float32 copy (4 bytes), because its exponent is shorter; a float32 parameter is its own.
+that of a float16 parameter is a float32 copy (4 bytes), because its exponent is shorter. A float32 one is its own.
 """
 
 from collections.abc import Iterable, Mapping

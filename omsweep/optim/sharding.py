@@ -51,7 +51,7 @@ def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that lies on this rank, sharing memory; the tensor itself unless it is a DTensor."""
     if not is_sharded(tensor):
         return tensor
-    part: Tensor = tensor.to_local()  # type: ignore[operator]
+    part: Tensor = tensor.to_local()
     return part
 
 
@@ -67,7 +67,7 @@ def piece_of(name: str, parameter: Tensor) -> Piece:
     from torch.distributed.tensor import Replicate, Shard
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-    mesh, placements = parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
+    mesh, placements = parameter.device_mesh, parameter.placements
     if not all(type(placement) in (Replicate, Shard) for placement in placements):
         raise ValueError(f"parameter {name} must be placed by Shard and Replicate only, got {tuple(placements)}")
     shape, offset = compute_local_shape_and_global_offset(parameter.shape, mesh, placements)

@@ -20,9 +20,10 @@ from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
 class OnlineMergeOptimizer(Optimizer):
     """Lets `optimizer` step and merges what it did: delta = weights after its step - weights before.
 
-    It works for any torch optimizer (SGD, Muon, Adafactor, 8-bit AdamW), over DTensors where that one does. The inner optimizer's weight decay is part of delta, because it cannot be told apart. Where a merge keeps an update
-    as it is, the inner optimizer's own weights stay, so alpha = 0 and density = 1 is that optimizer bit for bit. Groups
-    and state are the inner optimizer's, shared: learning-rate schedulers and checkpoints see one optimizer.
+    It works for any torch optimizer (SGD, Muon, Adafactor, 8-bit AdamW), over DTensors where that one does. Its weight
+    decay is part of delta, because it cannot be told apart. Where a merge keeps an update as it is, the inner
+    optimizer's own weights stay, so alpha = 0 and density = 1 is that optimizer bit for bit. Groups and state are the
+    inner optimizer's, shared: learning-rate schedulers and checkpoints see one optimizer.
 
     Args:
         optimizer: any torch optimizer over dense parameters.

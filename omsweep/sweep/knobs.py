@@ -1,6 +1,6 @@
 """Knobs of a search space: a plain value is fixed, a mapping with one sampler key is drawn.
 
-`alpha: {by_name: {"*.mlp.*": 1.0e-3, "*": 0.0}}` is fixed too: the first pattern that matches a parameter's name counts.
+`alpha: {by_name: {"*.mlp.*": 1.0e-3, "*": 0.0}}` is fixed too: the first pattern that matches a parameter counts.
 """
 
 import math

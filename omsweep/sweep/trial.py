@@ -11,7 +11,6 @@ import ray.train
 from ray import tune
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from omsweep.sweep.job import train_and_score

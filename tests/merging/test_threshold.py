@@ -1,5 +1,6 @@
 """Thresholds from counts equal thresholds from a sort, summed over shards too."""
 
+import itertools
 import math
 
 import pytest
@@ -42,7 +43,7 @@ def test_shards_add_up(name: str) -> None:
     x, k = samples()[name], 777
     whole = top_threshold(x, k, KEY)
     edges = [0, 1000, 1000, 4999, 5003]  # one shard is empty
-    shards = [(x[a:b], Block(x.numel(), a, 1, 1)) for a, b in zip(edges, edges[1:], strict=False)]
+    shards = [(x[a:b], Block(x.numel(), a, 1, 1)) for a, b in itertools.pairwise(edges)]
     calls: list[list[Tensor]] = [[] for _ in shards]
     exchanged: list[Tensor] = []
 

@@ -327,8 +327,8 @@ def test_mistakes_are_named(toy) -> None:
     optimizer = OnlineMergeAdamW(parameters.items(), adamw)
     with pytest.raises(ValueError, match="groups are fixed"):
         optimizer.add_param_group({"params": [("x", torch.zeros(1))]})
+    resampled = OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5)
     with pytest.raises(ValueError, match="lazy_tau needs a task vector part that keeps its direction"):
-        resampled = OnlineMerge("ondare", semantics="equations", alpha=0.1, density=0.5)
         OnlineMergeAdamW(parameters.items(), resampled, tau, precision="lazy_tau")
     with pytest.raises(ValueError, match="path compiled is not to be had: gap_steps > 1 has no kernel"):
         OnlineMergeAdamW(parameters.items(), OnlineMerge("linear", gap_steps=2), path="compiled")

@@ -1,4 +1,4 @@
-"""`della`: keep entries with a probability that rises with their magnitude's rank, rescale each by it, sign consensus."""
+"""`della`: keep entries with a probability that rises with their rank, rescale each by its own, sign consensus."""
 
 from omsweep.merging.consensus import sign_consensus, unweighted_sign_consensus
 from omsweep.merging.method import MergeMethod

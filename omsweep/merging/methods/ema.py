@@ -1,6 +1,7 @@
 """`ema`: after each update the weights are pulled towards their own exponential moving average.
 
-    average <- average + average_rate * (theta - average), starting at theta_r; theta <- theta + alpha * (average - theta)
+    theta <- theta + alpha * (average - theta)
+    average <- average + average_rate * (theta - average), starting at theta_r
 
 The average is the one before the step, so the first pull goes back to theta_r.
 """
