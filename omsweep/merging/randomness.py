@@ -1,15 +1,13 @@
 """Random bits as a pure function of (seed, step, stream, parameter name, row-major index). No generator, no state.
 
-The bits of an entry are a 32-bit integer hash of its index, keyed with 64 bits (all modulo 2^32):
+The bits of an entry are a 32-bit integer hash of its index, keyed with two words (all modulo 2^32, `first` odd):
 
-    x = mix(index) ^ k0
-    x ^= x >> 16;  x *= 0x7feb352d;  x += k1;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
-    mix: x ^= x >> 16;  x *= 0x7feb352d;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
+    x = index * first + second
+    x ^= x >> 16;  x *= 0x7feb352d;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
 
-Every line is a bijection of 32-bit words, so for one key no two entries share bits: the same bits decide random masks
-and break ties. `mix` is the lowbias32 finalizer (Chris Wellons, public domain); it does not depend on the key, so a
-table of it may be kept. Everything is wrapping 32-bit integer arithmetic: a compiled or a Triton kernel reproduces it
-bit for bit.
+a Weyl sequence under the lowbias32 finalizer (Chris Wellons, public domain). Every line is a bijection of 32-bit words,
+so for one key no two entries share bits: the same bits decide random masks and break ties. Everything is wrapping 32-bit
+integer arithmetic: a compiled or a Triton kernel reproduces it bit for bit.
 """
 
 import math
@@ -27,13 +25,12 @@ STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding":
 
 MAX_ENTRIES = 2**32
 CHUNK_ENTRIES = 2**16  # keeps the dozen passes of the hash inside the cache
-TABLE_CHUNKS = 32
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 
 
 class MaskKey(NamedTuple):
-    """The two 32-bit words that key the hash of one tensor at one step."""
+    """The two 32-bit words that key the hash of one tensor at one step; the first is odd."""
 
     first: int
     second: int
@@ -51,7 +48,7 @@ def mask_key(seed: int, step: int, stream: str, name: str) -> MaskKey:
     state = seed & (2**64 - 1)
     for word in (step, STREAMS[stream], zlib.crc32(name.encode())):
         state = _splitmix64(state ^ _splitmix64(word))
-    return MaskKey(state >> 32, state & _WORD)
+    return MaskKey((state >> 32) | 1, state & _WORD)
 
 
 def mask_keys(seed: int, step: int, stream: str, names: Tensor) -> Tensor:
@@ -67,7 +64,7 @@ def mask_keys(seed: int, step: int, stream: str, names: Tensor) -> Tensor:
     for word in (step, STREAMS[stream]):
         state = _splitmix64(state ^ _splitmix64(word))
     found = _splitmix64_each(names ^ (state - 2**64 if state >= 2**63 else state))
-    return torch.stack([(found >> 32) & _WORD, found & _WORD], dim=1)
+    return torch.stack([((found >> 32) & _WORD) | 1, found & _WORD], dim=1)
 
 
 def name_words(names: Sequence[str]) -> Tensor:
@@ -86,7 +83,7 @@ def entry_bits(index: Tensor, key: MaskKey) -> Tensor:
     Returns:
         int64, the shape of `index`, values in [0, 2^32), a bijection of the index.
     """
-    return _keyed(_mix_(index.to(torch.int32)), key)
+    return _bits_(index.to(torch.int32), key)
 
 
 def keep_random(
@@ -130,7 +127,8 @@ def _chunks(count: int, key: MaskKey, block: Block | None, device: torch.device 
     for low in range(0, count, CHUNK_ENTRIES):
         high = min(low + CHUNK_ENTRIES, count)
         if block.contiguous:
-            yield low, _keyed(_mixed(block.start + low, high - low, device), key)
+            first = block.start + low
+            yield low, _bits_(_counted(device)[: high - low] + _signed(first & _WORD), key)
         else:
             yield low, entry_bits(block.index_of(torch.arange(low, high, device=device)), key)
 
@@ -149,40 +147,22 @@ def sample_index(count: int, size: int, name: str) -> Tensor:
     return edges[:-1] + ((bits * width) >> 32)
 
 
-def _mixed(start: int, count: int, device: torch.device | None) -> Tensor:
-    """`mix` of the indices `start .. start + count - 1`, int32; a fresh tensor."""
-    if start % CHUNK_ENTRIES == 0 and start < TABLE_CHUNKS * CHUNK_ENTRIES:
-        return _mixed_chunk(start, device)[:count].clone()
-    return _mix_(torch.arange(start, start + count, device=device).to(torch.int32))
+@lru_cache(maxsize=8)
+def _counted(device: torch.device | None) -> Tensor:
+    """0, 1, 2, ... as int32, one chunk of it."""
+    return torch.arange(CHUNK_ENTRIES, device=device).to(torch.int32)
 
 
-@lru_cache(maxsize=2 * TABLE_CHUNKS)
-def _mixed_chunk(start: int, device: torch.device | None) -> Tensor:
-    """`mix` of one chunk of indices: the same for every tensor, so the first chunks are kept (256 KiB each)."""
-    return _mix_(torch.arange(start, start + CHUNK_ENTRIES, device=device).to(torch.int32))
-
-
-def _keyed(words: Tensor, key: MaskKey) -> Tensor:
-    """The keyed round, in place on int32; returns the bits as int64."""
-    words ^= _signed(key.first)
-    return _round_(words, _signed(key.second)).to(torch.int64).bitwise_and_(_WORD)
-
-
-def _mix_(words: Tensor) -> Tensor:
-    """Lowbias32, in place on int32."""
-    return _round_(words, 0)
-
-
-def _round_(words: Tensor, added: int) -> Tensor:
-    """Lowbias32 with a word added in the middle; the mask after `>>` makes the arithmetic shift a logical one."""
+def _bits_(words: Tensor, key: MaskKey) -> Tensor:
+    """The hash, in place on int32 indices; returns the bits as int64. The masks after `>>` make the shifts logical."""
+    words *= _signed(key.first)
+    words += _signed(key.second)
     words ^= (words >> 16).bitwise_and_(0xFFFF)
     words *= _signed(_MULTIPLIERS[0])
-    if added:
-        words += added
     words ^= (words >> 15).bitwise_and_(0x1FFFF)
     words *= _signed(_MULTIPLIERS[1])
     words ^= (words >> 16).bitwise_and_(0xFFFF)
-    return words
+    return words.to(torch.int64).bitwise_and_(_WORD)
 
 
 def _signed(word: int) -> int:

@@ -84,6 +84,7 @@ class FusedStep:
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
         self._cuts: dict[str, int] = {}
         self._scratch: Tensor | None = None
+        self._count: Tensor | None = None
         self._names: tuple[tuple[str, ...], Tensor] = ((), torch.empty(0))
         self._called: set[str] = set()
 
@@ -123,21 +124,23 @@ class FusedStep:
         state, weights, grad = item.state, item.weights.view(-1), item.grad.view(-1)
         low_bits = state["low_bits"].view(-1) if "low_bits" in state else None
         moments = state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
+        count = None if self._count is None else self._count[: weights.numel()]
         entries, merged = ledger.places(item.name, state)
         tau, form = self._tau(item, step)
+        tau = None if tau is None else tau.reshape(-1)
         settings = self._merger.settings
         elect = (settings.elect or "none") if tau is not None else "none"
         kind = Kind(self._mask, form, elect, settings.clip is not None, self._stochastic)
         if self._mask != "top":
             step_whole = _kernel(whole_step, kind)
-            seen = step_whole(weights, low_bits, grad, *moments, tau, entries, merged, numbers, words)
+            seen = step_whole(weights, low_bits, grad, *moments, tau, count, entries, merged, numbers, words)
         else:
             assert self._scratch is not None, "made when the step began"
             update = self._scratch[: weights.numel()]
             _kernel(advance, None)(grad, *moments, update, numbers)
             self._find_cut(item.name, update, words, step)
             merge = _kernel(merge_step, kind)
-            seen = merge(weights, low_bits, update, tau, entries, merged, numbers, words)
+            seen = merge(weights, low_bits, update, tau, count, entries, merged, numbers, words)
         ledger.add_merged(item.name, state, merged)
         return seen
 
@@ -160,11 +163,14 @@ class FusedStep:
         if not merger.merged_in:
             return None, "none"
         if merger.settings.tau_is_fixed and self._mask != "all":
-            return merger.sparse_tau(item.name, item.piece, step, device).reshape(-1), "ready"
-        return merger.tau_as_held(item.name, item.piece, device).reshape(-1), "dense"
+            return merger.sparse_tau(item.name, item.piece, step, device), "ready"
+        return merger.tau_as_held(item.name, item.piece, device), "dense"
 
     def _make_room(self, largest: Tensor) -> None:
-        """Room for the update of the largest parameter, which top-p methods need all of before they can mask it."""
+        """Room for the largest parameter: its update, which top-p methods need all of, and on a CPU its count."""
+        if largest.device.type == "cpu" and (self._count is None or self._count.numel() < largest.numel()):
+            self._count = torch.arange(largest.numel(), dtype=torch.int32)
+            self._called.clear()
         if self._mask == "top" and (self._scratch is None or self._scratch.numel() < largest.numel()):
             self._scratch = torch.empty(largest.numel(), device=largest.device)
             self._called.clear()

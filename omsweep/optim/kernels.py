@@ -84,6 +84,7 @@ def whole_step(
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
     tau: Tensor | None,
+    count: Tensor | None,
     entries: Tensor,
     merged: Tensor,
     numbers: Tensor,
@@ -94,10 +95,11 @@ def whole_step(
     """One step of one tensor in place: everything but a top-p method, which needs a threshold half-way.
 
     Args:
-        weights: flat, float32 or bfloat16; `low_bits` completes the latter.
-        grad: flat, any floating dtype.
-        exp_avg: flat float32, as is `exp_avg_sq`.
-        tau: flat, None where it takes no part.
+        weights: flat like all others of its size, float32 or bfloat16; `low_bits` completes the latter.
+        grad: any floating dtype.
+        exp_avg: float32, as is `exp_avg_sq`.
+        tau: None where it takes no part.
+        count: 0, 1, 2, ... int32, where reading it is quicker than counting: in the vector loops of a CPU; or None.
         entries: positions watched for the diagnostics, int64.
         merged: float32, one for each of `entries`: what was merged in there is added.
         numbers: float32, see `NUMBERS`.
@@ -107,12 +109,12 @@ def whole_step(
     Returns:
         `SEEN` of the watched entries, float32 `[6, watched]`.
     """
-    watched = _formed(grad[entries], exp_avg[entries], exp_avg_sq[entries], numbers)[2]
+    watched = _formed(*(x[entries] for x in (grad, exp_avg, exp_avg_sq)), numbers)[2]
     seen = _seen(weights, low_bits, watched, tau, entries, merged, numbers, words, kind)
     first, second, update = _formed(grad, exp_avg, exp_avg_sq, numbers)
     exp_avg.copy_(first)
     exp_avg_sq.copy_(second)
-    _move(weights, low_bits, update, tau, numbers, words, kind)
+    _move(weights, low_bits, update, tau, count, numbers, words, kind)
     return seen
 
 
@@ -129,6 +131,7 @@ def merge_step(
     low_bits: Tensor | None,
     update: Tensor,
     tau: Tensor | None,
+    count: Tensor | None,
     entries: Tensor,
     merged: Tensor,
     numbers: Tensor,
@@ -138,7 +141,7 @@ def merge_step(
 ) -> Tensor:
     """Second half of a top-p step, in place; arguments and result as for `whole_step`."""
     seen = _seen(weights, low_bits, update[entries], tau, entries, merged, numbers, words, kind)
-    _move(weights, low_bits, update, tau, numbers, words, kind)
+    _move(weights, low_bits, update, tau, count, numbers, words, kind)
     return seen
 
 
@@ -183,8 +186,12 @@ def merged_terms(
 
 def keyed_bits(index: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Hash bits of int32 indices under int32 keys, as int32 words."""
-    mixed = _round(_shifted(index), None) ^ first
-    return _round(_shifted(mixed), second)
+    x = index * first + second
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x = x * _MULTIPLIERS[0]
+    x = x ^ ((x >> 15) & 0x1FFFF)
+    x = x * _MULTIPLIERS[1]
+    return x ^ ((x >> 16) & 0xFFFF)
 
 
 def kept_entries(x: Tensor, index: Tensor, words: Sequence[Tensor], mask: str) -> Tensor:
@@ -239,11 +246,13 @@ def _move(
     low_bits: Tensor | None,
     update: Tensor,
     tau: Tensor | None,
+    count: Tensor | None,
     numbers: Tensor,
     words: Tensor,
     kind: Kind,
 ) -> None:
-    index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device) + _w(words, "start")
+    index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device) if count is None else count
+    index = index + _w(words, "start")
     terms = merged_terms(update, tau, index, numbers, words, kind)
     moved = _moved(_held(weights, low_bits), terms, index, numbers, words, kind)
     if low_bits is None:
@@ -288,19 +297,6 @@ def _held(weights: Tensor, low_bits: Tensor | None) -> Tensor:
     if low_bits is None:
         return weights.to(torch.float32)
     return ((weights.view(torch.int16).to(torch.int32) << 16) + low_bits.to(torch.int32)).view(torch.float32)
-
-
-def _shifted(x: Tensor) -> Tensor:
-    return x ^ ((x >> 16) & 0xFFFF)
-
-
-def _round(x: Tensor, added: Tensor | None) -> Tensor:
-    x = x * _MULTIPLIERS[0]
-    if added is not None:
-        x = x + added
-    x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * _MULTIPLIERS[1]
-    return x ^ ((x >> 16) & 0xFFFF)
 
 
 def _n(numbers: Tensor, name: str) -> Tensor:

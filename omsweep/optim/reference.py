@@ -54,12 +54,9 @@ def gap_movement(update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
 
 def bits(index: int, key: MaskKey) -> int:
     """The 32 bits of one entry; see `omsweep.merging.randomness`."""
-    return _mix(_mix(index) ^ key.first, key.second)
-
-
-def _mix(x: int, added: int = 0) -> int:
+    x = (index * key.first + key.second) % _WORD
     x ^= x >> 16
-    x = (x * 0x7FEB352D + added) % _WORD
+    x = x * 0x7FEB352D % _WORD
     x ^= x >> 15
     x = x * 0x846CA68B % _WORD
     return x ^ (x >> 16)

@@ -10,8 +10,8 @@ from omsweep.merging.block import Block
 from omsweep.merging.randomness import entry_bits, keep_random, mask_key, sample_index
 from omsweep.optim.reference import bits as reference_bits
 
-GOLDEN_KEY = (2956462298, 8866208)
-GOLDEN_BITS = [2499936000, 1522779550, 2863853838, 2279574224, 4269982930, 773582032]
+GOLDEN_KEY = (2956462299, 8866208)
+GOLDEN_BITS = [2046505923, 1780789542, 3976554321, 2597747433, 2585189599, 3547432103]
 KEY = mask_key(3, 7, "update", "model.layers.0.weight")
 
 
