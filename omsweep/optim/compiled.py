@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from omsweep.merging.randomness import keep_limit, mask_keys, name_words
+from omsweep.merging.randomness import MaskKey, entry_bits, keep_limit, mask_keys, name_words
 from omsweep.merging.sparsify import kept_count, top_threshold
 from omsweep.merging.threshold import Ranked, TopThreshold, magnitude_bits, top_thresholds
 from omsweep.optim.diagnostics import Ledger
@@ -150,8 +150,9 @@ class FusedStep:
         k = kept_count(update.numel(), settings.density, self._merger.axes.min_kept)
         found = TopThreshold(0, 0)
         if k < update.numel():
-            cut = _cut_above(update, last, k) if last else None
-            found = cut or top_threshold(update, k, self._merger.update_key(name, step))
+            key = self._merger.update_key(name, step)
+            cut = _cut_above(update, last, k, key) if last else None
+            found = cut or top_threshold(update, k, key)
         self._cuts[name] = found.magnitude
         at = WORDS.index("update_cut")
         words[at] = found.magnitude
@@ -227,22 +228,16 @@ class FusedStep:
         return found or TopThreshold(0, 0)
 
 
-def _cut_above(update: Tensor, last: int, k: int) -> TopThreshold | None:
-    """The k-th largest magnitude if it lies above `BRACKET` times the last one and is not shared, else None."""
+def _cut_above(update: Tensor, last: int, k: int, key: MaskKey) -> TopThreshold | None:
+    """The threshold of an update if its magnitude lies above `BRACKET` times the last one, else None."""
     least = float(torch.tensor(last, dtype=torch.int32).view(torch.float32)) * BRACKET
     magnitudes = update.abs()
-    large = magnitudes[magnitudes >= least]
-    if large.numel() < k:
+    chosen = magnitudes >= least
+    bits = magnitude_bits(magnitudes[chosen])
+    if bits.numel() < k:
         return None
-    bits = magnitude_bits(large)
-    shared: list[int] = []
-
-    def tied(positions: Tensor) -> Tensor:
-        shared.append(positions.numel())
-        return positions
-
-    (found,) = top_thresholds([Ranked(lambda: bits, tied, k)], lambda counts: counts)
-    return None if shared else found
+    found = Ranked(lambda: bits, lambda at: entry_bits(chosen.nonzero().squeeze(1)[at], key), k)
+    return top_thresholds([found], lambda counts: counts)[0]
 
 
 @functools.cache
