@@ -6,8 +6,8 @@ The bits of an entry are a 32-bit integer hash of its index, keyed with two word
     x ^= x >> 16;  x *= 0x7feb352d;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16
 
 a Weyl sequence under the lowbias32 finalizer (Chris Wellons, public domain). Every line is a bijection of 32-bit words,
-so for one key no two entries share bits: the same bits decide random masks and break ties. Everything is wrapping 32-bit
-integer arithmetic: a compiled or a Triton kernel reproduces it bit for bit.
+so for one key no two entries share bits: the same bits decide random masks and break ties. Everything is wrapping
+32-bit integer arithmetic: a compiled or a Triton kernel reproduces it bit for bit.
 """
 
 import math

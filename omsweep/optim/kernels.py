@@ -109,7 +109,7 @@ def whole_step(
     Returns:
         `SEEN` of the watched entries, float32 `[6, watched]`.
     """
-    watched = _formed(*(x[entries] for x in (grad, exp_avg, exp_avg_sq)), numbers)[2]
+    watched = _formed(grad[entries], exp_avg[entries], exp_avg_sq[entries], numbers)[2]
     seen = _seen(weights, low_bits, watched, tau, entries, merged, numbers, words, kind)
     first, second, update = _formed(grad, exp_avg, exp_avg_sq, numbers)
     exp_avg.copy_(first)
