@@ -46,10 +46,10 @@ def known_share(merge: OnlineMerge) -> float | None:
     settings = merge.resolved()
     if merge.method in ("adamw", "linear", "anchor", "ema") or settings.density == 1.0 or settings.rescale == "norm":
         return 1.0
-    if merge.method in ("ondare", "childtuning", "della") and (
-        settings.rescale == "inverse" or merge.method != "della"
-    ):
-        return 1.0 if settings.rescale == "inverse" else settings.density
+    if merge.method in ("ondare", "childtuning", "della") and settings.rescale == "inverse":
+        return 1.0
+    if merge.method in ("ondare", "childtuning"):
+        return settings.density
     return None
 
 

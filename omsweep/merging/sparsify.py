@@ -81,7 +81,7 @@ def magnitude_counts(x: Tensor) -> Tensor:
 def keep_probability(x: Tensor, *, counts: Tensor | None, density: float, spread: float | None) -> Tensor:
     """Keep probabilities that rise with the rank of an entry's magnitude (MAGPRUNE of arXiv:2406.11617).
 
-        density + spread * (rank - 1/2), rank in (0, 1), the smallest entry's nearest 0, mean `density`
+        density + spread * 2 min(p, 1 - p) * (rank - 1/2), rank in (0, 1), the smallest entry's nearest 0, mean p
 
     Entries of one bin of `magnitude_counts` share its middle rank, so that shards agree after adding up their counts;
     the paper sorts each row, here the whole tensor is ranked.
@@ -90,13 +90,13 @@ def keep_probability(x: Tensor, *, counts: Tensor | None, density: float, spread
         x: any shape, float32.
         counts: of the full tensor; None: `x` is all of it.
         density: p, the mean.
-        spread: difference between the largest and the smallest probability, in [0, 2 min(p, 1 - p)]; None: the largest.
+        spread: share in [0, 1] of the widest difference between probabilities; None: 1.
     """
     counts = magnitude_counts(x) if counts is None else counts
     widest = 2.0 * min(density, 1.0 - density)
     below = counts.cumsum(0) - counts
     ranks = (below.double() + 0.5 * counts.double()) / counts.sum().clamp(min=1).double()
-    by_bin = density + (widest if spread is None else min(spread, widest)) * (ranks - 0.5)
+    by_bin = density + widest * (1.0 if spread is None else spread) * (ranks - 0.5)
     return by_bin[(magnitude_bits(x) >> MAGNITUDE_LEVELS[0][0]).long()].view(x.shape)
 
 

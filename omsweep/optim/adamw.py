@@ -30,7 +30,7 @@ from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, p
 
 # Saved in the state dict, beside what torch puts into groups. tau, theta_r, masks and sample indices are rebuilt.
 STATE_KEYS = ("step", "exp_avg", "exp_avg_sq", "gap_update", "start_sample", "merged_sample")
-PRECISION_KEYS = ("low_bits", "master", "pending_tau", "average")  # where precision or method ask for them
+# Besides, where precision or method ask for them: low_bits, master, pending_tau, average.
 GROUP_KEYS = ("steps_taken", "gap_steps", "constructed_lr", "merge_totals", "precision")
 
 logger = logging.getLogger(__name__)
@@ -169,9 +169,8 @@ class OnlineMergeAdamW(Optimizer):
     def flush(self) -> None:
         """Add task vector parts that `lazy_tau` still owes; to be called before evaluating or saving the model."""
         for name, parameter in self._parameters().items():
-            state = self.state.get(parameter, {})
-            if float(state.get("pending_tau", 0.0)) != 0.0:
-                self._flush(name, local(parameter), {key: local(value) for key, value in state.items()})
+            if float(self.state.get(parameter, {}).get("pending_tau", 0.0)) != 0.0:
+                self._flush(name, local(parameter.detach()), _local(self._state_of(name, parameter)))
         self._ledger.close_step()
 
     def diagnostics(self) -> dict[str, float]:
@@ -224,6 +223,8 @@ class OnlineMergeAdamW(Optimizer):
         super().load_state_dict(state_dict)
         restore_precision(self, state_dict)
         self._known.clear()
+        if self._fused is not None:
+            self._fused.forget()
         self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _parameters(self) -> dict[str, Tensor]:
@@ -251,11 +252,17 @@ class OnlineMergeAdamW(Optimizer):
                 if grad.layout != torch.strided:
                     raise ValueError(f"the gradient of {name} must be dense, got layout {grad.layout}")
                 known = self._known.get(name)
-                if known is not None and known[0] is parameter and known[1] == parameter.data_ptr():
+                if (
+                    known is not None
+                    and known[0] is parameter
+                    and known[1] == parameter.data_ptr()
+                    and known[4] is self.state.get(parameter)
+                ):
                     _, _, piece, weights, state = known
                     items.append(Item(name, parameter, piece, weights, grad, state, group))
                     continue
-                state = _local(self._state_of(name, parameter))
+                own = self._state_of(name, parameter)
+                state = own if not is_sharded(parameter) else _local(own)
                 piece, weights = self._pieces[name], local(parameter).detach()
                 if not is_sharded(parameter):
                     self._known[name] = (parameter, parameter.data_ptr(), piece, weights, state)
@@ -283,9 +290,7 @@ class OnlineMergeAdamW(Optimizer):
             if self._merger.method.target == "average":
                 state["average"] = parameter.detach().to(torch.float32, copy=True)
             self._ledger.open_state(name, local(parameter.detach()), self._pieces[name], state)
-        if name not in self._pieces or not self._ledger.watches(name):  # after loading
-            self._pieces[name] = piece_of(name, parameter)
-            self._ledger.watch(name, local(parameter.detach()), self._pieces[name])
+        self._ledger.watch(name, local(parameter.detach()), self._piece(name, parameter))
         if self._merger.merged_in:
             self._ledger.note_tau(name, local(parameter.detach()), self._pieces[name])
         return state
@@ -299,7 +304,9 @@ class OnlineMergeAdamW(Optimizer):
         moving = [item for item in items if item.lr != 0.0]
         facts: dict[str, Any] = {}
         if self._merger.merges_at(step):
-            facts = self._merger.update_facts([Asked(i.name, i.piece, _whole_update(i)) for i in moving], step)
+            facts = self._merger.update_facts(
+                [Asked(i.name, i.piece, i.weights.device, _whole_update(i)) for i in moving], step
+            )
         for item in moving:
             self._move(item, step, facts.get(item.name))
 
@@ -318,7 +325,7 @@ class OnlineMergeAdamW(Optimizer):
         alpha = merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
         take = self._ledger.watched(item.name).take
         rounded_to = item.weights.dtype if self.precision == "nearest" else torch.float64
-        before = take(weights * kept)
+        before = take(weights) * kept
         if merger.method.pull is not None:
             plain = weights * kept + update
             pull = merger.pull(item.name, plain, state.get("average"), alpha, item.piece)

@@ -65,6 +65,8 @@ def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) 
         return "precision lazy_tau has no kernel"
     if any(parameter.dtype == torch.float16 for parameter in parameters.values()):
         return "float16 weights have no kernel"
+    if len({parameter.device for parameter in parameters.values()}) > 1:
+        return "the parameters lie on several devices"
     if devices == {"cpu"} and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return "there is no C++ compiler"
     return None
@@ -86,7 +88,7 @@ class FusedStep:
         self._scratch: Tensor | None = None
         self._count: Tensor | None = None
         self._names: tuple[tuple[str, ...], Tensor] = ((), torch.empty(0))
-        self._called: set[str] = set()
+        self._called: set[tuple[str, int]] = set()
 
     def fits(self, item: "Item") -> bool:
         """Whether a kernel can step a parameter; the others are stepped plainly."""
@@ -101,6 +103,10 @@ class FusedStep:
             and not (self._mask == "top" and bool(item.piece.groups))
         )
 
+    def forget(self) -> None:
+        """Check every guard again at the next step: states were replaced."""
+        self._called.clear()
+
     def step(self, items: Sequence["Item"], step: int, ledger: Ledger) -> None:
         """Advance, merge and record every parameter; all must fit."""
         if not items:
@@ -108,7 +114,7 @@ class FusedStep:
         self._make_room(max(items, key=lambda item: item.weights.numel()).weights)
         torch._foreach_add_([item.state["step"] for item in items], 1.0)
         numbers, words = self._numbers(items), self._words(items, step)
-        names = {item.name for item in items}
+        names = {(item.name, item.weights.data_ptr()) for item in items}
         # The same tensors came through with every guard checked before: only what tells graphs apart is checked again.
         known = names <= self._called
         with torch.compiler.set_stance(skip_guard_eval_unsafe=True) if known else nullcontext():
@@ -232,7 +238,7 @@ def _cut_above(update: Tensor, last: int, k: int, key: MaskKey) -> TopThreshold 
     """The threshold of an update if its magnitude lies above `BRACKET` times the last one, else None."""
     least = float(torch.tensor(last, dtype=torch.int32).view(torch.float32)) * BRACKET
     magnitudes = update.abs()
-    chosen = magnitudes >= least
+    chosen = ~(magnitudes < least)  # NaN ranks largest
     bits = magnitude_bits(magnitudes[chosen])
     if bits.numel() < k:
         return None

@@ -102,7 +102,8 @@ class Ledger:
         self._watched: dict[str, Watched] = {}
         self._tau_samples: dict[str, Tensor] = {}
         self._device = torch.device("cpu")
-        self._rows_of: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
+        self._rows_of: tuple[tuple[str, ...], Tensor, Tensor] | None = None
+        self._order: dict[Groups, None] = {}  # alike on every rank, so that they exchange in one order
         self._rows: dict[Groups, list[Tensor]] = {}
         self._sums: list[dict[Groups, Tensor]] = []
         self._totals = torch.tensor(NO_TOTALS, dtype=torch.float64)
@@ -117,7 +118,10 @@ class Ledger:
 
     def watch(self, name: str, parameter: Tensor, piece: Piece) -> Watched:
         """The watched entries of parameter `name`, given by its local tensor."""
-        if name not in self._watched:
+        known = self._watched.get(name)
+        if known is None or known.groups != piece.groups:  # another piece since somebody looked: it was sharded
+            self._tau_samples.pop(name, None)
+            self._order.setdefault(piece.groups)
             total, device = piece.block.total, parameter.device
             weight = 1.0 if total <= self._size else total / self._size
             index = sample_index(total, self._size, name)
@@ -129,10 +133,6 @@ class Ledger:
                 found = Watched(index.to(device) if weight > 1.0 else None, None, index.numel(), weight, ())
             self._watched[name], self._device = found, device
         return self._watched[name]
-
-    def watches(self, name: str) -> bool:
-        """Whether `watch` has seen a parameter."""
-        return name in self._watched
 
     def watched(self, name: str) -> Watched:
         """The watched entries of a parameter that `watch` has seen."""
@@ -212,15 +212,15 @@ class Ledger:
 
     def _constants(self, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         """Weights and task vector of the watched entries of several parameters, `[1, entries]` each; kept."""
-        if names not in self._rows_of:
+        if self._rows_of is None or self._rows_of[0] != names:
             found = [self.watched(name) for name in names]
             taus = [
                 self._tau_sample(n, torch.zeros(w.here(), device=self._device))
                 for n, w in zip(names, found, strict=True)
             ]
             weights = [torch.full_like(tau, w.weight) for w, tau in zip(found, taus, strict=True)]
-            self._rows_of[names] = torch.cat(weights).unsqueeze(0), torch.cat(taus).unsqueeze(0)
-        return self._rows_of[names]
+            self._rows_of = names, torch.cat(weights).unsqueeze(0), torch.cat(taus).unsqueeze(0)
+        return self._rows_of[1:]
 
     def close_step(self) -> None:
         """Add up the rows of one step's merges."""
@@ -261,6 +261,8 @@ class Ledger:
             pieces: by canonical name.
             states: local states; a parameter that never had a gradient has an empty one.
         """
+        for name, parameter in parameters.items():
+            self.watch(name, parameter, pieces[name])
         totals = dict(zip(TOTALS, self.totals(), strict=True))
         moved, merged_in = self._norms(parameters, states)
         tau_square, zero_share = self._tau(parameters, pieces)
@@ -308,9 +310,12 @@ class Ledger:
         columns = torch.zeros(len(self._sums), len(SUMS), dtype=torch.float64)
         device = next(iter(self._sums[-1].values())).device
         empty = torch.zeros(len(SUMS), dtype=torch.float64, device=device)
-        for groups in dict.fromkeys(groups for step in self._sums for groups in step):
-            own = torch.stack([step.get(groups, empty).to(device) for step in self._sums])
-            columns = columns.to(device) + summed(groups)(own)
+        for groups in self._order:
+            found = [step[groups] for step in self._sums if groups in step]
+            if groups or found:
+                own_device = found[0].device if found else device
+                rows = [step.get(groups, empty).to(own_device) for step in self._sums]
+                columns = columns.to(device) + summed(groups)(torch.stack(rows)).to(device)
         self._sums = []
         sums = dict(zip(SUMS, columns.unbind(1), strict=True))
         merges = (sums["merge"] > 0).double()

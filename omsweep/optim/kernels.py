@@ -162,7 +162,7 @@ def merged_terms(
     `numbers` and `words` hold one row per name: a number each for one tensor, or one for each entry of several.
     """
     sparse = _sparse(update, index, numbers, words, "update", kind.mask)
-    u = sparse * _n(numbers, "update_share")
+    u = _weighted(sparse, _n(numbers, "update_share"))
     if tau is None:
         return Terms(sparse, None, u, None)
     sparse_tau = tau.to(torch.float32)
@@ -170,7 +170,7 @@ def merged_terms(
         sparse_tau = _sparse(sparse_tau, index, numbers, words, "tau", kind.mask)
         if kind.clipped:
             sparse_tau = torch.minimum(torch.maximum(sparse_tau, -_n(numbers, "clip")), _n(numbers, "clip"))
-    v = sparse_tau * _n(numbers, "alpha")
+    v = _weighted(sparse_tau, _n(numbers, "alpha"))
     if kind.elect == "unweighted":
         elected = torch.where(sparse + sparse_tau >= 0, 1.0, -1.0)
         u = torch.where(sparse.sign() == elected, u, 0.0)
@@ -231,14 +231,14 @@ def _seen(
         moved = moved.to(weights.dtype).to(torch.float32)
     without, part, tau_term = held * _n(numbers, "kept"), terms.update_kept, torch.zeros_like(held)
     if terms.tau_kept is not None and terms.tau_sparse is not None:
-        part, tau_term = terms.tau_kept, terms.tau_sparse * _n(numbers, "alpha")
+        part, tau_term = terms.tau_kept, _weighted(terms.tau_sparse, _n(numbers, "alpha"))
         without = without.to(torch.float64) + terms.update_kept.to(torch.float64)
         merged.add_(part)
     exact = kind.stochastic or without.dtype == weights.dtype
     without = without.to(torch.float64) if exact else without.to(weights.dtype).to(torch.float64)
     applied = (moved.to(torch.float64) - without).to(torch.float32)
     sparse = terms.update_sparse
-    return torch.stack([part, applied, update, sparse, sparse * _n(numbers, "update_share"), tau_term])
+    return torch.stack([part, applied, update, sparse, _weighted(sparse, _n(numbers, "update_share")), tau_term])
 
 
 def _move(
@@ -297,6 +297,11 @@ def _held(weights: Tensor, low_bits: Tensor | None) -> Tensor:
     if low_bits is None:
         return weights.to(torch.float32)
     return ((weights.view(torch.int16).to(torch.int32) << 16) + low_bits.to(torch.int32)).view(torch.float32)
+
+
+def _weighted(x: Tensor, weight: Tensor) -> Tensor:
+    """weight * x, and 0 for a weight of 0 even where x is not finite."""
+    return torch.where(weight == 0.0, 0.0, x * weight)
 
 
 def _n(numbers: Tensor, name: str) -> Tensor:

@@ -47,10 +47,11 @@ class KeptEntries(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """An update about to be merged: its name, its piece, and a function that forms its local entries, float32."""
+    """An update about to be merged: name, piece and device, and a function that forms its local entries, float32."""
 
     name: str
     piece: Piece
+    device: torch.device
     update: Callable[[], Tensor]
 
 
@@ -144,8 +145,7 @@ class Merger:
         shard = self._shard(piece, facts)
         sparse = sparse_update(self.method, update, axes=self.axes, key=keys[0], shard=shard)
         if not self.merged_in:
-            kept = sparse if alpha == 0.0 else sparse * (1.0 - alpha)
-            return Merged(kept, sparse, None, kept, None)
+            return Merged(sparse, sparse, None, sparse, None)  # alpha is 0
         return combined(self.method, sparse, self.sparse_tau(name, piece, step, update.device), alpha, self.axes)
 
     def update_facts(self, asked: Sequence[Asked], step: int) -> dict[str, Any]:
@@ -155,14 +155,14 @@ class Merger:
         """
         if self.method.facts == "none" or self.settings.density >= 1.0:
             return {}
-        spread = [a for a in asked if a.piece.groups]
-        taus = [a for a in spread if self.merged_in and a.name not in self._tau_pieces and not self._knows(a.name)]
-        sources = [(a, "update", a.update) for a in spread]
-        sources += [(a, "tau", self._tau_source(a.name, a.piece, a.update().device)) for a in taus]
+        sharded = [a for a in asked if a.piece.groups]
+        taus = [a for a in sharded if self.merged_in and a.name not in self._tau_pieces and not self._knows(a.name)]
+        sources = [(a, "update", a.update) for a in sharded]
+        sources += [(a, "tau", self._tau_source(a.name, a.piece, a.device)) for a in taus]
         found = self._found(sources, step)
-        for a, facts in zip(taus, found[len(spread) :], strict=True):
+        for a, facts in zip(taus, found[len(sharded) :], strict=True):
             self._remember(a.name, facts)
-        return {a.name: facts for a, facts in zip(spread, found, strict=False)}
+        return {a.name: facts for a, facts in zip(sharded, found, strict=False)}
 
     def gap_movement(self, update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
         """See `omsweep.merging.method.gap_movement`."""
@@ -191,7 +191,8 @@ class Merger:
         if held is not None:
             return held.dense() if isinstance(held, KeptEntries) else held
         tau, key = self.tau(name, piece, device), self.tau_key(name, step)
-        if self.method.facts != "none" and not piece.groups and not self._knows(name):
+        masked = self.method.facts != "none" and self.settings.density < 1.0
+        if masked and not piece.groups and not self._knows(name):
             self._remember(name, self._own_facts(tau, key))
         shard = self._shard(piece, None, self._tau_facts.get(name))
         sparse = sparse_tau(self.method, tau, axes=self.axes, key=key, shard=shard)

@@ -4,7 +4,8 @@
     stochastic   a float32 master weight, and the movement added to it rounded up or down with the probabilities that
                  make the sum right in expectation; the random bits are a function of (seed, step, name, index)
     lazy_tau     a float32 master weight; a task vector part that never changes its direction is collected as one
-                 number and added every `LAZY_STEPS` steps, before saving and before evaluation
+                 number and added every `LAZY_STEPS` steps, and by `flush`, which whoever saves or evaluates the model
+                 calls first
 
 The master weight of a bfloat16 parameter is the parameter itself and 16 more bits in the optimizer's state (2 bytes);
 that of a float16 parameter is a float32 copy (4 bytes), because its exponent is shorter. A float32 one is its own.

@@ -86,9 +86,8 @@ def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[fl
 
 
 def _della_chances(xs: list[float], p: float, spread: float | None) -> list[float]:
-    """p + spread * (rank - 1/2), rank the middle of an entry's bin of magnitudes; see `keep_probability`."""
-    bins, widest = [_magnitude_bits(x) >> 19 for x in xs], 2 * min(p, 1 - p)
-    step = widest if spread is None else min(spread, widest)
+    """p + spread * 2 min(p, 1 - p) * (rank - 1/2), rank the middle of an entry's bin; see `keep_probability`."""
+    bins, step = [_magnitude_bits(x) >> 19 for x in xs], 2 * min(p, 1 - p) * (1.0 if spread is None else spread)
     ranks = [(sum(b < own for b in bins) + 0.5 * bins.count(own)) / len(bins) for own in bins]
     return [p + step * (rank - 0.5) for rank in ranks]
 

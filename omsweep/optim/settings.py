@@ -100,8 +100,8 @@ class OnlineMerge:
         tau_mask: `resample` at each merge or `fixed`.
         clip: bound of |tau| after rescaling, > 0; `inf` means no clamp (OnDARE).
         min_kept: least number of entries kept (OnTIES); 0 is the released rule, see `docs/deviations.md`.
-        spread: keep probability of the largest entry minus that of the smallest (DELLA), at most 2 min(p, 1 - p), which
-            is the default.
+        spread: how much keep probabilities rise with magnitude (DELLA), as a share in [0, 1] of the widest difference
+            between the largest and the smallest entry's, 2 min(p, 1 - p); default 1.
         average_rate: share of the new weights in the moving average, in (0, 1] (`ema`, default 0.01).
 
     Raises:
@@ -188,10 +188,7 @@ def _check_ranges(given: dict[str, Any]) -> None:
     if given["min_kept"] is not None:
         _check_whole("min_kept", given["min_kept"], 0)
     if given["spread"] is not None:
-        widest = 2.0 * min(given["density"], 1.0 - given["density"])
-        _check_number(
-            "spread", given["spread"], lambda value: 0.0 <= value <= widest, f"in [0, {widest:g}] at this density"
-        )
+        _check_number("spread", given["spread"], lambda value: 0.0 <= value <= 1.0, "in [0, 1]")
     if given["average_rate"] is not None:
         _check_number("average_rate", given["average_rate"], lambda value: 0.0 < value <= 1.0, "in (0, 1]")
 

@@ -101,7 +101,7 @@ class OnlineMergeOptimizer(Optimizer):
             elif self._merger.settings.gap_steps > 1:
                 local(self.state[parameter]["gap_update"]).add_(_difference(parameter, before[name]))
         if self._merger.merges_at(step):
-            asked = [Asked(n, self._pieces[n], self._whole_update(p, before[n])) for n, p, _ in moved]
+            asked = [Asked(n, self._pieces[n], p.device, self._whole_update(p, before[n])) for n, p, _ in moved]
             facts = self._merger.update_facts(asked, step)
             for name, parameter, group in moved:
                 self._merge(name, parameter, before[name].float(), group, step, facts.get(name))
@@ -154,12 +154,13 @@ class OnlineMergeOptimizer(Optimizer):
 
     def _lay_out(self, name: str, parameter: Tensor, start: Tensor) -> None:
         state = self.state[parameter]
-        if not self._ledger.watches(name):
+        if "start_sample" not in state:
             check_same_shape(name, parameter, self._shapes[name])
             self._pieces[name] = piece_of(name, parameter)
-            self._ledger.watch(name, start, self._pieces[name])
-            if self._merger.merged_in:
-                self._ledger.note_tau(name, start, self._pieces[name])
+        piece = self._pieces.setdefault(name, piece_of(name, parameter))
+        self._ledger.watch(name, start, piece)
+        if self._merger.merged_in:
+            self._ledger.note_tau(name, start, piece)
         if "start_sample" not in state:
             self._ledger.open_state(name, start, self._pieces[name], state)
             if self._merger.settings.gap_steps > 1:

@@ -78,10 +78,10 @@ def test_a_threshold_of_zero_keeps_all_and_breaks_no_ties() -> None:
 
 def test_keep_probabilities_rise_with_magnitude_around_the_density() -> None:
     x = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
-    chances = keep_probability(x, counts=None, density=0.3, spread=0.4)
+    chances = keep_probability(x, counts=None, density=0.3, spread=2 / 3)
     assert float(chances.mean()) == pytest.approx(0.3, abs=1e-9)
     order = x.abs().argsort()
     assert bool((chances[order].diff() >= 0).all())
     assert float(chances.max() - chances.min()) == pytest.approx(0.4, abs=0.03)
     halves = magnitude_counts(x[:9000]) + magnitude_counts(x[9000:])
-    assert torch.equal(keep_probability(x[:9000], counts=halves, density=0.3, spread=0.4), chances[:9000])
+    assert torch.equal(keep_probability(x[:9000], counts=halves, density=0.3, spread=2 / 3), chances[:9000])

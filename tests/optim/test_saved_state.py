@@ -233,3 +233,31 @@ def test_trainer_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     left, right = (t.optimizer.optimizer.diagnostics() for t in (whole, resumed))
     assert left == right
     assert left["tau_travel"] > 0
+
+
+@pytest.mark.parametrize("precision", ["nearest", "lazy_tau"])
+def test_a_loaded_state_can_be_looked_at_before_the_first_step(toy, precision: str) -> None:
+    def fresh(parameters):
+        merge = OnlineMerge("linear", alpha=0.1)
+        return OnlineMergeAdamW(parameters.items(), merge, toy.task_vector(), precision=precision)
+
+    parameters = toy.parameters()
+    optimizer = fresh(parameters)
+    toy.run(optimizer, parameters, range(1, 4))
+    copies = {name: nn.Parameter(value.detach().clone()) for name, value in parameters.items()}
+    resumed = fresh(copies)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert resumed.diagnostics() == pytest.approx(optimizer.diagnostics(), nan_ok=True)
+    for taken in (optimizer, resumed):
+        taken.flush()
+    assert all(torch.equal(copies[name], value) for name, value in parameters.items())
+    assert resumed.diagnostics() == pytest.approx(optimizer.diagnostics(), nan_ok=True)
+
+
+def test_a_cleared_state_starts_anew(toy) -> None:
+    parameters = toy.parameters()
+    optimizer = OnlineMergeAdamW(parameters.items(), OnlineMerge("adamw"))
+    toy.run(optimizer, parameters, range(1, 3))
+    optimizer.state.clear()
+    toy.run(optimizer, parameters, range(3, 4))
+    assert float(optimizer.state[parameters["body.bias"]]["step"]) == 1.0
