@@ -85,7 +85,9 @@ def window(shown: Sequence[Mark], objectives: Objectives) -> Window:
     within = [mark for mark in shown if mark.tax <= objectives.reference_tax] or list(shown)
     taxes = [0.0] + [edge for m in within for edge in (m.tax - m.tax_error, m.tax + m.tax_error)]
     rewards = [0.0] + [edge for m in within for edge in (m.reward - m.reward_error, m.reward + m.reward_error)]
-    return Window(tax=_padded(taxes), reward=_padded(rewards), beyond=len(shown) - len(within))
+    tax, reward = _padded(taxes), _padded(rewards)
+    beyond = sum(not (tax[0] <= m.tax <= tax[1] and reward[0] <= m.reward <= reward[1]) for m in shown)
+    return Window(tax=tax, reward=reward, beyond=beyond)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

@@ -79,8 +79,9 @@ def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str],
     axes.set_xlim(*seen.tax)
     axes.set_ylim(*seen.reward)
     axes.set_title(f"{family}\n", loc="left", fontsize=11.5, fontweight="bold", color=INK)
-    line = " ".join(filter(None, (captions.family_line(view, family), captions.outside(seen, view))))
-    axes.text(0, 1.015, line, transform=axes.transAxes, fontsize=8.2, color=MUTED)
+    axes.text(0, 1.015, captions.family_line(view, family), transform=axes.transAxes, fontsize=8.2, color=MUTED)
+    note = captions.outside(seen, view)
+    axes.text(0.99, 0.015, note, transform=axes.transAxes, fontsize=8.2, color=CAUTION, ha="right", zorder=5)
 
 
 def _draw(axes: Axes, mark: Mark, colour: str, symbol: str) -> None:

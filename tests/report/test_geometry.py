@@ -54,6 +54,12 @@ def test_collapsed_trials_past_the_reference_are_counted_not_shown():
     assert seen.beyond == 1
 
 
+def test_a_trial_just_past_the_reference_is_seen_and_not_said_to_be_missing():
+    seen = window([mark(1.0, 0.5), mark(19.8, 0.3), mark(20.1, 0.3)], Objectives())
+    assert seen.tax[1] > 20.1
+    assert seen.beyond == 0
+
+
 def test_when_all_trials_are_past_the_reference_they_are_shown():
     seen = window([mark(60.0, -3.0)], Objectives())
     assert seen.tax[1] > 60
