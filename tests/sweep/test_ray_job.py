@@ -228,7 +228,11 @@ def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tm
     words = ["submit", str(space), "--address", head.url, "--storage", str(storage), "--name", "long"]
     with log.open("w") as output:
         following = subprocess.Popen(
-            [str(BIN / "omsweep"), *words], env=head.environment, stdout=output, stderr=subprocess.STDOUT
+            [str(BIN / "omsweep"), *words],
+            env=head.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background shells ignore it
         )
         wait_for_text(log, "running 2 trials", following)
         following.send_signal(signal.SIGINT)
