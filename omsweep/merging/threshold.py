@@ -14,8 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omsweep.merging.randomness import MaskKey, entry_bits
+
 MAGNITUDE_LEVELS = ((19, 12), (9, 10), (0, 9))
 TIE_LEVELS = ((21, 11), (10, 11), (0, 10))
+NEAR_COLUMN = 16
 
 
 class TopThreshold(NamedTuple):
@@ -23,6 +26,11 @@ class TopThreshold(NamedTuple):
 
     magnitude: int
     tie: int
+
+    @property
+    def value(self) -> float:
+        """The magnitude as a number."""
+        return float(torch.tensor(self.magnitude, dtype=torch.int32).view(torch.float32))
 
 
 class Ranked(NamedTuple):
@@ -73,6 +81,31 @@ def top_thresholds(asked: Sequence[Ranked], total: Callable[[Tensor], Tensor]) -
             found, left, _ = _descend(total(torch.stack(counts)), found, left, width)
         ties = dict(zip(tied, found, strict=True))
     return [TopThreshold(cut, ties.get(i, 0)) for i, cut in enumerate(prefixes)]
+
+
+def threshold_among(near: Tensor, wanted: int, x: Tensor, key: MaskKey) -> TopThreshold | None:
+    """The threshold of a full tensor if its magnitude lies in a bracket [low, high], low > 0; otherwise None.
+
+    Few entries lie there, so that they are found by looking at the largest of every `NEAR_COLUMN` first.
+
+    Args:
+        near: |x| where it lies in the bracket, else 0; float32 `[a multiple of NEAR_COLUMN]`, 0 after the last of `x`.
+        wanted: entries to keep of those in the bracket: k less those above it.
+        x: float32, any shape; read again only for ties.
+        key: breaks ties.
+    """
+    columns = near.view(NEAR_COLUMN, -1)
+    found = columns.index_select(1, columns.amax(0).nonzero().squeeze(1))
+    found = found[found > 0]
+    if not 0 < wanted <= found.numel():
+        return None
+    cut = found.kthvalue(found.numel() - wanted + 1).values
+    magnitude, more, tied = torch.stack([cut.view(torch.int32), (found > cut).sum(), (found == cut).sum()]).tolist()
+    left = wanted - more
+    if left == tied:
+        return TopThreshold(magnitude, 0)
+    bits = entry_bits((x.reshape(-1).abs() == cut).nonzero().squeeze(1), key)
+    return TopThreshold(magnitude, int(bits.kthvalue(tied - left + 1).values))
 
 
 def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:

@@ -223,8 +223,6 @@ class OnlineMergeAdamW(Optimizer):
         super().load_state_dict(state_dict)
         restore_precision(self, state_dict)
         self._known.clear()
-        if self._fused is not None:
-            self._fused.forget()
         self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _parameters(self) -> dict[str, Tensor]:

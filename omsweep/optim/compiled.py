@@ -1,22 +1,20 @@
 """The compiled path: which runs it can take, what its kernels read at each step, and how they are called."""
 
-import functools
 import logging
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.randomness import MaskKey, entry_bits, keep_limit, mask_keys, name_words
+from omsweep.merging.randomness import keep_limit, mask_keys, name_words
 from omsweep.merging.sparsify import kept_count, top_threshold
-from omsweep.merging.threshold import Ranked, TopThreshold, magnitude_bits, top_thresholds
+from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, threshold_among
 from omsweep.optim.diagnostics import Ledger
-from omsweep.optim.kernels import NUMBERS, WORDS, Kind, advance, flipped, merge_step, signed, whole_step
+from omsweep.optim.inductor import Kernel, kernel
+from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
 from omsweep.optim.merger import Merger
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 
 AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
-BRACKET = 0.9
-"""A threshold is first sought above this share of the last step's, and everywhere if it is not there."""
+NARROWEST, WIDEST = 0.005, 0.25
+"""A threshold is first sought this near the last step's, relative to it, and everywhere if it is not there."""
 MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
 
 logger = logging.getLogger(__name__)
@@ -72,6 +70,50 @@ def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) 
     return None
 
 
+class Flat(NamedTuple):
+    """One parameter as kernels take it.
+
+    Attributes:
+        held: what stays the same tensor from step to step.
+        moments: float32.
+        kind: of the kernels.
+        kernels: of a top-p step, `advance` and `merge_step`; otherwise `whole_step`.
+        views_of: the tensors that these are views of, and the dtype of gradients.
+    """
+
+    held: Held
+    moments: tuple[Tensor, Tensor]
+    kind: Kind
+    kernels: tuple[Kernel, ...]
+    views_of: tuple[Any, ...]
+
+
+class Bracket(NamedTuple):
+    """Where the threshold of an update is sought first, in units of the learning rate.
+
+    Attributes:
+        cut: the last one.
+        middle: the next one if it goes on changing at the same rate.
+        width: how far aside it is sought, relative to `middle`.
+    """
+
+    cut: float
+    middle: float
+    width: float
+
+    def after(self, cut: float) -> "Bracket":
+        """The next one, once the threshold was found; the wider the farther that lay from the middle."""
+        if not 0.0 < cut < math.inf or self.cut <= 0.0:
+            return Bracket(cut, cut, WIDEST)
+        missed = abs(cut / self.middle - 1.0)
+        return Bracket(cut, cut * cut / self.cut, min(max(3.0 * missed, 0.5 * self.width, NARROWEST), WIDEST))
+
+
+ADVANCE = Kind("top", "none", "none", False, False)
+"""All kinds advance alike."""
+NOWHERE = Bracket(0.0, 0.0, 0.0)
+
+
 class FusedStep:
     """Steps parameters with compiled kernels.
 
@@ -84,11 +126,12 @@ class FusedStep:
         self._merger = merger
         self._stochastic = precision == "stochastic"
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
-        self._cuts: dict[str, int] = {}
-        self._scratch: Tensor | None = None
+        self._brackets: dict[str, Bracket] = {}
+        self._update = self._near = self._numbers = self._words = torch.empty(0)
         self._count: Tensor | None = None
-        self._names: tuple[tuple[str, ...], Tensor] = ((), torch.empty(0))
-        self._called: set[tuple[str, int]] = set()
+        self._names: tuple[str, ...] = ()
+        self._name_words = torch.empty(0)
+        self._flats: dict[str, Flat] = {}
 
     def fits(self, item: "Item") -> bool:
         """Whether a kernel can step a parameter; the others are stepped plainly."""
@@ -101,68 +144,105 @@ class FusedStep:
             and item.weights.is_contiguous()
             and item.grad.is_contiguous()
             and not (self._mask == "top" and bool(item.piece.groups))
+            and (not self._merger.merged_in or 0.0 < self._alpha(item) < 1.0)
         )
-
-    def forget(self) -> None:
-        """Check every guard again at the next step: states were replaced."""
-        self._called.clear()
 
     def step(self, items: Sequence["Item"], step: int, ledger: Ledger) -> None:
         """Advance, merge and record every parameter; all must fit."""
         if not items:
             return
-        self._make_room(max(items, key=lambda item: item.weights.numel()).weights)
+        self._make_room(items)
         torch._foreach_add_([item.state["step"] for item in items], 1.0)
-        numbers, words = self._numbers(items), self._words(items, step)
-        names = {(item.name, item.weights.data_ptr()) for item in items}
-        # The same tensors came through with every guard checked before: only what tells graphs apart is checked again.
-        known = names <= self._called
-        with torch.compiler.set_stance(skip_guard_eval_unsafe=True) if known else nullcontext():
-            seen = [
-                self._step_one(item, own, word, step, ledger)
-                for item, own, word in zip(items, numbers.unbind(0), words.unbind(0), strict=True)
-            ]
-        self._called |= names
-        ledger.record_seen([item.name for item in items], seen)
+        self._numbers.copy_(torch.tensor(self._number_rows(items), dtype=torch.float32))
+        self._words.copy_(self._word_rows(items, step))
+        seen = [self._step_one(row, item, step, ledger) for row, item in enumerate(items)]
+        ledger.record_seen(self._names, seen)
 
-    def _step_one(self, item: "Item", numbers: Tensor, words: Tensor, step: int, ledger: Ledger) -> Tensor:
+    def _make_room(self, items: Sequence["Item"]) -> None:
+        """A row of numbers and of words for each, room for the largest update, and on a CPU for its count."""
+        names, device = tuple(item.name for item in items), items[0].weights.device
+        largest = max(item.weights.numel() for item in items)
+        if names != self._names:
+            self._names, self._name_words = names, name_words(names)
+            self._numbers = torch.empty(len(names), len(NUMBERS), device=device)
+            self._words = torch.empty(len(names), len(WORDS), dtype=torch.int32, device=device)
+            self._flats.clear()
+        if device.type == "cpu" and (self._count is None or self._count.numel() < largest):
+            self._count = torch.arange(largest, dtype=torch.int32)
+            self._flats.clear()
+        if self._mask == "top" and self._update.numel() < largest:
+            self._update, self._near = (torch.empty(_padded(largest), device=device) for _ in range(2))
+            self._flats.clear()
+
+    def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> Tensor:
         """Step one parameter; returns `SEEN` of its watched entries."""
-        state, weights, grad = item.state, item.weights.view(-1), item.grad.view(-1)
-        low_bits = state["low_bits"].view(-1) if "low_bits" in state else None
-        moments = state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
-        count = None if self._count is None else self._count[: weights.numel()]
-        entries, merged = ledger.places(item.name, state)
-        tau, form = self._tau(item, step)
-        tau = None if tau is None else tau.reshape(-1)
-        settings = self._merger.settings
-        elect = (settings.elect or "none") if tau is not None else "none"
-        kind = Kind(self._mask, form, elect, settings.clip is not None, self._stochastic)
-        if self._mask != "top":
-            step_whole = _kernel(whole_step, kind)
-            seen = step_whole(weights, low_bits, grad, *moments, tau, count, entries, merged, numbers, words)
+        flat = self._flat(row, item, step, ledger)
+        grad = item.grad.view(-1)
+        if self._mask == "top":
+            seen = self._step_top(row, item, flat, grad, step)
         else:
-            assert self._scratch is not None, "made when the step began"
-            update = self._scratch[: weights.numel()]
-            _kernel(advance, None)(grad, *moments, update, numbers)
-            self._find_cut(item.name, update, words, step)
-            merge = _kernel(merge_step, kind)
-            seen = merge(weights, low_bits, update, tau, count, entries, merged, numbers, words)
-        ledger.add_merged(item.name, state, merged)
+            seen = flat.kernels[0](flat.held, grad, *flat.moments)
+        ledger.add_merged(item.name, item.state, flat.held.merged)
         return seen
 
-    def _find_cut(self, name: str, update: Tensor, words: Tensor, step: int) -> None:
-        """Write the threshold of an update into `words`."""
-        settings, last = self._merger.settings, self._cuts.get(name, 0)
+    def _step_top(self, row: int, item: "Item", flat: Flat, grad: Tensor, step: int) -> Tensor:
+        """`_step_one` for a top-p mask."""
+        (advance, merge), update, near = flat.kernels, self._update[: grad.numel()], self._near[: grad.numel()]
+        above = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
+        if self._find_cut(row, item, update, above, step).tie > 0 or self._tau_cut(item, step).tie > 0:
+            merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
+        return merge(flat.held, update)
+
+    def _flat(self, row: int, item: "Item", step: int, ledger: Ledger) -> Flat:
+        state = item.state
+        low_bits = state.get("low_bits")
+        moments = state["exp_avg"], state["exp_avg_sq"]
+        views_of = item.weights, *moments, low_bits, state["merged_sample"], item.grad.dtype
+        known = self._flats.get(item.name)
+        if known is not None and all(a is b for a, b in zip(known.views_of, views_of, strict=True)):
+            return known
+        tau, form = self._tau(item, step)
+        elect = (self._merger.settings.elect or "none") if tau is not None else "none"
+        weights = item.weights if low_bits is None else item.weights.view(torch.int16)
+        entries, merged = ledger.places(item.name, state)
+        held = Held(
+            weights=weights.view(-1),
+            low_bits=None if low_bits is None else low_bits.view(-1),
+            tau=None if tau is None else tau.reshape(-1),
+            counted=None if self._count is None else self._count[: weights.numel()],
+            entries=entries,
+            merged=merged,
+            numbers=self._numbers[row],
+            words=self._words[row],
+        )
+        kind = Kind(self._mask, form, elect, self._merger.settings.clip is not None, self._stochastic)
+        moments = moments[0].view(-1), moments[1].view(-1)
+        flat = Flat(held, moments, kind, self._kernels(held, item.grad.view(-1), moments, kind), views_of)
+        if form != "ready" and not item.piece.groups:  # else tau is unfolded, or the merged sample is new, at each step
+            self._flats[item.name] = flat
+        return flat
+
+    def _kernels(self, held: Held, grad: Tensor, moments: tuple[Tensor, Tensor], kind: Kind) -> tuple[Kernel, ...]:
+        if kind.mask != "top":
+            return (kernel(whole_step, kind, held, grad, *moments),)
+        first = kernel(advance, ADVANCE, held.only_numbers(), grad, *moments, self._update, self._near)
+        return first, kernel(merge_step, kind, held, self._update)
+
+    def _find_cut(self, row: int, item: "Item", update: Tensor, above: Tensor, step: int) -> TopThreshold:
+        """The threshold of an update, written into its words too."""
+        settings, last = self._merger.settings, self._brackets.get(item.name, NOWHERE)
         k = kept_count(update.numel(), settings.density, self._merger.axes.min_kept)
         found = TopThreshold(0, 0)
         if k < update.numel():
-            key = self._merger.update_key(name, step)
-            cut = _cut_above(update, last, k, key) if last else None
-            found = cut or top_threshold(update, k, key)
-        self._cuts[name] = found.magnitude
-        at = WORDS.index("update_cut")
-        words[at] = found.magnitude
-        words[at + 1] = flipped(found.tie)
+            key, near = self._merger.update_key(item.name, step), None
+            if last.middle > 0.0:
+                padded = self._near[: _padded(update.numel())]
+                padded[update.numel() :] = 0.0
+                near = threshold_among(padded, k - int(above), update, key)
+            found = near or top_threshold(update, k, key)
+        self._brackets[item.name] = last.after(found.value / item.lr)
+        self._words[row, _CUT].copy_(torch.tensor([found.magnitude, flipped(found.tie)], dtype=torch.int32))
+        return found
 
     def _tau(self, item: "Item", step: int) -> tuple[Tensor | None, str]:
         """The task vector of a parameter, and whether it is masked already."""
@@ -173,31 +253,30 @@ class FusedStep:
             return merger.sparse_tau(item.name, item.piece, step, device), "ready"
         return merger.tau_as_held(item.name, item.piece, device), "dense"
 
-    def _make_room(self, largest: Tensor) -> None:
-        """Room for the largest parameter: its update, which top-p methods need all of, and on a CPU its count."""
-        if largest.device.type == "cpu" and (self._count is None or self._count.numel() < largest.numel()):
-            self._count = torch.arange(largest.numel(), dtype=torch.int32)
-            self._called.clear()
-        if self._mask == "top" and (self._scratch is None or self._scratch.numel() < largest.numel()):
-            self._scratch = torch.empty(largest.numel(), device=largest.device)
-            self._called.clear()
+    def _alpha(self, item: "Item") -> float:
+        return self._merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
 
-    def _numbers(self, items: Sequence["Item"]) -> Tensor:
-        """`NUMBERS` of every parameter at this step, float32 `[parameters, numbers]`."""
+    def _number_rows(self, items: Sequence["Item"]) -> list[list[float]]:
+        """`NUMBERS` of every parameter at this step."""
         rows: dict[tuple[int, float, float], list[float]] = {}
         chosen = []
         for item in items:
-            alpha = self._merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
+            alpha = self._alpha(item)
             key = id(item.group), float(item.state["step"]), alpha
             if key not in rows:
-                rows[key] = self._row(item.group, key[1], alpha)
-            chosen.append(rows[key])
-        return torch.tensor(chosen, dtype=torch.float32, device=items[0].weights.device)
+                rows[key] = self._number_row(item.group, key[1], alpha)
+            around = self._brackets.get(item.name, NOWHERE)
+            middle = around.middle * item.lr
+            chosen.append([*rows[key], middle * (1.0 - around.width), middle * (1.0 + around.width)])
+        return chosen
 
-    def _row(self, group: Mapping[str, Any], count: float, alpha: float) -> list[float]:
+    def _number_row(self, group: Mapping[str, Any], count: float, alpha: float) -> list[float]:
+        """`NUMBERS` but for the bracket."""
         settings, lr = self._merger.settings, float(group["lr"])
         beta1, beta2 = group["betas"]
         root = math.sqrt(1 - beta2**count)
+        rescale = 1.0 / settings.density if settings.rescale == "inverse" else 1.0
+        rescaled = settings.clip is not None or settings.tau_is_fixed
         row = {
             "grad_share": 1 - beta1,
             "beta2": beta2,
@@ -208,24 +287,26 @@ class FusedStep:
             "decayed": lr * group["weight_decay"],
             "alpha": alpha,
             "update_share": 1 - alpha,
-            "rescale": 1.0 / settings.density if settings.rescale == "inverse" else 1.0,
+            "rescale": rescale,
             "clip": settings.clip or 0.0,
+            "update_weight": (1 - alpha) * rescale,
+            "tau_weight": alpha if rescaled else alpha * rescale,
         }
-        return [row[name] for name in NUMBERS]
+        return [row[name] for name in NUMBERS if name in row]
 
-    def _words(self, items: Sequence["Item"], step: int) -> Tensor:
+    def _word_rows(self, items: Sequence["Item"], step: int) -> Tensor:
         """`WORDS` of every parameter at this step, int32 `[parameters, words]`."""
-        merger, names = self._merger, tuple(item.name for item in items)
-        if names != self._names[0]:
-            self._names = names, name_words(names)
+        merger = self._merger
         seed, tau_step = merger.settings.seed, 0 if merger.settings.tau_is_fixed else step
-        streams = {"update": step, "task_vector": tau_step, "rounding": step}
-        keys = [mask_keys(seed, at, stream, self._names[1]) for stream, at in streams.items()]
+        starts = torch.tensor([item.piece.block.start for item in items])
+        keys = []
+        for stream, at in {"update": step, "task_vector": tau_step, "rounding": step}.items():
+            first, second = mask_keys(seed, at, stream, self._name_words).unbind(1)
+            keys += [first, second + first * starts]  # only the low 32 bits count
         cuts = [self._tau_cut(item, step) for item in items]
         limit = flipped(min(keep_limit(merger.settings.density), 2**32 - 1))
-        head = torch.tensor([signed(item.piece.block.start) for item in items]).unsqueeze(1)
         tail = torch.tensor([[limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)] for cut in cuts])
-        return torch.cat([head, *keys, tail], dim=1).to(torch.int32).to(items[0].weights.device)
+        return torch.cat([torch.stack(keys, dim=1), tail], dim=1).to(torch.int32)
 
     def _tau_cut(self, item: "Item", step: int) -> TopThreshold:
         if self._mask != "top" or not self._merger.merged_in:
@@ -234,26 +315,8 @@ class FusedStep:
         return found or TopThreshold(0, 0)
 
 
-def _cut_above(update: Tensor, last: int, k: int, key: MaskKey) -> TopThreshold | None:
-    """The threshold of an update if its magnitude lies above `BRACKET` times the last one, else None."""
-    least = float(torch.tensor(last, dtype=torch.int32).view(torch.float32)) * BRACKET
-    magnitudes = update.abs()
-    chosen = ~(magnitudes < least)  # NaN ranks largest
-    bits = magnitude_bits(magnitudes[chosen])
-    if bits.numel() < k:
-        return None
-    found = Ranked(lambda: bits, lambda at: entry_bits(chosen.nonzero().squeeze(1)[at], key), k)
-    return top_thresholds([found], lambda counts: counts)[0]
+def _padded(entries: int) -> int:
+    return -(-entries // NEAR_COLUMN) * NEAR_COLUMN
 
 
-@functools.cache
-def _kernel(function: Callable[..., Any], kind: Kind | None) -> Callable[..., Any]:
-    """One dynamic graph per function and kind, shared by all optimizers of the process.
-
-    torch.compile counts recompilations per code object, and kinds are no recompilations: each gets a code of its own.
-    """
-    if kind is not None:
-        code = function.__code__.replace(co_name="_".join([function.__name__, kind.mask, kind.tau]))
-        function = FunctionType(code, function.__globals__, code.co_name)
-        function.__kwdefaults__ = {"kind": kind}
-    return torch.compile(function, dynamic=True, fullgraph=True)
+_CUT = slice(WORDS.index("update_cut"), WORDS.index("update_tie") + 1)

@@ -1,4 +1,4 @@
-"""The passes that torch.compile turns into one kernel each: moments, update, mask, merge, decay, all in one.
+"""The passes that are compiled into one kernel each: moments, update, mask, merge, decay, all in one.
 
 Everything that changes between steps and tensors (learning rate, alpha, density, keys, thresholds) comes as an entry of
 two small tensors, `numbers` and `words`, so that one dynamic graph serves all tensors and no schedule recompiles it.
@@ -6,7 +6,6 @@ The hash is that of `omsweep.merging.randomness` on wrapping int32; comparisons 
 whose top bit is flipped. Without compilation these functions are ordinary torch code with the same results.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,11 +23,14 @@ NUMBERS = (
     "update_share",  # 1 - alpha
     "rescale",  # 1 or 1/p
     "clip",
+    "update_weight",  # (1 - alpha) * rescale
+    "tau_weight",  # alpha, times rescale unless the task vector was rescaled before
+    "bracket_low",  # where the threshold of the update is sought first
+    "bracket_high",
 )
 WORDS = (
-    "start",  # index of the first entry in the full tensor
     "update_key_first",
-    "update_key_second",
+    "update_key_second",  # such that the position in the shard, not in the full tensor, is hashed; likewise below
     "tau_key_first",
     "tau_key_second",
     "rounding_key_first",
@@ -43,12 +45,15 @@ _AT = {name: i for i, name in enumerate(NUMBERS)} | {name: i for i, name in enum
 _FLIP = -(2**31)
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B - 2**32)
 
+SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term")
+"""Of each watched entry: what was merged in, what of it arrived, delta, S(delta), and both weighted terms."""
+
 
 class Kind(NamedTuple):
     """What is fixed for all tensors and steps, and so compiled in.
 
     Attributes:
-        mask: `all`, `random` or `top`.
+        mask: `all`, `random`, `top`, or `tied`: as `top`, where entries are tied at a threshold.
         tau: `none`, `dense` (to be masked) or `ready` (masked, rescaled and clamped already).
         elect: `none`, `weighted` or `unweighted`.
         clipped: whether tau is clamped.
@@ -60,6 +65,48 @@ class Kind(NamedTuple):
     elect: str
     clipped: bool
     stochastic: bool
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether tau is rescaled before it is weighted: where its clamp, done or to come, stands between the two."""
+        return self.clipped or self.tau == "ready"
+
+
+class Held(NamedTuple):
+    """One tensor's part of a step that no method does without.
+
+    Attributes:
+        weights: flat like all others of its size; float32, bfloat16, or the bits of bfloat16 as int16.
+        low_bits: int16, completes the bits of a bfloat16; None without.
+        tau: flat, any floating dtype; None where it takes no part.
+        counted: 0, 1, 2, ... int32, where reading it is quicker than counting: in the vector loops of a CPU; or None.
+        entries: positions watched for the diagnostics, int64.
+        merged: float32, one for each of `entries`: what was merged in there is added.
+        numbers: float32, see `NUMBERS`.
+        words: int32, see `WORDS`.
+    """
+
+    weights: Tensor
+    low_bits: Tensor | None
+    tau: Tensor | None
+    counted: Tensor | None
+    entries: Tensor
+    merged: Tensor
+    numbers: Tensor
+    words: Tensor
+
+    def only_numbers(self) -> "Held":
+        """What `advance` reads."""
+        return self._replace(**dict.fromkeys(set(Held._fields) - {"numbers"}))
+
+
+class Terms(NamedTuple):
+    """A merge taken apart: what consensus keeps of (1 - alpha) S(update) and alpha S(tau), and both before it."""
+
+    update_kept: Tensor
+    tau_kept: Tensor | None
+    update_term: Tensor
+    tau_term: Tensor | None
 
 
 def signed(word: int) -> int:
@@ -73,115 +120,50 @@ def flipped(word: int) -> int:
     return signed(word ^ 0x80000000)
 
 
-SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term")
-"""Of each watched entry: what was merged in, what of it arrived, delta, S(delta), and both weighted terms."""
-
-
-def whole_step(
-    weights: Tensor,
-    low_bits: Tensor | None,
-    grad: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    tau: Tensor | None,
-    count: Tensor | None,
-    entries: Tensor,
-    merged: Tensor,
-    numbers: Tensor,
-    words: Tensor,
-    *,
-    kind: Kind,
-) -> Tensor:
+def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *, kind: Kind) -> Tensor:
     """One step of one tensor in place: everything but a top-p method, which needs a threshold half-way.
 
     Args:
-        weights: flat like all others of its size, float32 or bfloat16; `low_bits` completes the latter.
+        held: weights, task vector and numbers.
         grad: any floating dtype.
         exp_avg: float32, as is `exp_avg_sq`.
-        tau: None where it takes no part.
-        count: 0, 1, 2, ... int32, where reading it is quicker than counting: in the vector loops of a CPU; or None.
-        entries: positions watched for the diagnostics, int64.
-        merged: float32, one for each of `entries`: what was merged in there is added.
-        numbers: float32, see `NUMBERS`.
-        words: int32, see `WORDS`.
         kind: what is compiled in.
 
     Returns:
         `SEEN` of the watched entries, float32 `[6, watched]`.
     """
-    watched = _formed(grad[entries], exp_avg[entries], exp_avg_sq[entries], numbers)[2]
-    seen = _seen(weights, low_bits, watched, tau, entries, merged, numbers, words, kind)
-    first, second, update = _formed(grad, exp_avg, exp_avg_sq, numbers)
+    at = held.entries
+    seen = _seen(held, _formed(grad[at], exp_avg[at], exp_avg_sq[at], held.numbers)[2], kind)
+    first, second, update = _formed(grad, exp_avg, exp_avg_sq, held.numbers)
     exp_avg.copy_(first)
     exp_avg_sq.copy_(second)
-    _move(weights, low_bits, update, tau, count, numbers, words, kind)
+    _move(held, update, kind)
     return seen
 
 
-def advance(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, update: Tensor, numbers: Tensor) -> None:
-    """First half of a top-p step: moments and `update` in place."""
-    first, second, formed = _formed(grad, exp_avg, exp_avg_sq, numbers)
+def advance(
+    held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, update: Tensor, near: Tensor, *, kind: Kind
+) -> Tensor:
+    """First half of a top-p step: moments, `update`, and its magnitudes in the bracket, else 0, as `near`; in place.
+
+    Returns:
+        How many entries lie above the bracket, int32.
+    """
+    del kind
+    first, second, formed = _formed(grad, exp_avg, exp_avg_sq, held.numbers)
     exp_avg.copy_(first)
     exp_avg_sq.copy_(second)
     update.copy_(formed)
+    size, high = formed.abs(), _n(held.numbers, "bracket_high")
+    near.copy_(torch.where((size >= _n(held.numbers, "bracket_low")) & (size <= high), size, 0.0))
+    return (~(size <= high)).sum(dtype=torch.int32)
 
 
-def merge_step(
-    weights: Tensor,
-    low_bits: Tensor | None,
-    update: Tensor,
-    tau: Tensor | None,
-    count: Tensor | None,
-    entries: Tensor,
-    merged: Tensor,
-    numbers: Tensor,
-    words: Tensor,
-    *,
-    kind: Kind,
-) -> Tensor:
+def merge_step(held: Held, update: Tensor, *, kind: Kind) -> Tensor:
     """Second half of a top-p step, in place; arguments and result as for `whole_step`."""
-    seen = _seen(weights, low_bits, update[entries], tau, entries, merged, numbers, words, kind)
-    _move(weights, low_bits, update, tau, count, numbers, words, kind)
+    seen = _seen(held, update[held.entries], kind)
+    _move(held, update, kind)
     return seen
-
-
-class Terms(NamedTuple):
-    """A merge taken apart: S(update), S(tau), and what consensus keeps of (1 - alpha) S(update) and alpha S(tau)."""
-
-    update_sparse: Tensor
-    tau_sparse: Tensor | None
-    update_kept: Tensor
-    tau_kept: Tensor | None
-
-
-def merged_terms(
-    update: Tensor, tau: Tensor | None, index: Tensor, numbers: Tensor, words: Tensor, kind: Kind
-) -> Terms:
-    """C((1 - alpha) S(update), alpha S(tau)), taken apart, for entries at `index` (int32) of their full tensors.
-
-    `numbers` and `words` hold one row per name: a number each for one tensor, or one for each entry of several.
-    """
-    sparse = _sparse(update, index, numbers, words, "update", kind.mask)
-    u = _weighted(sparse, _n(numbers, "update_share"))
-    if tau is None:
-        return Terms(sparse, None, u, None)
-    sparse_tau = tau.to(torch.float32)
-    if kind.tau == "dense":
-        sparse_tau = _sparse(sparse_tau, index, numbers, words, "tau", kind.mask)
-        if kind.clipped:
-            sparse_tau = torch.minimum(torch.maximum(sparse_tau, -_n(numbers, "clip")), _n(numbers, "clip"))
-    v = _weighted(sparse_tau, _n(numbers, "alpha"))
-    if kind.elect == "unweighted":
-        elected = torch.where(sparse + sparse_tau >= 0, 1.0, -1.0)
-        u = torch.where(sparse.sign() == elected, u, 0.0)
-        v = torch.where(sparse_tau.sign() == elected, v, 0.0)
-    elif kind.elect == "weighted":
-        opposite = u.sign() * v.sign() < 0
-        u, v = (
-            torch.where(opposite & (u.abs() <= v.abs()), 0.0, u),
-            torch.where(opposite & (v.abs() <= u.abs()), 0.0, v),
-        )
-    return Terms(sparse, sparse_tau, u, v)
 
 
 def keyed_bits(index: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -194,15 +176,6 @@ def keyed_bits(index: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return x ^ ((x >> 16) & 0xFFFF)
 
 
-def kept_entries(x: Tensor, index: Tensor, words: Sequence[Tensor], mask: str) -> Tensor:
-    """Keep decisions; `words`: first key, second key, then limit, cut and tie, numbers or one for each entry."""
-    first, second, limit, cut, tie = words
-    if mask == "random":
-        return (keyed_bits(index, first, second) ^ _FLIP) < limit
-    bits = x.view(torch.int32) & 0x7FFFFFFF
-    return (bits > cut) | ((bits == cut) & ((keyed_bits(index, first, second) ^ _FLIP) >= tie))
-
-
 def _formed(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both moments a step on, and AdamW's displacement, with one division."""
     grad = grad.to(torch.float32)
@@ -211,74 +184,96 @@ def _formed(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Tensor) 
     return first, second, first * _n(numbers, "step_size") / (second.sqrt() + _n(numbers, "eps"))
 
 
-def _seen(
-    weights: Tensor,
-    low_bits: Tensor | None,
-    update: Tensor,
-    tau: Tensor | None,
-    entries: Tensor,
-    merged: Tensor,
-    numbers: Tensor,
-    words: Tensor,
-    kind: Kind,
-) -> Tensor:
+def _terms(held: Held, update: Tensor, tau: Tensor | None, index: Tensor, kind: Kind) -> Terms:
+    """C((1 - alpha) S(update), alpha S(tau)), taken apart, for entries at `index` (int32) of their shard.
+
+    0 < alpha < 1. Weight and rescaling are one factor, unless the clamp of tau stands between them.
+    """
+    numbers = held.numbers
+    kept_update = _masked(update, index, held, "update", kind)
+    u = kept_update * _n(numbers, "update_weight")
+    if tau is None:
+        return Terms(u, None, u, None)
+    kept_tau = tau.to(torch.float32)
+    if kind.tau == "dense":
+        kept_tau = _masked(kept_tau, index, held, "tau", kind)
+        if kind.clipped:
+            clip = _n(numbers, "clip")
+            kept_tau = torch.minimum(torch.maximum(kept_tau * _n(numbers, "rescale"), -clip), clip)
+    v = kept_tau * _n(numbers, "tau_weight")
+    before = u, v
+    if kind.elect == "unweighted":
+        whole = kept_update * _n(numbers, "rescale") if kind.rescaled else kept_update
+        elected = torch.where(whole + kept_tau >= 0, 1.0, -1.0)
+        u = torch.where(kept_update.sign() == elected, u, 0.0)
+        v = torch.where(kept_tau.sign() == elected, v, 0.0)
+    elif kind.elect == "weighted":
+        opposite = u.sign() * v.sign() < 0
+        u, v = (
+            torch.where(opposite & (u.abs() <= v.abs()), 0.0, u),
+            torch.where(opposite & (v.abs() <= u.abs()), 0.0, v),
+        )
+    return Terms(u, v, *before)
+
+
+def _masked(x: Tensor, index: Tensor, held: Held, stream: str, kind: Kind) -> Tensor:
+    """x where it is kept, else 0."""
+    if kind.mask == "all":
+        return x
+    first, second = (_w(held.words, f"{stream}_key_{part}") for part in ("first", "second"))
+    if kind.mask == "random":
+        keep = (keyed_bits(index, first, second) ^ _FLIP) < _w(held.words, "limit")
+        return torch.where(keep, x, 0.0)
+    bits, cut = x.view(torch.int32) & 0x7FFFFFFF, _w(held.words, f"{stream}_cut")
+    if kind.mask == "top":
+        return torch.where(bits >= cut, x, 0.0)
+    high = (keyed_bits(index, first, second) ^ _FLIP) >= _w(held.words, f"{stream}_tie")
+    return torch.where((bits > cut) | ((bits == cut) & high), x, 0.0)
+
+
+def _seen(held: Held, update: Tensor, kind: Kind) -> Tensor:
     """`SEEN` of the watched entries, whose `update` is given; moves `merged` on."""
-    held = _held(weights[entries], None if low_bits is None else low_bits[entries])
-    index = entries.to(torch.int32) + _w(words, "start")
-    terms = merged_terms(update, None if tau is None else tau[entries], index, numbers, words, kind)
-    moved = _moved(held, terms, index, numbers, words, kind)
-    if low_bits is None:
-        moved = moved.to(weights.dtype).to(torch.float32)
-    without, part, tau_term = held * _n(numbers, "kept"), terms.update_kept, torch.zeros_like(held)
-    if terms.tau_kept is not None and terms.tau_sparse is not None:
-        part, tau_term = terms.tau_kept, _weighted(terms.tau_sparse, _n(numbers, "alpha"))
+    at, numbers = held.entries, held.numbers
+    weights = _read(held.weights[at], None if held.low_bits is None else held.low_bits[at])
+    index = at.to(torch.int32)
+    terms = _terms(held, update, None if held.tau is None else held.tau[at], index, kind)
+    moved = _moved(weights, terms, index, held, kind)
+    if held.low_bits is None:
+        moved = moved.to(held.weights.dtype).to(torch.float32)
+    without, part, tau_term = weights * _n(numbers, "kept"), terms.update_kept, torch.zeros_like(weights)
+    if terms.tau_kept is not None and terms.tau_term is not None:
+        part, tau_term = terms.tau_kept, terms.tau_term
         without = without.to(torch.float64) + terms.update_kept.to(torch.float64)
-        merged.add_(part)
-    exact = kind.stochastic or without.dtype == weights.dtype
-    without = without.to(torch.float64) if exact else without.to(weights.dtype).to(torch.float64)
-    applied = (moved.to(torch.float64) - without).to(torch.float32)
-    sparse = terms.update_sparse
-    return torch.stack([part, applied, update, sparse, _weighted(sparse, _n(numbers, "update_share")), tau_term])
+        held.merged.add_(part)
+    if not kind.stochastic:
+        without = without.to(held.weights.dtype)
+    applied = (moved.to(torch.float64) - without.to(torch.float64)).to(torch.float32)
+    sparse = terms.update_term / _n(numbers, "update_share")
+    return torch.stack([part, applied, update, sparse, terms.update_term, tau_term])
 
 
-def _move(
-    weights: Tensor,
-    low_bits: Tensor | None,
-    update: Tensor,
-    tau: Tensor | None,
-    count: Tensor | None,
-    numbers: Tensor,
-    words: Tensor,
-    kind: Kind,
-) -> None:
-    index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device) if count is None else count
-    index = index + _w(words, "start")
-    terms = merged_terms(update, tau, index, numbers, words, kind)
-    moved = _moved(_held(weights, low_bits), terms, index, numbers, words, kind)
-    if low_bits is None:
+def _move(held: Held, update: Tensor, kind: Kind) -> None:
+    weights, index = held.weights, held.counted
+    if index is None:
+        index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device)
+    terms = _terms(held, update, held.tau, index, kind)
+    moved = _moved(_read(weights, held.low_bits), terms, index, held, kind)
+    if held.low_bits is None:
         weights.copy_(moved)
         return
     raw = moved.view(torch.int32)
     high = (raw + 0x8000) >> 16
-    low_bits.copy_((raw - (high << 16)).to(torch.int16))
-    weights.copy_(high.to(torch.int16).view(torch.bfloat16))
+    held.low_bits.copy_(raw - (high << 16))
+    weights.copy_(high)
 
 
-def _moved(held: Tensor, terms: Terms, index: Tensor, numbers: Tensor, words: Tensor, kind: Kind) -> Tensor:
+def _moved(weights: Tensor, terms: Terms, index: Tensor, held: Held, kind: Kind) -> Tensor:
     """Weights after decay and movement, float32."""
     movement = terms.update_kept if terms.tau_kept is None else terms.update_kept + terms.tau_kept
     if not kind.stochastic:
-        return held * _n(numbers, "kept") + movement
-    bits = keyed_bits(index, _w(words, "rounding_key_first"), _w(words, "rounding_key_second"))
-    return _added(held, movement - _n(numbers, "decayed") * held, bits)
-
-
-def _sparse(x: Tensor, index: Tensor, numbers: Tensor, words: Tensor, stream: str, mask: str) -> Tensor:
-    if mask == "all":
-        return x
-    named = (f"{stream}_key_first", f"{stream}_key_second", "limit", f"{stream}_cut", f"{stream}_tie")
-    keep = kept_entries(x, index, [_w(words, name) for name in named], mask)
-    return torch.where(keep, x, 0.0) * _n(numbers, "rescale")
+        return weights * _n(held.numbers, "kept") + movement
+    bits = keyed_bits(index, _w(held.words, "rounding_key_first"), _w(held.words, "rounding_key_second"))
+    return _added(weights, movement - _n(held.numbers, "decayed") * weights, bits)
 
 
 def _added(weights: Tensor, movement: Tensor, bits: Tensor) -> Tensor:
@@ -292,16 +287,11 @@ def _added(weights: Tensor, movement: Tensor, bits: Tensor) -> Tensor:
     return torch.where(error.abs() > chance, neighbour, total)
 
 
-def _held(weights: Tensor, low_bits: Tensor | None) -> Tensor:
+def _read(weights: Tensor, low_bits: Tensor | None) -> Tensor:
     """Weights as they are held, float32."""
     if low_bits is None:
         return weights.to(torch.float32)
-    return ((weights.view(torch.int16).to(torch.int32) << 16) + low_bits.to(torch.int32)).view(torch.float32)
-
-
-def _weighted(x: Tensor, weight: Tensor) -> Tensor:
-    """weight * x, and 0 for a weight of 0 even where x is not finite."""
-    return torch.where(weight == 0.0, 0.0, x * weight)
+    return ((weights.to(torch.int32) << 16) + low_bits.to(torch.int32)).view(torch.float32)
 
 
 def _n(numbers: Tensor, name: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from omsweep.merging.block import Block
 from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import keep_above, keep_probability, magnitude_counts, ranked, top_threshold
-from omsweep.merging.threshold import TopThreshold, magnitude_bits, top_thresholds
+from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, magnitude_bits, threshold_among, top_thresholds
 
 KEY = mask_key(0, 1, "update", "w")
 
@@ -36,6 +36,23 @@ def test_the_kth_largest_of_a_sort(name: str, k: int) -> None:
     assert found.magnitude == int(magnitude_bits(x).sort(descending=True).values[k - 1])
     if found.magnitude > 0:
         assert int(keep_above(x, found, KEY).sum()) == k
+
+
+@pytest.mark.parametrize("name", ["normal", "tied", "rounded", "wide", "infinite"])
+@pytest.mark.parametrize("k", [1, 7, 251, 2500])
+@pytest.mark.parametrize("width", [0.0, 0.01, 0.5])
+def test_a_bracket_around_the_threshold_finds_the_same(name: str, k: int, width: float) -> None:
+    x = samples()[name]
+    expected = top_threshold(x, k, KEY)
+    sizes, value = x.abs(), torch.tensor(expected.value)
+    low, high = value * (1 - width), value * (1 + width)
+    near = torch.zeros(-(-x.numel() // NEAR_COLUMN) * NEAR_COLUMN)
+    near[: x.numel()] = torch.where((sizes >= low) & (sizes <= high), sizes, 0.0)
+    above = int((sizes > high).sum())
+    assert threshold_among(near, k - above, x, KEY) == expected
+    assert threshold_among(torch.where(near < value, near, 0.0), k - above, x, KEY) != expected  # it lies above these
+    assert threshold_among(near, 0, x, KEY) is None
+    assert threshold_among(near, int((near > 0).sum()) + 1, x, KEY) is None
 
 
 @pytest.mark.parametrize("name", samples())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omsweep.merging.randomness import entry_bits, mask_key, mask_keys, name_words
+from omsweep.merging.threshold import threshold_among
 from omsweep.optim import compiled
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.kernels import Kind, flipped, keyed_bits, signed
@@ -65,9 +66,9 @@ def test_keys_of_many_names_are_those_of_each() -> None:
         assert mask_keys(seed, step, stream, name_words(names)).tolist() == expected
 
 
-def interpreted(function: Callable[..., Any], kind: Kind | None) -> Callable[..., Any]:
-    """In place of `compiled._kernel`: the same function without compilation."""
-    return function if kind is None else functools.partial(function, kind=kind)
+def interpreted(function: Callable[..., Any], kind: Kind, *_: Any) -> Callable[..., Any]:
+    """In place of `compiled.kernel`: the same function without compilation."""
+    return functools.partial(function, kind=kind)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -77,7 +78,7 @@ def interpreted(function: Callable[..., Any], kind: Kind | None) -> Callable[...
 def test_kernels_agree_with_plain(
     case: str, dtype: torch.dtype, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "_kernel", interpreted)
+    monkeypatch.setattr(compiled, "kernel", interpreted)
     check_agreement(case, dtype, precision)
 
 
@@ -125,6 +126,36 @@ def test_a_plain_state_goes_on_compiled() -> None:
             taken.step()
     for name, value in parameters.items():
         torch.testing.assert_close(copies[name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_a_bracket_follows_a_steady_change_and_widens_after_a_surprise() -> None:
+    bracket = compiled.NOWHERE.after(1.0)
+    assert bracket == (1.0, 1.0, compiled.WIDEST)
+    for step in range(1, 12):
+        bracket = bracket.after(0.9**step)
+    assert bracket.middle == pytest.approx(0.9**12)
+    assert bracket.width == compiled.NARROWEST
+    assert bracket.after(0.9**12 * 1.02).width == pytest.approx(0.06)
+    assert bracket.after(0.0) == (0.0, 0.0, compiled.WIDEST)
+    assert bracket.after(0.0).after(2.0) == (2.0, 2.0, compiled.WIDEST)
+
+
+def test_brackets_are_used_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    found: list[bool] = []
+
+    def counted(*arguments: Any) -> Any:
+        threshold = threshold_among(*arguments)
+        found.append(threshold is not None)
+        return threshold
+
+    monkeypatch.setattr(compiled, "threshold_among", counted)
+    near, _ = run(CASES["onties"], "compiled", torch.float32, "nearest")
+    assert sum(found) >= 10  # of 24: all tensors but "d", which has one entry, from the second step on
+    monkeypatch.setattr(compiled, "threshold_among", lambda *_: None)
+    everywhere, _ = run(CASES["onties"], "compiled", torch.float32, "nearest")
+    for name, value in near.items():
+        assert torch.equal(everywhere[name], value), name
 
 
 def test_auto_stays_plain_for_small_models() -> None:
