@@ -16,6 +16,7 @@ from omsweep.optim.diagnostics import Ledger
 from omsweep.optim.inductor import Kernel, kernel
 from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
 from omsweep.optim.merger import Merger
+from omsweep.optim.precision import read_weights, write_weights
 
 if TYPE_CHECKING:
     from omsweep.optim.adamw import Item
@@ -24,6 +25,8 @@ AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
 NARROWEST, WIDEST = 0.005, 0.25
 """A threshold is first sought this near the last step's, relative to it, and everywhere if it is not there."""
+JOINED_ON = ("cpu",)
+"""Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
 MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
 
 logger = logging.getLogger(__name__)
@@ -127,7 +130,7 @@ class FusedStep:
         self._stochastic = precision == "stochastic"
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
         self._brackets: dict[str, Bracket] = {}
-        self._update = self._near = self._numbers = self._words = torch.empty(0)
+        self._update = self._near = self._master = self._numbers = self._words = torch.empty(0)
         self._count: Tensor | None = None
         self._names: tuple[str, ...] = ()
         self._name_words = torch.empty(0)
@@ -167,6 +170,9 @@ class FusedStep:
             self._numbers = torch.empty(len(names), len(NUMBERS), device=device)
             self._words = torch.empty(len(names), len(WORDS), dtype=torch.int32, device=device)
             self._flats.clear()
+        if self._stochastic and device.type in JOINED_ON and self._master.numel() < largest:
+            self._master = torch.empty(largest, device=device)
+            self._flats.clear()
         if device.type == "cpu" and (self._count is None or self._count.numel() < largest):
             self._count = torch.arange(largest, dtype=torch.int32)
             self._flats.clear()
@@ -177,11 +183,15 @@ class FusedStep:
     def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> Tensor:
         """Step one parameter; returns `SEEN` of its watched entries."""
         flat = self._flat(row, item, step, ledger)
-        grad = item.grad.view(-1)
+        grad, joined = item.grad.view(-1), "low_bits" in item.state and flat.held.low_bits is None
+        if joined:
+            flat.held.weights.copy_(read_weights(item.weights, item.state).view(-1))
         if self._mask == "top":
             seen = self._step_top(row, item, flat, grad, step)
         else:
             seen = flat.kernels[0](flat.held, grad, *flat.moments)
+        if joined:
+            write_weights(item.weights, flat.held.weights.view(item.weights.shape), item.state)
         ledger.add_merged(item.name, item.state, flat.held.merged)
         return seen
 
@@ -204,6 +214,8 @@ class FusedStep:
         tau, form = self._tau(item, step)
         elect = (self._merger.settings.elect or "none") if tau is not None else "none"
         weights = item.weights if low_bits is None else item.weights.view(torch.int16)
+        if low_bits is not None and weights.device.type in JOINED_ON:
+            weights, low_bits = self._master[: weights.numel()], None
         entries, merged = ledger.places(item.name, state)
         held = Held(
             weights=weights.view(-1),

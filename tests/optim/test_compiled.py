@@ -82,6 +82,14 @@ def test_kernels_agree_with_plain(
     check_agreement(case, dtype, precision)
 
 
+@pytest.mark.parametrize("case", ["ondare", "onties-released"])
+def test_kernels_take_both_halves_of_a_weight(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they do on a GPU."""
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    monkeypatch.setattr(compiled, "JOINED_ON", ())
+    check_agreement(case, torch.bfloat16, "stochastic")
+
+
 @pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
