@@ -83,6 +83,16 @@ def top_thresholds(asked: Sequence[Ranked], total: Callable[[Tensor], Tensor]) -
     return [TopThreshold(cut, ties.get(i, 0)) for i, cut in enumerate(prefixes)]
 
 
+def tie_threshold(bits: Tensor, keep: int) -> int:
+    """The least hash kept of entries tied at a threshold; 0 where all are.
+
+    Args:
+        bits: of the tied entries, int64, all different.
+        keep: how many of them to keep, >= 1.
+    """
+    return 0 if keep >= bits.numel() else int(bits.kthvalue(bits.numel() - keep + 1).values)
+
+
 def threshold_among(near: Tensor, wanted: int, x: Tensor, key: MaskKey) -> TopThreshold | None:
     """The threshold of a full tensor if its magnitude lies in a bracket [low, high], low > 0; otherwise None.
 
@@ -104,8 +114,9 @@ def threshold_among(near: Tensor, wanted: int, x: Tensor, key: MaskKey) -> TopTh
     left = wanted - more
     if left == tied:
         return TopThreshold(magnitude, 0)
-    bits = entry_bits((x.reshape(-1).abs() == cut).nonzero().squeeze(1), key)
-    return TopThreshold(magnitude, int(bits.kthvalue(tied - left + 1).values))
+    return TopThreshold(
+        magnitude, tie_threshold(entry_bits((x.reshape(-1).abs() == cut).nonzero().squeeze(1), key), left)
+    )
 
 
 def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from omsweep.merging.method import Axes, Merged, Shard, combined, gap_movement, merge, sparse_tau, sparse_update
 from omsweep.merging.methods import METHODS
-from omsweep.merging.randomness import MaskKey, mask_key
+from omsweep.merging.randomness import MaskKey, entry_bits, mask_key
 from omsweep.merging.sparsify import kept_count, magnitude_counts, ranked, top_threshold
+from omsweep.merging.threshold import TopThreshold, magnitude_bits, tie_threshold
 from omsweep.optim import reference as paper
 from omsweep.optim import sharding
 from omsweep.optim.settings import OnlineMerge, ResolvedMerge
@@ -18,6 +19,8 @@ from omsweep.optim.task_vector import check_task_vector
 
 SPARSE_BELOW = 0.4
 """A task vector whose mask is fixed is held as its kept entries (8 bytes each) under this density, else whole."""
+MOST_TIES = 0.02
+"""Entries of a task vector that are tied at its threshold are remembered up to this share of all."""
 
 
 class Tier(NamedTuple):
@@ -91,6 +94,7 @@ class Merger:
         self._alphas = {name: self.settings.alpha_of(name) for name in parameters}
         self._tau_pieces: dict[str, Tensor | KeptEntries] = {}
         self._tau_facts: dict[str, Any] = {}
+        self._tau_ties: dict[str, tuple[int, Tensor, int]] = {}
 
     @property
     def has_task_vector(self) -> bool:
@@ -193,7 +197,7 @@ class Merger:
         tau, key = self.tau(name, piece, device), self.tau_key(name, step)
         masked = self.method.facts != "none" and self.settings.density < 1.0
         if masked and not piece.groups and not self._knows(name):
-            self._remember(name, self._own_facts(tau, key))
+            self._remember(name, self._own_facts(name, piece, step, device))
         shard = self._shard(piece, None, self._tau_facts.get(name))
         sparse = sparse_tau(self.method, tau, axes=self.axes, key=key, shard=shard)
         if self.settings.tau_is_fixed and self.settings.density < SPARSE_BELOW:
@@ -215,7 +219,7 @@ class Merger:
     def tau_threshold(self, name: str, piece: Piece, step: int, device: torch.device) -> Any:
         """The threshold or counts of a task vector that is not sharded, see `MergeMethod.facts`."""
         if not self._knows(name):
-            self._remember(name, self._own_facts(self.tau(name, piece, device), self.tau_key(name, step)))
+            self._remember(name, self._own_facts(name, piece, step, device))
         return self._tau_facts[name]
 
     def _shard(self, piece: Piece, update_facts: Any, tau_facts: Any = None) -> Shard | None:
@@ -223,11 +227,23 @@ class Merger:
             return None
         return Shard(piece.block, update_facts, tau_facts, sharding.summed(piece.groups))
 
-    def _own_facts(self, x: Tensor, key: MaskKey) -> Any:
+    def _own_facts(self, name: str, piece: Piece, step: int, device: torch.device) -> Any:
         if self.method.facts == "counts":
-            return magnitude_counts(x)
-        k = kept_count(x.numel(), self.settings.density, self.axes.min_kept)
-        return top_threshold(x, k, key) if k < x.numel() else None
+            return magnitude_counts(self.tau(name, piece, device))
+        key = self.tau_key(name, step)
+        if name in self._tau_ties:  # the magnitude stays, and so do the entries that have it
+            magnitude, positions, keep = self._tau_ties[name]
+            return TopThreshold(magnitude, tie_threshold(entry_bits(positions.long(), key), keep))
+        tau = self.tau(name, piece, device).reshape(-1)
+        k = kept_count(tau.numel(), self.settings.density, self.axes.min_kept)
+        found = top_threshold(tau, k, key) if k < tau.numel() else None
+        if found is not None and found.tie > 0:
+            bits = magnitude_bits(tau)
+            positions = (bits == found.magnitude).nonzero().squeeze(1)
+            keep = k - int((bits > found.magnitude).sum())
+            if positions.numel() <= MOST_TIES * tau.numel():
+                self._tau_ties[name] = found.magnitude, positions.to(torch.int32), keep
+        return found
 
     def _found(self, sources: Sequence[tuple[Asked, str, Callable[[], Tensor]]], step: int) -> list[Any]:
         if self.method.facts == "counts":
