@@ -132,7 +132,9 @@ class OnlineMergeAdamW(Optimizer):
     @property
     def path(self) -> str:
         """Which implementation runs: `plain`, `compiled` or `reference`."""
-        return self._merger.tier if self._fused is None else "compiled"
+        if self._fused is not None:
+            return "compiled"
+        return "reference" if self._merger.literal else "plain"
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Used by the constructor; groups are fixed afterwards, because tau was checked against them."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from omsweep.merging.method import Axes, Merged, Shard, combined, gap_movement, merge, sparse_tau, sparse_update
+from omsweep.merging.method import Axes, Merged, Shard, combined, gap_movement, sparse_tau, sparse_update
 from omsweep.merging.methods import METHODS
 from omsweep.merging.randomness import MaskKey, entry_bits, mask_key
 from omsweep.merging.sparsify import kept_count, magnitude_counts, ranked, top_threshold
@@ -21,19 +21,6 @@ SPARSE_BELOW = 0.4
 """A task vector whose mask is fixed is held as its kept entries (8 bytes each) under this density, else whole."""
 MOST_TIES = 0.02
 """Entries of a task vector that are tied at its threshold are remembered up to this share of all."""
-
-
-class Tier(NamedTuple):
-    """One implementation of the merging lines; all tiers share these two signatures."""
-
-    merge: Callable[..., Merged]
-    gap_movement: Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-TIERS: Mapping[str, Tier] = {
-    "plain": Tier(merge, gap_movement),
-    "reference": Tier(paper.merge, paper.gap_movement),
-}
 
 
 class KeptEntries(NamedTuple):
@@ -69,6 +56,12 @@ class Merger:
         reference: theta_r by canonical name, in the same forms, needed by `anchor`.
         path: `auto`, `plain`, `compiled` or `reference` (paper-literal, slow, full tensors only).
 
+    Attributes:
+        settings: resolved.
+        method: its row of the table.
+        axes: the plain values of the settings.
+        literal: whether the reference tier merges.
+
     Raises:
         ValueError: an unknown path, a missing task vector or reference, or one that does not fit the parameters, or a
             parameter for which alpha has no pattern.
@@ -88,7 +81,7 @@ class Merger:
         self.settings: ResolvedMerge = settings.resolved()
         self.method = METHODS[self.settings.method]
         self.axes = axes_of(self.settings)
-        self._tier = TIERS["reference" if path == "reference" else "plain"]
+        self.literal = path == "reference"
         self._tau = _checked("task vector", task_vector, parameters, self.settings.needs_task_vector)
         self._reference = _checked("reference", reference, parameters, self.settings.needs_reference)
         self._alphas = {name: self.settings.alpha_of(name) for name in parameters}
@@ -100,11 +93,6 @@ class Merger:
     def has_task_vector(self) -> bool:
         """Whether a task vector was given."""
         return self._tau is not None
-
-    @property
-    def tier(self) -> str:
-        """`plain` or `reference`."""
-        return next(name for name, tier in TIERS.items() if tier is self._tier)
 
     @property
     def merged_in(self) -> bool:
@@ -139,11 +127,11 @@ class Merger:
             facts: of the full update, from `update_facts`; None where the piece is all of it.
         """
         keys = self.update_key(name, step), self.tau_key(name, step)
-        if self._tier is not TIERS["plain"]:
+        if self.literal:
             if piece.groups:
                 raise ValueError(f"path must be plain or compiled for sharded parameters, got reference ({name})")
             tau = self.tau(name, piece, update.device) if self.merged_in else None
-            return self._tier.merge(
+            return paper.merge(
                 self.method, update, tau, alpha=alpha, axes=self.axes, update_key=keys[0], tau_key=keys[1]
             )
         shard = self._shard(piece, facts)
@@ -170,7 +158,7 @@ class Merger:
 
     def gap_movement(self, update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
         """See `omsweep.merging.method.gap_movement`."""
-        return self._tier.gap_movement(update, gap_update, merged)
+        return (paper.gap_movement if self.literal else gap_movement)(update, gap_update, merged)
 
     def pull(self, name: str, weights: Tensor, target: Tensor | None, alpha: float, piece: Piece) -> Tensor:
         """What is added to `weights` for a pull to theta_r (`anchor`) or to `target`, the average (`ema`)."""
