@@ -1,10 +1,15 @@
-"""What an optimizer remembers of its task vector changes no threshold."""
+"""What an optimizer holds of its task vector: it changes no threshold and takes little room."""
+
+import gc
+import types
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from omsweep.merging.sparsify import top_threshold
 from omsweep.merging.threshold import TopThreshold
+from omsweep.optim import OnlineMergeAdamW
 from omsweep.optim import merger as merging
 from omsweep.optim.merger import Merger
 from omsweep.optim.settings import OnlineMerge
@@ -31,3 +36,35 @@ def test_ties_of_a_task_vector_are_broken_anew_at_every_merge(spacing: float, mo
         ties.add(found.tie)
     assert len(ties) == 5
     assert len(searched) == (1 if spacing < 0.1 else 5)
+
+
+def held_bytes(owner: object) -> int:
+    """Bytes of every tensor that can be reached from `owner`, each storage once."""
+    found: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting: list[object] = [owner]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | types.ModuleType | types.FunctionType):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor):
+            storage = one.untyped_storage()
+            found[storage.data_ptr()] = storage.nbytes()
+            waiting.append(one.grad)
+        else:
+            waiting.extend(gc.get_referents(one))
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("method", ["ondare", "onties"])
+def test_a_fixed_task_vector_takes_under_half_a_byte_per_parameter(method: str) -> None:
+    entries = 400_000
+    weight = nn.Parameter(torch.randn(entries // 400, 400))
+    merge = OnlineMerge(method, semantics="equations", alpha=0.1, density=0.05, tau_mask="fixed")
+    optimizer = OnlineMergeAdamW([("w", weight)], merge, {"w": torch.randn(weight.shape)}, lr=1e-3, path="plain")
+    for _ in range(3):
+        weight.grad = torch.randn(weight.shape)
+        optimizer.step()
+    adamw = 4 * 4 * entries  # weight, gradient, two moments
+    assert 0.3 < (held_bytes(optimizer) - adamw) / entries < 0.5
