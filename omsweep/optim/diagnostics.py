@@ -19,7 +19,7 @@ from omsweep.optim.sharding import Groups, Piece, summed
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 64
-ALL_ENTRIES = 2**15
+ALL_ENTRIES = 2**14
 
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
 # totals below. Rebuilt: sample indices and the rows not folded yet.
