@@ -58,10 +58,14 @@ def weights_by_name(weights: NamedWeights, names: Iterable[str]) -> Mapping[str,
     """Each tensor's weight: that of the first pair whose key is its third of the layers or a glob that matches it.
 
     Raises:
-        ValueError: a tensor that nothing matches.
+        ValueError: a tensor that nothing matches, or a glob that matches no tensor.
     """
+    parts = thirds(names)
+    for key, _ in weights:
+        if key not in THIRDS and not any(fnmatchcase(name, key) for name in parts):
+            raise ValueError(f"weight must go by {', '.join(THIRDS)} or globs over tensor names, none matches {key!r}")
     found: dict[str, float] = {}
-    for name, third in thirds(names).items():
+    for name, third in parts.items():
         matching = (weight for key, weight in weights if key == third or (key not in THIRDS and fnmatchcase(name, key)))
         weight = next(matching, None)
         if weight is None:

@@ -119,7 +119,7 @@ def merge_point(
     Args:
         point: what to compute.
         models: state dicts or folders of safetensors files by `base`, `sft` and `policy`; those that
-            `point.row.models` names are needed, and the policy always.
+            `point.row.models` names are needed.
         output: a folder to write, with the files, configuration and tokenizer of the policy (which must be a folder
             then); see `write_checkpoint`. Nothing is returned then.
         inputs: what the record says of each model; one without `weights_hash` is read once more to find it.
@@ -133,11 +133,10 @@ def merge_point(
         ValueError: a model is missing, or as for `merge`.
     """
     row = point.row
-    needed = dict.fromkeys((*row.models, "policy"))
-    missing = [model for model in needed if model not in models]
+    missing = [model for model in row.models if model not in models]
     if missing:
-        raise ValueError(f"method {point.method} needs {', '.join(needed)}, missing {', '.join(missing)}")
-    named = {model: models[model] for model in needed}
+        raise ValueError(f"method {point.method} needs {', '.join(row.models)}, missing {', '.join(missing)}")
+    named = {model: models[model] for model in row.models}
     mixture = Mixture(
         method=OFFLINE_METHODS[row.merge],
         start=row.start,

@@ -44,8 +44,8 @@ class PosthocMethod:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Those of `base`, `sft` and `policy` that take part."""
-        used = {self.start}.union(*self.differences)
+        """Those of `base`, `sft` and `policy` that take part; the policy always, whose files the result has."""
+        used = {"policy", self.start}.union(*self.differences)
         return tuple(model for model in ("base", "sft", "policy") if model in used)
 
     @property

@@ -28,12 +28,10 @@ def merge_models(
         ValueError: what is wrong with the request, before anything is read; or models that do not fit each other.
     """
     point = read_point(method, weights, density, seed)
-    needed = tuple(dict.fromkeys((*point.row.models, "policy")))
+    needed = point.row.models
     missing = [f"--{model}" for model in needed if models.get(model) is None]
     if missing:
         raise ValueError(f"method {method} needs {', '.join(f'--{m}' for m in needed)}; missing {', '.join(missing)}")
-    for model in sorted(model for model, folder in models.items() if folder is not None and model not in needed):
-        sys.stderr.write(f"omsweep: note: method {method} has no use for --{model}\n")
 
     from omsweep.families.load import find
     from omsweep.merging.checkpoint import check_output
@@ -52,6 +50,8 @@ def merge_models(
     size = sum(file.stat().st_size for file in Path(output).glob("*.safetensors"))
     seconds = time.monotonic() - started
     sys.stdout.write(f"{output}: {point.row.formula}, {_settings(point)}; {size / 1e9:.2f} GB in {seconds:.0f} s\n")
+    for model in sorted(model for model, folder in models.items() if folder is not None and model not in needed):
+        sys.stderr.write(f"omsweep: note: method {method} has no use for --{model}\n")
 
 
 def read_point(method: str, weights: Sequence[str], density: str, seed: str) -> PosthocPoint:

@@ -65,3 +65,9 @@ def test_the_first_match_counts() -> None:
 def test_a_tensor_without_a_match_is_named() -> None:
     with pytest.raises(ValueError, match=r"got none for model.norm.weight among input, \*.layers.\*; end with \*"):
         weights_by_name([("input", 0.5), ("*.layers.*", 0.5)], [*NAMES, *LAYERS])
+
+
+def test_a_glob_that_matches_nothing_is_named() -> None:
+    with pytest.raises(ValueError, match="input, middle, output or globs over tensor names, none matches 'middel'"):
+        weights_by_name([("middel", 0.5), ("*", 0.5)], NAMES)
+    assert weights_by_name([("middle", 0.5), ("*", 0.4)], NAMES)["lm_head.weight"] == 0.4  # no layer, no middle

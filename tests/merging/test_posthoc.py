@@ -82,7 +82,7 @@ def point_of(method: str) -> PosthocPoint:
 
 def used(point: PosthocPoint, given: Mapping[str, Any]) -> dict[str, Any]:
     """Only what the point needs."""
-    return {model: given[model] for model in {*point.row.models, "policy"}}
+    return {model: given[model] for model in point.row.models}
 
 
 @pytest.mark.parametrize("method", POSTHOC_METHODS)
