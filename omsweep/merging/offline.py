@@ -241,11 +241,11 @@ def _check_same_tensors(sources: Mapping[str, Source], layout: str, tied: Mappin
             raise ValueError(
                 f"{model} must have the {layout}'s names: missing {listed(missing)}; extra {listed(extra)}"
             )
-        held = {name: (wanted[name], source[tied.get(name, name)]) for name in wanted}
-        shapes = [name for name, (ours, theirs) in held.items() if ours.shape != theirs.shape]
+        shapes = [name for name in wanted if wanted[name].shape != source[tied.get(name, name)].shape]
         if shapes:
             raise ValueError(f"{model} must have the {layout}'s shapes, others at {listed(shapes)}")
-        for name, (ours, theirs) in held.items():
+        for name in wanted:
+            ours, theirs = wanted[name], source[tied.get(name, name)]
             floats = ours.dtype.is_floating_point and theirs.dtype.is_floating_point
             if not floats and not same_entries(ours, theirs):
                 raise ValueError(f"{name} is {ours.dtype} and differs between models; only floating point is merged")

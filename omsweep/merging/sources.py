@@ -1,6 +1,7 @@
 """Where weights are merged from: tensors in memory or in a folder's safetensors files, by name, read in pieces."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -38,11 +39,15 @@ class Readable(Protocol):
 
 
 class HeldTensor:
-    """A tensor in memory as a `Readable`; one that is not contiguous is copied."""
+    """A tensor in memory as a `Readable`; one that is not contiguous is copied when it is first read."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.dtype, self.shape, self.device = tensor.dtype, tensor.shape, tensor.device
-        self._flat = tensor.detach().reshape(-1)
+        self._tensor = tensor.detach()
+
+    @cached_property
+    def _flat(self) -> Tensor:
+        return self._tensor.reshape(-1)
 
     def read(self, low: int, high: int) -> Tensor:
         """A view of the entries from `low` up to `high`."""

@@ -85,6 +85,13 @@ def test_dtype_of_the_base_is_kept_and_integers_pass() -> None:
             merge(base, [{**model, "ids": other}], "linear", [0.5])
 
 
+def test_tensors_that_are_not_contiguous_and_require_gradients_are_merged() -> None:
+    base, model = {"w": torch.arange(6.0).view(2, 3).T}, {"w": torch.ones(3, 2, requires_grad=True)}
+    merged = merge(base, [model], "linear", [0.5])["w"]
+    assert torch.equal(merged, 0.5 * base["w"] + 0.5)
+    assert not merged.requires_grad
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="method must be one of linear, task_arithmetic, dare, ties, got 'slerp'"):
         merge(BASE, [POLICY], "slerp", [1.0])
