@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--no-wait", action="store_true", help="return once the job is accepted")
     submit.set_defaults(command=_submit)
 
+    _add_merge(commands.add_parser("merge", help="make a model from a policy, its SFT model and its base, untrained"))
+
     families = commands.add_parser("families", help="list the model families that need no files of your own")
     families.set_defaults(command=_families)
 
@@ -70,6 +72,36 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="print JSON with everything instead of tables")
     inspect.set_defaults(command=_tau_inspect)
     return parser
+
+
+def _add_merge(parser: argparse.ArgumentParser) -> None:
+    from omsweep.merging.posthoc import POSTHOC_METHODS
+
+    rows = [
+        f"  {name:16} {row.formula}\n{'':18} w {row.allowed}; {row.source}" for name, row in POSTHOC_METHODS.items()
+    ]
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Merge weights tensor by tensor: files, configuration, tokenizer and chat template are the policy's,\n"
+        "merge.json says how the model came about. Memory holds pieces of a few tensors, never a model.\n\n"
+        "methods, w being --weight and S(x) what is kept of x:\n" + "\n".join(rows)
+    )
+    parser.epilog = (
+        "layerwise: one --weight PART=W for each part, the first that matches a tensor counts. A part is a third of\n"
+        "the layers (input, with the embedding; middle; output, with the head) or a glob over tensor names:\n"
+        "  omsweep merge --method layerwise --weight input=0.2 --weight '*.mlp.*=0.5' --weight '*=0.8' ..."
+    )
+    parser.add_argument("--method", required=True, help="one of the above")
+    parser.add_argument("--policy", required=True, help="folder or hub id of the trained policy")
+    parser.add_argument("--sft", help="folder or hub id of the SFT model")
+    parser.add_argument("--base", help="folder or hub id of the base model, where the formula has it")
+    parser.add_argument(
+        "--weight", dest="weights", action="append", required=True, metavar="[PART=]W", help="w of the formula"
+    )
+    parser.add_argument("--density", default="1", metavar="P", help="share of entries S keeps (default: 1)")
+    parser.add_argument("--seed", default="0", metavar="N", help="seeds what S keeps (default: 0)")
+    parser.add_argument("--output", required=True, help="folder to write, new or empty")
+    parser.set_defaults(command=_merge)
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +184,14 @@ def _submit(options: argparse.Namespace) -> int:
         tracking_uri=options.tracking_uri,
         wait=not options.no_wait,
     )
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from omsweep.sweep.merge_models import merge_models
+
+    models = {"base": options.base, "sft": options.sft, "policy": options.policy}
+    merge_models(options.method, options.weights, options.density, options.seed, models=models, output=options.output)
+    return DONE
 
 
 def _families(options: argparse.Namespace) -> int:

@@ -1,12 +1,8 @@
 """From a family to folders, models, tokenizers and a hash of the weights."""
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -17,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from omsweep.families.family import DTYPES, ModelFamily
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
 from omsweep.merging.listing import listed
+from omsweep.merging.safetensors_file import folder_hash
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -117,10 +114,7 @@ def weights_hash(path: str, revision: str | None = None) -> str:
         ValueError: the folder has no safetensors file, or as for `load_model`.
     """
     folder, _ = find(path, revision=revision)
-    digests = sorted(digest for file in Path(folder).glob("*.safetensors") for digest in _tensor_digests(file))
-    if not digests:
-        raise ValueError(f"{folder} has no *.safetensors file")
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+    return folder_hash(folder)
 
 
 def find(path: str, *, revision: str | None = None) -> tuple[str, str | None]:
@@ -155,21 +149,3 @@ def _resolve(family: ModelFamily, path: str) -> tuple[str, str | None]:
         return find(path, revision=family.revision)
     except ValueError as error:
         raise ValueError(f"family {family.name!r}: {error}") from error
-
-
-def _tensor_digests(file: Path) -> Iterator[str]:
-    """One line per tensor. Format: eight bytes of header length, a JSON header with byte offsets, the bytes."""
-    with file.open("rb") as stream:
-        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        start_of_data = stream.tell()
-        header.pop("__metadata__", None)
-        for name, entry in header.items():
-            start, end = entry["data_offsets"]
-            stream.seek(start_of_data + start)
-            content = hashlib.sha256()
-            while start < end:
-                chunk = stream.read(min(1 << 24, end - start))
-                assert chunk, f"{file} ends inside tensor {name}"
-                content.update(chunk)
-                start += len(chunk)
-            yield f"{name} {entry['dtype']} {entry['shape']} {content.hexdigest()}"

@@ -1,55 +1,65 @@
-"""Offline merging of finished models: theta_b + consensus over models of w_i * S(theta_i - theta_b).
+"""Offline merging of finished models, in memory or from folder to folder; the mathematics is `merging.mixture`'s.
 
-Its own table of methods. Weights are used as given, not normalised: for a policy with weight w and its SFT model with
-1 - w, `linear` is plain interpolation.
+Weights are used as given, not normalised: for a policy with weight w and its SFT model with 1 - w, `linear` is plain
+interpolation.
 """
 
 import math
 import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.folders import SafetensorsFolder, Weights, opened_weights
+from omsweep.merging.checkpoint import check_output, write_checkpoint
+from omsweep.merging.folders import Weights
+from omsweep.merging.layers import weights_by_name
 from omsweep.merging.listing import listed
-from omsweep.merging.method import Mask
-from omsweep.merging.randomness import mask_key
-from omsweep.merging.sparsify import random_mask, sparsify, top_mask
+from omsweep.merging.mixture import OFFLINE_METHODS, Mixture, mixed_pieces
+from omsweep.merging.posthoc import PosthocPoint
+from omsweep.merging.safetensors_file import Track, folder_hash
+from omsweep.merging.sources import FolderTensors, Source, open_source, pieces, same_entries
+from omsweep.merging.tied import tied_names
+
+DERIVED = ("*rotary_emb.inv_freq",)
+"""Tensors of old checkpoints that follow from the configuration: models need not agree on having them."""
+
+Output = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfflineMethod:
-    """One row of the table: sparsifier, rescaling of kept entries, consensus over weighted terms."""
+class Plan:
+    """A merge ready to be computed.
 
-    mask: Mask | None = None
-    rescale: str = "none"
-    combine: Callable[[Tensor], Tensor]
-    source: str
+    Attributes:
+        mixture: what is put together.
+        sources: the models by name.
+        layout: the model whose names, dtypes, devices and files the result has.
+        weights: the terms' weights, by name of the tensor.
+        tied: tensors that are another's, see `tied_names`.
+    """
 
+    mixture: Mixture
+    sources: Mapping[str, Source]
+    layout: str
+    weights: Callable[[str], Sequence[float]]
+    tied: Mapping[str, str]
 
-def summed(terms: Tensor) -> Tensor:
-    """Sum over models; terms `[models, ...]`."""
-    return terms.sum(dim=0)
-
-
-def agreeing_sum(terms: Tensor) -> Tensor:
-    """Sum of the terms whose sign is that of the sum of all; terms `[models, ...]`."""
-    elected = torch.sign(terms.sum(dim=0))
-    return torch.where(torch.sign(terms) == elected, terms, 0.0).sum(dim=0)
-
-
-OFFLINE_METHODS: Mapping[str, OfflineMethod] = {
-    "linear": OfflineMethod(combine=summed, source="arXiv:2203.05482"),
-    "task_arithmetic": OfflineMethod(combine=summed, source="arXiv:2212.04089"),
-    "dare": OfflineMethod(mask=random_mask, rescale="inverse", combine=summed, source="arXiv:2311.03099"),
-    "ties": OfflineMethod(mask=top_mask, combine=agreeing_sum, source="arXiv:2306.01708"),
-}
+    def merged(self, name: str) -> Iterator[Tensor]:
+        """One tensor of the result in flat pieces, in its final dtype."""
+        name = self.tied.get(name, name)
+        tensors = {model: source[name] for model, source in self.sources.items()}
+        like = tensors[self.layout]
+        if not like.dtype.is_floating_point:
+            yield from (entries for _, entries in pieces(like))
+            return
+        for piece in mixed_pieces(self.mixture, tensors, self.weights(name), name=name, device=like.device):
+            yield piece.to(like.dtype)
 
 
 def merge(
@@ -60,9 +70,10 @@ def merge(
     density: float = 1.0,
     seed: int = 0,
     *,
-    output: str | os.PathLike[str] | None = None,
+    output: Output = None,
+    track: Track = iter,
 ) -> dict[str, Tensor]:
-    """Merge models into one set of weights.
+    """Merge models into one set of weights: theta_b + C_i(w_i S(theta_i - theta_b)).
 
     Args:
         base: theta_b: a state dict, or a folder of safetensors files.
@@ -73,95 +84,134 @@ def merge(
         density: p in (0, 1]; only for `dare` and `ties`.
         seed: keys masks and ties.
         output: a folder to write, with the files of `base` (which must be a folder then) and the configuration and
-            tokenizer files of the first model folder. Tensors are merged file by file, and nothing is returned.
+            tokenizer files of the first model folder; see `write_checkpoint`. Nothing is returned then.
+        track: wraps the names of the tensors as they are gone through, for a progress bar: once for each model that is
+            hashed for the record and once for the merge.
 
     Returns:
         Merged tensors by name, in the dtype and on the device of `base`; empty when `output` is given. The arithmetic
-        is float64. Tensors that are not floating point must be equal everywhere and are passed on. Tied tensors of
-        state dicts (same memory in base and in every model) stay tied.
+        is float64. Tensors that are not floating point must be equal everywhere and are passed on. Tied tensors stay
+        tied, see `tied_names`.
 
     Raises:
         ValueError: names or shapes differ (up to five are listed), or a value is out of range.
     """
     _check(models, method, weights, density)
-    with ExitStack() as files:
-        sources = [opened_weights(entry, files) for entry in (base, *models)]
-        _check_same_tensors(sources)
-        if output is not None:
-            _write(Path(output), base, models, sources, method, weights, density, seed)
-            return {}
-        in_memory = not any(isinstance(source, SafetensorsFolder) for source in sources)
-        merged: dict[str, Tensor] = {}
-        tied: dict[tuple[Any, ...], tuple[Tensor, list[Tensor]]] = {}  # inputs are kept, so that no address is reused
-        for name in sources[0]:
-            tensors = [source[name] for source in sources]
-            memory = tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in tensors)
-            if in_memory and tensors[0].numel() > 0 and memory in tied:
-                merged[name] = tied[memory][0]
-                continue
-            merged[name] = merge_tensors(tensors[0], tensors[1:], method, weights, density, seed, name=name)
-            if in_memory:
-                tied[memory] = (merged[name], tensors)
-        return merged
+    named = {"base": base} | {f"model {number}": model for number, model in enumerate(models)}
+    differences = tuple((model, "base") for model in named if model != "base")
+    mixture = Mixture(method=OFFLINE_METHODS[method], start="base", differences=differences, density=density, seed=seed)
+    plan = _planned(mixture, named, "base", lambda _: weights)
+    record = {"method": method, "weights": list(weights), "density": density, "seed": seed}
+    folders = [Path(model) for model in (*models, base) if not isinstance(model, Mapping)]
+    return _finished(plan, output, record, _inputs(named, {}, track), folders[0] if folders else None, track)
 
 
-def merge_tensors(
-    base: Tensor,
-    models: Sequence[Tensor],
-    method: str,
-    weights: Sequence[float],
-    density: float,
-    seed: int,
+def merge_point(
+    point: PosthocPoint,
+    models: Mapping[str, Weights],
     *,
-    name: str,
-) -> Tensor:
-    """One tensor's merge, see `merge`; `name` keys its masks."""
-    if not base.is_floating_point():
-        if any(not torch.equal(base, model.to(base.device)) for model in models):
-            raise ValueError(f"{name} is {base.dtype} and differs between models; only floating point is merged")
-        return base.clone()
-    row = OFFLINE_METHODS[method]
-    terms = []
-    for number, (model, weight) in enumerate(zip(models, weights, strict=True)):
-        delta = model.to(device=base.device, dtype=torch.float64) - base.double()
-        key = mask_key(seed, number, "offline", name)
-        keep = row.mask(delta.float(), density=density, min_kept=1, key=key) if row.mask else None
-        terms.append(weight * sparsify(delta, keep, density=density, rescale=row.rescale))
-    return (base.double() + row.combine(torch.stack(terms))).to(base.dtype)
+    output: Output = None,
+    inputs: Mapping[str, Mapping[str, Any]] | None = None,
+    track: Track = iter,
+) -> dict[str, Tensor]:
+    """Compute a post-hoc point: `point.row.formula` over base, SFT model and policy.
+
+    Args:
+        point: what to compute.
+        models: state dicts or folders of safetensors files by `base`, `sft` and `policy`; those that
+            `point.row.models` names are needed.
+        output: a folder to write, with the files, configuration and tokenizer of the policy (which must be a folder
+            then); see `write_checkpoint`. Nothing is returned then.
+        inputs: what the record says of each model; one without `weights_hash` is read once more to find it.
+        track: wraps the names of the tensors as they are gone through, for a progress bar: once for each model that is
+            hashed for the record and once for the merge.
+
+    Returns:
+        Tensors by name, in the dtype and on the device of the policy; otherwise as `merge`.
+
+    Raises:
+        ValueError: a model is missing, or as for `merge`.
+    """
+    row = point.row
+    missing = [model for model in row.models if model not in models]
+    if missing:
+        raise ValueError(f"method {point.method} needs {', '.join(row.models)}, missing {', '.join(missing)}")
+    named = {model: models[model] for model in row.models}
+    mixture = Mixture(
+        method=OFFLINE_METHODS[row.merge],
+        start=row.start,
+        differences=row.differences,
+        density=point.density,
+        seed=point.seed,
+    )
+    names = open_source(named["policy"])
+    by_name = weights_by_name(point.named_weights, names)
+    plan = _planned(mixture, named, "policy", lambda name: row.weights(by_name[name]))
+    policy = named["policy"]
+    carried = None if isinstance(policy, Mapping) else Path(policy)
+    return _finished(plan, output, point.as_data(), _inputs(named, inputs or {}, track), carried, track)
 
 
-def _write(
-    output: Path,
-    base: Weights,
-    models: Sequence[Weights],
-    sources: Sequence[Mapping[str, Tensor]],
-    method: str,
-    weights: Sequence[float],
-    density: float,
-    seed: int,
-) -> None:
-    from safetensors.torch import save_file
+def _planned(
+    mixture: Mixture, models: Mapping[str, Weights], layout: str, weights: Callable[[str], Sequence[float]]
+) -> Plan:
+    sources = {model: open_source(each) for model, each in models.items()}
+    tied = tied_names(list(sources.values()))
+    _check_same_tensors(sources, layout, tied)
+    return Plan(mixture=mixture, sources=sources, layout=layout, weights=weights, tied=tied)
 
-    folder = sources[0]
-    if isinstance(base, Mapping) or not isinstance(folder, SafetensorsFolder):
-        raise ValueError("output needs a base that is a folder of safetensors files, got a state dict")
-    if output.exists() and any(output.iterdir()):
-        raise ValueError(f"output must be a new or empty folder, got {output}")
-    output.mkdir(parents=True, exist_ok=True)
-    for file, names in folder.names_by_file.items():
-        tensors = {
-            name: merge_tensors(
-                folder[name], [source[name] for source in sources[1:]], method, weights, density, seed, name=name
-            ).contiguous()
-            for name in names
-        }
-        save_file(tensors, output / file, metadata={"format": "pt"})
-    for index in Path(base).glob("*.safetensors.index.json"):
-        shutil.copyfile(index, output / index.name)
-    first = next((Path(model) for model in models if not isinstance(model, Mapping)), Path(base))
-    for file_path in first.iterdir():
-        if file_path.suffix in (".json", ".jinja", ".model", ".txt") and "safetensors" not in file_path.name:
-            shutil.copyfile(file_path, output / file_path.name)
+
+def _finished(
+    plan: Plan,
+    output: Output,
+    record: Mapping[str, Any],
+    inputs: Callable[[], Mapping[str, Any]],
+    carried: Path | None,
+    track: Track,
+) -> dict[str, Tensor]:
+    layout = plan.sources[plan.layout]
+    if output is None:
+        return _in_memory(plan, track)
+    if not isinstance(layout, FolderTensors) or carried is None:
+        raise ValueError(f"output needs a {plan.layout} that is a folder of safetensors files, got a state dict")
+    check_output(Path(output))
+    content = {**record, "inputs": inputs(), "omsweep": version("omsweep")}
+    write_checkpoint(Path(output), plan.merged, layout=layout, carried=carried, record=content, track=track)
+    return {}
+
+
+def _in_memory(plan: Plan, track: Track) -> dict[str, Tensor]:
+    layout = plan.sources[plan.layout]
+    merged: dict[str, Tensor] = {}
+    for name in track(sorted(layout, key=lambda name: name in plan.tied)):
+        leader = plan.tied.get(name)
+        merged[name] = merged[leader] if leader else _gathered(plan, name)
+    return {name: merged[name] for name in layout}
+
+
+def _gathered(plan: Plan, name: str) -> Tensor:
+    like = plan.sources[plan.layout][name]
+    result = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+    low = 0
+    for piece in plan.merged(name):
+        result.view(-1)[low : low + piece.numel()] = piece
+        low += piece.numel()
+    return result
+
+
+def _inputs(
+    models: Mapping[str, Weights], known: Mapping[str, Mapping[str, Any]], track: Track
+) -> Callable[[], dict[str, Any]]:
+    """What the record says of the models; hashes not known are computed when this is called."""
+
+    def described(model: str, weights: Weights) -> dict[str, Any]:
+        said = dict(known.get(model, {}))
+        if isinstance(weights, Mapping):
+            return said
+        said = said or {"path": str(weights)}
+        return said if "weights_hash" in said else said | {"weights_hash": folder_hash(Path(weights), track=track)}
+
+    return lambda: {model: described(model, weights) for model, weights in models.items()}
 
 
 def _check(models: Sequence[Weights], method: str, weights: Sequence[float], density: float) -> None:
@@ -177,15 +227,25 @@ def _check(models: Sequence[Weights], method: str, weights: Sequence[float], den
         raise ValueError(f"method {method} does not take density, got {density!r}")
 
 
-def _check_same_tensors(sources: Sequence[Mapping[str, Tensor]]) -> None:
-    base = sources[0]
-    for number, model in enumerate(sources[1:]):
-        missing = sorted(base.keys() - model.keys())
-        extra = sorted(model.keys() - base.keys())
+def _check_same_tensors(sources: Mapping[str, Source], layout: str, tied: Mapping[str, str]) -> None:
+    """Every model has the layout's tensors in their shapes, or a tied one in place, and equal ones of whole numbers."""
+    wanted = sources[layout]
+    for model, source in sources.items():
+        missing = sorted(name for name in wanted if tied.get(name, name) not in source)
+        extra = sorted(
+            name
+            for name in source
+            if tied.get(name, name) not in wanted and not any(fnmatchcase(name, pattern) for pattern in DERIVED)
+        )
         if missing or extra:
             raise ValueError(
-                f"model {number} must have the base's names: missing {listed(missing)}; extra {listed(extra)}"
+                f"{model} must have the {layout}'s names: missing {listed(missing)}; extra {listed(extra)}"
             )
-        shapes = [name for name in base if base[name].shape != model[name].shape]
+        shapes = [name for name in wanted if wanted[name].shape != source[tied.get(name, name)].shape]
         if shapes:
-            raise ValueError(f"model {number} must have the base's shapes, others at {listed(shapes)}")
+            raise ValueError(f"{model} must have the {layout}'s shapes, others at {listed(shapes)}")
+        for name in wanted:
+            ours, theirs = wanted[name], source[tied.get(name, name)]
+            floats = ours.dtype.is_floating_point and theirs.dtype.is_floating_point
+            if not floats and not same_entries(ours, theirs):
+                raise ValueError(f"{name} is {ours.dtype} and differs between models; only floating point is merged")

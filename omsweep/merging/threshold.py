@@ -8,7 +8,7 @@ Entries that are exactly 0 are not told apart: a threshold of 0 keeps them all, 
 the same. Only counts are exchanged between shards.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,9 @@ from omsweep.merging.randomness import MaskKey, entry_bits
 MAGNITUDE_LEVELS = ((19, 12), (9, 10), (0, 9))
 TIE_LEVELS = ((21, 11), (10, 11), (0, 10))
 NEAR_COLUMN = 16
+FEW_MAGNITUDE_LEVELS = ((15, 16), (0, 15))
+FEW_TIE_LEVELS = ((16, 16), (0, 16))
+"""Where counts stay in one process, larger ones save passes."""
 
 
 class TopThreshold(NamedTuple):
@@ -119,6 +122,27 @@ def threshold_among(near: Tensor, wanted: int, x: Tensor, key: MaskKey) -> TopTh
     )
 
 
+def threshold_of_pieces(
+    pieces: Callable[[], Iterable[tuple[int, Tensor]]], k: int, ties: Callable[[Tensor], Tensor]
+) -> TopThreshold:
+    """The threshold of one tensor that is never in memory as a whole; the same as `top_thresholds` finds.
+
+    Args:
+        pieces: gives the tensor in pieces, each the row-major index of its first entry and the entries' magnitudes
+            (int32, see `magnitude_bits`); called twice, and twice more for ties at the threshold.
+        k: entries to keep, >= 1.
+        ties: hash bits, int64, of given row-major indices.
+    """
+    cut, wanted, present = _searched(lambda: (words for _, words in pieces()), FEW_MAGNITUDE_LEVELS, k)
+    if cut == 0 or present == wanted:
+        return TopThreshold(cut, 0)
+
+    def tied() -> Iterable[Tensor]:
+        return (ties((words == cut).nonzero().squeeze(1) + first) for first, words in pieces())
+
+    return TopThreshold(cut, _searched(tied, FEW_TIE_LEVELS, wanted)[0])
+
+
 def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:
     """How many words with `prefix` above this level have each value of its `width` bits; int64 `[2^width]`."""
     top = words >> shift
@@ -143,6 +167,17 @@ def _descend(
         [k - (row[1] - row[2]) for k, row in zip(wanted, rows, strict=True)],
         [row[2] for row in rows],
     )
+
+
+def _searched(words: Callable[[], Iterable[Tensor]], levels: Sequence[tuple[int, int]], k: int) -> tuple[int, int, int]:
+    """The k-th largest word, how many words equal to it are wanted, how many there are."""
+    prefix, wanted, present = 0, k, 0
+    for shift, width in levels:
+        counts = torch.zeros(1 << width, dtype=torch.int64)
+        for piece in words():
+            counts += level_counts(piece, shift, width, prefix).to(counts.device)
+        (prefix,), (wanted,), (present,) = _descend(counts.unsqueeze(0), [prefix], [wanted], width)
+    return prefix, wanted, present
 
 
 def _tied_words(ranked: Ranked, cut: int) -> Tensor:

@@ -1,8 +1,7 @@
 """Task vectors as files: written tensor by tensor from two checkpoints, opened as a read-only view of the file."""
 
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -12,15 +11,13 @@ from torch import Tensor
 
 from omsweep.merging.folders import Weights, opened_file, opened_weights
 from omsweep.merging.listing import listed
+from omsweep.merging.safetensors_file import CODES, METADATA, Track, data_bytes, header_bytes
 
 FORMAT_VERSION = 1
-STORED_DTYPES: Mapping[torch.dtype, str] = {torch.float32: "F32", torch.bfloat16: "BF16"}
+STORED_DTYPES = (torch.float32, torch.bfloat16)
 CHUNK_ENTRIES = 1 << 20
 
-Track = Callable[[Sequence[str]], Iterable[str]]
-"""Passes on the names it is given, one by one, and may draw a progress bar meanwhile."""
-
-_METADATA = {"format": "pt", "content": f"omsweep task vector {FORMAT_VERSION}"}
+_METADATA = {**METADATA, "content": f"omsweep task vector {FORMAT_VERSION}"}
 
 
 def write_task_vector(
@@ -61,7 +58,7 @@ def write_task_vector(
         wanted = _wanted(base_tensors, sft_tensors, names)
         files.callback(partial.unlink, missing_ok=True)
         with partial.open("wb") as stream:
-            stream.write(_header({name: sft_tensors[name].shape for name in wanted}, dtype))
+            stream.write(header_bytes({name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}, _METADATA))
             for name in track(wanted):
                 _write_difference(stream, base_tensors[name], sft_tensors[name], dtype)
             stream.flush()
@@ -122,19 +119,7 @@ def _wanted(base: Mapping[str, Tensor], sft: Mapping[str, Tensor], names: Sequen
     return [name for name in wanted if name not in set(whole)]
 
 
-def _header(shapes: Mapping[str, torch.Size], dtype: torch.dtype) -> bytes:
-    """The head of a safetensors file: eight bytes of length, then JSON, padded so that the data start aligned."""
-    entries: dict[str, object] = {"__metadata__": _METADATA}
-    end = 0
-    for name, shape in shapes.items():
-        start, end = end, end + shape.numel() * dtype.itemsize
-        entries[name] = {"dtype": STORED_DTYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
 def _write_difference(stream: BinaryIO, base: Tensor, sft: Tensor, dtype: torch.dtype) -> None:
     for base_chunk, sft_chunk in float_chunks(base, sft):
         stored = (sft_chunk - base_chunk).to(dtype)
-        stream.write(stored.view(torch.uint8).numpy().data)
+        stream.write(data_bytes(stored))

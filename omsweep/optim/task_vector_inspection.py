@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.folders import Weights, opened_weights
-from omsweep.optim.task_vector_file import Track, float_chunks
+from omsweep.merging.safetensors_file import Track
+from omsweep.optim.task_vector_file import float_chunks
 
 _LAYER = re.compile(r"(.*?\.\d+)\.")
 

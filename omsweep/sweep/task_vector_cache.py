@@ -11,9 +11,10 @@ from torch import Tensor
 from omsweep.cache import build_once, recipe_hash
 from omsweep.families.load import empty_model, find, load_model, weights_hash
 from omsweep.merging.folders import Weights, opened_weights
+from omsweep.merging.safetensors_file import Track
 from omsweep.optim.names import canonical_name
 from omsweep.optim.task_vector import check_task_vector
-from omsweep.optim.task_vector_file import FORMAT_VERSION, Track, write_task_vector
+from omsweep.optim.task_vector_file import FORMAT_VERSION, write_task_vector
 
 KIND = "task_vectors"
 FILE = "task_vector.safetensors"

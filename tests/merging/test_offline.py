@@ -1,15 +1,21 @@
 """Offline merging: closed form, tied tensors, folders."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from omsweep.merging.offline import OFFLINE_METHODS, merge
+from omsweep.merging import sources
+from omsweep.merging.mixture import OFFLINE_METHODS
+from omsweep.merging.offline import merge
 from omsweep.merging.randomness import keep_random, mask_key
+from omsweep.merging.safetensors_file import folder_hash
 
+Save = Callable[..., Path]
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -74,8 +80,16 @@ def test_dtype_of_the_base_is_kept_and_integers_pass() -> None:
     assert merged["w"].dtype == torch.bfloat16
     assert merged["w"].tolist() == [0.5, 0.5, 0.5]
     assert merged["ids"].tolist() == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"ids is torch.int64 and differs"):
-        merge(base, [{**model, "ids": torch.ones(3, dtype=torch.int64)}], "linear", [0.5])
+    for other in (torch.ones(3, dtype=torch.int64), torch.arange(3, dtype=torch.int32), torch.arange(3.0)):
+        with pytest.raises(ValueError, match=r"ids is torch.int64 and differs"):
+            merge(base, [{**model, "ids": other}], "linear", [0.5])
+
+
+def test_tensors_that_are_not_contiguous_and_require_gradients_are_merged() -> None:
+    base, model = {"w": torch.arange(6.0).view(2, 3).T}, {"w": torch.ones(3, 2, requires_grad=True)}
+    merged = merge(base, [model], "linear", [0.5])["w"]
+    assert torch.equal(merged, 0.5 * base["w"] + 0.5)
+    assert not merged.requires_grad
 
 
 def test_mistakes_are_named() -> None:
@@ -97,35 +111,46 @@ def test_mistakes_are_named() -> None:
         merge(BASE, [POLICY], "linear", [1.0], output="never-made")
 
 
-def folder(path: Path, tensors: dict[str, Tensor], **texts: str) -> Path:
-    from safetensors.torch import save_file
+@pytest.mark.parametrize("method", OFFLINE_METHODS)
+@pytest.mark.parametrize("entries", [1, 7, 30])
+def test_pieces_of_any_size_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, method: str, entries: int) -> None:
+    density = 1.0 if OFFLINE_METHODS[method].mask is None else 0.4
+    expected = merge(BASE, [POLICY, SFT, BASE], method, [0.6, 0.3, 0.1], density, 3)
+    monkeypatch.setattr(sources, "PIECE_ENTRIES", entries)
+    merged = merge(BASE, [POLICY, SFT, BASE], method, [0.6, 0.3, 0.1], density, 3)
+    assert all(torch.equal(merged[name], expected[name]) for name in BASE)
 
-    path.mkdir()
-    for number, name in enumerate(tensors):
-        save_file({name: tensors[name]}, path / f"model-{number}.safetensors")
-    index = {"weight_map": {name: f"model-{number}.safetensors" for number, name in enumerate(tensors)}}
-    (path / "model.safetensors.index.json").write_text(json.dumps(index))
-    for name, text in texts.items():
-        (path / f"{name}.json").write_text(text)
-    return path
+
+def test_ties_among_magnitudes_keep_exactly_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, model = {"w": torch.zeros(1000)}, {"w": torch.ones(1000)}
+    expected = merge(base, [model], "ties", [1.0], density=0.3)["w"]
+    assert int(expected.sum()) == 300
+    monkeypatch.setattr(sources, "PIECE_ENTRIES", 64)
+    assert torch.equal(merge(base, [model], "ties", [1.0], density=0.3)["w"], expected)
 
 
 @pytest.mark.parametrize(("method", "density"), [("linear", 1.0), ("dare", 0.5), ("ties", 0.5)])
-def test_folders_give_what_state_dicts_give(tmp_path: Path, method: str, density: float) -> None:
-    from safetensors.torch import load_file
-
-    base = folder(tmp_path / "base", BASE, config="{}")
-    policy = folder(tmp_path / "policy", POLICY, config='{"policy": 1}')
-    sft = folder(tmp_path / "sft", SFT)
+def test_folders_give_what_state_dicts_give(tmp_path: Path, save: Save, method: str, density: float) -> None:
+    base = save("base", BASE, config="{}")
+    policy = save("policy", POLICY, files=2, config='{"policy": 1}')
+    sft = save("sft", SFT, files=2)
     expected = merge(BASE, [POLICY, SFT], method, [0.6, 0.4], density, 5)
     read = merge(base, [policy, SFT], method, [0.6, 0.4], density, 5)
     assert all(torch.equal(read[name], expected[name]) for name in expected)
     output = tmp_path / "merged"
     assert merge(str(base), [policy, sft], method, [0.6, 0.4], density, 5, output=output) == {}
-    for number, name in enumerate(BASE):
-        assert torch.equal(load_file(output / f"model-{number}.safetensors")[name], expected[name])
+    assert sorted(path.name for path in output.iterdir()) == ["config.json", "merge.json", "model-0.safetensors"]
+    written = load_file(output / "model-0.safetensors")
+    assert all(torch.equal(written[name], expected[name]) for name in expected)
     assert (output / "config.json").read_text() == '{"policy": 1}'
-    assert (output / "model.safetensors.index.json").exists()
+    record = json.loads((output / "merge.json").read_text())
+    assert {name: record[name] for name in ("method", "weights", "density", "seed")} == {
+        "method": method,
+        "weights": [0.6, 0.4],
+        "density": density,
+        "seed": 5,
+    }
+    assert record["inputs"]["model 0"] == {"path": str(policy), "weights_hash": folder_hash(policy)}
     with pytest.raises(ValueError, match="output must be a new or empty folder"):
         merge(base, [policy, sft], method, [0.6, 0.4], density, output=output)
 

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.block import Block
-from omsweep.merging.randomness import mask_key
+from omsweep.merging.randomness import entry_bits, mask_key
 from omsweep.merging.sparsify import keep_above, keep_probability, magnitude_counts, ranked, top_threshold
-from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, magnitude_bits, threshold_among, top_thresholds
+from omsweep.merging.threshold import (
+    NEAR_COLUMN,
+    TopThreshold,
+    magnitude_bits,
+    threshold_among,
+    threshold_of_pieces,
+    top_thresholds,
+)
 
 KEY = mask_key(0, 1, "update", "w")
 
@@ -102,3 +109,13 @@ def test_keep_probabilities_rise_with_magnitude_around_the_density() -> None:
     assert float(chances.max() - chances.min()) == pytest.approx(0.4, abs=0.03)
     halves = magnitude_counts(x[:9000]) + magnitude_counts(x[9000:])
     assert torch.equal(keep_probability(x[:9000], counts=halves, density=0.3, spread=2 / 3), chances[:9000])
+
+
+@pytest.mark.parametrize("name", samples())
+@pytest.mark.parametrize("size", [1, 100, 5003])
+def test_a_tensor_in_pieces_has_the_threshold_of_the_whole(name: str, size: int) -> None:
+    bits = magnitude_bits(samples()[name])[: 200 if size == 1 else None]
+    pieces = list(zip(range(0, bits.numel(), size), bits.split(size), strict=True))
+    for k in (1, 77, bits.numel() - 1):
+        found = threshold_of_pieces(lambda: iter(pieces), k, lambda index: entry_bits(index, KEY))
+        assert found == top_threshold(samples()[name][: bits.numel()], k, KEY)

@@ -1,0 +1,149 @@
+"""Where weights are merged from: tensors in memory or in a folder's safetensors files, by name, read in pieces."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from omsweep.merging.folders import Weights
+from omsweep.merging.layers import layer_of
+from omsweep.merging.safetensors_file import StoredTensor, stored_tensors
+
+PIECE_ENTRIES = 1 << 18
+
+
+class Readable(Protocol):
+    """A tensor of which pieces can be asked."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its dtype."""
+        ...
+
+    @property
+    def shape(self) -> torch.Size:
+        """Its shape."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where pieces are."""
+        ...
+
+    def read(self, low: int, high: int) -> Tensor:
+        """The entries from `low` up to `high`, row-major and flat."""
+        ...
+
+
+class HeldTensor:
+    """A tensor in memory as a `Readable`; one that is not contiguous is copied when it is first read."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.dtype, self.shape, self.device = tensor.dtype, tensor.shape, tensor.device
+        self._tensor = tensor.detach()
+
+    @cached_property
+    def _flat(self) -> Tensor:
+        return self._tensor.reshape(-1)
+
+    def read(self, low: int, high: int) -> Tensor:
+        """A view of the entries from `low` up to `high`."""
+        return self._flat[low:high]
+
+
+class HeldTensors(Mapping[str, Readable]):
+    """A state dict as a source."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Readable:
+        return HeldTensor(self._tensors[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def copies(self) -> list[set[str]]:
+        """Names that share one memory."""
+        by_memory: dict[object, set[str]] = {}
+        for name, tensor in self._tensors.items():
+            if tensor.numel() > 0:
+                memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+                by_memory.setdefault(memory, set()).add(name)
+        return [names for names in by_memory.values() if len(names) > 1]
+
+
+class FolderTensors(Mapping[str, Readable]):
+    """The safetensors files of a folder as a source; nothing but their headers is read before a piece is asked.
+
+    Args:
+        path: the folder; files in subfolders do not count.
+
+    Attributes:
+        path: the folder.
+        files: file name -> its tensors by name, in the order of their bytes.
+        stored: all tensors by name.
+
+    Raises:
+        ValueError: no safetensors file, one that cannot be read or is cut off, or a name that lies in two files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = {file.name: stored_tensors(file) for file in sorted(path.glob("*.safetensors"))}
+        self.stored: dict[str, StoredTensor] = {}
+        for tensors in self.files.values():
+            twice = sorted(tensors.keys() & self.stored.keys())
+            if twice:
+                raise ValueError(f"{path} holds {twice[0]} in two files")
+            self.stored |= tensors
+        if not self.stored:
+            raise ValueError(f"{path} must be a folder with safetensors files, found none")
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self.stored[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def copies(self) -> list[set[str]]:
+        """Names outside of layers whose tensors are equal byte for byte: embedding and head that are tied."""
+        groups: list[set[str]] = []
+        for name in sorted(name for name in self.stored if layer_of(name) is None):
+            group = next((group for group in groups if same_entries(self.stored[name], self.stored[min(group)])), None)
+            groups += [{name}] if group is None else []
+            if group is not None:
+                group.add(name)
+        return [group for group in groups if len(group) > 1]
+
+
+Source: TypeAlias = HeldTensors | FolderTensors
+
+
+def open_source(weights: Weights) -> Source:
+    """A mapping as it is, a folder as `FolderTensors`."""
+    return HeldTensors(weights) if isinstance(weights, Mapping) else FolderTensors(Path(weights))
+
+
+def pieces(tensor: Readable) -> Iterator[tuple[int, Tensor]]:
+    """The tensor in pieces of `PIECE_ENTRIES`, each with the row-major index of its first entry."""
+    count = tensor.shape.numel()
+    for low in range(0, count, PIECE_ENTRIES):
+        yield low, tensor.read(low, min(low + PIECE_ENTRIES, count))
+
+
+def same_entries(left: Readable, right: Readable) -> bool:
+    """Whether dtypes, shapes and bytes are the same; what follows a difference is not read."""
+    if (left.dtype, left.shape) != (right.dtype, right.shape):
+        return False
+    both = zip(pieces(left), pieces(right), strict=True)
+    return all(torch.equal(a.view(torch.uint8), b.to(a.device).view(torch.uint8)) for (_, a), (_, b) in both)
