@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--no-wait", action="store_true", help="return once the job is accepted")
     submit.set_defaults(command=_submit)
 
-    families = commands.add_parser("families", help="list the model families that need no files of your own")
+    families = commands.add_parser("families", help="list the model families that a search space can name")
+    families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
     families.set_defaults(command=_families)
 
     tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
@@ -155,9 +156,9 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _families(options: argparse.Namespace) -> int:
-    from omsweep.sweep.describe import print_families
+    from omsweep.sweep.family_table import print_families
 
-    print_families()
+    print_families(as_json=options.json)
     return DONE
 
 
