@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_merge(commands.add_parser("merge", help="make a model from a policy, its SFT model and its base, untrained"))
 
-    families = commands.add_parser("families", help="list the model families that need no files of your own")
+    families = commands.add_parser("families", help="list the model families that a search space can name")
+    families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
     families.set_defaults(command=_families)
 
     tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
@@ -195,9 +196,9 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _families(options: argparse.Namespace) -> int:
-    from omsweep.sweep.describe import print_families
+    from omsweep.sweep.family_table import print_families
 
-    print_families()
+    print_families(as_json=options.json)
     return DONE
 
 

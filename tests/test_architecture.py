@@ -56,7 +56,15 @@ def test_pareto_needs_only_numpy() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["check", "search_spaces/demo.yaml"], ["families"], ["--help"], ["tau", "inspect", "--help"], ["merge", "--help"]],
+    [
+        ["check", "search_spaces/demo.yaml"],
+        ["check", "search_spaces/demo.yaml", "--set", "families=[olmo-2-1b]", "--set", "train.batch_size=2"],
+        ["families"],
+        ["families", "--json"],
+        ["--help"],
+        ["tau", "inspect", "--help"],
+        ["merge", "--help"],
+    ],
 )
 def test_the_command_line_answers_without_the_heavy_libraries(arguments: list[str]) -> None:
     code = f"""

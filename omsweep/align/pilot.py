@@ -19,6 +19,7 @@ import torch
 import torch.distributed
 from torch import nn
 
+from omsweep.align.known_share import known_share
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.retained import retained_share_of
 from omsweep.optim.settings import OnlineMerge
@@ -39,18 +40,6 @@ def matched_learning_rate(
     if share is None:
         share = measure()
     return learning_rate / share, share
-
-
-def known_share(merge: OnlineMerge) -> float | None:
-    """The retained share where it follows from the settings (in expectation), else None."""
-    settings = merge.resolved()
-    if merge.method in ("adamw", "linear", "anchor", "ema") or settings.density == 1.0 or settings.rescale == "norm":
-        return 1.0
-    if merge.method in ("ondare", "childtuning", "della") and settings.rescale == "inverse":
-        return 1.0
-    if merge.method in ("ondare", "childtuning"):
-        return settings.density
-    return None
 
 
 def measured_share(

@@ -1,8 +1,15 @@
 """What a model family is: a base model, the SFT model made from it, and how to load them. Plain data, no torch."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from omsweep.families.shape import Shape
 
 DTYPES = ("float32", "bfloat16", "float16")
+UNKNOWN = "unknown"
+"""What a row says where nobody could check: better than a guess."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,27 @@ class TinyRecipe:
     seed: int = 0
 
 
+class Resources(BaseModel):
+    """What one training worker occupies; a key left open is the family's, else: CPUs shared out, no GPU, no limit.
+
+    Attributes:
+        cpus: CPUs; open: the free CPUs are shared, at most one each.
+        gpus: GPUs, or a share of one.
+        memory_gib: host memory, reserved in Ray.
+        gpu_memory_gib: GPU memory as torch reports it (an "80 GB" card has 79); the worker's process is held to it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpus: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    gpu_memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+NOTHING_DECLARED = Resources()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelFamily:
     """A base model and its SFT model.
@@ -37,10 +65,22 @@ class ModelFamily:
     Attributes:
         name: how trials and reports call it.
         base: folder or hub id of the pretrained model; empty for an embedded family (see `recipe`).
-        sft: folder or hub id of the SFT model: start of training and reference.
+        sft: folder or hub id of the SFT model: start of training and reference. Empty in a row of the table whose SFT
+            model was never published: whoever uses the row gives one.
         revision: revision of both hub ids; `id@revision` in `base` or `sft` overrides it.
+        sft_kind: `sft` for supervised fine-tuning alone, `aligned` where preferences were trained in already, so that
+            tax and reward are measured against an aligned model.
         dtype: in which weights are loaded: `float32`, `bfloat16` or `float16`.
-        chat_template: Jinja text that replaces the tokenizer's own template.
+        chat_template: Jinja text that replaces the tokenizer's own template; None keeps that.
+        licence: as the hub's cards name it, or `unknown`.
+        gated: whether one of the two asks for an accepted licence and a login; None: not known.
+        provenance: who made the SFT model from what, and where that is said.
+        preferences: hub id of the preference data of the same public chain, for `preferences: {hub: ...}`.
+        aligned: hub id of the chain's own policy trained from the SFT model, to compare with.
+        parameters: number of parameters of the SFT model; None: that of `shape`, or not known.
+        shape: its sizes; None: not known, and `check` can then not estimate activations.
+        base_vocabulary: rows of the base's embedding where they differ from the SFT model's: no task vector then.
+        resources: per worker, used where the search space leaves them open.
         recipe: for an embedded family, how it is trained; None for folders and hub ids.
         sft_seed: of an embedded family's SFT data; several seeds share one base model.
     """
@@ -49,15 +89,30 @@ class ModelFamily:
     base: str = ""
     sft: str = ""
     revision: str | None = None
-    dtype: str = "float32"
+    sft_kind: Literal["sft", "aligned"] = "sft"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     chat_template: str | None = None
+    licence: str = UNKNOWN
+    gated: bool | None = None
+    provenance: str = UNKNOWN
+    preferences: str | None = None
+    aligned: str | None = None
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    shape: Shape | None = None
+    base_vocabulary: Annotated[int, Field(ge=1)] | None = None
+    resources: Resources = NOTHING_DECLARED
     recipe: TinyRecipe | None = None
     sft_seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("a family needs a name")
-        if self.recipe is None and not (self.base and self.sft):
+        if self.recipe is None and not self.base:
             raise ValueError(f"family {self.name!r} needs base and sft: a folder or a hub id each")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+
+    @property
+    def size(self) -> int | None:
+        """Number of parameters: as stated, else that of the shape, else None."""
+        return self.parameters or (self.shape.parameters if self.shape else None)

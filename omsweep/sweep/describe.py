@@ -1,11 +1,12 @@
-"""What `omsweep check` and `omsweep families` print. Torch-free."""
+"""What `omsweep check` prints. Torch-free."""
 
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from omsweep.families.table import FAMILIES
+from omsweep.sweep.family_notes import family_notes
 from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.sweep.points import plan, startup_trials, trial_count
 from omsweep.sweep.space import Branch, SearchSpace
@@ -20,8 +21,8 @@ def print_check(path: Path, space: SearchSpace) -> None:
     for branch in space.branches:
         table.add_row(branch.label, branch.method, _knobs(branch))
     console.print(table)
-    for note in notes(space):
-        console.print(f"[yellow]note[/] {note}")
+    for note in [*notes(space), *family_notes(space)]:
+        console.print(f"[yellow]note[/] {escape(note)}")
 
 
 def summary(space: SearchSpace) -> str:
@@ -51,20 +52,6 @@ def notes(space: SearchSpace) -> list[str]:
                 " proposal of the model: nothing would be model-based"
             )
     return found
-
-
-def print_families() -> None:
-    """List the embedded families and how to name one's own."""
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table("family", "base", "SFT", "dtype", box=None, pad_edge=False)
-    for name, family in FAMILIES.items():
-        trained = "trained here, cached"
-        table.add_row(name, family.base or trained, family.sft or trained, family.dtype)
-    console.print(table)
-    console.print(
-        "any other causal LM: families: [{name: mine, base: FOLDER_OR_HUB_ID, sft: FOLDER_OR_HUB_ID}]",
-        markup=False,
-    )
 
 
 def _knobs(branch: Branch) -> str:

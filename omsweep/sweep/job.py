@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.prepare import EVALUATION_SEED, family_reference, placed_model, sft_model
 from omsweep.sweep.space import SearchSpace, build_space, train_settings
 
@@ -45,6 +46,7 @@ def train_and_score(
     from omsweep.optim.task_vector_file import open_task_vector
 
     space, sample, prepared = build_space(job["content"]), job["sample"], job["prepared"]
+    hold_gpu_memory(prepared["gpu_memory_gib"])
     settings = dataclasses.replace(train_settings(space, sample), match=_match(space), dtype=prepared["dtype"])
     tokenizer = load_tokenizer(
         prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
@@ -94,6 +96,7 @@ def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[st
     from omsweep.families.load import load_tokenizer
 
     space, prepared = build_space(job["content"]), job["prepared"]
+    hold_gpu_memory(prepared["gpu_memory_gib"])
     frame = score_policy(
         placed_model(policy_path, dtype=prepared["dtype"]),
         load_tokenizer(policy_path, chat_template=prepared["chat_template"]),

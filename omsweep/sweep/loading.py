@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from omsweep.sweep.fit import check_fit
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.points import trial_count
 from omsweep.sweep.reading import SpaceFileError, apply_overrides, read_yaml
@@ -10,12 +11,17 @@ from omsweep.sweep.space import SearchSpace, build_space
 
 
 def load_space(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """Read and check a search space file; raises SpaceFileError naming file, key path, value and what is allowed."""
+    """Read and check a search space file, and that its families fit the workers it declares.
+
+    Raises:
+        SpaceFileError: naming file, key path, value and what is allowed.
+    """
     content = apply_overrides(read_yaml(path), overrides)
     try:
         space = build_space(content)
         if space.file.mode == "search":
             trial_count(space)
+        check_fit(space)
     except SpaceError as error:
         raise SpaceFileError(f"{path}: {error}") from None
     return space

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omsweep.cache import recipe_hash
+from omsweep.sweep.gpu_memory import hold_gpu_memory
+from omsweep.sweep.resources import worker_resources
 from omsweep.sweep.space import SearchSpace, build_space, needs_task_vector
 
 EVALUATION_SEED = 0
@@ -47,6 +49,7 @@ def prepare_family(
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
+        `gpu_memory_gib` (what each process is held to, or None),
         `weights_hash` of the SFT model, `task_vector` (its file; None where no branch uses tau), `data` (algorithm ->
         folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
 
@@ -59,6 +62,8 @@ def prepare_family(
 
     space = build_space(content)
     family = next(f for f in space.families if f.name == family_name)
+    gpu_memory_gib = worker_resources(space.file.train, family).gpu_memory_gib
+    hold_gpu_memory(gpu_memory_gib)
     folders = prepare(family, progress=progress)
     tokenizer = load_tokenizer(folders.sft, revision=folders.sft_revision, chat_template=family.chat_template)
     prepared: dict[str, Any] = {
@@ -69,6 +74,7 @@ def prepare_family(
         "dtype": space.file.train.dtype or family.dtype,
         "chat_template": family.chat_template,
         "sft_seed": family.sft_seed,
+        "gpu_memory_gib": gpu_memory_gib,
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
     }
     prepared["task_vector"] = _task_vector(space, prepared, progress) if needs_task_vector(space) else None

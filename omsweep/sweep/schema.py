@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from omsweep.families.family import Resources
+
 PositiveInt = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -54,13 +56,6 @@ class Scheduler(Section):
     """Early stopping of trials; only `none` exists."""
 
     algorithm: Literal["none"] = "none"
-
-
-class Resources(Section):
-    """What one training worker occupies; `cpus: null` shares the free CPUs, at most one each."""
-
-    cpus: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    gpus: NonNegative = 0.0
 
 
 class Train(Section):

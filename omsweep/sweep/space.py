@@ -305,9 +305,11 @@ def algorithms_of(space: SearchSpace) -> list[str]:
 
 def needs_task_vector(space: SearchSpace) -> bool:
     """Whether some branch can draw settings in which tau takes part."""
-    samples = (
-        make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)
-        for branch in space.branches
-        for values, _ in _edges({**space.shared, **branch.knobs})
-    )
-    return any(online_merge(sample).resolved().needs_task_vector for sample in samples)
+    return any(online_merge(sample).resolved().needs_task_vector for sample in edge_samples(space))
+
+
+def edge_samples(space: SearchSpace) -> Iterator[dict[str, Any]]:
+    """A sample for every fixed value, choice and end of range of every branch, one knob at a time."""
+    for branch in space.branches:
+        for values, _ in _edges({**space.shared, **branch.knobs}):
+            yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)

@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from omsweep.sweep.job import train_and_score
+from omsweep.sweep.resources import Placement
 
 
 class DiskDataTrainer(TorchTrainer):
@@ -67,8 +68,7 @@ def failure_message(error: BaseException) -> str:
 
 
 def _run_in_workers(job: Mapping[str, Any], train: Mapping[str, Any], placement: Mapping[str, Any]) -> dict[str, Any]:
-    gpus = placement["worker_gpus"]
-    resources = {"CPU": placement["worker_cpus"]} | ({"GPU": gpus} if gpus else {})
+    gpus, resources = placement["worker_gpus"], Placement(**placement).of_worker()
     trainer = DiskDataTrainer(
         _worker,
         train_loop_config=dict(job),

@@ -1,5 +1,6 @@
 """A whole sweep: prepare, run every trial under Ray Tune, rescore the front, write the report."""
 
+import dataclasses
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ from omsweep.sweep.cluster import connect
 from omsweep.sweep.design import draw
 from omsweep.sweep.events import SweepEvents
 from omsweep.sweep.points import trial_count
-from omsweep.sweep.resources import TRIAL_CPUS, Placement, place
+from omsweep.sweep.resources import TRIAL_CPUS, Placement, declared_train, place
 from omsweep.sweep.search import StudySearcher
 from omsweep.sweep.space import SearchSpace, algorithms_of
 from omsweep.sweep.trial import failure_message, run_trial
@@ -55,11 +56,12 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         raise FileExistsError(f"sweep folder {folder.path} exists: choose another --name or remove the folder")
     _check_own_data(space)
     with connect(console), _interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
-        placement = place(space.file.train, ray.available_resources())
+        placement = place(declared_train(space.file.train, space.families), ray.available_resources())
         prepared = _prepare_all(space, placement, console)
         folder.create(space.resolved())
         for family, facts in prepared.items():
-            folder.write_reference(family, facts["reference"])
+            commits = {name: facts[name] for name in ("base_revision", "sft_revision")}
+            folder.write_reference(family, facts["reference"] | commits)
         tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}
@@ -96,7 +98,7 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     """Prepare every family in a Ray task of its own; raises ValueError with the task's own message."""
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
-    task = ray.remote(_prepare_task).options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
+    task = ray.remote(_prepare_task).options(**_task_options(placement))
     waiting = {
         name: task.remote(space.resolved(), name, algorithms_of(space), console.is_terminal)
         for name in space.family_names
@@ -107,6 +109,15 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
         console.print(f"  {name}: SFT model scores {average:.1f} points on the tax suite", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
+
+
+def _task_options(placement: Placement) -> dict[str, Any]:
+    """What a Ray task is given: as much as a training worker."""
+    return {
+        "num_cpus": placement.worker_cpus,
+        "num_gpus": placement.worker_gpus,
+        "memory": placement.worker_memory or None,
+    }
 
 
 def _prepare_task(content: Mapping[str, Any], family: str, algorithms: Sequence[str], drawn: bool) -> dict[str, Any]:
@@ -140,11 +151,11 @@ def _run_trials(
         "content": space.resolved(),
         "prepared": dict(prepared),
         "folder": str(folder.path),
-        "placement": {"worker_cpus": placement.worker_cpus, "worker_gpus": placement.worker_gpus},
+        "placement": dataclasses.asdict(placement),
     }
     own = {"CPU": TRIAL_CPUS}
     if train.backend == "inprocess":
-        own = {"CPU": placement.worker_cpus} | ({"GPU": placement.worker_gpus} if placement.worker_gpus else {})
+        own = placement.of_worker()
     compare = space.file.mode == "compare"
     samples = draw(space) if compare else []
     total = len(samples) if compare else trial_count(space)
@@ -180,7 +191,7 @@ def _rescore_front(
     if not members:
         return {}
     console.print(f"rescoring the front's {len(members)} members on the report split")
-    task = ray.remote(_rescore_task).options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
+    task = ray.remote(_rescore_task).options(**_task_options(placement))
     waiting = {
         t.trial_id: task.remote({"content": space.resolved(), "prepared": prepared[t.family]}, t.policy_path, "report")
         for t in members

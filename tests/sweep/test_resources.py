@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
-from omsweep.sweep.resources import TRIAL_CPUS, place
-from omsweep.sweep.schema import Resources, Train
+from omsweep.families.family import ModelFamily, Resources
+from omsweep.sweep.memory import GIB
+from omsweep.sweep.resources import TRIAL_CPUS, Placement, declared_train, place, worker_resources
+from omsweep.sweep.schema import Train
 
 
 def train(**settings: object) -> Train:
@@ -49,6 +51,8 @@ def test_closed_forms(
         ({"resources_per_worker": {"gpus": 1}, "workers": 4}, {"CPU": 8.0, "GPU": 3.0}, "4 worker"),
         ({"resources_per_worker": {"cpus": 4}}, {"CPU": 4.0}, "1 worker.s. of 4.0 CPUs"),  # 4.1 with the trial's own
         ({"resources_per_worker": {"cpus": 4.5}, "backend": "inprocess"}, {"CPU": 4.0}, "4 CPUs and"),
+        ({"resources_per_worker": {"memory_gib": 9}}, {"CPU": 4.0, "memory": 8.0 * GIB}, "memory 9 GiB each, 8.0 free"),
+        ({"resources_per_worker": {"memory_gib": 5}, "workers": 2}, {"CPU": 4.0, "memory": 8.0 * GIB}, "5 GiB each"),
     ],
 )
 def test_what_can_never_be_placed_is_refused(settings: dict[str, object], free: dict[str, float], named: str) -> None:
@@ -81,3 +85,33 @@ def test_all_trials_and_their_workers_fit_at_once(backend: str) -> None:
 def test_the_declared_number_of_trials_is_an_upper_limit() -> None:
     assert place(train(concurrent_trials=3), {"CPU": 8.0}).concurrent_trials == 3
     assert place(train(concurrent_trials=30), {"CPU": 8.0}).concurrent_trials == 8
+
+
+def test_memory_is_reserved_and_bounds_the_trials_at_once() -> None:
+    placed = place(train(resources_per_worker={"memory_gib": 3}, workers=2), {"CPU": 16.0, "memory": 13.0 * GIB})
+    assert placed.concurrent_trials == 2
+    assert placed.of_worker() == {"CPU": 1.0, "memory": 3.0 * GIB}
+    assert Placement(worker_cpus=2.0, worker_gpus=0.5).of_worker() == {"CPU": 2.0, "GPU": 0.5}
+
+
+def family(**resources: float) -> ModelFamily:
+    return ModelFamily(name="f", base="b", sft="s", resources=Resources(**resources))
+
+
+def test_the_file_goes_before_the_family() -> None:
+    usual = family(cpus=4, gpus=1, gpu_memory_gib=79)
+    assert worker_resources(train(), usual) == usual.resources
+    declared = train(resources_per_worker={"gpus": 2, "gpu_memory_gib": 40})
+    assert worker_resources(declared, usual) == Resources(cpus=4, gpus=2, gpu_memory_gib=40)
+
+
+def test_without_its_gpu_the_familys_gpu_memory_does_not_count() -> None:
+    usual = family(gpus=1, gpu_memory_gib=79)
+    assert worker_resources(train(resources_per_worker={"gpus": 0}), usual) == Resources(gpus=0)
+
+
+def test_workers_of_a_sweep_have_what_its_most_demanding_family_needs() -> None:
+    families = [family(cpus=2, gpus=1, gpu_memory_gib=23), family(gpus=0.5, memory_gib=9), family()]
+    merged = declared_train(train(), families).resources_per_worker
+    assert merged == Resources(cpus=2, gpus=1, memory_gib=9, gpu_memory_gib=23)
+    assert declared_train(train(), [family()]) == train()

@@ -1,0 +1,71 @@
+"""Where a family's models are, told without a network, a download, torch or transformers."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from omsweep.families.family import ModelFamily
+from omsweep.families.shape import shape_of_config
+
+Place = Literal["folder", "missing folder", "hub cache", "hub"]
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@\S+)?")
+
+
+def place_of(path: str, *, revision: str | None = None) -> Place:
+    """Where the model of a folder or hub id is.
+
+    `hub cache`: its configuration and weights are in the local cache. `hub`: they are not, and a run downloads them.
+
+    Raises:
+        ValueError: neither a path nor written like a hub id.
+    """
+    if Path(path).expanduser().is_dir():
+        return "folder"
+    if path.startswith(("/", "~", ".")):
+        return "missing folder"
+    if not _HUB_ID.fullmatch(path):
+        raise ValueError(f"{path!r} is neither a folder that exists nor a hub id (organisation/model)")
+    snapshot = _snapshot(path, revision)
+    return "hub cache" if snapshot is not None and any(snapshot.glob("*.safetensors")) else "hub"
+
+
+def hub_is_off() -> bool:
+    """Whether `HF_HUB_OFFLINE` forbids downloads."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def with_shape(family: ModelFamily) -> ModelFamily:
+    """The family with its shape read from the SFT model's `config.json`, where it has none and the file is here."""
+    if family.shape is not None or not family.sft:
+        return family
+    local = Path(family.sft).expanduser()
+    folder = local if local.is_dir() else _snapshot(family.sft, family.revision)
+    config = _config(folder) if folder is not None else None
+    return family if config is None else replace(family, shape=shape_of_config(config))
+
+
+def _snapshot(path: str, revision: str | None) -> Path | None:
+    """The folder of a hub id in the local cache, None where it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, named_revision = path.partition("@")
+    try:
+        found = try_to_load_from_cache(name, "config.json", revision=named_revision or revision)
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _config(folder: Path) -> Mapping[str, Any] | None:
+    try:
+        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return config

@@ -1,0 +1,48 @@
+"""What `omsweep check` says of families: where their models are, whom to ask for them, how much memory they take."""
+
+from collections.abc import Iterator
+
+from omsweep.families.family import ModelFamily
+from omsweep.families.presence import Place, hub_is_off, place_of
+from omsweep.optim.footprint import DTYPE_BYTES
+from omsweep.sweep.fit import limit_of, need_of
+from omsweep.sweep.memory import GIB
+from omsweep.sweep.space import SearchSpace
+
+
+def family_notes(space: SearchSpace) -> list[str]:
+    """One line for each thing to know about a family before a run; nothing is downloaded to find it out."""
+    return [f"{family.name}: {note}" for family in space.families for note in _notes(space, family)]
+
+
+def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
+    if family.recipe is not None:
+        return
+    need = need_of(space, family)
+    name, gib = limit_of(space, family)
+    declared = f"{gib:g} declared ({name})" if gib is not None else f"no {name} declared"
+    if need is None:
+        yield "size not known, so memory is not checked: give the family parameters or shape"
+    else:
+        partly = "" if need.load.shape is not None else ", activations not counted (give the family a shape)"
+        yield f"a worker needs about {need.describe()}{partly}; {declared}"
+    places = [(path, place_of(path, revision=family.revision)) for path in (family.base, family.sft)]
+    for path, place in places:
+        yield from _place_notes(family, path, place)
+    if family.gated and any(place == "hub" for _, place in places):
+        yield "gated: accept the licence on the hub and log in (HF_TOKEN) where the sweep runs"
+    if family.sft_kind == "aligned":
+        yield "its SFT model is aligned already: reward and tax are measured against that"
+
+
+def _place_notes(family: ModelFamily, path: str, place: Place) -> Iterator[str]:
+    match place:
+        case "missing folder":
+            yield f"{path} is no folder of this machine; it must be one where the sweep runs"
+        case "hub":
+            size = family.size
+            much = f" (about {size * DTYPE_BYTES['bfloat16'] / GIB:.1f} GiB as bfloat16)" if size else ""
+            if hub_is_off():
+                yield f"{path} is not in the local hub cache and HF_HUB_OFFLINE is set: a run here would stop"
+            else:
+                yield f"{path} is not in the local hub cache: a run downloads it{much}"
