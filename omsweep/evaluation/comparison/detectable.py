@@ -55,9 +55,9 @@ def smallest_detectable_effect(
         power    = E[Phi((effect - t quantile x estimated standard error) / sqrt(variance))]
 
     at the two-sided level alpha / comparisons: Holm's first step, at which the most certain of all comparisons is
-    tested when weights are equal. The expectation is over the variances that the analysis will estimate, scaled chi-squares
-    whose degrees of freedom combine as in `clustered_mean`. With one SFT seed A is left out, and the result holds for
-    that SFT model only.
+    tested when weights are equal. The expectation is over the variances that the analysis will estimate, scaled
+    chi-squares whose degrees of freedom combine as in `clustered_mean`. With one SFT seed A is left out, and the result
+    holds for that SFT model only.
 
     Args:
         design: the numbers.

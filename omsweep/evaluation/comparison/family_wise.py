@@ -41,6 +41,11 @@ def holm(p_values: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.fl
     return adjusted
 
 
+def adjusted_p_values(estimates: Sequence[Estimate], *, weights: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Holm's adjusted p-values, [m], of two-sided tests of zero; 1 for an estimate without repeated seeds."""
+    return holm([1.0 if e.outermost in (None, "item") else e.p_value for e in estimates], weights)
+
+
 def verdicts(
     estimates: Sequence[Estimate], *, weights: ArrayLike | None = None, alpha: float = ALPHA
 ) -> tuple[str, ...]:
@@ -56,8 +61,7 @@ def verdicts(
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha}")
-    p_values = [1.0 if e.outermost in (None, "item") else e.p_value for e in estimates]
     return tuple(
         ("better" if e.value > 0 else "worse") if adjusted <= alpha else "not shown"
-        for e, adjusted in zip(estimates, holm(p_values, weights), strict=True)
+        for e, adjusted in zip(estimates, adjusted_p_values(estimates, weights=weights), strict=True)
     )
