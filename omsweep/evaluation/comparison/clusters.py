@@ -12,13 +12,12 @@ is complete and 0 where it is not (then on the safe side). Degrees of freedom co
 clustering as in Cameron, Gelbach and Miller (2011), with unbiased mean squares in place of their large-sample terms.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from omsweep.evaluation.comparison.estimate import Estimate
+from omsweep.evaluation.comparison.estimate import Estimate, Part, satterthwaite
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -43,7 +42,7 @@ def clustered_mean(
             it, then of the second, and so on.
 
     Returns:
-        The estimate, in the unit of `values`; `outermost` None and a NaN standard error when no factor is repeated.
+        The estimate, in the unit of `values`, with one part per factor that counts; without any when none is repeated.
 
     Raises:
         ValueError: shapes that differ, no value, no factor, or NaN among the values.
@@ -60,21 +59,14 @@ def clustered_mean(
     kept = _counted(codes, stratum)
     mean = float(share @ array)
     if not kept:
-        return Estimate(value=mean, standard_error=math.nan, degrees_of_freedom=math.nan, outermost=None, units=0)
+        return Estimate(value=mean, parts=(), outermost=None, units=0)
     outer, *others = kept
-    terms = [_variance(residual, codes[outer], stratum)]
+    parts = [_variance(residual, codes[outer], stratum)]
     for name in others:
         variance, freedom = _variance(residual, codes[name], stratum)
         counted = _interaction(residual, codes[outer], codes[name], stratum)
-        terms.append((max(0.0, variance - counted), freedom))
-    variance, freedom = _satterthwaite(terms)
-    return Estimate(
-        value=mean,
-        standard_error=math.sqrt(variance),
-        degrees_of_freedom=freedom,
-        outermost=outer,
-        units=int(codes[outer].max()) + 1,
-    )
+        parts.append((max(0.0, variance - counted), freedom))
+    return Estimate(value=mean, parts=tuple(parts), outermost=outer, units=int(codes[outer].max()) + 1)
 
 
 def nested_weights(levels: Sequence[ArrayLike]) -> Floats:
@@ -106,14 +98,14 @@ def _counted(codes: Mapping[str, Codes], stratum: Codes) -> list[str]:
     return kept
 
 
-def _variance(residual: Floats, labels: Codes, stratum: Codes) -> tuple[float, float]:
+def _variance(residual: Floats, labels: Codes, stratum: Codes) -> Part:
     """Variance and degrees of freedom of one factor, stratum by stratum where its clusters do not cross strata."""
     groups = stratum if _nested(labels, stratum) else np.zeros_like(stratum)
-    terms = []
+    parts = []
     for group in np.unique(groups):
         sums = np.bincount(_dense(labels[groups == group]), weights=residual[groups == group])
-        terms.append((len(sums) / (len(sums) - 1) * float(sums @ sums), float(len(sums) - 1)))
-    return _satterthwaite(terms)
+        parts.append((len(sums) / (len(sums) - 1) * float(sums @ sums), float(len(sums) - 1)))
+    return satterthwaite(parts)
 
 
 def _interaction(residual: Floats, outer: Codes, other: Codes, stratum: Codes) -> float:
@@ -129,14 +121,6 @@ def _interaction(residual: Floats, outer: Codes, other: Codes, stratum: Codes) -
         left = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
         total += table.size / ((shape[0] - 1) * (shape[1] - 1)) * float((left**2).sum())
     return total
-
-
-def _satterthwaite(terms: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Sum of independent variances and its degrees of freedom, (sum V)^2 / sum(V^2 / df)."""
-    variance = sum(term for term, _ in terms)
-    if variance <= 0:
-        return 0.0, min(freedom for _, freedom in terms)
-    return variance, 1.0 / sum((term / variance) ** 2 / freedom for term, freedom in terms)
 
 
 def _stratum_means(values: Floats, share: Floats, stratum: Codes) -> Floats:

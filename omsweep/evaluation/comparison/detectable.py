@@ -11,6 +11,8 @@ from scipy.special import ndtr, stdtrit
 from omsweep.evaluation.comparison.components import VarianceComponents
 from omsweep.evaluation.comparison.family_wise import ALPHA
 
+Floats = NDArray[np.float64]
+
 _DRAWS = 20_000
 
 
@@ -52,11 +54,11 @@ def smallest_detectable_effect(
     """True difference that is found `better` with probability `power`, in the unit of the components.
 
         variance = A/(F S) + B/(F S R) + C/n + e/(F S R n), over F families that meet the same items
-        power    = E[Phi((effect - t quantile x estimated standard error) / sqrt(variance))]
+        power    = E[Phi((effect - threshold) / sqrt(variance))], threshold^2 = sum over factors of V x t quantile^2
 
     at the two-sided level alpha / comparisons: Holm's first step, at which the most certain of all comparisons is
     tested when weights are equal. The expectation is over the variances that the analysis will estimate, scaled
-    chi-squares whose degrees of freedom combine as in `clustered_mean`. With one SFT seed A is left out, and the result
+    chi-squares, tested as `Estimate.p_value` does. With one SFT seed A is left out, and the result
     holds for that SFT model only.
 
     Args:
@@ -76,14 +78,16 @@ def smallest_detectable_effect(
         raise ValueError(f"alpha and power must satisfy 0 < alpha < power < 1, got {alpha} and {power}")
     if design.outermost < 2:
         return math.inf
-    variances, freedom = _variance_terms(design, components)
-    spread = math.sqrt(variances.sum())
+    family, item = _variances(design, components)
+    spread = math.sqrt(design.families * family + item)
     if spread == 0:
         return 0.0
-    estimated = variances * np.random.default_rng(seed).chisquare(freedom, (_DRAWS, len(freedom))) / freedom
-    total = estimated.sum(axis=1)
-    combined = total**2 / (estimated**2 / freedom).sum(axis=1)
-    threshold = stdtrit(combined, 1 - alpha / design.comparisons / 2) * np.sqrt(total)
+    rng, level = np.random.default_rng(seed), 1 - alpha / design.comparisons / 2
+    seeds = _estimated(family, design.outermost - 1, design.families, rng)
+    square = seeds.sum(axis=1) * stdtrit(_combined(seeds, design.outermost - 1), level) ** 2
+    if item > 0:
+        square += _estimated(item, design.items - 1, 1, rng)[:, 0] * stdtrit(design.items - 1, level) ** 2
+    threshold = np.sqrt(square)
 
     def excess(effect: float) -> float:
         return float(ndtr((effect - threshold) / spread).mean()) - power
@@ -91,15 +95,21 @@ def smallest_detectable_effect(
     return float(brentq(excess, 0.0, float(threshold.max()) + 10 * spread))
 
 
-def _variance_terms(design: Design, components: VarianceComponents) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Parts of the mean's variance that are estimated separately, one per family and one for items, with their df."""
+def _variances(design: Design, components: VarianceComponents) -> tuple[float, float]:
+    """Variance of the mean that each family's seeds contribute, and that items contribute to all."""
     sft_seed, training_seed, item, residual = (0.0 if math.isnan(v) else v for v in vars(components).values())
     family = (training_seed + residual / design.items) / (design.sft_seeds * design.runs)
     if design.sft_seeds > 1:
         family += sft_seed / design.sft_seeds
-    variances = [family / design.families**2] * design.families
-    freedom = [design.outermost - 1] * design.families
-    if design.items > 1:
-        variances.append(item / design.items)
-        freedom.append(design.items - 1)
-    return np.array(variances), np.array(freedom, dtype=np.float64)
+    return family / design.families**2, item / design.items if design.items > 1 else 0.0
+
+
+def _estimated(variance: float, freedom: int, count: int, rng: np.random.Generator) -> Floats:
+    """Draws of `count` estimates of a variance, [draws, count]."""
+    return variance * rng.chisquare(freedom, (_DRAWS, count)) / freedom
+
+
+def _combined(estimated: Floats, freedom: int) -> Floats:
+    """Satterthwaite's degrees of freedom of each row's sum, [draws]."""
+    combined: Floats = freedom * estimated.sum(axis=1) ** 2 / (estimated**2).sum(axis=1)
+    return combined
