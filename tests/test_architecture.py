@@ -54,6 +54,16 @@ def test_pareto_needs_only_numpy() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_comparing_arms_needs_neither_torch_nor_ray() -> None:
+    code = """
+    import omsweep.evaluation.comparison as package
+    for name in package.__all__:
+        getattr(package, name)
+    """
+    result = run_blocked(["torch", *HEAVY, "optuna", "pydantic"], code)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -1,4 +1,4 @@
-"""Fronts of two minimised losses: dominance, hypervolume, uncertainty, and what the losses are made of."""
+"""Fronts of two minimised losses: dominance, hypervolume, attainment, uncertainty, and what the losses are made of."""
 
 from importlib import import_module
 from typing import Any
@@ -7,9 +7,14 @@ _PUBLIC = {
     "METRICS": "omsweep.pareto.objectives",
     "Metric": "omsweep.pareto.objectives",
     "Objectives": "omsweep.pareto.objectives",
+    "attainment": "omsweep.pareto.surfaces",
+    "attainment_area": "omsweep.pareto.surfaces",
+    "attainment_surface": "omsweep.pareto.surfaces",
     "front": "omsweep.pareto.dominance",
     "front_probability": "omsweep.pareto.uncertainty",
+    "front_probability_over_units": "omsweep.pareto.uncertainty",
     "hypervolume": "omsweep.pareto.volume",
+    "hypervolumes": "omsweep.pareto.volume",
     "paired_standard_error": "omsweep.pareto.uncertainty",
     "two_se_interval": "omsweep.pareto.uncertainty",
 }
@@ -17,9 +22,14 @@ __all__ = [
     "METRICS",
     "Metric",
     "Objectives",
+    "attainment",
+    "attainment_area",
+    "attainment_surface",
     "front",
     "front_probability",
+    "front_probability_over_units",
     "hypervolume",
+    "hypervolumes",
     "paired_standard_error",
     "two_se_interval",
 ]

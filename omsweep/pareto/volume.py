@@ -1,7 +1,7 @@
 """The area a set of points dominates, both coordinates minimised."""
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from omsweep.pareto.dominance import as_losses
 
@@ -23,10 +23,7 @@ def hypervolume(losses: ArrayLike, reference_point: ArrayLike) -> float:
     Raises:
         ValueError: another shape, or a reference that is not finite.
     """
-    reference = np.asarray(reference_point, dtype=np.float64)
-    if reference.shape != (2,) or not np.isfinite(reference).all():
-        raise ValueError(f"reference_point must be two finite numbers, got {reference_point!r}")
-    array = as_losses(losses)
+    reference, array = _reference(reference_point), as_losses(losses)
     inside = array[(array < reference).all(axis=1)]
     if len(inside) == 0:
         return 0.0
@@ -34,3 +31,35 @@ def hypervolume(losses: ArrayLike, reference_point: ArrayLike) -> float:
     widths = np.diff(np.append(first, reference[0]))
     heights = reference[1] - np.minimum.accumulate(second)
     return float(np.sum(widths * heights))
+
+
+def hypervolumes(losses: ArrayLike, reference_point: ArrayLike) -> NDArray[np.float64]:
+    """`hypervolume` of many sets of equally many points at once.
+
+    Args:
+        losses: [..., N, 2], minimised, N at least 1.
+        reference_point: [2], finite.
+
+    Returns:
+        [...], the areas.
+
+    Raises:
+        ValueError: another shape, or a reference that is not finite.
+    """
+    reference, sets = _reference(reference_point), np.asarray(losses, dtype=np.float64)
+    if sets.ndim < 2 or sets.shape[-1] != 2 or sets.shape[-2] < 1:
+        raise ValueError(f"losses must have shape [..., N, 2], got {list(sets.shape)}")
+    counts = (sets < reference).all(axis=-1, keepdims=True)  # false for NaN
+    inside = np.where(counts, sets, reference)  # a point on the reference adds nothing
+    order = np.argsort(inside[..., 0], axis=-1, kind="stable")[..., None]
+    first, second = np.moveaxis(np.take_along_axis(inside, order, axis=-2), -1, 0)
+    widths = np.diff(first, axis=-1, append=reference[0])
+    area: NDArray[np.float64] = (widths * (reference[1] - np.minimum.accumulate(second, axis=-1))).sum(axis=-1)
+    return area
+
+
+def _reference(reference_point: ArrayLike) -> NDArray[np.float64]:
+    reference = np.asarray(reference_point, dtype=np.float64)
+    if reference.shape != (2,) or not np.isfinite(reference).all():
+        raise ValueError(f"reference_point must be two finite numbers, got {reference_point!r}")
+    return reference

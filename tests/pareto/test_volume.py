@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from omsweep.pareto import front, hypervolume
+from omsweep.pareto import front, hypervolume, hypervolumes
 
 NAN, INF = float("nan"), float("inf")
 
@@ -110,3 +110,18 @@ def test_a_reference_that_is_no_point_is_refused(reference):
 def test_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"losses must have shape \[N, 2\]"):
         hypervolume(np.zeros((2, 3)), (1, 1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_sets_at_once_equal_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    sets = rng.integers(0, 25, size=(3, 7, 12, 2)).astype(float)
+    sets[rng.random(sets.shape) < 0.05] = NAN
+    one_by_one = [[hypervolume(points, (20, 15)) for points in row] for row in sets]
+    assert hypervolumes(sets, (20, 15)).tolist() == one_by_one
+
+
+def test_many_sets_of_another_shape_are_refused():
+    for shape in ((2,), (3, 0, 2), (3, 4, 3)):
+        with pytest.raises(ValueError, match=r"losses must have shape \[\.\.\., N, 2\]"):
+            hypervolumes(np.zeros(shape), (1, 1))
