@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
 
+from omsweep.families.load import load_model
 from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import random_mask, top_mask
 from omsweep.optim.task_vector_file import open_task_vector
@@ -26,7 +27,14 @@ from omsweep.sweep.trial import run_in_workers
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS, RATE, ALPHA, DENSITY = 20, 4e-4, 1e-3, 0.5
-GROUPS = {"one": {"workers": 1}, "ddp": {"workers": 2}}
+FSDP2 = {"workers": 2, "sharding": "fsdp2"}
+GROUPS: dict[str, dict[str, Any]] = {
+    "one": {"workers": 1},
+    "ddp": {"workers": 2},
+    "fsdp2": FSDP2,
+    "interrupted": FSDP2 | {"checkpoint_every": 8, "max_failures": 1},
+}
+COMPARED = ("ddp", "fsdp2")
 LOSS_TOLERANCE = 1e-4
 MASK_TOLERANCE = 1e-3
 DECIDABLE = 1e-6
@@ -45,6 +53,7 @@ class Step(NamedTuple):
 class Run(NamedTuple):
     losses: list[float]
     steps: list[Step]
+    policy_path: str
     task_vector: dict[str, Tensor]
 
 
@@ -100,7 +109,8 @@ def recorded(job: dict[str, Any]) -> dict[str, Any]:
     def note_after(optimizer: Any, *_: Any) -> None:
         if isinstance(optimizer, OnlineMergeAdamW):
             updates = {name: full(update) for name, update in optimizer.updates().items()}
-            steps.append(Step(optimizer.param_groups[0]["lr"], updates, dict(before), weights(optimizer)))
+            if updates:  # torch.distributed.checkpoint takes an empty step before it loads
+                steps.append(Step(optimizer.param_groups[0]["lr"], updates, dict(before), weights(optimizer)))
 
     hooks = [register_optimizer_step_pre_hook(note_before), register_optimizer_step_post_hook(note_after)]
     try:
@@ -111,6 +121,20 @@ def recorded(job: dict[str, Any]) -> dict[str, Any]:
     if ray.train.get_context().get_world_rank() == 0:
         torch.save([tuple(step) for step in steps], Path(job["folder"]) / f"{job['sample']['trial_id']}.pt")
     return outcome
+
+
+def interrupted(job: dict[str, Any]) -> dict[str, Any]:
+    """As `recorded`, but the first attempt dies at step 12."""
+    import ray.train
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    def die(optimizer: Any, *_: Any) -> None:
+        if optimizer.param_groups[0].get("steps_taken") == 12:
+            raise RuntimeError("a worker died")
+
+    if ray.train.get_checkpoint() is None:
+        register_optimizer_step_post_hook(die)
+    return recorded(job)
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +156,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
             "folder": str(folder),
             "started": time.time(),
         }
-        outcome = run_in_workers(job, content["train"], {"worker_cpus": 0.9, "worker_gpus": 0}, recorded)
+        loop = interrupted if group == "interrupted" else recorded
+        outcome = run_in_workers(job, content["train"], {"worker_cpus": 0.9, "worker_gpus": 0}, loop)
         assert outcome["state"] == "completed"
         steps = [Step(*step) for step in torch.load(folder / f"{sample['trial_id']}.pt")]
-        return Run(outcome["losses"], steps, dict(open_task_vector(prepared["task_vector"])))
+        return Run(outcome["losses"], steps, outcome["policy_path"], dict(open_task_vector(prepared["task_vector"])))
 
     with connect(Console()):
         yield trained
@@ -143,7 +168,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
 
 
 @pytest.mark.parametrize("method", ["ondare", "onties"])
-@pytest.mark.parametrize("group", [name for name in GROUPS if name != "one"])
+@pytest.mark.parametrize("group", COMPARED)
 def test_two_workers_have_the_losses_of_one(group: str, method: str, run: Callable[[str, str], Run]) -> None:
     one, two = run(method, "one").losses, run(method, group).losses
     differences = [abs(a - b) for a, b in zip(one, two, strict=True)]
@@ -153,7 +178,7 @@ def test_two_workers_have_the_losses_of_one(group: str, method: str, run: Callab
     assert max(differences) <= LOSS_TOLERANCE
 
 
-@pytest.mark.parametrize("group", [name for name in GROUPS if name != "one"])
+@pytest.mark.parametrize("group", COMPARED)
 def test_two_workers_keep_the_entries_of_one_under_ondare(group: str, run: Callable[[str, str], Run]) -> None:
     one, two = run("ondare", "one"), run("ondare", group)
     compared = entries = 0
@@ -170,7 +195,7 @@ def test_two_workers_keep_the_entries_of_one_under_ondare(group: str, run: Calla
     assert compared > 0.8 * entries
 
 
-@pytest.mark.parametrize("group", [name for name in GROUPS if name != "one"])
+@pytest.mark.parametrize("group", COMPARED)
 def test_two_workers_keep_nearly_all_entries_of_one_under_onties(group: str, run: Callable[[str, str], Run]) -> None:
     one, two = run("onties", "one"), run("onties", group)
     shares = []
@@ -182,6 +207,22 @@ def test_two_workers_keep_nearly_all_entries_of_one_under_onties(group: str, run
         shares.append(differing / sum(update.numel() for update in a.updates.values()))
     print(f"onties, {group}: masks differ in at most {100 * max(shares[1:]):.4f} % of entries at steps 2 to {STEPS}")
     assert max(shares[1:]) <= MASK_TOLERANCE
+
+
+def test_the_policy_of_a_trial_in_shards_is_saved_whole(run: Callable[[str, str], Run]) -> None:
+    trained = run("ondare", "fsdp2")
+    saved = dict(load_model(trained.policy_path).named_parameters())
+    assert saved.keys() == trained.steps[-1].after.keys()
+    for name, weight in trained.steps[-1].after.items():
+        assert torch.equal(saved[name], weight), name
+
+
+def test_an_interrupted_trial_in_shards_goes_on_from_its_last_checkpoint(run: Callable[[str, str], Run]) -> None:
+    whole, resumed = run("onties", "fsdp2"), run("onties", "interrupted")
+    assert len(resumed.steps) == STEPS - 8
+    assert resumed.losses == whole.losses
+    for name, weight in whole.steps[-1].after.items():
+        assert torch.equal(resumed.steps[-1].after[name], weight), name
 
 
 def kept_largest(step: Step, number: int, name: str) -> Tensor:
