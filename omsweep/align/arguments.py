@@ -18,16 +18,19 @@ def shared_arguments(
     max_grad_norm: float = 1.0,
     weight_decay: float = 0.0,
     checkpoint_every: int = 0,
+    gradient_accumulation_steps: int = 1,
+    gradient_checkpointing: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Keyword arguments of a TRL config: one epoch in the data's own order, silent, logged at each step.
 
     Weights keep the dtype they were loaded in (no autocast). The data set is expected to be in training order already,
-    so that workers share each global batch as consecutive slices whatever their number.
+    so that workers, and the passes of a step, share each global batch as consecutive slices whatever their number.
     """
     return {
         "output_dir": str(output_dir),
         "per_device_train_batch_size": per_device_batch_size,
+        "gradient_accumulation_steps": gradient_accumulation_steps,
         "max_length": max_length,
         "max_steps": steps,
         "learning_rate": learning_rate,
@@ -41,8 +44,8 @@ def shared_arguments(
         "use_cpu": not torch.cuda.is_available(),
         "bf16": False,
         "fp16": False,
-        "gradient_checkpointing": False,
-        "activation_checkpointing": False,  # the same under its new name; without it the old one warns
+        "gradient_checkpointing": gradient_checkpointing,
+        "activation_checkpointing": gradient_checkpointing,  # the same under its new name; without it the old one warns
         "ddp_find_unused_parameters": False,
         "logging_strategy": "steps",
         "logging_steps": 1,

@@ -42,6 +42,7 @@ def prepare_data(
     tokenizer: PreTrainedTokenizerBase,
     batch_size: int,
     workers: int = 1,
+    gradient_accumulation_steps: int = 1,
     max_length: int = 1024,
     dtype: str = "float32",
     order_seed: int = 0,
@@ -60,7 +61,7 @@ def prepare_data(
         algorithm: a name in `ALGORITHMS`.
         model_path: the SFT model: a folder or hub id; `revision` belongs to it.
         tokenizer: the one that scoring will use.
-        batch_size: global; must divide by `workers`.
+        batch_size: global; must divide by `workers * gradient_accumulation_steps`.
         order_seed: of the shuffle that fixes kto's batches; keep the default unless the pairing itself is studied.
 
     Returns:
@@ -71,7 +72,12 @@ def prepare_data(
     """
     assert not (torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1), "call before workers"
     chosen = algorithm_named(algorithm)
-    per_device = per_device_batch(batch_size=batch_size, workers=workers, unpaired=chosen.data_kind == "unpaired")
+    per_device = per_device_batch(
+        batch_size=batch_size,
+        workers=workers,
+        gradient_accumulation_steps=gradient_accumulation_steps,
+        unpaired=chosen.data_kind == "unpaired",
+    )
     source = json.loads((preferences / RECIPE_FILE).read_text())
     recipe: dict[str, Any] = {
         "format": FORMAT_VERSION,

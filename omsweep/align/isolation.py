@@ -1,6 +1,7 @@
 """Training leaves the process as it was: trials run one after another in a reused actor."""
 
 import gc
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -22,8 +23,8 @@ def isolated_training(model: torch.nn.Module) -> Iterator[None]:
     """Everything a trainer changes besides the weights is put back on leaving; progress bars are off meanwhile.
 
     That is: random generators (Python, NumPy, torch, CUDA), environment variables, log levels, the torch thread count,
-    accelerate's process-wide state, and on the model its patched `forward`, training mode, tags, gradients, `use_cache`
-    and special token ids. Weights and device are what training leaves.
+    accelerate's process-wide state, and on the model its patched `forward`, training mode, tags, gradients, gradient
+    checkpointing, `use_cache` and special token ids. Weights and device are what training leaves.
     """
     with ExitStack() as stack:
         for restore in (
@@ -69,6 +70,9 @@ def _environment() -> Callable[[], None]:
 
 def _quiet_logs() -> Callable[[], None]:
     verbosity = transformers.logging.get_verbosity()
+    accelerate_log = logging.getLogger("accelerate")  # after a resume it has a line for every gathered tensor
+    level = accelerate_log.level
+    accelerate_log.setLevel(logging.WARNING)
     bars = [
         enable
         for shown, disable, enable in (
@@ -88,6 +92,7 @@ def _quiet_logs() -> Callable[[], None]:
 
     def restore() -> None:
         transformers.logging.set_verbosity(verbosity)
+        accelerate_log.setLevel(level)
         for enable in bars:
             enable()
 
@@ -114,7 +119,7 @@ def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
     fields: list[tuple[Any, str, Any]] = [
         (config, name, getattr(config, name)) for config in configs for name in CONFIG_FIELDS if hasattr(config, name)
     ]
-    training = model.training
+    training, checkpointing = model.training, model.is_activation_checkpointing
 
     def restore() -> None:
         for name in model.__dict__.keys() - attributes.keys():
@@ -122,6 +127,8 @@ def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
         model.__dict__.update(attributes)
         for config, name, value in fields:
             setattr(config, name, value)
+        if model.is_activation_checkpointing and not checkpointing:
+            model.activation_checkpointing_disable()
         model.train(training)
         model.zero_grad(set_to_none=True)
 

@@ -15,10 +15,6 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-import torch
-import torch.distributed
-from torch import nn
-
 from omsweep.align.known_share import known_share
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.retained import retained_share_of
@@ -45,36 +41,29 @@ def matched_learning_rate(
 def measured_share(
     trainer: Any, *, merge: OnlineMerge, learning_rate: float, max_grad_norm: float, steps: int = PILOT_STEPS
 ) -> float:
-    """Mean retained share of AdamW's updates over the first steps of the trainer's data; the weights are put back.
+    """Mean retained share of AdamW's updates over the first steps of the trainer's data.
 
     Every worker takes its slice of each batch and gradients are averaged, so all find the same share. Updates are those
-    without weight decay. The trainer must not have been trained yet.
+    without weight decay. The trainer and its model are used up: give them a copy of the model.
     """
-    model: nn.Module = trainer.model
-    before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    parameters = [parameter for _, parameter in named]
+    named = [(name, parameter) for name, parameter in trainer.model.named_parameters() if parameter.requires_grad]
     optimizer = OnlineMergeAdamW(named, OnlineMerge("adamw"), lr=learning_rate)
+    passes = trainer.args.gradient_accumulation_steps
+    if trainer.args.activation_checkpointing:
+        trainer.model.activation_checkpointing_enable()
+    model, _ = trainer.accelerator.prepare(trainer.model, optimizer)
+    model.train()
+    batches = iter(trainer.get_train_dataloader())
     shares = []
-    for step, batch in enumerate(islice(trainer.get_train_dataloader(), steps), start=1):
-        model.train()
-        trainer.compute_loss(model, trainer._prepare_inputs(batch)).backward()
-        _average_gradients(parameters)
+    for step in range(1, steps + 1):
+        taken = list(islice(batches, passes))
+        if not taken:
+            break
+        for batch in taken:
+            (trainer.compute_loss(model, trainer._prepare_inputs(batch)) / passes).backward()
         if max_grad_norm > 0:
-            nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+            trainer.accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         shares.append(retained_share_of(optimizer.updates(), merge=merge, step=step))
-    model.load_state_dict(before)
-    trainer._metrics["train"].clear()
-    trainer._total_train_tokens = 0
     return sum(shares) / len(shares)
-
-
-def _average_gradients(parameters: list[nn.Parameter]) -> None:
-    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return
-    for parameter in parameters:
-        if parameter.grad is not None:
-            torch.distributed.all_reduce(parameter.grad)
-            parameter.grad /= torch.distributed.get_world_size()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 LR_SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
 MATCHES = ("none", "displacement")
+SHARDINGS = ("ddp", "fsdp2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,12 @@ class TrainSettings:
         dtype: dtype of the weights.
         max_length: tokens per example; longer ones lose their end.
         checkpoint_every: steps between checkpoints, 0 for none.
-        workers: processes that share a batch; each takes `batch_size / workers`.
+        workers: processes that share a batch.
+        gradient_accumulation_steps: forward and backward passes per step, each over
+            `batch_size / (workers * gradient_accumulation_steps)` examples of a worker.
+        gradient_checkpointing: keep layer inputs only and compute the rest again in the backward pass.
+        sharding: `ddp`: every worker holds weights, gradients and moments whole; `fsdp2`: a part of each, from two
+            workers on.
         match: `displacement` scales the learning rate, `none` does not.
 
     Raises:
@@ -55,41 +61,65 @@ class TrainSettings:
     max_length: int = 1024
     checkpoint_every: int = 0
     workers: int = 1
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    sharding: str = "ddp"
     match: str = "none"
 
     def __post_init__(self) -> None:
         algorithm = algorithm_named(self.algorithm)
         for name in ("learning_rate", "beta"):
             _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        for name in ("steps", "batch_size", "workers"):
+        for name in ("steps", "batch_size", "workers", "gradient_accumulation_steps"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         _require(self.max_length >= 2, "max_length", "at least 2", self.max_length)
-        for name, allowed in (("lr_scheduler", LR_SCHEDULERS), ("dtype", DTYPES), ("match", MATCHES)):
+        choices = {"lr_scheduler": LR_SCHEDULERS, "dtype": DTYPES, "sharding": SHARDINGS, "match": MATCHES}
+        for name, allowed in choices.items():
             _require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", getattr(self, name))
         if self.lr_scheduler == "constant" and self.warmup_steps:
             raise ValueError(
                 f"warmup_steps must be 0 with lr_scheduler constant, got {self.warmup_steps}: use constant_with_warmup"
             )
-        per_device_batch(batch_size=self.batch_size, workers=self.workers, unpaired=algorithm.data_kind == "unpaired")
+        if self.sharded and self.workers == 1:
+            raise ValueError("workers must be at least 2 with sharding fsdp2, got 1: one worker has nothing to share")
+        per_device_batch(
+            batch_size=self.batch_size,
+            workers=self.workers,
+            gradient_accumulation_steps=self.gradient_accumulation_steps,
+            unpaired=algorithm.data_kind == "unpaired",
+        )
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each worker holds only a part of every parameter."""
+        return self.sharding == "fsdp2"
 
     @property
     def per_device_batch_size(self) -> int:
-        """Examples per worker and step."""
-        return self.batch_size // self.workers
+        """Examples of a worker in one forward pass."""
+        return self.batch_size // (self.workers * self.gradient_accumulation_steps)
 
 
-def per_device_batch(*, batch_size: int, workers: int, unpaired: bool) -> int:
-    """`batch_size / workers`; ValueError when it does not divide, or is below 2 where KTO needs other completions."""
-    if batch_size % workers != 0:
-        raise ValueError(f"batch_size must be divisible by workers ({workers}), got {batch_size}")
-    if unpaired and batch_size // workers < 2:
+def per_device_batch(*, batch_size: int, workers: int, gradient_accumulation_steps: int = 1, unpaired: bool) -> int:
+    """`batch_size / (workers * gradient_accumulation_steps)`, the examples of a worker in one forward pass.
+
+    Raises:
+        ValueError: it does not divide, or is below 2 where KTO needs other completions.
+    """
+    parts = workers * gradient_accumulation_steps
+    numbers = f"{workers} x {gradient_accumulation_steps}"
+    if batch_size % parts != 0:
         raise ValueError(
-            f"batch_size must give kto at least 2 examples per worker (its KL term pairs a prompt with another "
-            f"example's completion), got {batch_size} over {workers} workers"
+            f"batch_size must be divisible by workers x gradient_accumulation_steps ({numbers}), got {batch_size}"
         )
-    return batch_size // workers
+    if unpaired and batch_size // parts < 2:
+        raise ValueError(
+            f"batch_size must give kto at least 2 examples per worker and pass (its KL term pairs a prompt with "
+            f"another example's completion), got {batch_size} over {numbers}"
+        )
+    return batch_size // parts
 
 
 def _require(holds: bool, name: str, allowed: str, value: object) -> None:

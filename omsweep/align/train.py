@@ -1,7 +1,9 @@
 """One training run: prepared data and a model in, a trained model and its record out."""
 
+import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -24,6 +26,7 @@ from omsweep.align.outcome import TrainOutcome
 from omsweep.align.pilot import matched_learning_rate, measured_share
 from omsweep.align.preflight import check_data, check_start
 from omsweep.align.settings import TrainSettings
+from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
 from omsweep.align.trainer import completion_positions_only
 from omsweep.align.watch import OnCheckpoint, OnStep, Watch, losses_of, tokens_of
 from omsweep.optim.names import canonical_name
@@ -45,7 +48,8 @@ def train(
 
     Runs in one process, or in each of `settings.workers` processes of a torch.distributed group (their environment set
     as torchrun or Ray Train do) with the same global batches. Batch order and dropout depend on the seed and the data
-    only. Besides weights and device nothing of the process or the model is changed.
+    only. Besides weights and device nothing of the process or the model is changed. With `sharding="fsdp2"` a copy is
+    trained in shards and its weights gathered into `model`, which may stay on the CPU.
 
     Args:
         settings: see `TrainSettings`.
@@ -64,49 +68,66 @@ def train(
 
     Raises:
         PreflightError: data, template or reference do not belong to this model.
+        ValueError: another number of processes than `workers`, or a checkpoint of another `sharding`.
     """
     began = time.perf_counter()
     algorithm = algorithm_named(settings.algorithm)
     _check_workers(settings.workers)
     rows = load_from_disk(data)
     preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
+    if resume_from is not None:
+        check_same_sharding(resume_from, sharded=settings.sharded)
     watch = _watch(settings, algorithm=algorithm, on_step=on_step, on_checkpoint=on_checkpoint)
+    build = partial(_trainer, settings, rows=rows, tokenizer=tokenizer, output_dir=output_dir)
     with isolated_training(model), completion_positions_only():
-        trainer = _trainer(settings, rows=rows, model=model, tokenizer=tokenizer, output_dir=output_dir, watch=watch)
+        checked = time.perf_counter()
+        learning_rate = _applied_learning_rate(settings, lambda: build(model=deepcopy(model)))
+        piloted = time.perf_counter()
+        trainer = build(model=deepcopy(model) if settings.sharded else model, watch=watch)
         started = time.perf_counter()
         outcome = _run(
-            settings, trainer, task_vector=task_vector, preflight=preflight, watch=watch, resume_from=resume_from
+            settings,
+            trainer,
+            model=model,
+            task_vector=task_vector,
+            learning_rate=learning_rate,
+            preflight=preflight,
+            watch=watch,
+            resume_from=resume_from,
         )
         watch.trainer = trainer = None  # so that leaving the block frees the optimizer's state
-    return replace(outcome, seconds={"start": started - began, **outcome.seconds})
+    seconds = {"start": checked - began + started - piloted, "pilot": piloted - checked}
+    return replace(outcome, seconds=seconds | outcome.seconds)
 
 
 def _run(
     settings: TrainSettings,
     trainer: Any,
     *,
+    model: PreTrainedModel,
     task_vector: Mapping[str, Tensor] | None,
+    learning_rate: float,
     preflight: dict[str, float],
     watch: Watch,
     resume_from: Path | None,
 ) -> TrainOutcome:
     began = time.perf_counter()
-    learning_rate = _applied_learning_rate(settings, trainer)
     set_seed(settings.seed)
-    piloted = time.perf_counter()
     trainer.optimizer_cls_and_kwargs = (
         OnlineMergeFactory,
         {
             "merge": settings.merge,
             "task_vector": task_vector,
-            "reference": _weights(trainer.model) if settings.merge.resolved().needs_reference else None,
+            "reference": _weights(model, kept=settings.sharded) if settings.merge.resolved().needs_reference else None,
             "decays": trainer.get_decay_parameter_names,
             "lr": learning_rate,
             "weight_decay": settings.weight_decay,
         },
     )
     trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    finite = all(bool(torch.isfinite(parameter).all()) for parameter in trainer.model.parameters())
+    if settings.sharded:
+        gather_weights(trainer.model, model)
+    finite = all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
     return TrainOutcome(
         state="completed" if finite and not watch.diverged else "diverged",
         steps=trainer.state.global_step,
@@ -114,7 +135,7 @@ def _run(
         losses=losses_of(trainer.state),
         diagnostics=trainer.optimizer.optimizer.diagnostics(),
         learning_rate_applied=learning_rate,
-        seconds={"pilot": piloted - began, "train": time.perf_counter() - piloted},
+        seconds={"train": time.perf_counter() - began},
         preflight=preflight | watch.preflight,
     )
 
@@ -137,7 +158,7 @@ def _trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     output_dir: Path,
-    watch: Watch,
+    watch: Watch | None = None,
 ) -> Any:
     """The algorithm's trainer over the rows in training order, silent but for `watch`."""
     algorithm = algorithm_named(settings.algorithm)
@@ -155,8 +176,11 @@ def _trainer(
             max_grad_norm=settings.max_grad_norm,
             weight_decay=settings.weight_decay,
             checkpoint_every=settings.checkpoint_every,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            gradient_checkpointing=settings.gradient_checkpointing,
             seed=settings.seed,
         ),
+        **(sharded_arguments() if settings.sharded else {}),
     )
     order = example_order(
         len(rows),
@@ -164,32 +188,37 @@ def _trainer(
         seed=settings.seed,
         group=settings.per_device_batch_size if algorithm.data_kind == "unpaired" else 1,
     )
-    trainer = module.TRAINER(
-        model=model, args=arguments, train_dataset=rows.select(order), processing_class=tokenizer, callbacks=[watch]
-    )
+    trainer = module.TRAINER(model=model, args=arguments, train_dataset=rows.select(order), processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
-    watch.trainer = trainer
+    if settings.sharded:
+        shard(trainer)
+    if watch is not None:
+        watch.trainer = trainer
+        trainer.add_callback(watch)
     return trainer
 
 
-def _applied_learning_rate(settings: TrainSettings, trainer: Any) -> float:
+def _applied_learning_rate(settings: TrainSettings, pilot_trainer: Callable[[], Any]) -> float:
     if settings.match == "none":
         return settings.learning_rate
     learning_rate, _ = matched_learning_rate(
         settings.learning_rate,
         merge=settings.merge,
         measure=lambda: measured_share(
-            trainer,
+            pilot_trainer(),
             merge=settings.merge,
             learning_rate=settings.learning_rate,
             max_grad_norm=settings.max_grad_norm,
         ),
     )
+    gc.collect()  # the pilot's trainer and its optimizer's state
     return learning_rate
 
 
-def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {canonical_name(name): parameter.detach().clone() for name, parameter in model.named_parameters()}
+def _weights(model: PreTrainedModel, *, kept: bool) -> dict[str, Tensor]:
+    """The weights by canonical name; copies, unless the model keeps them while a copy of it is trained."""
+    parameters = ((canonical_name(name), parameter.detach()) for name, parameter in model.named_parameters())
+    return {name: parameter if kept else parameter.clone() for name, parameter in parameters}
 
 
 def _check_workers(workers: int) -> None:

@@ -87,7 +87,7 @@ def tokens_of(state: TrainerState) -> int:
 
 
 def first_log_ratio(trainer: Trainer, beta: float) -> float:
-    """Largest absolute mean of log policy - log reference in the batch just computed, in nats."""
+    """Largest absolute mean of log policy - log reference in the passes of the first step, in nats."""
     metrics = trainer._metrics["train"]
-    rewards = [metrics[name][-1] for name in ("rewards/chosen", "rewards/rejected") if metrics[name]]
+    rewards = [reward for name in ("rewards/chosen", "rewards/rejected") for reward in metrics[name]]
     return max(abs(reward) for reward in rewards) / beta

@@ -9,13 +9,15 @@ from omsweep.merging.methods import METHODS
 from omsweep.merging.randomness import mask_key
 from omsweep.optim.merger import axes_of
 from omsweep.optim.settings import OnlineMerge
+from omsweep.optim.sharding import full
 
 
 def retained_share_of(updates: Mapping[str, Tensor], *, merge: OnlineMerge, step: int = 1) -> float:
     """sum |S(delta)| / sum |delta| over all tensors, S as `merge` has it, rescaling included; (1 - alpha) is not.
 
     Args:
-        updates: displacement by canonical name, such as `OnlineMergeAdamW.updates()` of a plain AdamW run.
+        updates: displacement by canonical name, such as `OnlineMergeAdamW.updates()` of a plain AdamW run; sharded
+            ones are gathered one after another, by all ranks together.
         merge: method, density, rescale, min_kept and seed count; alpha does not.
         step: keys masks and ties.
 
@@ -25,8 +27,8 @@ def retained_share_of(updates: Mapping[str, Tensor], *, merge: OnlineMerge, step
     settings = merge.resolved()
     method, axes = METHODS[settings.method], axes_of(settings)
     before = after = 0.0
-    for name, update in updates.items():
-        key = mask_key(settings.seed, step, "update", name)
+    for name, given in updates.items():
+        key, update = mask_key(settings.seed, step, "update", name), full(given)
         after += float(sparse_update(method, update.float(), axes=axes, key=key, shard=None).abs().double().sum())
         before += float(update.abs().double().sum())
     if before == 0.0:

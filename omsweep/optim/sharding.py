@@ -55,6 +55,14 @@ def local(tensor: Tensor) -> Tensor:
     return part
 
 
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor: gathered from all ranks, which must all ask, where it is a DTensor."""
+    if not is_sharded(tensor):
+        return tensor
+    gathered: Tensor = tensor.full_tensor()
+    return gathered
+
+
 def piece_of(name: str, parameter: Tensor) -> Piece:
     """The piece of a parameter that lies here.
 

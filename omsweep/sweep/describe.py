@@ -28,7 +28,11 @@ def print_check(path: Path, space: SearchSpace) -> None:
 def summary(space: SearchSpace) -> str:
     """One line: mode, trials and where they run."""
     train, families = space.file.train, len(space.families)
-    where = f"{train.steps} steps of {train.batch_size}, {train.workers} worker(s), backend {train.backend}"
+    passes = f" in {train.gradient_accumulation_steps} passes" if train.gradient_accumulation_steps > 1 else ""
+    shards = f" ({train.sharding})" if train.workers > 1 else ""
+    where = (
+        f"{train.steps} steps of {train.batch_size}{passes}, {train.workers} worker(s){shards}, backend {train.backend}"
+    )
     if space.file.mode == "search":
         return f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}; {where}"
     design = space.design

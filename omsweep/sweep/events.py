@@ -19,6 +19,19 @@ IDENTITY = ("trial_id", "family", "block", "seed", "label", "baseline", "algorit
 logger = logging.getLogger(__name__)
 
 
+FIXED = (
+    *TRAIN_KNOBS,
+    "batch_size",
+    "workers",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "sharding",
+    "backend",
+    "max_length",
+)
+"""Settings of the `train` section that a trial's parameters record."""
+
+
 class SweepEvents(tune.Callback):
     """Writes every trial to the store and to MLflow as it starts and ends; runs in the driver, one event at a time."""
 
@@ -91,10 +104,7 @@ class SweepEvents(tune.Callback):
 
     def _fixed_settings(self, family: str) -> dict[str, Any]:
         train = self._space.file.train
-        fixed = {
-            name: getattr(train, name) for name in (*TRAIN_KNOBS, "batch_size", "workers", "backend", "max_length")
-        }
-        return {**fixed, "dtype": self._prepared[family]["dtype"]}
+        return {**{name: getattr(train, name) for name in FIXED}, "dtype": self._prepared[family]["dtype"]}
 
 
 def settings_of(sample: Mapping[str, Any]) -> dict[str, Any]:

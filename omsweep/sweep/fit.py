@@ -109,9 +109,11 @@ def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator
             shape=family.shape,
             dtype=train.dtype or family.dtype,
             tau_dtype=train.task_vector_dtype,
-            sequences=(2 if paired else 1) * train.batch_size // train.workers,
+            sequences=(2 if paired else 1) * train.batch_size // (train.workers * train.gradient_accumulation_steps),
             max_length=train.max_length,
             workers=train.workers,
+            sharded=train.sharding == "fsdp2",
+            checkpointed=train.gradient_checkpointing,
         )
         terms = training_bytes(load, merge.resolved(), pilot=matched and known_share(merge) is None)
         yield Need(terms, load, sample["label"], sample["algorithm"])
@@ -122,10 +124,16 @@ def _remedies(space: SearchSpace, need: Need, limit: str) -> list[str]:
     train, found = space.file.train, []
     if {"activations", "logits"} & need.terms.keys():
         found.append(f"train.max_length below {train.max_length}")
-        if train.batch_size > train.workers:
+        passes = train.workers * train.gradient_accumulation_steps
+        if train.batch_size > passes:
             found.append(
-                f"a smaller train.batch_size or more train.workers (now {train.batch_size} over {train.workers})"
+                "a smaller train.batch_size, more train.workers or train.gradient_accumulation_steps"
+                f" (now {train.batch_size} over {train.workers} x {train.gradient_accumulation_steps})"
             )
+    if "activations" in need.terms and not train.gradient_checkpointing:
+        found.append("train.gradient_checkpointing: true")
+    if train.workers > 1 and train.sharding != "fsdp2":
+        found.append("train.sharding: fsdp2")
     if need.load.dtype == "float32":
         found.append("train.dtype: bfloat16")
     if "task vector" in need.terms and need.load.tau_dtype == "float32":

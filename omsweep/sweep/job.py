@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.sweep.gpu_memory import hold_gpu_memory
-from omsweep.sweep.prepare import EVALUATION_SEED, family_reference, placed_model, sft_model
+from omsweep.sweep.prepare import EVALUATION_SEED, family_reference, placed, sft_model, unplaced_sft_model
 from omsweep.sweep.space import SearchSpace, build_space, train_settings
 
 ACTIVE_SHARE = 0.01
@@ -51,7 +51,7 @@ def train_and_score(
     tokenizer = load_tokenizer(
         prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
     )
-    model = sft_model(prepared)
+    model = unplaced_sft_model(prepared) if settings.sharded else sft_model(prepared)
     work = Path(job["folder"]) / "work" / sample["trial_id"]
     begun = time.time()
     outcome = train(
@@ -67,6 +67,7 @@ def train_and_score(
     )
     if rank > 0:
         return {}
+    placed(model)
     trained = {
         "state": outcome.state,
         "learning_rate_applied": outcome.learning_rate_applied,
@@ -93,12 +94,12 @@ def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[st
     """Score a saved policy on a split against the SFT model; returns the trial object's score fields."""
     from omsweep.evaluation.score import score_policy
     from omsweep.evaluation.statistics import compare
-    from omsweep.families.load import load_tokenizer
+    from omsweep.families.load import load_model, load_tokenizer
 
     space, prepared = build_space(job["content"]), job["prepared"]
     hold_gpu_memory(prepared["gpu_memory_gib"])
     frame = score_policy(
-        placed_model(policy_path, dtype=prepared["dtype"]),
+        placed(load_model(policy_path, dtype=prepared["dtype"])),
         load_tokenizer(policy_path, chat_template=prepared["chat_template"]),
         settings=space.evaluate,
         split=split,

@@ -89,6 +89,7 @@ def prepare_family(
             tokenizer=tokenizer,
             batch_size=space.file.train.batch_size,
             workers=space.file.train.workers,
+            gradient_accumulation_steps=space.file.train.gradient_accumulation_steps,
             max_length=space.file.train.max_length,
             dtype=prepared["dtype"],
         )
@@ -99,17 +100,22 @@ def prepare_family(
 
 
 def sft_model(prepared: Mapping[str, Any]) -> Any:
-    """A fresh copy of a prepared family's SFT model."""
-    return placed_model(prepared["sft"], revision=prepared["sft_revision"], dtype=prepared["dtype"])
+    """A fresh copy of a prepared family's SFT model, placed as `placed` says."""
+    return placed(unplaced_sft_model(prepared))
 
 
-def placed_model(path: str, *, revision: str | None = None, dtype: str) -> Any:
-    """A model on the accelerator where there is one, else on the CPU."""
-    import torch
-
+def unplaced_sft_model(prepared: Mapping[str, Any]) -> Any:
+    """A fresh copy of a prepared family's SFT model on the CPU."""
     from omsweep.families.load import load_model
 
-    return load_model(path, revision=revision, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+    return load_model(prepared["sft"], revision=prepared["sft_revision"], dtype=prepared["dtype"])
+
+
+def placed(model: Any) -> Any:
+    """The model, moved to the accelerator where there is one."""
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def family_reference(space: SearchSpace, prepared: Mapping[str, Any], split: str) -> Any:

@@ -61,12 +61,16 @@ class Scheduler(Section):
 class Train(Section):
     """How every trial trains; `batch_size` is global and split over the workers; `dtype: null` is the family's.
 
+    `gradient_accumulation_steps` splits it further; `sharding: fsdp2` gives each worker a part of every parameter;
     `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
     """
 
     steps: PositiveInt = 100
     batch_size: PositiveInt = 32
     workers: PositiveInt = 1
+    gradient_accumulation_steps: PositiveInt = 1
+    gradient_checkpointing: bool = False
+    sharding: Literal["ddp", "fsdp2"] = "ddp"
     backend: Literal["train", "inprocess"] = "train"
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_steps: Count = 0

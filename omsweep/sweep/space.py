@@ -80,6 +80,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     """Check a search space given as plain data; raises SpaceError."""
     file = validate(content)
     _check_mode(file)
+    _check_backend(file)
     space = SearchSpace(
         file=file,
         families=tuple(_at(f"families.{i}", family_from, raw) for i, raw in enumerate(file.families)),
@@ -91,7 +92,6 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     _check_names(space)
     for branch in space.branches:
         _check_branch(space, branch)
-    _check_backend(file)
     return space
 
 
@@ -139,6 +139,9 @@ def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettin
         merge=online_merge(sample),
         batch_size=train.batch_size,
         workers=train.workers,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        gradient_checkpointing=train.gradient_checkpointing,
+        sharding=train.sharding,
         dtype=train.dtype or "float32",
         max_length=train.max_length,
         checkpoint_every=train.checkpoint_every,
@@ -162,6 +165,8 @@ def _check_mode(file: SpaceFile) -> None:
 def _check_backend(file: SpaceFile) -> None:
     if file.train.backend == "inprocess" and file.train.workers > 1:
         raise SpaceError("train.workers", f"must be 1 with backend 'inprocess', got {file.train.workers}")
+    if file.train.backend == "inprocess" and file.train.sharding != "ddp":
+        raise SpaceError("train.sharding", "fsdp2 needs backend 'train', whose workers hold the parts of the model")
     if file.train.backend == "inprocess" and (file.train.checkpoint_every or file.train.max_failures):
         key = "checkpoint_every" if file.train.checkpoint_every else "max_failures"
         raise SpaceError(f"train.{key}", "needs backend 'train', whose workers can be restarted from a checkpoint")

@@ -3,7 +3,7 @@
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def run_trial(config: Mapping[str, Any], *, shared: Mapping[str, Any]) -> None:
         if train["backend"] == "inprocess":
             outcome = train_and_score(job)
         else:
-            outcome = _run_in_workers(job, train, shared["placement"])
+            outcome = run_in_workers(job, train, shared["placement"])
     except Exception as error:  # whatever it was, it is this trial's outcome
         outcome = {"state": "failed", "error": failure_message(error)}
     tune.report({"outcome": outcome})
@@ -67,10 +67,26 @@ def failure_message(error: BaseException) -> str:
     return last if last else type(error).__name__
 
 
-def _run_in_workers(job: Mapping[str, Any], train: Mapping[str, Any], placement: Mapping[str, Any]) -> dict[str, Any]:
+def run_in_workers(
+    job: Mapping[str, Any],
+    train: Mapping[str, Any],
+    placement: Mapping[str, Any],
+    loop: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Run a trial in a Ray Train worker group of its own.
+
+    Args:
+        job: as of `omsweep.sweep.job.train_and_score`.
+        train: the resolved `train` section.
+        placement: fields of `omsweep.sweep.resources.Placement`.
+        loop: what each worker calls with the job; None: `train_in_worker`.
+
+    Returns:
+        What `loop` returned on rank 0.
+    """
     gpus, resources = placement["worker_gpus"], Placement(**placement).of_worker()
     trainer = DiskDataTrainer(
-        _worker,
+        train_in_worker if loop is None else loop,
         train_loop_config=dict(job),
         scaling_config=ScalingConfig(num_workers=train["workers"], use_gpu=gpus > 0, resources_per_worker=resources),
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
@@ -85,7 +101,8 @@ def _run_in_workers(job: Mapping[str, Any], train: Mapping[str, Any], placement:
     return trainer.fit().return_value
 
 
-def _worker(job: Mapping[str, Any]) -> dict[str, Any]:
+def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Train and score in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     rank = ray.train.get_context().get_world_rank()
     last = ray.train.get_checkpoint()

@@ -20,8 +20,13 @@ from omsweep.align.settings import per_device_batch
         ({"lr_scheduler": "step"}, "lr_scheduler must be one of constant, .*, got 'step'"),
         ({"dtype": "float16"}, "dtype must be one of float32, bfloat16, got 'float16'"),
         ({"match": "loss"}, "match must be one of none, displacement, got 'loss'"),
-        ({"workers": 3}, r"batch_size must be divisible by workers \(3\), got 4"),
-        ({"algorithm": "kto", "workers": 4}, "kto at least 2 examples per worker .* got 4 over 4 workers"),
+        ({"workers": 3}, r"batch_size must be divisible by workers x gradient_accumulation_steps \(3 x 1\), got 4"),
+        ({"workers": 2, "gradient_accumulation_steps": 4}, r"divisible by .* \(2 x 4\), got 4"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must be at least 1, got 0"),
+        ({"algorithm": "kto", "workers": 4}, "kto at least 2 examples per worker and pass .* got 4 over 4 x 1"),
+        ({"algorithm": "kto", "gradient_accumulation_steps": 4}, "got 4 over 1 x 4"),
+        ({"sharding": "fsdp"}, "sharding must be one of ddp, fsdp2, got 'fsdp'"),
+        ({"sharding": "fsdp2"}, "workers must be at least 2 with sharding fsdp2, got 1"),
     ],
 )
 def test_mistakes_are_named(changes, message, settings):
@@ -31,6 +36,7 @@ def test_mistakes_are_named(changes, message, settings):
 
 def test_a_batch_is_split_over_workers():
     assert per_device_batch(batch_size=32, workers=4, unpaired=True) == 8
+    assert per_device_batch(batch_size=32, workers=4, gradient_accumulation_steps=2, unpaired=True) == 4
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)

@@ -1,5 +1,6 @@
+from copy import deepcopy
+
 import pytest
-import torch
 from datasets import load_from_disk
 
 from omsweep.align import dpo
@@ -37,32 +38,47 @@ def test_the_pilot_is_run_only_where_it_is_needed():
     assert matched_learning_rate(1e-3, merge=onties, measure=lambda: 0.5) == (2e-3, 0.5)
 
 
-def test_the_pilot_measures_adamws_updates_and_puts_the_weights_back(prepared, policy, tokenizer, tmp_path):
-    before = {name: weight.clone() for name, weight in policy.state_dict().items()}
-    with isolated_training(policy):
-        trainer = dpo.TRAINER(
-            model=policy,
-            args=dpo.trainer_arguments(
-                beta=0.1, **shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
-            ),
-            train_dataset=load_from_disk(prepared("dpo")),
-            processing_class=tokenizer,
-        )
-        shares = {
-            (density, steps): measured_share(
+@pytest.fixture
+def share(prepared, policy, tokenizer, tmp_path):
+    """Run a pilot of OnTIES over a copy of the SFT model."""
+
+    def measured(*, density, steps, per_device_batch_size=4, **arguments):
+        with isolated_training(policy):
+            trainer = dpo.TRAINER(
+                model=deepcopy(policy),
+                args=dpo.trainer_arguments(
+                    beta=0.1,
+                    **shared_arguments(
+                        output_dir=tmp_path,
+                        per_device_batch_size=per_device_batch_size,
+                        max_length=32,
+                        **arguments,
+                    ),
+                ),
+                train_dataset=load_from_disk(prepared("dpo")),
+                processing_class=tokenizer,
+            )
+            return measured_share(
                 trainer,
                 merge=OnlineMerge("onties", semantics="equations", density=density),
                 learning_rate=1e-3,
                 max_grad_norm=1.0,
                 steps=steps,
             )
-            for density, steps in ((0.5, 1), (0.5, 5), (0.1, 5))
-        }
-        assert trainer._total_train_tokens == 0
-        assert not trainer._metrics["train"]
-    for name, weight in policy.state_dict().items():
-        assert torch.equal(weight, before[name]), name
+
+    return measured
+
+
+def test_the_pilot_measures_what_onties_would_keep_of_adamws_updates(share):
     # Adam's first update has nearly the same magnitude wherever it is not zero; later the top half holds more than half
-    assert shares[0.5, 1] == pytest.approx(0.5, abs=0.12)
-    assert shares[0.5, 5] > 0.55
-    assert 0.1 < shares[0.1, 5] < shares[0.5, 5]
+    assert share(density=0.5, steps=1) == pytest.approx(0.5, abs=0.12)
+    assert share(density=0.5, steps=5) > 0.55
+    assert 0.1 < share(density=0.1, steps=5) < share(density=0.5, steps=5)
+
+
+def test_the_pilot_steps_over_global_batches(share):
+    whole = share(density=0.5, steps=5)
+    assert share(density=0.5, steps=5, per_device_batch_size=2, gradient_accumulation_steps=2) == pytest.approx(
+        whole, rel=1e-3
+    )
+    assert share(density=0.5, steps=5, gradient_checkpointing=True) == pytest.approx(whole, rel=1e-3)

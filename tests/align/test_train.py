@@ -33,7 +33,8 @@ def run(prepared, tokenizer, sft_path, settings, tau, tmp_path):
     def trained(*, data=None, model=None, dtype="float32", task_vector=tau, hooks=None, **changes):
         made = settings(dtype=dtype, **changes)
         model = model or LlamaForCausalLM.from_pretrained(sft_path, dtype=getattr(torch, dtype)).eval()
-        data = data or prepared(made.algorithm, dtype=dtype, batch_size=made.batch_size, workers=made.workers)
+        passes = {"gradient_accumulation_steps": made.gradient_accumulation_steps}
+        data = data or prepared(made.algorithm, dtype=dtype, batch_size=made.batch_size, workers=made.workers, **passes)
         outcome = train(
             made,
             model=model,
@@ -213,6 +214,46 @@ def test_bfloat16_weights_train(algorithm, run):
     assert model.dtype == torch.bfloat16
     assert outcome.diagnostics["displacement"] > 0
     assert abs(outcome.diagnostics["lost_update_share"]) < 0.2
+
+
+@pytest.mark.parametrize("changes", [{"gradient_accumulation_steps": 2}, {"gradient_checkpointing": True}], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_passes_and_checkpointing_change_memory_not_the_run(dtype, changes, run, policy):
+    common = {"steps": 6, "learning_rate": 1e-3, "dtype": dtype, "merge": MERGES["ondare"], "match": "displacement"}
+    plain, model = run(**common)
+    outcome, other = run(**common, **changes)
+    assert outcome.losses == pytest.approx(plain.losses, abs=1e-4 if dtype == "float32" else 3e-2)
+    assert outcome.tokens == plain.tokens
+    assert outcome.preflight == pytest.approx(plain.preflight, abs=1e-5 if dtype == "float32" else 3e-2)
+    assert not other.is_activation_checkpointing
+    if dtype == "float32":
+        for name, weight in model.named_parameters():
+            torch.testing.assert_close(other.get_parameter(name), weight, rtol=0, atol=2e-4, msg=name)
+
+
+def test_checkpointing_computes_layers_again_in_the_backward_pass(run, policy, monkeypatch):
+    passes = []
+    monkeypatch.setattr(type(policy.model.layers[0].mlp), "forward", counted(passes, policy.model.layers[0].mlp))
+    run(steps=1)
+    once = len(passes)
+    run(steps=1, gradient_checkpointing=True)
+    assert len(passes) == once + 2 * once
+
+
+def counted(passes, module):
+    forward = type(module).forward
+
+    def wrapped(self, *arguments):
+        passes.append(self)
+        return forward(self, *arguments)
+
+    return wrapped
+
+
+def test_kto_pairs_within_a_pass(run):
+    outcome, _ = run(algorithm="kto", batch_size=8, gradient_accumulation_steps=2)
+    assert outcome.losses[0] == pytest.approx(0.5, abs=1e-4)
+    assert outcome.state == "completed"
 
 
 def test_what_on_step_raises_ends_the_run(run):

@@ -84,6 +84,17 @@ MISTAKES = [
     ("evaluate.reward", "taste", "evaluate.reward: "),
     ("search", {"trials": 3}, "search: belongs to the other mode"),
     ("train.batch_size", 1, "kto"),
+    ("train.gradient_accumulation_steps", 0, "train.gradient_accumulation_steps: must be greater than or equal to 1"),
+    (
+        "train.gradient_accumulation_steps",
+        5,
+        "train.batch_size: batch_size must be divisible by workers x gradient_accumulation_steps (1 x 5), got 32",
+    ),
+    ("train.gradient_checkpointing", "some", "train.gradient_checkpointing: must be a valid boolean"),
+    ("train.sharding", "fsdp", "train.sharding: must be 'ddp' or 'fsdp2', got 'fsdp'"),
+    ("train.sharding", "fsdp2", "train.workers: workers must be at least 2 with sharding fsdp2, got 1"),
+    ("train", {"backend": "inprocess", "sharding": "fsdp2"}, "train.sharding: fsdp2 needs backend 'train'"),
+    ("train.dtype", "float16", "train.dtype: must be 'float32' or 'bfloat16', got 'float16'"),
 ]
 
 
