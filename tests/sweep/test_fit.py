@@ -164,3 +164,16 @@ def test_families_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["tulu-3-8b"]["sft"].startswith("allenai/Llama-3.1-Tulu-3-8B-SFT@")
     assert rows["tiny-llama"]["recipe"]["architecture"] == "llama"
     assert rows["tiny-llama"]["parameters"] == 462976
+
+
+def test_sharding_passes_and_checkpointing_need_less(compare: dict[str, Any]) -> None:
+    def terms(**train: object) -> dict[str, int]:
+        need = need_of(space_of(compare, "olmo-2-1b", batch_size=16, workers=2, **train), FAMILIES["olmo-2-1b"])
+        assert need is not None
+        return dict(need.terms)
+
+    plain = terms()
+    assert terms(sharding="fsdp2")["weights"] == pytest.approx(plain["weights"] / 2)
+    assert "gradient buckets" not in terms(sharding="fsdp2")
+    assert terms(gradient_accumulation_steps=4)["activations"] == pytest.approx(plain["activations"] / 4)
+    assert terms(gradient_checkpointing=True)["activations"] < plain["activations"] / 2
