@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from omsweep.optim import OnlineMerge, OnlineMergeAdamW
+from omsweep.optim import OnlineMerge, OnlineMergeAdamW, diagnostics
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LR, WEIGHT_DECAY, ALPHA = 1e-6, 0.01, 1e-4
+WARM_UP = 10
+"""Steps before the first that is timed: kernels are compiled, and thresholds have stopped changing fast."""
 
 
 class Row(NamedTuple):
@@ -175,7 +177,7 @@ def measure(name: str, dtype_name: str, device: str, repeats: int, quick: bool) 
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         candidate = Timed(shapes, dtype, device, ours)
-        for _ in range(3):
+        for _ in range(WARM_UP):
             candidate.step()
             baseline.step()
         seconds: dict[str, list[float]] = {"ours": [], "fused": []}
@@ -201,6 +203,29 @@ def measure(name: str, dtype_name: str, device: str, repeats: int, quick: bool) 
         print_row(found[-1])
         del candidate
     return found
+
+
+def diagnostics_share(name: str, device: str, repeats: int) -> float:
+    """Share of a compiled OnDARE step that watching entries for the diagnostics takes: with, against without."""
+    merge = OnlineMerge("ondare", semantics="equations", alpha=ALPHA, density=0.05)
+
+    def built(parameters: dict[str, nn.Parameter], tau: dict[str, Tensor]) -> OnlineMergeAdamW:
+        return OnlineMergeAdamW(parameters.items(), merge, tau, lr=LR, weight_decay=WEIGHT_DECAY, path="compiled")
+
+    watching = Timed(SETS[name], torch.float32, device, built)
+    kept = diagnostics.SAMPLE_ENTRIES, diagnostics.LEAST_ENTRIES
+    diagnostics.SAMPLE_ENTRIES = diagnostics.LEAST_ENTRIES = 1
+    blind = Timed(SETS[name], torch.float32, device, built)
+    diagnostics.SAMPLE_ENTRIES, diagnostics.LEAST_ENTRIES = kept
+    blind.optimizer._ledger.record_seen = lambda names, seen: None
+    for _ in range(WARM_UP):
+        watching.step()
+        blind.step()
+    shares = []
+    for _ in range(repeats):
+        without, with_them = blind.step(), watching.step()
+        shares.append(1.0 - without / with_them)
+    return statistics.median(shares)
 
 
 def print_row(row: dict[str, Any]) -> None:
@@ -236,8 +261,12 @@ def main() -> int:
         for dtype in options.dtypes
         for row in measure(name, dtype, device, options.repeats, options.quick)
     ]
+    share = diagnostics_share(options.sets[0] if options.sets else "small", device, 2 * options.repeats)
+    sys.stdout.write(f"diagnostics: {share:.1%} of a compiled OnDARE step\n")
     if options.json:
-        options.json.write_text(json.dumps({"date": date, "environment": where, "rows": found}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({"date": date, "environment": where, "diagnostics": share, "rows": found}, indent=2) + "\n"
+        )
     return 0
 
 

@@ -55,7 +55,7 @@ def main() -> int:
     sys.stdout.write("| recipe | " + " | ".join(SHOWN) + " | reward | tax |\n|" + "---|" * (len(SHOWN) + 3) + "\n")
     rows = []
     for trial in sorted(trials, key=lambda t: list(space("x", 1)["space"]["method"]).index(t.label)):
-        cells = [f"{trial.diagnostics[name]:.3g}" for name in SHOWN]
+        cells = ["-" if trial.diagnostics[name] is None else f"{trial.diagnostics[name]:.3g}" for name in SHOWN]
         sys.stdout.write(f"| {trial.label} | {' | '.join(cells)} | {trial.reward:+.3f} | {trial.tax:+.2f} |\n")
         rows.append({"label": trial.label, "reward": trial.reward, "tax": trial.tax, **trial.diagnostics})
     if options.json:
