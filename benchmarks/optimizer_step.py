@@ -261,7 +261,7 @@ def main() -> int:
         for dtype in options.dtypes
         for row in measure(name, dtype, device, options.repeats, options.quick)
     ]
-    share = diagnostics_share(options.sets[0] if options.sets else "small", device, 2 * options.repeats)
+    share = diagnostics_share(options.sets[0] if options.sets else "small", device, 8 * options.repeats)
     sys.stdout.write(f"diagnostics: {share:.1%} of a compiled OnDARE step\n")
     if options.json:
         options.json.write_text(

@@ -126,7 +126,7 @@ class OnlineMergeAdamW(Optimizer):
         self._pieces: dict[str, Piece] = {}
         self._known: dict[str, tuple[Tensor, int, Piece, Tensor, dict[str, Any]]] = {}
         self._merger = Merger(merge, parameters, task_vector=task_vector, reference=reference, path=path)
-        self._ledger = Ledger(self._merger, len(parameters))
+        self._ledger = Ledger(self._merger, len(parameters), sum(p.numel() for p in parameters.values()))
         self._fused: FusedStep | None = fused_step(path, self._merger, self.precision, parameters)
 
     @property
@@ -158,10 +158,14 @@ class OnlineMergeAdamW(Optimizer):
         step = self.param_groups[0]["steps_taken"] + 1
         for group in self.param_groups:
             group["steps_taken"] = step
-        items, fused = self._items(), self._fused
-        if fused is not None:
-            fused.step([item for item in items if fused.fits(item)], step, self._ledger)
-        self._step_plainly([item for item in items if fused is None or not fused.fits(item)], step)
+        items = self._items()
+        if self._fused is not None:
+            fitting: dict[bool, list[Item]] = {True: [], False: []}
+            for item in items:
+                fitting[self._fused.fits(item)].append(item)
+            self._fused.step(fitting[True], step, self._ledger)
+            items = fitting[False]
+        self._step_plainly(items, step)
         self._ledger.close_step()
         if self.precision == "lazy_tau" and step % LAZY_STEPS == 0:
             self.flush()

@@ -25,6 +25,7 @@ AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
 NARROWEST, WIDEST = 0.005, 0.25
 """A threshold is first sought this near the last step's, relative to it, and everywhere if it is not there."""
+WIDEST_ROW = 2**16
 JOINED_ON = ("cpu",)
 """Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
 MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
@@ -131,7 +132,7 @@ class FusedStep:
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
         self._brackets: dict[str, Bracket] = {}
         self._update = self._near = self._master = self._numbers = self._words = torch.empty(0)
-        self._count: Tensor | None = None
+        self._lanes: Tensor | None = None
         self._names: tuple[str, ...] = ()
         self._name_words = torch.empty(0)
         self._flats: dict[str, Flat] = {}
@@ -162,7 +163,7 @@ class FusedStep:
         ledger.record_seen(self._names, seen)
 
     def _make_room(self, items: Sequence["Item"]) -> None:
-        """A row of numbers and of words for each, room for the largest update, and on a CPU for its count."""
+        """A row of numbers and of words for each, room for the largest update, on a CPU one for the widest row."""
         names, device = tuple(item.name for item in items), items[0].weights.device
         largest = max(item.weights.numel() for item in items)
         if names != self._names:
@@ -173,8 +174,9 @@ class FusedStep:
         if self._stochastic and device.type in JOINED_ON and self._master.numel() < largest:
             self._master = torch.empty(largest, device=device)
             self._flats.clear()
-        if device.type == "cpu" and (self._count is None or self._count.numel() < largest):
-            self._count = torch.arange(largest, dtype=torch.int32)
+        columns = max(plane(item.weights.shape)[1] for item in items)
+        if device.type == "cpu" and (self._lanes is None or self._lanes.numel() < columns):
+            self._lanes = torch.arange(columns, dtype=torch.int32)
             self._flats.clear()
         if self._mask == "top" and self._update.numel() < largest:
             self._update, self._near = (torch.empty(_padded(largest), device=device) for _ in range(2))
@@ -183,9 +185,10 @@ class FusedStep:
     def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> Tensor:
         """Step one parameter; returns `SEEN` of its watched entries."""
         flat = self._flat(row, item, step, ledger)
-        grad, joined = item.grad.view(-1), "low_bits" in item.state and flat.held.low_bits is None
+        grad = item.grad.view(flat.held.weights.shape)
+        joined = "low_bits" in item.state and flat.held.low_bits is None
         if joined:
-            flat.held.weights.copy_(read_weights(item.weights, item.state).view(-1))
+            flat.held.weights.copy_(read_weights(item.weights, item.state).view(grad.shape))
         if self._mask == "top":
             seen = self._step_top(row, item, flat, grad, step)
         else:
@@ -197,7 +200,8 @@ class FusedStep:
 
     def _step_top(self, row: int, item: "Item", flat: Flat, grad: Tensor, step: int) -> Tensor:
         """`_step_one` for a top-p mask."""
-        (advance, merge), update, near = flat.kernels, self._update[: grad.numel()], self._near[: grad.numel()]
+        advance, merge = flat.kernels
+        update, near = (scratch[: grad.numel()].view(grad.shape) for scratch in (self._update, self._near))
         above = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
         if self._find_cut(row, item, update, above, step).tie > 0 or self._tau_cut(item, step).tie > 0:
             merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
@@ -212,24 +216,25 @@ class FusedStep:
         if known is not None and all(a is b for a, b in zip(known.views_of, views_of, strict=True)):
             return known
         tau, form = self._tau(item, step)
+        shape = plane(item.weights.shape)
         elect = (self._merger.settings.elect or "none") if tau is not None else "none"
         weights = item.weights if low_bits is None else item.weights.view(torch.int16)
         if low_bits is not None and weights.device.type in JOINED_ON:
             weights, low_bits = self._master[: weights.numel()], None
         entries, merged = ledger.places(item.name, state)
         held = Held(
-            weights=weights.view(-1),
-            low_bits=None if low_bits is None else low_bits.view(-1),
-            tau=None if tau is None else tau.reshape(-1),
-            counted=None if self._count is None else self._count[: weights.numel()],
+            weights=weights.view(shape),
+            low_bits=None if low_bits is None else low_bits.view(shape),
+            tau=None if tau is None else tau.reshape(shape),
+            lanes=None if self._lanes is None else self._lanes[: shape[1]],
             entries=entries,
             merged=merged,
             numbers=self._numbers[row],
             words=self._words[row],
         )
         kind = Kind(self._mask, form, elect, self._merger.settings.clip is not None, self._stochastic)
-        moments = moments[0].view(-1), moments[1].view(-1)
-        flat = Flat(held, moments, kind, self._kernels(held, item.grad.view(-1), moments, kind), views_of)
+        moments = moments[0].view(shape), moments[1].view(shape)
+        flat = Flat(held, moments, kind, self._kernels(held, item.grad.view(shape), moments, kind), views_of)
         if form != "ready" and not item.piece.groups:  # else tau is unfolded, or the merged sample is new, at each step
             self._flats[item.name] = flat
         return flat
@@ -325,6 +330,15 @@ class FusedStep:
             return TopThreshold(0, 0)
         found = self._merger.tau_threshold(item.name, item.piece, step, item.weights.device)
         return found or TopThreshold(0, 0)
+
+
+def plane(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns as which a kernel takes a contiguous tensor: those of a matrix, unless it is one long row."""
+    entries, columns = math.prod(shape), shape[-1] if shape else 1
+    if len(shape) < 2 or columns > WIDEST_ROW:
+        narrow = math.gcd(entries, 4096)
+        columns = narrow if narrow >= 64 else entries
+    return (entries // columns, columns) if columns >= 64 else (1, entries)
 
 
 def _padded(entries: int) -> int:

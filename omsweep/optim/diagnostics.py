@@ -19,7 +19,10 @@ from omsweep.optim.sharding import Groups, Piece, summed
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 64
-ALL_ENTRIES = 2**14
+LEAST_SHARE, FEWEST, MOST = 4096, 2**12, 2**15
+"""Over all tensors about one entry in `LEAST_SHARE` is watched, so that it costs the same share of a step."""
+FOLD_STEPS = 64
+"""Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
 
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
 # totals below. Rebuilt: sample indices and the rows not folded yet.
@@ -93,16 +96,18 @@ class Ledger:
 
     Args:
         merger: for tau and for what takes part.
-        tensors: number of parameters, which decides how many entries of each are watched.
+        tensors: number of parameters, which with that of their entries decides how many of each are watched.
+        entries: of all parameters.
     """
 
-    def __init__(self, merger: Merger, tensors: int) -> None:
+    def __init__(self, merger: Merger, tensors: int, entries: int) -> None:
         self._merger = merger
-        self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, ALL_ENTRIES // max(1, tensors)))
+        over_all = min(max(entries // LEAST_SHARE, FEWEST), MOST)
+        self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, over_all // max(1, tensors)))
         self._watched: dict[str, Watched] = {}
         self._tau_samples: dict[str, Tensor] = {}
         self._device = torch.device("cpu")
-        self._rows_of: tuple[tuple[str, ...], Tensor, Tensor] | None = None
+        self._same: tuple[Sequence[str], list[tuple[Groups, list[int], Tensor]]] | None = None
         self._order: dict[Groups, None] = {}  # alike on every rank, so that they exchange in one order
         self._rows: dict[Groups, list[Tensor]] = {}
         self._sums: list[dict[Groups, Tensor]] = []
@@ -121,10 +126,11 @@ class Ledger:
         known = self._watched.get(name)
         if known is None or known.groups != piece.groups:  # another piece since somebody looked: it was sharded
             self._tau_samples.pop(name, None)
+            self._same = None
             self._order.setdefault(piece.groups)
             total, device = piece.block.total, parameter.device
-            weight = 1.0 if total <= self._size else total / self._size
             index = sample_index(total, self._size, name)
+            weight = total / max(1, index.numel())
             if piece.groups:
                 here, entries = piece.block.positions_of(index, parameter.numel())
                 slots = here.nonzero().squeeze(1)
@@ -201,26 +207,25 @@ class Ledger:
 
     def record_seen(self, names: Sequence[str], seen: Sequence[Tensor]) -> None:
         """Note a merge of several parameters as kernels saw it: `kernels.SEEN` of their watched entries."""
+        if self._same is None or self._same[0] != names:
+            self._same = names, self._columns(names)
+        for groups, at, constants in self._same[1]:
+            rows = torch.cat([seen[i] for i in at], dim=1)
+            self._rows.setdefault(groups, []).append(torch.cat([constants[:2], rows, constants[2:]]))
+
+    def _columns(self, names: Sequence[str]) -> list[tuple[Groups, list[int], Tensor]]:
+        """By groups: which of `names` they are, and weight, task vector and 1 of every watched entry."""
         by_groups: dict[Groups, list[int]] = {}
         for i, name in enumerate(names):
             by_groups.setdefault(self.watched(name).groups, []).append(i)
+        columns = []
         for groups, at in by_groups.items():
-            weight, tau = self._constants(tuple(names[i] for i in at))
-            rows = torch.cat([seen[i] for i in at], dim=1)
-            together = torch.cat([weight, tau, rows, torch.ones_like(weight)])
-            self._rows.setdefault(groups, []).append(together)
-
-    def _constants(self, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-        """Weights and task vector of the watched entries of several parameters, `[1, entries]` each; kept."""
-        if self._rows_of is None or self._rows_of[0] != names:
-            found = [self.watched(name) for name in names]
-            taus = [
-                self._tau_sample(n, torch.zeros(w.here(), device=self._device))
-                for n, w in zip(names, found, strict=True)
-            ]
-            weights = [torch.full_like(tau, w.weight) for w, tau in zip(found, taus, strict=True)]
-            self._rows_of = names, torch.cat(weights).unsqueeze(0), torch.cat(taus).unsqueeze(0)
-        return self._rows_of[1:]
+            found = [(names[i], self.watched(names[i])) for i in at]
+            taus = [self._tau_sample(name, torch.zeros(w.here(), device=self._device)) for name, w in found]
+            weights = [torch.full_like(tau, w.weight) for tau, (_, w) in zip(taus, found, strict=True)]
+            weight = torch.cat(weights)
+            columns.append((groups, at, torch.stack([weight, torch.cat(taus), torch.ones_like(weight)])))
+        return columns
 
     def close_step(self) -> None:
         """Add up the rows of one step's merges."""
@@ -228,7 +233,7 @@ class Ledger:
             return
         self._sums.append({groups: _sums_of(rows) for groups, rows in self._rows.items()})
         self._rows = {}
-        if not any(groups for groups in self._sums[-1]):
+        if len(self._sums) >= FOLD_STEPS and not any(groups for groups in self._sums[-1]):
             self._fold()
 
     def totals(self) -> tuple[float, ...]:
@@ -323,7 +328,9 @@ class Ledger:
         retained = torch.where(sums["whole"] > 0, sums["retained"] / sums["whole"], 1.0)
         each = {"merges": merges, "travel": sums["travel"], "ratio": merges * ratio, "retained": merges * retained}
         each |= {"survived": sums["survived"], "intended": sums["intended"]}
-        self._totals = self._totals.to(device) + torch.stack([each[name].sum() for name in TOTALS])
+        self._totals = self._totals.to(device)
+        for step in torch.stack([each[name] for name in TOTALS], dim=1):  # one by one, whenever it is done
+            self._totals = self._totals + step
 
     def _norms(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
         """|theta_T - theta_r| and |sum of merged-in parts|."""
@@ -373,15 +380,14 @@ def _sums_of(rows: list[Tensor]) -> Tensor:
     weight, tau, part, applied, whole, sparse, update_term, tau_term, merge = torch.cat(
         [row.to(device) for row in rows], dim=1
     ).double()
-    return torch.stack(
-        [
-            (weight * part * tau).sum(),
-            (weight * tau_term**2).sum(),
-            (weight * update_term**2).sum(),
-            (weight * sparse.abs()).sum(),
-            (weight * whole.abs()).sum(),
-            (weight * applied * part).sum(),
-            (weight * part**2).sum(),
-            merge.sum(),
-        ]
-    )
+    terms = {
+        "travel": (part, tau),
+        "tau_square": (tau_term, tau_term),
+        "update_square": (update_term, update_term),
+        "retained": (sparse, sparse.sign()),
+        "whole": (whole, whole.sign()),
+        "survived": (applied, part),
+        "intended": (part, part),
+    }
+    left, right = (torch.stack([terms[name][side] for name in SUMS[:-1]]) for side in (0, 1))
+    return torch.cat([(left * right) @ weight, merge.sum().unsqueeze(0)])

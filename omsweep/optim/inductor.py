@@ -1,7 +1,8 @@
 """How a function of `kernels` becomes one: traced over tensors of unknown sizes, then compiled by TorchInductor.
 
 This is torch.compile without its first part, which reads Python bytecode and guards every call: the functions here are
-known, have flat tensors only, and are told apart by kind, dtypes and device. A call costs a third of torch.compile's.
+known, take matrices and vectors only, and are told apart by kind, dtypes and device. A call costs a third of
+torch.compile's.
 """
 
 import functools
@@ -13,9 +14,15 @@ from torch import Tensor
 
 from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind
 
-ENTRIES, WATCHED = 4099, 37
+ROWS, COLUMNS, WATCHED = 41, 101, 37
 """Sizes while tracing. Equal sizes would be taken for one and the same, so that these differ from all others."""
-_SIZES = {"entries": WATCHED, "merged": WATCHED, "numbers": len(NUMBERS), "words": len(WORDS)}
+_SHAPES = {
+    "lanes": (COLUMNS,),
+    "entries": (WATCHED,),
+    "merged": (WATCHED,),
+    "numbers": (len(NUMBERS),),
+    "words": (len(WORDS),),
+}
 
 Kernel = Callable[..., Any]
 
@@ -44,10 +51,10 @@ def _compiled(
 
     names = [*Held._fields, *[""] * (len(dtypes) - len(Held._fields))]
     examples = [
-        torch.zeros(_SIZES.get(name, ENTRIES), dtype=dtype, device=device)
+        torch.zeros(_SHAPES.get(name, (ROWS, COLUMNS)), dtype=dtype, device=device)
         for name, dtype in zip(names, dtypes, strict=True)
         if dtype is not None
     ]
     graph = make_fx(flat, tracing_mode="symbolic")(*examples)
     symbolic = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-    return compile_graph(graph, symbolic)
+    return compile_graph(graph, symbolic, options={"size_asserts": False, "alignment_asserts": False})

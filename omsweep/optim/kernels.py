@@ -76,11 +76,11 @@ class Held(NamedTuple):
     """One tensor's part of a step that no method does without.
 
     Attributes:
-        weights: flat like all others of its size; float32, bfloat16, or the bits of bfloat16 as int16.
+        weights: a contiguous matrix like all others of its size; float32, bfloat16, or the bits of bfloat16 as int16.
         low_bits: int16, completes the bits of a bfloat16; None without.
-        tau: flat, any floating dtype; None where it takes no part.
-        counted: 0, 1, 2, ... int32, where reading it is quicker than counting: in the vector loops of a CPU; or None.
-        entries: positions watched for the diagnostics, int64.
+        tau: any floating dtype; None where it takes no part.
+        lanes: 0, 1, 2, ... int32, one for each column, where reading is quicker than counting, on a CPU; or None.
+        entries: positions watched for the diagnostics, row-major, int64.
         merged: float32, one for each of `entries`: what was merged in there is added.
         numbers: float32, see `NUMBERS`.
         words: int32, see `WORDS`.
@@ -89,7 +89,7 @@ class Held(NamedTuple):
     weights: Tensor
     low_bits: Tensor | None
     tau: Tensor | None
-    counted: Tensor | None
+    lanes: Tensor | None
     entries: Tensor
     merged: Tensor
     numbers: Tensor
@@ -133,7 +133,8 @@ def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *,
         `SEEN` of the watched entries, float32 `[6, watched]`.
     """
     at = held.entries
-    seen = _seen(held, _formed(grad[at], exp_avg[at], exp_avg_sq[at], held.numbers)[2], kind)
+    watched = [x.view(-1)[at] for x in (grad, exp_avg, exp_avg_sq)]
+    seen = _seen(held, _formed(watched[0], watched[1], watched[2], held.numbers)[2], kind)
     first, second, update = _formed(grad, exp_avg, exp_avg_sq, held.numbers)
     exp_avg.copy_(first)
     exp_avg_sq.copy_(second)
@@ -161,7 +162,7 @@ def advance(
 
 def merge_step(held: Held, update: Tensor, *, kind: Kind) -> Tensor:
     """Second half of a top-p step, in place; arguments and result as for `whole_step`."""
-    seen = _seen(held, update[held.entries], kind)
+    seen = _seen(held, update.view(-1)[held.entries], kind)
     _move(held, update, kind)
     return seen
 
@@ -234,9 +235,10 @@ def _masked(x: Tensor, index: Tensor, held: Held, stream: str, kind: Kind) -> Te
 def _seen(held: Held, update: Tensor, kind: Kind) -> Tensor:
     """`SEEN` of the watched entries, whose `update` is given; moves `merged` on."""
     at, numbers = held.entries, held.numbers
-    weights = _read(held.weights[at], None if held.low_bits is None else held.low_bits[at])
+    low_bits, tau = (None if x is None else x.view(-1)[at] for x in (held.low_bits, held.tau))
+    weights = _read(held.weights.view(-1)[at], low_bits)
     index = at.to(torch.int32)
-    terms = _terms(held, update, None if held.tau is None else held.tau[at], index, kind)
+    terms = _terms(held, update, tau, index, kind)
     moved = _moved(weights, terms, index, held, kind)
     if held.low_bits is None:
         moved = moved.to(held.weights.dtype).to(torch.float32)
@@ -253,9 +255,12 @@ def _seen(held: Held, update: Tensor, kind: Kind) -> Tensor:
 
 
 def _move(held: Held, update: Tensor, kind: Kind) -> None:
-    weights, index = held.weights, held.counted
-    if index is None:
-        index = torch.arange(weights.shape[0], dtype=torch.int32, device=weights.device)
+    weights, lanes = held.weights, held.lanes
+    rows, columns = weights.shape
+    first = torch.arange(rows, dtype=torch.int32, device=weights.device) * columns
+    if lanes is None:
+        lanes = torch.arange(columns, dtype=torch.int32, device=weights.device)
+    index = first.unsqueeze(1) + lanes
     terms = _terms(held, update, held.tau, index, kind)
     moved = _moved(_read(weights, held.low_bits), terms, index, held, kind)
     if held.low_bits is None:
