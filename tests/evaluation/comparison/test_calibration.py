@@ -41,7 +41,7 @@ def test_a_gain_is_found(calibration):
         for line, share in zip(found.lines, found.better.mean(0), strict=True)
         if line.measure == "reward_at_tax"
     }
-    assert shown["all families", "online + offline", "adamw + offline"] > 0.4
+    assert shown["all families", "online + offline", "adamw + offline"] > 0.1  # twice the family-wise error
     assert 0.82 <= found.covered.mean() <= 0.97
     assert found.false_better(60) <= 8
 
