@@ -43,11 +43,11 @@ class SweepView:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Branch labels in the space's order, then any other that has trials."""
+        """Labels that have trials, by their branches' order in the space, a branch's controls after its own."""
         methods = (self.resolved.get("space") or {}).get("method")
-        asked = list(methods) if isinstance(methods, Mapping) else []
-        ran = [label_of(trial) for trial in self.trials]
-        return list(dict.fromkeys([label for label in asked if label in ran] + ran))
+        place = {label: i for i, label in enumerate(methods if isinstance(methods, Mapping) else ())}
+        ran = dict.fromkeys(label_of(trial) for trial in self.trials)
+        return sorted(ran, key=lambda label: (place.get(label.partition("/")[0], len(place)), "/" in label))
 
     @cached_property
     def algorithms(self) -> list[str]:

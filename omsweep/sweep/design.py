@@ -32,7 +32,7 @@ def draw(space: SearchSpace) -> list[dict[str, Any]]:
                         make_sample(
                             space,
                             branch,
-                            {**shared, **by_label[branch.label]},
+                            {**{name: shared[name] for name in space.shared_by(branch)}, **by_label[branch.label]},
                             trial_id=f"{family}-b{block}-s{repeat}-{branch.label}",
                             family=family,
                             block=block,

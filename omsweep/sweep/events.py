@@ -14,7 +14,7 @@ from omsweep.store import TRIAL_FIELDS, SweepFolder, TrialRecord
 from omsweep.sweep.space import TRAIN_KNOBS, SearchSpace
 from omsweep.tracking import Tracker
 
-IDENTITY = ("trial_id", "family", "block", "seed", "label", "baseline", "algorithm", "method")
+IDENTITY = ("trial_id", "family", "block", "seed", "label", "baseline", "algorithm", "method", "task_vector")
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class SweepEvents(tune.Callback):
             self._runs[sample["trial_id"]] = self._tracker.start_trial(
                 sample["trial_id"],
                 {**{k: sample[k] for k in IDENTITY}, **params},
-                {"family": sample["family"], "method": sample["method"], "label": sample["label"]},
+                {name: sample[name] for name in ("family", "method", "label", "task_vector")},
             )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

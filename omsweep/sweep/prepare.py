@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omsweep.cache import recipe_hash
+from omsweep.families.family import ModelFamily
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.resources import worker_resources
-from omsweep.sweep.space import SearchSpace, build_space, needs_task_vector
+from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
 
 EVALUATION_SEED = 0
 """Sampling seed of every scoring: the SFT model and all policies meet the same draws."""
@@ -50,8 +51,8 @@ def prepare_family(
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
         `gpu_memory_gib` (what each process is held to, or None),
-        `weights_hash` of the SFT model, `task_vector` (its file; None where no branch uses tau), `data` (algorithm ->
-        folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
+        `weights_hash` of the SFT model, `task_vectors` (kind -> file; empty where no branch uses tau), `data`
+        (algorithm -> folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
 
     Raises:
         ValueError: a family, preference data or suite that cannot be used, or a base and SFT model that do not fit.
@@ -77,7 +78,7 @@ def prepare_family(
         "gpu_memory_gib": gpu_memory_gib,
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
     }
-    prepared["task_vector"] = _task_vector(space, prepared, progress) if needs_task_vector(space) else None
+    prepared["task_vectors"] = _task_vectors(space, family, prepared, progress)
     preferences = _preferences(space, prepared, tokenizer)
     prepared["data"] = {}
     for algorithm in algorithms:
@@ -136,10 +137,28 @@ def family_reference(space: SearchSpace, prepared: Mapping[str, Any], split: str
     )
 
 
-def _task_vector(space: SearchSpace, prepared: Mapping[str, Any], progress: Any) -> str:
-    from omsweep.sweep.task_vector_cache import task_vector_file
+def _task_vectors(
+    space: SearchSpace, family: ModelFamily, prepared: Mapping[str, Any], progress: Any
+) -> dict[str, str]:
+    from omsweep.sweep.task_vector_cache import task_vector_files
 
-    return str(task_vector_file(prepared, dtype=space.file.train.task_vector_dtype, progress=progress))
+    kinds = task_vectors_of(space)
+    other = _other_sft(family, progress) if "other_seed" in kinds else None
+    dtype = space.file.train.task_vector_dtype
+    files = task_vector_files(kinds, prepared, other_sft=other, dtype=dtype, progress=progress)
+    return {kind: str(file) for kind, file in files.items()}
+
+
+def _other_sft(family: ModelFamily, progress: Any) -> dict[str, Any]:
+    """What is different in a family's facts for the SFT model whose task vector is `other_seed`."""
+    from omsweep.families.load import prepare, weights_hash
+
+    folders = prepare(family.with_sft_seed(family.sft_seed + 1), progress=progress)
+    return {
+        "sft": folders.sft,
+        "sft_revision": folders.sft_revision,
+        "weights_hash": weights_hash(folders.sft, folders.sft_revision),
+    }
 
 
 def _preferences(space: SearchSpace, prepared: Mapping[str, Any], tokenizer: Any) -> Any:

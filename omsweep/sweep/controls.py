@@ -1,0 +1,36 @@
+"""Whether a search space's controls can be run: task vectors that its methods merge, of families that have them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from omsweep.families.family import ModelFamily
+from omsweep.merging.knobs import TAU_METHODS
+from omsweep.store import TASK_VECTORS
+from omsweep.sweep.branches import TASK_VECTOR, Branch
+from omsweep.sweep.knobs import Knob, SpaceError, edge_values
+
+
+def check_task_vectors(families: Sequence[ModelFamily], shared: Mapping[str, Knob], branches: Sequence[Branch]) -> None:
+    """Known kinds of task vector only, under methods that merge one, of families that have it; raises SpaceError."""
+    if TASK_VECTOR in shared and not any(branch.method in TAU_METHODS for branch in branches):
+        allowed = ", ".join(TAU_METHODS)
+        raise SpaceError(f"space.{TASK_VECTOR}", f"no method here merges a task vector; allowed with: {allowed}")
+    alone = [family.name for family in families if family.sft_models == 1]
+    for path, knob in _task_vector_knobs(shared, branches):
+        for kind in edge_values(knob):
+            if kind not in TASK_VECTORS:
+                raise SpaceError(path, f"must be one of {', '.join(TASK_VECTORS)}, got {kind!r}")
+            if kind == "other_seed" and alone:
+                raise SpaceError(
+                    path,
+                    f"other_seed needs a second SFT model, and family {alone[0]!r} has one: give it other_sft, a folder"
+                    " or hub id trained from the same base with another seed",
+                )
+
+
+def _task_vector_knobs(shared: Mapping[str, Knob], branches: Sequence[Branch]) -> Iterator[tuple[str, Knob]]:
+    """Every knob `task_vector` with its key path."""
+    if TASK_VECTOR in shared:
+        yield f"space.{TASK_VECTOR}", shared[TASK_VECTOR]
+    for branch in branches:
+        if TASK_VECTOR in branch.knobs:
+            yield f"space.method.{branch.label}.{TASK_VECTOR}", branch.knobs[TASK_VECTOR]
