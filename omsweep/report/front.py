@@ -25,8 +25,8 @@ REPORT_FIELDS = tuple(
 )  # members carry them once rescored
 _NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
 _IDENTITY = (
-    *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "kind", "task_vector", "params"),
-    *("learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
+    *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "sft_seed", "kind", "task_vector"),
+    *("params", "learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
 )
 
 
@@ -157,7 +157,7 @@ def _members(
 def _settings(trial: TrialRecord) -> str:
     """Everything that makes two trials the same recipe but for the seed, as canonical text."""
     own = {name: value for name, value in trial.to_json()["params"].items() if name not in _NOT_SETTINGS}
-    place = [trial.family, label_of(trial), trial.algorithm, trial.kind, trial.parent, trial.task_vector]
+    place = [trial.family, trial.sft_seed, label_of(trial), trial.algorithm, trial.kind, trial.parent]
     return json.dumps([place, own], sort_keys=True)
 
 

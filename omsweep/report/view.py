@@ -7,7 +7,7 @@ from typing import Any
 
 from omsweep.pareto.objectives import Objectives
 from omsweep.report.front import REPORT_FIELDS, front_summary, is_scored, label_of
-from omsweep.store import SweepFolder, TrialRecord
+from omsweep.store import SweepFolder, TrialRecord, reference_of
 from omsweep.tracking import flatten
 
 SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "seed", "baseline")
@@ -62,6 +62,12 @@ class SweepView:
     def scored(self, family: str) -> list[TrialRecord]:
         """Trials of a family that ended with both objectives."""
         return [t for t in self.trials if t.family == family and is_scored(t, self.objectives)]
+
+    def reference_scores(self, family: str) -> dict[int | None, Mapping[str, float]]:
+        """By SFT seed of a family's scored trials, what that SFT model scored; nothing for one that was not kept."""
+        seeds = sorted({t.sft_seed for t in self.scored(family)}, key=lambda seed: -1 if seed is None else seed)
+        kept = {seed: reference_of(self.references, family, seed) for seed in seeds}
+        return {seed: reference["scores"] for seed, reference in kept.items() if reference and reference.get("scores")}
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Whether a search space's controls can be run: task vectors that its methods merge, of families that have them."""
+"""Whether a search space's controls can be run: task vectors its methods merge, SFT models its families have."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,6 +25,22 @@ def check_task_vectors(families: Sequence[ModelFamily], shared: Mapping[str, Kno
                     f"other_seed needs a second SFT model, and family {alone[0]!r} has one: give it other_sft, a folder"
                     " or hub id trained from the same base with another seed",
                 )
+
+
+def check_sft_seeds(families: Sequence[ModelFamily], sft_seeds: int) -> None:
+    """As many SFT models in every family as the design asks for; raises SpaceError."""
+    for family in families:
+        if family.sft_models is not None and family.sft_models < sft_seeds:
+            raise SpaceError(
+                "design.sft_seeds",
+                f"must be at most {family.sft_models}, the number of SFT models of family {family.name!r}, got"
+                f" {sft_seeds}; give it more with other_sft: [FOLDER_OR_HUB_ID, ...]",
+            )
+
+
+def other_seed(sft_seed: int, sft_seeds: int) -> int:
+    """The SFT seed whose task vector `other_seed` is: the next of the design's, which has at least 0 and 1."""
+    return (sft_seed + 1) % max(sft_seeds, 2)
 
 
 def _task_vector_knobs(shared: Mapping[str, Knob], branches: Sequence[Branch]) -> Iterator[tuple[str, Knob]]:

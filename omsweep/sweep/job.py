@@ -29,7 +29,7 @@ def train_and_score(
     """Train one sample and score it on the search split.
 
     Args:
-        job: plain data: `sample`, `content` (resolved space), `prepared` (of the sample's family), `folder` (the
+        job: plain data: `sample`, `content` (resolved space), `prepared` (of the sample's SFT model), `folder` (the
             sweep's), `started` (Unix time at which the trial was started).
         rank: of this process in the trial's worker group.
         resume_from: checkpoint folder to continue from.

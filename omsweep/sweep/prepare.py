@@ -1,5 +1,5 @@
-"""What all trials of a family share: its folders, task vector, preference data, tokenised data with reference
-log-probs, SFT scores.
+"""What all trials from one SFT model of a family share: its folders, task vectors, preference data, tokenised data with
+reference log-probs, SFT scores.
 
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from omsweep.cache import recipe_hash
 from omsweep.families.family import ModelFamily
+from omsweep.sweep.controls import other_seed
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.resources import worker_resources
 from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
@@ -38,15 +39,16 @@ class Milestones:
 
 
 def prepare_family(
-    content: Mapping[str, Any], family_name: str, algorithms: Sequence[str], progress: Any
+    content: Mapping[str, Any], family_name: str, algorithms: Sequence[str], progress: Any, *, sft_seed: int = 0
 ) -> dict[str, Any]:
-    """Build or find everything the trials of one family read.
+    """Build or find everything that the trials of one family read which start from one SFT model.
 
     Args:
         content: the resolved search space as plain data.
         family_name: one of its families.
         algorithms: those whose training data are wanted.
         progress: a tqdm-like class for progress bars.
+        sft_seed: which SFT model of the family.
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
@@ -62,7 +64,8 @@ def prepare_family(
     from omsweep.families.load import load_tokenizer, prepare, weights_hash
 
     space = build_space(content)
-    family = next(f for f in space.families if f.name == family_name)
+    listed = next(f for f in space.families if f.name == family_name)
+    family = listed.with_sft_seed(sft_seed)
     gpu_memory_gib = worker_resources(space.file.train, family).gpu_memory_gib
     hold_gpu_memory(gpu_memory_gib)
     folders = prepare(family, progress=progress)
@@ -78,7 +81,7 @@ def prepare_family(
         "gpu_memory_gib": gpu_memory_gib,
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
     }
-    prepared["task_vectors"] = _task_vectors(space, family, prepared, progress)
+    prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
     preferences = _preferences(space, prepared, tokenizer)
     prepared["data"] = {}
     for algorithm in algorithms:
@@ -143,17 +146,20 @@ def _task_vectors(
     from omsweep.sweep.task_vector_cache import task_vector_files
 
     kinds = task_vectors_of(space)
-    other = _other_sft(family, progress) if "other_seed" in kinds else None
+    other = None
+    if "other_seed" in kinds:
+        seed = other_seed(prepared["sft_seed"], space.design.sft_seeds)
+        other = _other_sft(family.with_sft_seed(seed), progress)
     dtype = space.file.train.task_vector_dtype
     files = task_vector_files(kinds, prepared, other_sft=other, dtype=dtype, progress=progress)
     return {kind: str(file) for kind, file in files.items()}
 
 
 def _other_sft(family: ModelFamily, progress: Any) -> dict[str, Any]:
-    """What is different in a family's facts for the SFT model whose task vector is `other_seed`."""
+    """What is different in a family's facts for another SFT model of it."""
     from omsweep.families.load import prepare, weights_hash
 
-    folders = prepare(family.with_sft_seed(family.sft_seed + 1), progress=progress)
+    folders = prepare(family, progress=progress)
     return {
         "sft": folders.sft,
         "sft_revision": folders.sft_revision,

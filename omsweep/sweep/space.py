@@ -1,8 +1,8 @@
 """A checked search space: families, shared knobs and one branch per method, and the samples made of them. Torch-free.
 
-A *sample* is a flat dict of plain values that fixes one trial: identity (`trial_id, family, block, seed, label,
-baseline, task_vector`), the shared knobs, `method` and the knobs of that method. `online_merge` and `train_settings`
-turn it into the settings its trainer takes.
+A *sample* is a flat dict of plain values that fixes one trial: identity (`trial_id, family, sft_seed, block, seed,
+label, baseline, task_vector`), the shared knobs, `method` and the knobs of that method. `online_merge` and
+`train_settings` turn it into the settings its trainer takes.
 """
 
 import re
@@ -21,7 +21,7 @@ from omsweep.optim.travel import alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.store import TASK_VECTORS
 from omsweep.sweep.branches import TASK_VECTOR, TRAIN_KNOBS, Branch, allowed_knobs, read_branches, read_shared
-from omsweep.sweep.controls import check_task_vectors
+from omsweep.sweep.controls import check_sft_seeds, check_task_vectors
 from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
@@ -89,6 +89,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         branches=read_branches(file.space.get("method")),
     )
     _check_names(space)
+    check_sft_seeds(space.families, space.design.sft_seeds)
     check_task_vectors(space.families, space.shared, space.branches)
     for branch in space.branches:
         _check_branch(space, branch)
@@ -104,12 +105,14 @@ def make_sample(
     family: str,
     block: int | None,
     seed: int,
+    sft_seed: int = 0,
     baseline: bool = False,
 ) -> dict[str, Any]:
     """One flat sample from drawn knob values; `tau_travel`, where given, becomes `alpha` (and is kept beside it)."""
     sample: dict[str, Any] = {
         "trial_id": trial_id,
         "family": family,
+        "sft_seed": sft_seed,
         "block": block,
         "seed": seed,
         "baseline": baseline,

@@ -10,6 +10,8 @@ from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
 from omsweep.optim.settings import PULLS
 from omsweep.report.front import label_of
 from omsweep.store import TASK_VECTORS, TrialRecord
+from omsweep.sweep.controls import other_seed
+from omsweep.sweep.describe import summary
 from omsweep.sweep.design import draw
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.points import live_knobs
@@ -88,3 +90,22 @@ def test_alpha_0_is_a_control_without_a_task_vector(compare: dict[str, Any]) -> 
 def test_the_report_calls_an_arm_as_the_statistics_do(kind: str) -> None:
     record = TrialRecord(trial_id="t", state="completed", family="f", method="ondare", label="mine", task_vector=kind)
     assert label_of(record) == arm_label(record.to_json()) == ("mine" if kind == "real" else f"mine/{kind}")
+
+
+@pytest.mark.parametrize(("sft_seeds", "others"), [(1, [1]), (2, [1, 0]), (3, [1, 2, 0])])
+def test_the_other_seed_is_the_next_of_the_design(sft_seeds: int, others: list[int]) -> None:
+    assert [other_seed(seed, sft_seeds) for seed in range(sft_seeds)] == others
+
+
+def test_sft_seeds_are_as_many_as_a_family_has(compare: dict[str, Any]) -> None:
+    compare["design"]["sft_seeds"] = 2
+    compare["families"] = ["tiny-llama", LOCAL]
+    with pytest.raises(SpaceError) as caught:
+        build_space(compare)
+    assert str(caught.value).startswith(
+        "design.sft_seeds: must be at most 1, the number of SFT models of family 'mine', got 2; give it more with other"
+    )
+    compare["families"][1] = LOCAL | {"other_sft": "models/other"}
+    space = build_space(compare)
+    assert "144 trials = 2 families x 2 SFT seeds x 6 blocks x 2 seeds x 3 methods" in summary(space)
+    assert build_space(space.resolved()).resolved() == space.resolved()

@@ -99,6 +99,7 @@ MISTAKES = [
     ("preferences", "tinny", "preferences: "),
     ("evaluate.reward", "taste", "evaluate.reward: "),
     ("search", {"trials": 3}, "search: belongs to the other mode"),
+    ("design", {"sft_seeds": 0}, "design.sft_seeds: must be greater than or equal to 1, got 0"),
     ("train.batch_size", 1, "kto"),
     ("train.gradient_accumulation_steps", 0, "train.gradient_accumulation_steps: must be greater than or equal to 1"),
     (
