@@ -226,16 +226,18 @@ class SweepFolder:
         _check_file_name("trial_id", trial_id)
         return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet")
 
-    def write_reference(self, family: str, reference: Mapping[str, Any]) -> None:
+    def write_reference(self, family: str, reference: Mapping[str, Any], *, sft_seed: int | None = None) -> None:
         """Keep what a family's SFT model scored on the search split: `scores`, `benchmark_average`.
 
+        Under `family`, or `family#sft_seed` where a sweep has several SFT models of a family; see `reference_of`.
         `reference` is what comparing the SFT model with itself gives; the report shows categories against it.
         """
+        key = family if sft_seed is None else f"{family}#{sft_seed}"
         with _writable(self.path):
-            write_json(self.references_json, {**self.references(), family: plain(reference)})
+            write_json(self.references_json, {**self.references(), key: plain(reference)})
 
     def references(self) -> dict[str, dict[str, Any]]:
-        """What `write_reference` kept, by family; empty when nothing was."""
+        """What `write_reference` kept, by family or `family#sft_seed`; empty when nothing was."""
         if not self.references_json.is_file():
             return {}
         references: dict[str, dict[str, Any]] = json.loads(self.references_json.read_text())
@@ -252,6 +254,13 @@ class SweepFolder:
             return None
         front: dict[str, Any] = json.loads(self.front_json.read_text())
         return front
+
+
+def reference_of(
+    references: Mapping[str, Mapping[str, Any]], family: str, sft_seed: int | None
+) -> Mapping[str, Any] | None:
+    """The entry of `references.json` that a trial is measured against, None where it was not kept."""
+    return references.get(f"{family}#{sft_seed}", references.get(family))
 
 
 def _check_file_name(what: str, value: str) -> None:

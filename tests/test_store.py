@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from omsweep import provenance
-from omsweep.store import STATES, TRIAL_FIELDS, SweepFolder, TrialRecord
+from omsweep.store import STATES, TRIAL_FIELDS, SweepFolder, TrialRecord, reference_of
 
 CONTRACT = re.findall(
     r"\w+",
@@ -246,3 +246,13 @@ def test_the_front_is_replaced_whole(folder):
     folder.write_front({"hypervolume": 2.0})
     assert folder.front() == {"hypervolume": 2.0}
     assert not [entry.name for entry in folder.path.iterdir() if entry.name.startswith(".")]
+
+
+def test_references_of_several_sft_models_are_kept_by_seed(folder):
+    folder.write_reference("one", {"benchmark_average": 1.0})
+    for seed in (0, 1):
+        folder.write_reference("many", {"benchmark_average": 10.0 + seed}, sft_seed=seed)
+    references = folder.references()
+    assert list(references) == ["one", "many#0", "many#1"]
+    found = [reference_of(references, *key) for key in (("one", 0), ("one", None), ("many", 1), ("many", 2), ("no", 0))]
+    assert [reference and reference["benchmark_average"] for reference in found] == [1.0, 1.0, 11.0, None, None]

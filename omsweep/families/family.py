@@ -1,9 +1,9 @@
 """What a model family is: a base model, the SFT model made from it, and how to load them. Plain data, no torch."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from omsweep.families.shape import Shape
 
@@ -58,6 +58,10 @@ class Resources(BaseModel):
 NOTHING_DECLARED = Resources()
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelFamily:
     """A base model and its SFT model.
@@ -67,6 +71,7 @@ class ModelFamily:
         base: folder or hub id of the pretrained model; empty for an embedded family (see `recipe`).
         sft: folder or hub id of the SFT model: start of training and reference. Empty in a row of the table whose SFT
             model was never published: whoever uses the row gives one.
+        other_sft: folders or hub ids of SFT models trained from `base` like `sft`, with other seeds.
         revision: revision of both hub ids; `id@revision` in `base` or `sft` overrides it.
         sft_kind: `sft` for supervised fine-tuning alone, `aligned` where preferences were trained in already, so that
             tax and reward are measured against an aligned model.
@@ -82,12 +87,14 @@ class ModelFamily:
         base_vocabulary: rows of the base's embedding where they differ from the SFT model's: no task vector then.
         resources: per worker, used where the search space leaves them open.
         recipe: for an embedded family, how it is trained; None for folders and hub ids.
-        sft_seed: of an embedded family's SFT data; several seeds share one base model.
+        sft_seed: of an embedded family's SFT data; several seeds share one base model. Else 0 for `sft`, and its place
+            for one of `other_sft`, counted from 1.
     """
 
     name: str
     base: str = ""
     sft: str = ""
+    other_sft: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     revision: str | None = None
     sft_kind: Literal["sft", "aligned"] = "sft"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -111,6 +118,18 @@ class ModelFamily:
             raise ValueError(f"family {self.name!r} needs base and sft: a folder or a hub id each")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+
+    @property
+    def sft_models(self) -> int | None:
+        """How many SFT models it has; None for an embedded family, which trains one for any seed."""
+        return None if self.recipe is not None else 1 + len(self.other_sft)
+
+    def with_sft_seed(self, seed: int) -> "ModelFamily":
+        """The family whose SFT model is that of another seed; IndexError where it has no such model."""
+        if self.recipe is not None:
+            return replace(self, sft_seed=seed)
+        models = (self.sft, *self.other_sft)
+        return replace(self, sft=models[seed], other_sft=models[:seed] + models[seed + 1 :], sft_seed=seed)
 
     @property
     def size(self) -> int | None:

@@ -17,7 +17,7 @@ FAMILIES: dict[str, ModelFamily] = {family.name: family for family in (*EMBEDDED
 LIKE = "like"
 """The key of a mapping that names the row of the table whose values it starts from."""
 
-_OF_THE_SFT_MODEL = ("sft", "sft_kind", "licence", "aligned", "base_vocabulary")
+_OF_THE_SFT_MODEL = ("sft", "other_sft", "sft_kind", "licence", "aligned", "base_vocabulary")
 _KEYS = tuple(field.name for field in fields(ModelFamily) if field.name not in ("recipe", "sft_seed"))
 
 

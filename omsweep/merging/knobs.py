@@ -37,6 +37,9 @@ METHOD_KNOBS: Mapping[str, tuple[str, ...]] = {
     "ema": ("alpha", "alpha_schedule", "average_rate"),
 }
 
+TAU_METHODS = ("linear", "ondare", "onties", "della")
+"""Methods that merge a task vector; the others either merge nothing in or pull to other weights."""
+
 # Effective values of axes left open, for methods that the two semantics do not tell apart.
 DEFAULT_AXES: Mapping[str, Mapping[str, Any]] = {
     "della": {"rescale": "inverse", "elect": "weighted", "tau_mask": "resample"},

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from omsweep.merging.block import Block, whole
 
-STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding": 4}
+STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding": 4, "permutation": 5}
 
 MAX_ENTRIES = 2**32
 CHUNK_ENTRIES = 2**16  # keeps the dozen passes of the hash inside the cache

@@ -1,11 +1,12 @@
-"""Task vectors: tau = theta_r - theta_b by canonical parameter name, and the check that one fits a model."""
+"""Task vectors: tau = theta_r - theta_b by canonical parameter name, controls for it, and the check that one fits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from omsweep.merging.listing import listed
+from omsweep.merging.randomness import mask_key, uniform_bits
 from omsweep.optim.names import canonical_name
 
 
@@ -46,6 +47,25 @@ def check_task_vector(
         name: parameter for name, parameter in parameters.items() if parameter.requires_grad or name in task_vector
     }
     _check_same(what, task_vector, "model", trainable)
+
+
+def permuted(tau: Tensor, name: str) -> Tensor:
+    """The entries of one tensor of a task vector in an order drawn by hash of its canonical name.
+
+    The order is that of the entries' bits in a stream of its own, which never tie: the same for every seed, trial,
+    process and machine. Norm, magnitudes and thresholds stay; which entry stands where does not.
+    """
+    order = torch.argsort(uniform_bits(tau.numel(), mask_key(0, 0, "permutation", name)))
+    return tau.reshape(-1)[order].view(tau.shape)
+
+
+def flipped(tau: Tensor, _name: str) -> Tensor:
+    """One tensor of a task vector with every sign flipped: away from what SFT added."""
+    return -tau
+
+
+CONTROLS: Mapping[str, Callable[[Tensor, str], Tensor]] = {"permuted": permuted, "flipped": flipped}
+"""Task vectors made of the real one, tensor by tensor; an effect of tau's direction must be absent under `permuted`."""
 
 
 def _check_same(left: str, ours: Mapping[str, Tensor], right: str, theirs: Mapping[str, Tensor]) -> None:

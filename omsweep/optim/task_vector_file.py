@@ -1,10 +1,9 @@
 """Task vectors as files: written tensor by tensor from two checkpoints, opened as a read-only view of the file."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -51,19 +50,39 @@ def write_task_vector(
     """
     if dtype not in STORED_DTYPES:
         raise ValueError(f"dtype of a task vector must be one of {', '.join(map(str, STORED_DTYPES))}, got {dtype}")
-    file = Path(file)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     with ExitStack() as files, torch.no_grad():
         base_tensors, sft_tensors = opened_weights(base, files), opened_weights(sft, files)
         wanted = _wanted(base_tensors, sft_tensors, names)
-        files.callback(partial.unlink, missing_ok=True)
-        with partial.open("wb") as stream:
-            stream.write(header_bytes({name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}, _METADATA))
-            for name in track(wanted):
-                _write_difference(stream, base_tensors[name], sft_tensors[name], dtype)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
+        entries = {name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}
+
+        def difference(name: str) -> Iterator[Tensor]:
+            for base_chunk, sft_chunk in float_chunks(base_tensors[name], sft_tensors[name]):
+                yield (sft_chunk - base_chunk).to(dtype)
+
+        _write(Path(file), entries, difference, track)
+
+
+def write_control(
+    task_vector: str | os.PathLike[str],
+    file: str | os.PathLike[str],
+    control: Callable[[Tensor, str], Tensor],
+    *,
+    track: Track = iter,
+) -> None:
+    """Write what `control` makes of a task vector, one tensor after another, to a file like `write_task_vector`'s.
+
+    Args:
+        task_vector: the real one's file.
+        file: what to write; replaced if it is there.
+        control: (tensor, canonical name) -> tensor of the same shape and dtype, as in `CONTROLS`.
+        track: wraps the names as they are gone through, for a progress bar.
+
+    Raises:
+        ValueError: no file of a task vector.
+    """
+    real = open_task_vector(task_vector)
+    entries = {name: (CODES[tau.dtype], tau.shape) for name, tau in real.items()}
+    _write(Path(file), entries, lambda name: control(real[name], name).reshape(-1).split(CHUNK_ENTRIES), track)
 
 
 def open_task_vector(file: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -119,7 +138,19 @@ def _wanted(base: Mapping[str, Tensor], sft: Mapping[str, Tensor], names: Sequen
     return [name for name in wanted if name not in set(whole)]
 
 
-def _write_difference(stream: BinaryIO, base: Tensor, sft: Tensor, dtype: torch.dtype) -> None:
-    for base_chunk, sft_chunk in float_chunks(base, sft):
-        stored = (sft_chunk - base_chunk).to(dtype)
-        stream.write(data_bytes(stored))
+def _write(
+    file: Path, entries: Mapping[str, tuple[str, torch.Size]], pieces: Callable[[str], Iterable[Tensor]], track: Track
+) -> None:
+    """Write the pieces of each named tensor (dtype code and shape) to a file that is then there, or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(header_bytes(entries, _METADATA))
+            for name in track(list(entries)):
+                for piece in pieces(name):
+                    stream.write(data_bytes(piece))
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ def category_table(view: SweepView, family: str) -> str:
     """One family's categories: policy minus SFT model in points, or scores alone where no SFT score is known."""
     trials = [trial for trial in view.scored(family) if trial.scores]
     categories = sorted({name for trial in trials for name in trial.scores})
-    reference = (view.references.get(family) or {}).get("scores") or {}
+    references = view.reference_scores(family)
     members = view.member_ids
     columns = [
         Column(title="trial", numeric=False, pinned=True),
@@ -28,9 +28,14 @@ def category_table(view: SweepView, family: str) -> str:
         *(Column(title=name.replace("_", " ")) for name in categories),
         Column(title="average", first_of_group=True, hint="mean over the categories"),
     ]
-    rows = [_reference_row(columns, categories, reference)] if reference else []
-    scale = max([WEAKEST_SCALE, *(abs(d) for t in trials for d in _deltas(t, reference).values())])
+    rows = []
+    for sft_seed, reference in references.items():
+        name = f"SFT model {sft_seed}, %" if len(references) > 1 else "SFT model, %"
+        rows.append(_reference_row(columns, categories, reference, name))
+    moved = (abs(d) for t in trials for d in _deltas(t, references.get(t.sft_seed, {})).values())
+    scale = max([WEAKEST_SCALE, *moved])
     for trial in sorted(trials, key=lambda trial: trial.trial_id not in members):
+        reference = references.get(trial.sft_seed, {})
         rows.append(_trial_row(view, columns, categories, trial, reference, scale))
     return table(columns, rows, label=f"Category scores of {family}")
 
@@ -46,12 +51,14 @@ def category_noise(view: SweepView, family: str) -> float | None:
     return Z95 * median(t.tax_se_items or 0.0 for t in trials) * len(trials[0].scores) ** 0.5
 
 
-def _reference_row(columns: Sequence[Column], categories: Sequence[str], reference: Mapping[str, float]) -> str:
+def _reference_row(
+    columns: Sequence[Column], categories: Sequence[str], reference: Mapping[str, float], name: str
+) -> str:
     scores = [reference.get(name) for name in categories]
     known = [100 * score for score in scores if is_number(score)]
     shown = [text(fixed(None if score is None else 100 * score, 1)) for score in scores]
     average = text(fixed(sum(known) / len(known), 1)) if known else ""
-    cells = [cell("SFT model, %", columns[0]), cell("", columns[1]), cell("", columns[2])]
+    cells = [cell(name, columns[0]), cell("", columns[1]), cell("", columns[2])]
     cells += [cell(content, column) for content, column in zip([*shown, average], columns[3:], strict=True)]
     return f'<tr class="reference">{"".join(cells)}</tr>'
 

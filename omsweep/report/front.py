@@ -25,8 +25,8 @@ REPORT_FIELDS = tuple(
 )  # members carry them once rescored
 _NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
 _IDENTITY = (
-    *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "kind", "task_vector", "params"),
-    *("learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
+    *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "sft_seed", "kind", "task_vector"),
+    *("params", "learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
 )
 
 
@@ -90,8 +90,12 @@ def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:
 
 
 def label_of(trial: TrialRecord) -> str:
-    """The branch label a trial is reported under: its label, else its method."""
-    return trial.label or trial.method or "unlabelled"
+    """What a trial is reported under: its branch's label, else its method, and a control's task vector.
+
+    The name of its arm (`omsweep.evaluation.comparison.trials.arm_label`).
+    """
+    label = trial.label or trial.method or "unlabelled"
+    return label if trial.task_vector == "real" else f"{label}/{trial.task_vector}"
 
 
 def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode: str) -> dict[str, Any]:
@@ -136,12 +140,13 @@ def _members(
     report_scores: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     by_id = {trial.trial_id: trial.to_json() for trial in scored}
+    labels = {trial.trial_id: label_of(trial) for trial in scored}
     members = []
     for content in families.values():
         for trial_id in content["members"]:
             row, rescored = by_id[trial_id], report_scores.get(trial_id, {})
             member = {name: row[name] for name in _IDENTITY}
-            member["label"] = row["label"] or row["method"]
+            member["label"] = labels[trial_id]
             member["front_probability"] = content["front_probability"][trial_id]
             for name in REPORT_FIELDS:
                 member[name] = rescored.get(name.replace("_report", ""))
@@ -152,7 +157,7 @@ def _members(
 def _settings(trial: TrialRecord) -> str:
     """Everything that makes two trials the same recipe but for the seed, as canonical text."""
     own = {name: value for name, value in trial.to_json()["params"].items() if name not in _NOT_SETTINGS}
-    place = [trial.family, label_of(trial), trial.algorithm, trial.kind, trial.parent, trial.task_vector]
+    place = [trial.family, trial.sft_seed, label_of(trial), trial.algorithm, trial.kind, trial.parent]
     return json.dumps([place, own], sort_keys=True)
 
 

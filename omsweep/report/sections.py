@@ -121,7 +121,7 @@ def categories(view: SweepView) -> str:
             continue
         noise = category_noise(view, family)
         about = f"One category's item noise is about ±{fixed(noise, 1)} points." if noise is not None else ""
-        if family not in view.references:
+        if not view.reference_scores(family):
             about = "The SFT model's scores are not recorded: scores in %, no differences. " + about
         blocks.append(f"<h3>{text(family)}</h3><p class='lead'>{text(about)}</p>{category_table(view, family)}")
     lead = (

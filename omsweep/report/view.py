@@ -7,7 +7,7 @@ from typing import Any
 
 from omsweep.pareto.objectives import Objectives
 from omsweep.report.front import REPORT_FIELDS, front_summary, is_scored, label_of
-from omsweep.store import SweepFolder, TrialRecord
+from omsweep.store import SweepFolder, TrialRecord, reference_of
 from omsweep.tracking import flatten
 
 SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "seed", "baseline")
@@ -43,11 +43,11 @@ class SweepView:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Branch labels in the space's order, then any other that has trials."""
+        """Labels that have trials, by their branches' order in the space, a branch's controls after its own."""
         methods = (self.resolved.get("space") or {}).get("method")
-        asked = list(methods) if isinstance(methods, Mapping) else []
-        ran = [label_of(trial) for trial in self.trials]
-        return list(dict.fromkeys([label for label in asked if label in ran] + ran))
+        place = {label: i for i, label in enumerate(methods if isinstance(methods, Mapping) else ())}
+        ran = dict.fromkeys(label_of(trial) for trial in self.trials)
+        return sorted(ran, key=lambda label: (place.get(label.partition("/")[0], len(place)), "/" in label))
 
     @cached_property
     def algorithms(self) -> list[str]:
@@ -62,6 +62,12 @@ class SweepView:
     def scored(self, family: str) -> list[TrialRecord]:
         """Trials of a family that ended with both objectives."""
         return [t for t in self.trials if t.family == family and is_scored(t, self.objectives)]
+
+    def reference_scores(self, family: str) -> dict[int | None, Mapping[str, float]]:
+        """By SFT seed of a family's scored trials, what that SFT model scored; nothing for one that was not kept."""
+        seeds = sorted({t.sft_seed for t in self.scored(family)}, key=lambda seed: -1 if seed is None else seed)
+        kept = {seed: reference_of(self.references, family, seed) for seed in seeds}
+        return {seed: reference["scores"] for seed, reference in kept.items() if reference and reference.get("scores")}
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:

@@ -36,9 +36,10 @@ def summary(space: SearchSpace) -> str:
     if space.file.mode == "search":
         return f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}; {where}"
     design = space.design
-    count = families * design.blocks * design.seeds * len(space.branches)
+    count = families * design.sft_seeds * design.blocks * design.seeds * len(space.branches)
+    sft_seeds = f" x {design.sft_seeds} SFT seeds" if design.sft_seeds > 1 else ""
     return (
-        f"compare, {count} trials = {families} families x {design.blocks} blocks x {design.seeds} seeds"
+        f"compare, {count} trials = {families} families{sft_seeds} x {design.blocks} blocks x {design.seeds} seeds"
         f" x {len(space.branches)} methods, match {design.match}; {where}"
     )
 

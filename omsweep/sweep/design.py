@@ -1,5 +1,6 @@
 """Blocked design of `mode: compare`: within a block every method meets the same draws, training seed and data order."""
 
+import itertools
 import math
 import random
 from collections.abc import Mapping
@@ -12,34 +13,49 @@ from omsweep.sweep.space import Branch, SearchSpace, make_sample
 
 
 def draw(space: SearchSpace) -> list[dict[str, Any]]:
-    """All samples of a compare sweep, families x blocks x seeds x methods, in the order they are started.
+    """All samples of a compare sweep, families x SFT seeds x blocks x seeds x methods, in the order they are started.
 
     Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
-    choices run through shuffled rounds, so that with enough blocks every value occurs equally often.
+    choices run through shuffled rounds, so that with enough blocks every value occurs equally often. The SFT seeds of a
+    family meet the same draws and training seeds.
 
     Returns:
-        One flat dict per trial as `make_sample` builds it, with `trial_id, family, block, seed, label, baseline`.
+        One flat dict per trial as `make_sample` builds it, with `trial_id, family, sft_seed, block, seed, label`.
     """
-    design = space.design
-    samples = []
     drawn = {name: _draw_family(space, name) for name in space.family_names}
-    for block in range(design.blocks):
-        for repeat in range(design.seeds):
-            for family in space.family_names:
-                shared, by_label = drawn[family][block]
-                for branch in space.branches:
-                    samples.append(
-                        make_sample(
-                            space,
-                            branch,
-                            {**shared, **by_label[branch.label]},
-                            trial_id=f"{family}-b{block}-s{repeat}-{branch.label}",
-                            family=family,
-                            block=block,
-                            seed=1000 * design.seed + block * design.seeds + repeat,
-                        )
-                    )
-    return samples
+    design = space.design
+    places = itertools.product(
+        range(design.blocks), range(design.seeds), range(design.sft_seeds), space.family_names, space.branches
+    )
+    return [
+        _sample(space, branch, *drawn[family][block], family=family, sft_seed=sft_seed, block=block, repeat=repeat)
+        for block, repeat, sft_seed, family, branch in places
+    ]
+
+
+def _sample(
+    space: SearchSpace,
+    branch: Branch,
+    shared: Mapping[str, Scalar],
+    by_label: Mapping[str, Mapping[str, Scalar]],
+    *,
+    family: str,
+    sft_seed: int,
+    block: int,
+    repeat: int,
+) -> dict[str, Any]:
+    design = space.design
+    start = f"{family}-f{sft_seed}" if design.sft_seeds > 1 else family
+    return make_sample(
+        space,
+        branch,
+        {**{name: shared[name] for name in space.shared_by(branch)}, **by_label[branch.label]},
+        trial_id=f"{start}-b{block}-s{repeat}-{branch.label}",
+        family=family,
+        sft_seed=sft_seed,
+        block=block,
+        seed=1000 * design.seed + block * design.seeds + repeat,
+    )
 
 
 def _draw_family(space: SearchSpace, family: str) -> list[tuple[dict[str, Scalar], dict[str, dict[str, Scalar]]]]:

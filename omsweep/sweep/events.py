@@ -14,7 +14,9 @@ from omsweep.store import TRIAL_FIELDS, SweepFolder, TrialRecord
 from omsweep.sweep.space import TRAIN_KNOBS, SearchSpace
 from omsweep.tracking import Tracker
 
-IDENTITY = ("trial_id", "family", "block", "seed", "label", "baseline", "algorithm", "method")
+IDENTITY = (
+    *("trial_id", "family", "sft_seed", "block", "seed", "label", "baseline", "algorithm", "method", "task_vector"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class SweepEvents(tune.Callback):
         space: SearchSpace,
         folder: SweepFolder,
         tracker: Tracker,
-        prepared: Mapping[str, Mapping[str, Any]],
+        prepared: Mapping[tuple[str, int], Mapping[str, Any]],
         console: Console,
         bar: tuple[Progress, TaskID],
     ) -> None:
@@ -62,11 +64,11 @@ class SweepEvents(tune.Callback):
         """Open the trial's MLflow run."""
         sample = trial.config["sample"]
         if sample["trial_id"] not in self._runs:
-            params = {**self._fixed_settings(sample["family"]), **settings_of(sample)}
+            params = {**self._fixed_settings(sample), **settings_of(sample)}
             self._runs[sample["trial_id"]] = self._tracker.start_trial(
                 sample["trial_id"],
                 {**{k: sample[k] for k in IDENTITY}, **params},
-                {"family": sample["family"], "method": sample["method"], "label": sample["label"]},
+                {name: sample[name] for name in ("family", "method", "label", "task_vector")},
             )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -81,7 +83,7 @@ class SweepEvents(tune.Callback):
         record = self._record(sample, outcome)
         self._folder.append(record)
         self.finished.append(record)
-        reference = self._prepared[record.family]["reference"]["scores"]
+        reference = self._facts(sample)["reference"]["scores"]
         self._tracker.log_losses(record.trial_id, outcome.get("losses", []))
         self._tracker.end_trial(record.to_json(), reference)
         summary = front_summary(self.finished, self._objectives)
@@ -96,15 +98,17 @@ class SweepEvents(tune.Callback):
             **{
                 **known,
                 **identity,
-                "params": {**self._fixed_settings(sample["family"]), **settings_of(sample)},
-                "sft_seed": self._prepared[sample["family"]]["sft_seed"],
+                "params": {**self._fixed_settings(sample), **settings_of(sample)},
                 "mlflow_run_id": self._runs.get(sample["trial_id"]),
             }
         )
 
-    def _fixed_settings(self, family: str) -> dict[str, Any]:
+    def _facts(self, sample: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._prepared[sample["family"], sample["sft_seed"]]
+
+    def _fixed_settings(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         train = self._space.file.train
-        return {**{name: getattr(train, name) for name in FIXED}, "dtype": self._prepared[family]["dtype"]}
+        return {**{name: getattr(train, name) for name in FIXED}, "dtype": self._facts(sample)["dtype"]}
 
 
 def settings_of(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
     else:
         partly = "" if need.load.shape is not None else ", activations not counted (give the family a shape)"
         yield f"a worker needs about {need.describe()}{partly}; {declared}"
-    places = [(path, place_of(path, revision=family.revision)) for path in (family.base, family.sft)]
+    places = [(path, place_of(path, revision=family.revision)) for path in (family.base, family.sft, *family.other_sft)]
     for path, place in places:
         yield from _place_notes(family, path, place)
     if family.gated and any(place == "hub" for _, place in places):

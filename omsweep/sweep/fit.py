@@ -77,9 +77,10 @@ def check_fit(space: SearchSpace) -> None:
 
 
 def _check_places(family: ModelFamily, path: str) -> None:
-    for key in ("base", "sft") if family.recipe is None else ():
+    others = [(f"other_sft.{i}", model) for i, model in enumerate(family.other_sft)]
+    for key, model in [("base", family.base), ("sft", family.sft), *others] if family.recipe is None else ():
         try:
-            place_of(getattr(family, key), revision=family.revision)
+            place_of(model, revision=family.revision)
         except ValueError as error:
             raise SpaceError(f"{path}.{key}", str(error)) from None
 

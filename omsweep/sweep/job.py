@@ -29,7 +29,7 @@ def train_and_score(
     """Train one sample and score it on the search split.
 
     Args:
-        job: plain data: `sample`, `content` (resolved space), `prepared` (of the sample's family), `folder` (the
+        job: plain data: `sample`, `content` (resolved space), `prepared` (of the sample's SFT model), `folder` (the
             sweep's), `started` (Unix time at which the trial was started).
         rank: of this process in the trial's worker group.
         resume_from: checkpoint folder to continue from.
@@ -52,6 +52,7 @@ def train_and_score(
         prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
     )
     model = unplaced_sft_model(prepared) if settings.sharded else sft_model(prepared)
+    uses_tau = settings.merge.resolved().needs_task_vector
     work = Path(job["folder"]) / "work" / sample["trial_id"]
     begun = time.time()
     outcome = train(
@@ -59,7 +60,7 @@ def train_and_score(
         model=model,
         tokenizer=tokenizer,
         data=Path(prepared["data"][sample["algorithm"]]),
-        task_vector=open_task_vector(prepared["task_vector"]) if settings.merge.resolved().needs_task_vector else None,
+        task_vector=open_task_vector(prepared["task_vectors"][sample["task_vector"]]) if uses_tau else None,
         output_dir=work,
         on_step=on_step,
         on_checkpoint=on_checkpoint,

@@ -59,7 +59,7 @@ def startup_trials(space: SearchSpace) -> int:
 
 def live_knobs(space: SearchSpace, branch: Branch) -> dict[str, tuple[str, Knob]]:
     """Knob name -> (study parameter, knob) of what is alive under a branch; its overrides replace shared knobs."""
-    shared = {name: (name, knob) for name, knob in space.shared.items()}
+    shared = {name: (name, knob) for name, knob in space.shared_by(branch).items()}
     own = {name: (f"method.{branch.label}.{name}", knob) for name, knob in branch.knobs.items()}
     return shared | own
 

@@ -1,5 +1,5 @@
-"""What all trials of a family share: its folders, task vector, preference data, tokenised data with reference
-log-probs, SFT scores.
+"""What all trials from one SFT model of a family share: its folders, task vectors, preference data, tokenised data with
+reference log-probs, SFT scores.
 
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omsweep.cache import recipe_hash
+from omsweep.families.family import ModelFamily
+from omsweep.sweep.controls import other_seed
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.resources import worker_resources
-from omsweep.sweep.space import SearchSpace, build_space, needs_task_vector
+from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
 
 EVALUATION_SEED = 0
 """Sampling seed of every scoring: the SFT model and all policies meet the same draws."""
@@ -37,21 +39,22 @@ class Milestones:
 
 
 def prepare_family(
-    content: Mapping[str, Any], family_name: str, algorithms: Sequence[str], progress: Any
+    content: Mapping[str, Any], family_name: str, algorithms: Sequence[str], progress: Any, *, sft_seed: int = 0
 ) -> dict[str, Any]:
-    """Build or find everything the trials of one family read.
+    """Build or find everything that the trials of one family read which start from one SFT model.
 
     Args:
         content: the resolved search space as plain data.
         family_name: one of its families.
         algorithms: those whose training data are wanted.
         progress: a tqdm-like class for progress bars.
+        sft_seed: which SFT model of the family.
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
         `gpu_memory_gib` (what each process is held to, or None),
-        `weights_hash` of the SFT model, `task_vector` (its file; None where no branch uses tau), `data` (algorithm ->
-        folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
+        `weights_hash` of the SFT model, `task_vectors` (kind -> file; empty where no branch uses tau), `data`
+        (algorithm -> folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
 
     Raises:
         ValueError: a family, preference data or suite that cannot be used, or a base and SFT model that do not fit.
@@ -61,7 +64,8 @@ def prepare_family(
     from omsweep.families.load import load_tokenizer, prepare, weights_hash
 
     space = build_space(content)
-    family = next(f for f in space.families if f.name == family_name)
+    listed = next(f for f in space.families if f.name == family_name)
+    family = listed.with_sft_seed(sft_seed)
     gpu_memory_gib = worker_resources(space.file.train, family).gpu_memory_gib
     hold_gpu_memory(gpu_memory_gib)
     folders = prepare(family, progress=progress)
@@ -77,7 +81,7 @@ def prepare_family(
         "gpu_memory_gib": gpu_memory_gib,
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
     }
-    prepared["task_vector"] = _task_vector(space, prepared, progress) if needs_task_vector(space) else None
+    prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
     preferences = _preferences(space, prepared, tokenizer)
     prepared["data"] = {}
     for algorithm in algorithms:
@@ -136,10 +140,31 @@ def family_reference(space: SearchSpace, prepared: Mapping[str, Any], split: str
     )
 
 
-def _task_vector(space: SearchSpace, prepared: Mapping[str, Any], progress: Any) -> str:
-    from omsweep.sweep.task_vector_cache import task_vector_file
+def _task_vectors(
+    space: SearchSpace, family: ModelFamily, prepared: Mapping[str, Any], progress: Any
+) -> dict[str, str]:
+    from omsweep.sweep.task_vector_cache import task_vector_files
 
-    return str(task_vector_file(prepared, dtype=space.file.train.task_vector_dtype, progress=progress))
+    kinds = task_vectors_of(space)
+    other = None
+    if "other_seed" in kinds:
+        seed = other_seed(prepared["sft_seed"], space.design.sft_seeds)
+        other = _other_sft(family.with_sft_seed(seed), progress)
+    dtype = space.file.train.task_vector_dtype
+    files = task_vector_files(kinds, prepared, other_sft=other, dtype=dtype, progress=progress)
+    return {kind: str(file) for kind, file in files.items()}
+
+
+def _other_sft(family: ModelFamily, progress: Any) -> dict[str, Any]:
+    """What is different in a family's facts for another SFT model of it."""
+    from omsweep.families.load import prepare, weights_hash
+
+    folders = prepare(family, progress=progress)
+    return {
+        "sft": folders.sft,
+        "sft_revision": folders.sft_revision,
+        "weights_hash": weights_hash(folders.sft, folders.sft_revision),
+    }
 
 
 def _preferences(space: SearchSpace, prepared: Mapping[str, Any], tokenizer: Any) -> Any:

@@ -20,11 +20,15 @@ class Section(BaseModel):
 
 
 class Design(Section):
-    """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order."""
+    """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
+
+    With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws.
+    """
 
     blocks: PositiveInt = 3
     seeds: PositiveInt = 1
     seed: Count = 0
+    sft_seeds: PositiveInt = 1
     match: Literal["displacement", "none"] = "displacement"
 
 

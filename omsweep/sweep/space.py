@@ -1,12 +1,12 @@
 """A checked search space: families, shared knobs and one branch per method, and the samples made of them. Torch-free.
 
-A *sample* is a flat dict of plain values that fixes one trial: identity (`trial_id, family, block, seed, label,
-baseline`), the shared knobs, `method` and the knobs of that method. `online_merge` and `train_settings` turn it into
-the settings its trainer takes.
+A *sample* is a flat dict of plain values that fixes one trial: identity (`trial_id, family, sft_seed, block, seed,
+label, baseline, task_vector`), the shared knobs, `method` and the knobs of that method. `online_merge` and
+`train_settings` turn it into the settings its trainer takes.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,26 +17,17 @@ from omsweep.families.family import ModelFamily
 from omsweep.families.table import family_from
 from omsweep.merging.knobs import METHOD_KNOBS
 from omsweep.optim.settings import OnlineMerge
-from omsweep.optim.travel import TRAVEL_METHODS, alpha_for_travel
+from omsweep.optim.travel import alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from
-from omsweep.sweep.knobs import Knob, Scalar, SpaceError, edge_values, parse_knob
+from omsweep.store import TASK_VECTORS
+from omsweep.sweep.branches import TASK_VECTOR, TRAIN_KNOBS, Branch, allowed_knobs, read_branches, read_shared
+from omsweep.sweep.controls import check_sft_seeds, check_task_vectors
+from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
 
-REQUIRED_KNOBS = ("algorithm", "learning_rate", "beta")
-TRAIN_KNOBS = ("steps", "warmup_steps", "weight_decay", "max_grad_norm", "lr_scheduler")
-SHARED_KNOBS = REQUIRED_KNOBS + TRAIN_KNOBS
 WHOLE_NUMBERS = ("steps", "warmup_steps", "gap_steps", "min_kept")
-WORDS = ("algorithm", "lr_scheduler", "semantics", "alpha_schedule", "rescale", "elect", "tau_mask")
-
-
-@dataclass(frozen=True)
-class Branch:
-    """One entry of `space.method`: a method under a label, with its own knobs and those it overrides."""
-
-    label: str
-    method: str
-    knobs: Mapping[str, Knob]
+WORDS = ("algorithm", "lr_scheduler", "semantics", "alpha_schedule", "rescale", "elect", "tau_mask", "task_vector")
 
 
 @dataclass(frozen=True)
@@ -65,6 +56,14 @@ class SearchSpace:
         """The adaptive search (defaults where the file has none)."""
         return self.file.search or Search()
 
+    def knobs_of(self, branch: Branch) -> dict[str, Knob]:
+        """The knobs alive under a branch: the shared ones that its method takes, then its own, which replace them."""
+        return {**self.shared_by(branch), **branch.knobs}
+
+    def shared_by(self, branch: Branch) -> dict[str, Knob]:
+        """The shared knobs that a branch's method takes."""
+        return {name: knob for name, knob in self.shared.items() if name in allowed_knobs(branch.method)}
+
     def resolved(self) -> dict[str, Any]:
         """The whole space as plain data with every default filled in: what `sweep.json` records."""
         content = self.file.model_dump(mode="json", exclude={"design", "search", "baselines"})
@@ -86,10 +85,12 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         families=tuple(_at(f"families.{i}", family_from, raw) for i, raw in enumerate(file.families)),
         preferences=_at("preferences", preferences_from, file.preferences),
         evaluate=_at("evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump()),
-        shared=_shared_knobs(file.space),
-        branches=_branches(file.space.get("method")),
+        shared=read_shared(file.space),
+        branches=read_branches(file.space.get("method")),
     )
     _check_names(space)
+    check_sft_seeds(space.families, space.design.sft_seeds)
+    check_task_vectors(space.families, space.shared, space.branches)
     for branch in space.branches:
         _check_branch(space, branch)
     return space
@@ -104,17 +105,20 @@ def make_sample(
     family: str,
     block: int | None,
     seed: int,
+    sft_seed: int = 0,
     baseline: bool = False,
 ) -> dict[str, Any]:
     """One flat sample from drawn knob values; `tau_travel`, where given, becomes `alpha` (and is kept beside it)."""
     sample: dict[str, Any] = {
         "trial_id": trial_id,
         "family": family,
+        "sft_seed": sft_seed,
         "block": block,
         "seed": seed,
         "baseline": baseline,
         "label": branch.label,
         "method": branch.method,
+        TASK_VECTOR: "real",
         **values,
     }
     if "tau_travel" in sample:
@@ -149,12 +153,6 @@ def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettin
     )
 
 
-def allowed_knobs(method: str) -> list[str]:
-    """Knobs a branch of `method` may set: its own, `tau_travel` where alpha follows from it, and shared ones."""
-    travel = ["tau_travel"] if method in TRAVEL_METHODS else []
-    return [*METHOD_KNOBS[method], *travel, *SHARED_KNOBS]
-
-
 def _check_mode(file: SpaceFile) -> None:
     foreign = {"compare": ("search", "baselines"), "search": ("design",)}[file.mode]
     for key in foreign:
@@ -170,44 +168,6 @@ def _check_backend(file: SpaceFile) -> None:
     if file.train.backend == "inprocess" and (file.train.checkpoint_every or file.train.max_failures):
         key = "checkpoint_every" if file.train.checkpoint_every else "max_failures"
         raise SpaceError(f"train.{key}", "needs backend 'train', whose workers can be restarted from a checkpoint")
-
-
-def _shared_knobs(raw: Mapping[str, Any]) -> dict[str, Knob]:
-    for key in raw:
-        if key not in (*SHARED_KNOBS, "method"):
-            allowed = ", ".join((*SHARED_KNOBS, "method"))
-            raise SpaceError(f"space.{key}", f"unknown key {key!r}; allowed: {allowed}")
-    for key in (*REQUIRED_KNOBS, "method"):
-        if key not in raw:
-            raise SpaceError(f"space.{key}", "is missing and has no default")
-    return {name: parse_knob(raw[name], f"space.{name}") for name in SHARED_KNOBS if name in raw}
-
-
-def _branches(raw: Any) -> tuple[Branch, ...]:
-    if isinstance(raw, str):
-        raw = {raw: {}}
-    if not isinstance(raw, Mapping) or not raw:
-        raise SpaceError("space.method", f"must be a mapping of labels to knobs, got {raw!r}")
-    return tuple(_branch(str(label), knobs) for label, knobs in raw.items())
-
-
-def _branch(label: str, raw: Any) -> Branch:
-    path = f"space.method.{label}"
-    if raw is not None and not isinstance(raw, Mapping):
-        raise SpaceError(path, f"must be a mapping of knobs ({{}} for none), got {raw!r}")
-    knobs = dict(raw or {})
-    method = knobs.pop("method", label)
-    if method not in METHOD_KNOBS:
-        where = f"{path}.method" if method != label else path
-        hint = "" if method != label else f" (a label of your own names its method: {label}: {{method: ondare, ...}})"
-        raise SpaceError(where, f"unknown method {method!r}; allowed: {', '.join(METHOD_KNOBS)}{hint}")
-    for key in knobs:
-        if key not in allowed_knobs(method):
-            allowed = ", ".join(allowed_knobs(method))
-            raise SpaceError(f"{path}.{key}", f"unknown key {key!r} for method {method!r}; allowed: {allowed}")
-    if "tau_travel" in knobs and "alpha" in knobs:
-        raise SpaceError(f"{path}.alpha", "follows from tau_travel; give one of the two")
-    return Branch(label, method, {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()})
 
 
 def _check_names(space: SearchSpace) -> None:
@@ -232,7 +192,7 @@ def _check_names(space: SearchSpace) -> None:
 
 def _check_branch(space: SearchSpace, branch: Branch) -> None:
     """Try every fixed value, choice and end of range as plain settings, one knob at a time."""
-    knobs = {**space.shared, **branch.knobs}
+    knobs = space.knobs_of(branch)
     for name, knob in knobs.items():
         for value in edge_values(knob):
             _check_kind(_knob_path(space, branch, name), name, value)
@@ -308,13 +268,17 @@ def algorithms_of(space: SearchSpace) -> list[str]:
     return sorted({str(value) for knob in knobs for value in edge_values(knob)})
 
 
-def needs_task_vector(space: SearchSpace) -> bool:
-    """Whether some branch can draw settings in which tau takes part."""
-    return any(online_merge(sample).resolved().needs_task_vector for sample in edge_samples(space))
-
-
-def edge_samples(space: SearchSpace) -> Iterator[dict[str, Any]]:
-    """A sample for every fixed value, choice and end of range of every branch, one knob at a time."""
+def task_vectors_of(space: SearchSpace) -> list[str]:
+    """Every kind of task vector that some branch can merge, in `TASK_VECTORS`' order; none where tau is unused."""
+    found = set()
     for branch in space.branches:
-        for values, _ in _edges({**space.shared, **branch.knobs}):
+        if any(online_merge(sample).resolved().needs_task_vector for sample in edge_samples(space, [branch])):
+            found |= set(edge_values(space.knobs_of(branch).get(TASK_VECTOR, Fixed("real"))))
+    return [kind for kind in TASK_VECTORS if kind in found]
+
+
+def edge_samples(space: SearchSpace, branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
+    """A sample for every fixed value, choice and end of range of the branches (None: all), one knob at a time."""
+    for branch in space.branches if branches is None else branches:
+        for values, _ in _edges(space.knobs_of(branch)):
             yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)

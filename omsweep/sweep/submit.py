@@ -240,6 +240,7 @@ def _places(space: SearchSpace) -> dict[str, str | None]:
     """Every value of a space that may be a path, by key; names of embedded things left out."""
     reward = space.evaluate.reward
     places = {f"families.{f.name}.{key}": getattr(f, key) for f in space.families for key in ("base", "sft")}
+    places |= {f"families.{f.name}.other_sft.{i}": m for f in space.families for i, m in enumerate(f.other_sft)}
     places["preferences.path"] = space.preferences.path
     places["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
     places["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts

@@ -1,4 +1,4 @@
-"""A family's task vector in the cache: built once, mapped by every process that trains."""
+"""A family's task vector and its controls in the cache: built once, mapped by every process that trains."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,11 +13,37 @@ from omsweep.families.load import empty_model, find, load_model, weights_hash
 from omsweep.merging.folders import Weights, opened_weights
 from omsweep.merging.safetensors_file import Track
 from omsweep.optim.names import canonical_name
-from omsweep.optim.task_vector import check_task_vector
-from omsweep.optim.task_vector_file import FORMAT_VERSION, write_task_vector
+from omsweep.optim.task_vector import CONTROLS, check_task_vector
+from omsweep.optim.task_vector_file import FORMAT_VERSION, write_control, write_task_vector
 
 KIND = "task_vectors"
 FILE = "task_vector.safetensors"
+
+
+def task_vector_files(
+    kinds: Sequence[str], prepared: Mapping[str, Any], *, other_sft: Mapping[str, Any] | None, dtype: str, progress: Any
+) -> dict[str, Path]:
+    """The file of each kind of task vector, written first where the cache has none.
+
+    Args:
+        kinds: of `TASK_VECTORS`.
+        prepared: as for `task_vector_file`.
+        other_sft: what is different in `prepared` for an SFT model of another seed; needed for `other_seed`.
+        dtype: as for `task_vector_file`.
+        progress: as for `task_vector_file`.
+
+    Raises:
+        ValueError: models that do not have the same parameter names and shapes.
+    """
+    files = {}
+    if "other_seed" in kinds:
+        assert other_sft is not None, "other_seed needs another SFT model"
+        files["other_seed"] = task_vector_file({**prepared, **other_sft}, dtype=dtype, progress=progress)
+    if set(kinds) - set(files):
+        files["real"] = task_vector_file(prepared, dtype=dtype, progress=progress)
+    for kind in CONTROLS.keys() & set(kinds):
+        files[kind] = control_file(files["real"], kind, progress=progress)
+    return {kind: files[kind] for kind in kinds}
 
 
 def task_vector_file(prepared: Mapping[str, Any], *, dtype: str, progress: Any) -> Path:
@@ -52,6 +78,17 @@ def task_vector_file(prepared: Mapping[str, Any], *, dtype: str, progress: Any) 
         write_task_vector(
             base_weights, sft_weights, folder / FILE, names=names, dtype=getattr(torch, dtype), track=track
         )
+
+    return build_once(KIND, recipe, build) / FILE
+
+
+def control_file(task_vector: Path, control: str, *, progress: Any) -> Path:
+    """The file of a control in `CONTROLS`, made of the real task vector's file in the cache."""
+    recipe = {"task_vector": task_vector.parent.name, "control": control, "format": FORMAT_VERSION}
+
+    def build(folder: Path) -> None:
+        track = _tracked(progress, f"{control} task vector")
+        write_control(task_vector, folder / FILE, CONTROLS[control], track=track)
 
     return build_once(KIND, recipe, build) / FILE
 

@@ -34,13 +34,13 @@ def run_trial(config: Mapping[str, Any], *, shared: Mapping[str, Any]) -> None:
 
     Args:
         config: `{"sample": flat sample}`.
-        shared: plain data common to all trials: `content`, `prepared` by family, `folder`, `placement`.
+        shared: plain data common to all trials: `content`, `prepared` by family and SFT seed, `folder`, `placement`.
     """
     sample = config["sample"]
     job = {
         "sample": sample,
         "content": shared["content"],
-        "prepared": shared["prepared"][sample["family"]],
+        "prepared": shared["prepared"][sample["family"], sample["sft_seed"]],
         "folder": shared["folder"],
         "started": time.time(),
     }

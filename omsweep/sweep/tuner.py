@@ -59,9 +59,10 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         placement = place(declared_train(space.file.train, space.families), ray.available_resources())
         prepared = _prepare_all(space, placement, console)
         folder.create(space.resolved())
-        for family, facts in prepared.items():
+        for (family, sft_seed), facts in prepared.items():
             commits = {name: facts[name] for name in ("base_revision", "sft_revision")}
-            folder.write_reference(family, facts["reference"] | commits)
+            several = space.design.sft_seeds > 1
+            folder.write_reference(family, facts["reference"] | commits, sft_seed=sft_seed if several else None)
         tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}
@@ -94,19 +95,21 @@ def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list
     raise AssertionError("only embedded preference data are generated")
 
 
-def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> dict[str, dict[str, Any]]:
-    """Prepare every family in a Ray task of its own; raises ValueError with the task's own message."""
+def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> dict[tuple[str, int], dict[str, Any]]:
+    """Prepare every SFT model of every family in a Ray task of its own; raises ValueError with the task's message."""
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(**_task_options(placement))
     waiting = {
-        name: task.remote(space.resolved(), name, algorithms_of(space), console.is_terminal)
+        (name, seed): task.remote(space.resolved(), name, algorithms_of(space), console.is_terminal, seed)
         for name in space.family_names
+        for seed in range(space.design.sft_seeds)
     }
-    prepared = {name: _outcome(reference, f"family {name}") for name, reference in waiting.items()}
-    for name, facts in prepared.items():
+    prepared = {key: _outcome(reference, f"family {key[0]}") for key, reference in waiting.items()}
+    for (name, seed), facts in prepared.items():
         average = facts["reference"]["benchmark_average"]
-        console.print(f"  {name}: SFT model scores {average:.1f} points on the tax suite", highlight=False)
+        which = f" {seed}" if space.design.sft_seeds > 1 else ""
+        console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
 
@@ -120,12 +123,14 @@ def _task_options(placement: Placement) -> dict[str, Any]:
     }
 
 
-def _prepare_task(content: Mapping[str, Any], family: str, algorithms: Sequence[str], drawn: bool) -> dict[str, Any]:
+def _prepare_task(
+    content: Mapping[str, Any], family: str, algorithms: Sequence[str], drawn: bool, sft_seed: int
+) -> dict[str, Any]:
     from ray.experimental import tqdm_ray
 
     from omsweep.sweep.prepare import Milestones, prepare_family
 
-    return prepare_family(content, family, algorithms, tqdm_ray.tqdm if drawn else Milestones)
+    return prepare_family(content, family, algorithms, tqdm_ray.tqdm if drawn else Milestones, sft_seed=sft_seed)
 
 
 def _outcome(reference: Any, what: str) -> Any:
@@ -142,7 +147,7 @@ def _run_trials(
     space: SearchSpace,
     folder: SweepFolder,
     tracker: Tracker,
-    prepared: Mapping[str, Any],
+    prepared: Mapping[tuple[str, int], Any],
     placement: Placement,
     console: Console,
 ) -> SweepEvents:
@@ -182,7 +187,11 @@ def _run_trials(
 
 
 def _rescore_front(
-    space: SearchSpace, folder: SweepFolder, prepared: Mapping[str, Any], placement: Placement, console: Console
+    space: SearchSpace,
+    folder: SweepFolder,
+    prepared: Mapping[tuple[str, int], Any],
+    placement: Placement,
+    console: Console,
 ) -> dict[str, dict[str, Any]]:
     """Score the front's members on the report split, which chose nothing; trial id -> score fields."""
     by_id = {trial.trial_id: trial for trial in folder.trials()}
@@ -192,10 +201,10 @@ def _rescore_front(
         return {}
     console.print(f"rescoring the front's {len(members)} members on the report split")
     task = ray.remote(_rescore_task).options(**_task_options(placement))
-    waiting = {
-        t.trial_id: task.remote({"content": space.resolved(), "prepared": prepared[t.family]}, t.policy_path, "report")
-        for t in members
-    }
+    waiting = {}
+    for t in members:
+        job = {"content": space.resolved(), "prepared": prepared[t.family, t.sft_seed or 0]}
+        waiting[t.trial_id] = task.remote(job, t.policy_path, "report")
     rescored = {}
     for trial_id, reference in waiting.items():
         try:

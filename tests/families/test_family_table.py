@@ -116,7 +116,7 @@ def test_a_mapping_is_any_folder_or_hub_id() -> None:
         ({}, "missing: name, base, sft"),
         (
             {**LOCAL, "bse": "x", "zz": 1},
-            "unknown keys bse, zz; allowed: name, base, sft, revision, sft_kind, dtype, chat_template, .*, like",
+            "unknown keys bse, zz; allowed: name, base, sft, other_sft, revision, sft_kind, dtype, .*, like",
         ),
         ({**LOCAL, "dtype": "int8"}, "dtype must be 'float32', 'bfloat16' or 'float16', got 'int8'"),
         ({**LOCAL, "base": 7}, "base must be a valid string, got 7"),
@@ -149,3 +149,29 @@ def test_the_table_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_other_sft_models_are_further_seeds() -> None:
+    family = family_from(LOCAL | {"other_sft": ["models/one", "models/two"]})
+    assert (family.sft_models, family.sft_seed) == (3, 0)
+    assert family.with_sft_seed(0) == family
+    second = family.with_sft_seed(2)
+    assert (second.sft, second.other_sft, second.sft_seed) == ("models/two", ("models/sft", "models/one"), 2)
+    assert family_from(LOCAL | {"other_sft": "models/one"}).other_sft == ("models/one",)
+    with pytest.raises(IndexError):
+        family.with_sft_seed(3)
+    with pytest.raises(ValueError, match=r"other_sft.* must be"):
+        family_from(LOCAL | {"other_sft": 3})
+
+
+def test_an_embedded_family_has_any_sft_seed() -> None:
+    family = FAMILIES["tiny-llama"]
+    assert family.sft_models is None
+    assert family.with_sft_seed(5).sft_seed == 5
+
+
+def test_other_sft_models_are_those_of_the_sft_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ModelFamily(name="row", base="b", sft="s", other_sft=("o",))
+    monkeypatch.setitem(FAMILIES, "row", row)
+    assert family_from({"name": "x", "like": "row"}).other_sft == ("o",)
+    assert family_from({"name": "x", "like": "row", "sft": "mine"}).other_sft == ()

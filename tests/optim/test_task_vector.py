@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from omsweep.merging.randomness import entry_bits, mask_key
 from omsweep.optim.names import canonical_name
-from omsweep.optim.task_vector import check_task_vector, task_vector
+from omsweep.optim.task_vector import check_task_vector, flipped, permuted, task_vector
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,27 @@ def test_frozen_parameters_need_no_entry_but_may_have_one() -> None:
     parameters = {"a": nn.Parameter(torch.zeros(2)), "b": nn.Parameter(torch.zeros(2), requires_grad=False)}
     check_task_vector({"a": torch.zeros(2)}, parameters)
     check_task_vector({"a": torch.zeros(2), "b": torch.zeros(2)}, parameters)
+
+
+def test_permuted_is_one_order_per_name() -> None:
+    tau = torch.arange(10_000.0).view(100, 100)
+    mixed = permuted(tau, "w")
+    assert mixed.shape == tau.shape
+    assert torch.equal(mixed, permuted(tau.clone(), "w"))
+    assert torch.equal(mixed.flatten().sort().values, tau.flatten())
+    assert not torch.equal(mixed, permuted(tau, "v"))
+    assert torch.equal(permuted(2 * tau, "w"), 2 * mixed)  # the order does not look at the values
+    assert abs(torch.corrcoef(torch.stack([tau.flatten(), mixed.flatten()]))[0, 1]) < 0.04  # 4 standard errors
+    # golden: the cache of one version serves the next
+    assert permuted(torch.arange(8.0), "w").tolist() == [7, 1, 2, 3, 5, 0, 6, 4]
+
+
+def test_permuted_is_the_order_of_the_bits() -> None:
+    tau = torch.randn(37, generator=torch.Generator().manual_seed(0))
+    key = mask_key(0, 0, "permutation", "w")
+    bits = [int(entry_bits(torch.tensor([i]), key)) for i in range(37)]
+    assert permuted(tau, "w").tolist() == [tau[i].item() for i in sorted(range(37), key=bits.__getitem__)]
+
+
+def test_flipped_is_the_other_way() -> None:
+    assert flipped(torch.tensor([1.0, -2.0, 0.0]), "w").tolist() == [-1.0, 2.0, 0.0]

@@ -187,3 +187,11 @@ def test_a_label_stands_for_its_method(make_trial):
         "ondare-released": "ondare",
         "onties": "onties",
     }
+
+
+def test_one_training_seed_under_several_sft_models_is_not_repeated(make_trial, make_space):
+    trials = [make_trial(f"f{i}", sft_seed=i, reward=0.5 + i) for i in range(3)]
+    summary = front_summary(trials, make_space()["objectives"])
+    assert (summary["seeds"], summary["exploratory"]) == (1, True)
+    assert summary["families"]["tiny-llama"]["labels"]["adamw"]["reward_sd_seeds"] is None
+    assert {member["sft_seed"] for member in summary["members"]} <= {0, 1, 2}

@@ -151,6 +151,31 @@ def test_categories_are_differences_to_the_sft_model(demo, demo_page):
     assert float(shown["average"].replace("\u2212", "-")) == pytest.approx(-trial.tax, abs=0.06)
 
 
+def test_policies_are_compared_with_the_sft_model_they_started_from(folder, make_trial, make_space):
+    folder.create(make_space())
+    for sft_seed, score in ((0, 0.5), (1, 0.7)):
+        folder.write_reference("tiny-llama", {"scores": {"math": score}}, sft_seed=sft_seed)
+        folder.append(make_trial(f"f{sft_seed}", sft_seed=sft_seed, scores={"math": 0.6}, tax=100 * (score - 0.6)))
+    parsed = Parsed(page(read_view(folder)))
+    (table,) = [rows for rows in parsed.tables if rows[0][3:4] == ["math"]]
+    shown = {row[0].removeprefix("★ "): row[3].replace("\u2212", "-") for row in table[1:]}
+    assert shown == {"SFT model 0, %": "50.0", "SFT model 1, %": "70.0", "f0": "+10.0", "f1": "-10.0"}
+
+
+def test_controls_are_labels_of_their_own_beside_their_branch(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("c", label="ondare", task_vector="permuted", reward=0.4, tax=0.5))
+    for label in ("onties", "ondare", "adamw"):
+        folder.append(make_trial(label, label=label))
+    view = read_view(folder)
+    assert view.labels == ["adamw", "ondare", "ondare/permuted", "onties"]
+    assert {"ondare", "ondare/permuted"} <= set(view.summary["families"]["tiny-llama"]["labels"])
+    assert {member["label"] for member in view.summary["members"]} <= set(view.labels)
+    ((_, header, *rows),) = [rows for rows in Parsed(page(view)).tables if "task vector" in rows[1]]
+    shown = {row[0].removeprefix("★ "): dict(zip(header, row, strict=True)) for row in rows}
+    assert (shown["c"]["label"], shown["c"]["task vector"]) == ("ondare/permuted", "permuted")
+
+
 def test_categories_without_an_sft_score_show_the_policies_own(folder, make_trial, make_space):
     folder.create(make_space())
     folder.append(make_trial("a", scores={"math": 0.5}, benchmark_average=50.0))

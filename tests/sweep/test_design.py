@@ -78,3 +78,26 @@ def test_tau_travel_becomes_the_alpha_that_walks_it(compare: dict[str, Any]) -> 
 def test_any_number_of_blocks_can_be_drawn(compare: dict[str, Any], blocks: int) -> None:
     compare["design"] = {"blocks": blocks}
     assert len(draw(build_space(compare))) == 2 * blocks * 3
+
+
+def test_every_sft_seed_meets_the_whole_design(compare: dict[str, Any]) -> None:
+    one = draw(build_space(compare))
+    compare["design"]["sft_seeds"] = 3
+    several = draw(build_space(compare))
+    assert {s["sft_seed"] for s in one} == {0}
+    assert not any("-f0-" in s["trial_id"] for s in one)
+    assert len({s["trial_id"] for s in several}) == len(several) == 3 * len(one)
+    identity = ("trial_id", "sft_seed")
+    for sft_seed in range(3):
+        own = [s for s in several if s["sft_seed"] == sft_seed]
+        for plain, same in zip(one, own, strict=True):
+            assert same["trial_id"] == plain["trial_id"].replace("-b", f"-f{sft_seed}-b", 1)
+            assert {k: v for k, v in same.items() if k not in identity} == {
+                k: v for k, v in plain.items() if k not in identity
+            }
+
+
+def test_blocks_of_all_sft_seeds_come_before_the_next_block(compare: dict[str, Any]) -> None:
+    compare["design"] = {"blocks": 2, "sft_seeds": 2}
+    order = [(s["block"], s["sft_seed"]) for s in draw(build_space(compare))]
+    assert list(dict.fromkeys(order)) == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -68,6 +68,22 @@ MISTAKES = [
         0.5,
         "space.method.ondare.densty: unknown key 'densty' for method 'ondare'; allowed: ",
     ),
+    (
+        "space.method.ondare.task_vector",
+        "shuffled",
+        "space.method.ondare.task_vector: must be one of real, permuted, flipped, other_seed, got 'shuffled'",
+    ),
+    (
+        "space.method.ondare.task_vector",
+        {"choice": ["real", "fliped"]},
+        "space.method.ondare.task_vector: must be one of real, permuted, flipped, other_seed, got 'fliped'",
+    ),
+    (
+        "space.method.adamw",
+        {"task_vector": "permuted"},
+        "space.method.adamw.task_vector: method 'adamw' merges no task vector; allowed for: linear, ondare, onties,",
+    ),
+    ("space.task_vector", 3, "space.task_vector: must be one of real, permuted, flipped, other_seed, got 3"),
     ("space.method.magic", {}, "space.method.magic: unknown method 'magic'; allowed: adamw"),
     ("space.learning_rate", "fast", "space.learning_rate: "),
     ("space.learning_rate", {"by_name": {"*": 1e-3}}, "space.learning_rate.by_name: only alpha goes by parameter name"),
@@ -83,6 +99,7 @@ MISTAKES = [
     ("preferences", "tinny", "preferences: "),
     ("evaluate.reward", "taste", "evaluate.reward: "),
     ("search", {"trials": 3}, "search: belongs to the other mode"),
+    ("design", {"sft_seeds": 0}, "design.sft_seeds: must be greater than or equal to 1, got 0"),
     ("train.batch_size", 1, "kto"),
     ("train.gradient_accumulation_steps", 0, "train.gradient_accumulation_steps: must be greater than or equal to 1"),
     (

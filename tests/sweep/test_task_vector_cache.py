@@ -12,8 +12,8 @@ from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
 from omsweep.optim.task_vector import task_vector
 from omsweep.optim.task_vector_file import open_task_vector
 from omsweep.sweep import task_vector_cache
-from omsweep.sweep.space import build_space, needs_task_vector
-from omsweep.sweep.task_vector_cache import task_vector_file
+from omsweep.sweep.space import build_space, task_vectors_of
+from omsweep.sweep.task_vector_cache import control_file, task_vector_file, task_vector_files
 
 
 class Bar:
@@ -118,4 +118,60 @@ def test_models_that_do_not_fit_are_refused(prepared: dict[str, Any], tmp_path: 
 )
 def test_it_is_needed_where_some_branch_can_use_tau(compare: dict[str, Any], method: Any, needed: bool) -> None:
     compare["space"]["method"] = method
-    assert needs_task_vector(build_space(compare)) is needed
+    assert task_vectors_of(build_space(compare)) == (["real"] if needed else [])
+
+
+def test_kinds_are_those_that_branches_using_tau_can_draw(compare: dict[str, Any]) -> None:
+    alpha = {"choice": [0.0, 1e-3]}
+    compare["space"]["method"] = {
+        "adamw": {},
+        "idle": {"method": "linear", "alpha": 0.0, "task_vector": "other_seed"},
+        "drawn": {"method": "linear", "alpha": alpha, "task_vector": {"choice": ["permuted", "real"]}},
+        "away": {"method": "linear", "alpha": alpha, "task_vector": "flipped"},
+    }
+    assert task_vectors_of(build_space(compare)) == ["real", "permuted", "flipped"]
+
+
+def made(prepared: dict[str, Any], *kinds: str, dtype: str = "float32", **other: Any) -> dict[str, Path]:
+    return task_vector_files(kinds, prepared, other_sft=other or None, dtype=dtype, progress=Bar)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_controls_are_made_of_the_real_one_once(prepared: dict[str, Any], dtype: str) -> None:
+    files = made(prepared, "real", "permuted", "flipped", dtype=dtype)
+    assert len(set(files.values())) == 3
+    assert len(Bar.made) == 3
+    assert all((bar.done, bar.closed) == (bar.total, True) for bar in Bar.made)
+    assert made(prepared, "real", "permuted", "flipped", dtype=dtype) == files
+    assert made(prepared, "permuted", dtype=dtype) == {"permuted": files["permuted"]}
+    assert len(Bar.made) == 3
+    real, mixed, away = (open_task_vector(files[kind]) for kind in ("real", "permuted", "flipped"))
+    for name, tau in real.items():
+        assert torch.equal(away[name], -tau)
+        assert mixed[name].dtype == tau.dtype == getattr(torch, dtype)
+        assert torch.equal(mixed[name].flatten().sort().values, tau.flatten().sort().values)
+    assert any(not torch.equal(mixed[name], tau) for name, tau in real.items())
+
+
+def test_that_of_another_seed_is_the_real_one_of_that_sft_model(prepared: dict[str, Any], tmp_path: Path) -> None:
+    architecture = "llama" if "llama" in Path(prepared["sft"], "config.json").read_text() else "qwen2"
+    other = str(random_family(tmp_path / "other", architecture, seed=7))
+    changes = {"sft": other, "sft_revision": None, "weights_hash": weights_hash(other)}
+    files = made(prepared, "real", "other_seed", **changes)
+    assert files["other_seed"] == task_vector_file({**prepared, **changes}, dtype="float32", progress=Bar)
+    expected = task_vector(load_model(prepared["base"]), load_model(other))
+    opened = open_task_vector(files["other_seed"])
+    assert all(torch.equal(opened[name], tau) for name, tau in expected.items())
+
+
+def test_a_control_that_breaks_off_leaves_nothing(prepared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = task_vector_file(prepared, dtype="float32", progress=Bar)
+
+    def broken(tau: torch.Tensor, name: str) -> torch.Tensor:
+        raise RuntimeError(name)
+
+    with monkeypatch.context() as patched:
+        patched.setitem(task_vector_cache.CONTROLS, "flipped", broken)
+        with pytest.raises(RuntimeError):
+            control_file(real, "flipped", progress=Bar)
+    assert open_task_vector(control_file(real, "flipped", progress=Bar)).keys() == open_task_vector(real).keys()

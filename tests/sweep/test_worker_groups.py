@@ -160,7 +160,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
         outcome = run_in_workers(job, content["train"], {"worker_cpus": 0.9, "worker_gpus": 0}, loop)
         assert outcome["state"] == "completed"
         steps = [Step(*step) for step in torch.load(folder / f"{sample['trial_id']}.pt")]
-        return Run(outcome["losses"], steps, outcome["policy_path"], dict(open_task_vector(prepared["task_vector"])))
+        return Run(
+            outcome["losses"], steps, outcome["policy_path"], dict(open_task_vector(prepared["task_vectors"]["real"]))
+        )
 
     with connect(Console()):
         yield trained
