@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_merge(commands.add_parser("merge", help="make a model from a policy, its SFT model and its base, untrained"))
 
+    _add_prefs(commands.add_parser("prefs", help="make preference pairs from a model's own answers and a scorer"))
+
     families = commands.add_parser("families", help="list the model families that a search space can name")
     families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
     families.set_defaults(command=_families)
@@ -103,6 +105,44 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="0", metavar="N", help="seeds what S keeps (default: 0)")
     parser.add_argument("--output", required=True, help="folder to write, new or empty")
     parser.set_defaults(command=_merge)
+
+
+def _add_prefs(parser: argparse.ArgumentParser) -> None:
+    from omsweep.evaluation.settings import SCORERS
+    from omsweep.preferences.pairing import COMPARISONS
+    from omsweep.preferences.request import PairSettings
+    from omsweep.preferences.table import PREFERENCES
+
+    parser.description = (
+        "Sample answers to prompts, score them, and write pairs of a chosen and a rejected one, which a search space "
+        "takes as `preferences: {path: OUT.jsonl}`. OUT.samples.jsonl keeps every answer and score, OUT.json says what "
+        "they came from. The same command goes on where it was interrupted."
+    )
+    parser.add_argument("--model", required=True, help="family (its SFT model), folder or hub id (id@revision)")
+    parser.add_argument(
+        "--prompts", required=True, help=f"{', '.join(PREFERENCES)}, or a JSONL or Parquet file with prompt, perhaps id"
+    )
+    parser.add_argument(
+        "--scorer", required=True, help=f"{', '.join(SCORERS)}, or what evaluate.reward takes: '{{scorer: ..., ...}}'"
+    )
+    parser.add_argument("--output", required=True, metavar="OUT.jsonl", help="file of pairs to write or to go on with")
+    default = PairSettings()
+    for name, what in (
+        ("samples", "answers per prompt"),
+        ("temperature", "of sampling"),
+        ("max_new_tokens", "longest answer in tokens"),
+        ("seed", "of the answers"),
+        ("min_margin", "score points a pair must be more than apart"),
+        ("pairs", f"{' or '.join(COMPARISONS)} of a prompt's answers"),
+    ):
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(
+            option, metavar="HOW" if name == "pairs" else "N", help=f"{what} (default: {getattr(default, name)})"
+        )
+    parser.add_argument("--limit", metavar="N", help="take the first N prompts (default: all)")
+    parser.add_argument("--batch-size", metavar="N", help="answers generated at a time (default: 64)")
+    parser.add_argument("--dtype", help="of the model's weights (default: the family's, else float32)")
+    parser.set_defaults(command=_prefs)
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +233,20 @@ def _merge(options: argparse.Namespace) -> int:
     models = {"base": options.base, "sft": options.sft, "policy": options.policy}
     merge_models(options.method, options.weights, options.density, options.seed, models=models, output=options.output)
     return DONE
+
+
+def _prefs(options: argparse.Namespace) -> int:
+    from omsweep.sweep.collect_pairs import OPTIONS, collect_pairs
+
+    found = collect_pairs(
+        {name: getattr(options, name) for name in OPTIONS},
+        model=options.model,
+        prompts=options.prompts,
+        scorer=options.scorer,
+        dtype=options.dtype,
+        output=options.output,
+    )
+    return DONE if found else FAILED
 
 
 def _families(options: argparse.Namespace) -> int:

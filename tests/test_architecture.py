@@ -74,6 +74,7 @@ def test_comparing_arms_needs_neither_torch_nor_ray() -> None:
         ["--help"],
         ["tau", "inspect", "--help"],
         ["merge", "--help"],
+        ["prefs", "--help"],
     ],
 )
 def test_the_command_line_answers_without_the_heavy_libraries(arguments: list[str]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 
 from omsweep.cache import build_once
+from omsweep.preferences.files import file_hash
 from omsweep.preferences.records import check_disjoint, check_values, kind_of, record_id
 from omsweep.preferences.settings import Generate, PreferenceData
-from omsweep.preferences.sources import file_hash, hub_revision, read_file, read_hub, without_bars
+from omsweep.preferences.sources import hub_revision, read_file, read_hub, without_bars
 from omsweep.preferences.table import PREFERENCES
 
 FORMAT_VERSION = 1

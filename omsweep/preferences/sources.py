@@ -1,17 +1,14 @@
 """Reading preference records from local files and from the hub."""
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import datasets
 import pyarrow.parquet
 from datasets import Dataset
 
+from omsweep.preferences.files import existing_file, json_records
 from omsweep.preferences.settings import PreferenceData
 
 
@@ -25,39 +22,9 @@ def read_file(path: str) -> Dataset:
     try:
         if file.suffix == ".parquet":
             return Dataset(pyarrow.parquet.read_table(file))
-        records = _json_records(file.read_text(encoding="utf-8"))
-        if not all(isinstance(record, dict) for record in records):
-            raise ValueError("every record must be an object")
-        return Dataset.from_list(records)
+        return Dataset.from_list(json_records(file.read_text(encoding="utf-8")))
     except (ValueError, OSError) as error:
         raise ValueError(f"cannot read preference data {path}: {_reason(error)}") from error
-
-
-def _json_records(text: str) -> list[Any]:
-    if text.lstrip().startswith("["):
-        return json.loads(text)
-    records = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is not JSON ({error})") from None
-    return records
-
-
-def existing_file(path: str) -> Path:
-    """The file; ValueError when there is none."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"preference data file {path} does not exist")
-    return file
-
-
-def file_hash(path: str) -> str:
-    """SHA-256 of the file's bytes, hex."""
-    with existing_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_hub(spec: PreferenceData, *, revision: str | None) -> Dataset:

@@ -10,7 +10,8 @@ class EmbeddedPreferences:
 
     Attributes:
         name: the name in search spaces.
-        module: has `build_pairs(generate, *, prompts, samples, seed) -> list of records`.
+        module: has `build_pairs(generate, *, prompts, samples, seed) -> list of records`, and
+            `open_prompts(*, prompts, seed) -> list of {"id", "prompt"}` for pairs from other models.
         prompts: prompts drawn; a prompt whose candidates are all the same text gives no pair.
         samples: candidates sampled for each open-ended prompt.
         version: part of the cache key; raised when the same arguments would give other records.

@@ -28,6 +28,12 @@ def build_pairs(generate: Generate, *, prompts: int, samples: int, seed: int) ->
     return [pair for pair in pairs if pair is not None]
 
 
+def open_prompts(*, prompts: int, seed: int) -> list[dict[str, Any]]:
+    """The open-ended ones among `prompts` training prompts: `{"id", "prompt"}` with the text of one user turn."""
+    records = preference_prompts(prompts, seed)
+    return [{"id": record["id"], "prompt": record["prompt"]} for record in records if record["kind"] == "open"]
+
+
 def _messages(record: dict[str, Any]) -> list[dict[str, str]]:
     return [{"role": "user", "content": record["prompt"]}]
 

@@ -64,6 +64,13 @@ def test_limit_takes_the_first_records(tmp_path):
     assert load_from_disk(folder)["prompt"] == ["p0", "p1", "p2"]
 
 
+def test_only_a_newline_ends_a_line(tmp_path):
+    record = {"prompt": "a\u2028b", "chosen": "c\x85d", "rejected": "e\x0cf"}
+    (tmp_path / "data.jsonl").write_text(json.dumps(record, ensure_ascii=False) + "\r\n\n", encoding="utf-8")
+    [row] = load_from_disk(load(PreferenceData(path=str(tmp_path / "data.jsonl")), tmp_path)).to_list()
+    assert {key: row[key] for key in record} == record
+
+
 def test_one_json_list_is_read_too(tmp_path):
     (tmp_path / "data.json").write_text(json.dumps(STANDARD))
     assert len(load_from_disk(load(PreferenceData(path=str(tmp_path / "data.json")), tmp_path))) == 4
