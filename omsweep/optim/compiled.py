@@ -12,6 +12,7 @@ from torch import Tensor
 from omsweep.merging.randomness import keep_limit, mask_keys, name_words
 from omsweep.merging.sparsify import kept_count, top_threshold
 from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, threshold_among
+from omsweep.optim.bracket import NOWHERE, Bracket
 from omsweep.optim.diagnostics import Ledger
 from omsweep.optim.inductor import Kernel, kernel
 from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
-NARROWEST, WIDEST = 0.005, 0.25
-"""A threshold is first sought this near the last step's, relative to it, and everywhere if it is not there."""
 WIDEST_ROW = 2**16
 JOINED_ON = ("cpu",)
 """Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
@@ -92,30 +91,8 @@ class Flat(NamedTuple):
     views_of: tuple[Any, ...]
 
 
-class Bracket(NamedTuple):
-    """Where the threshold of an update is sought first, in units of the learning rate.
-
-    Attributes:
-        cut: the last one.
-        middle: the next one if it goes on changing at the same rate.
-        width: how far aside it is sought, relative to `middle`.
-    """
-
-    cut: float
-    middle: float
-    width: float
-
-    def after(self, cut: float) -> "Bracket":
-        """The next one, once the threshold was found; the wider the farther that lay from the middle."""
-        if not 0.0 < cut < math.inf or self.cut <= 0.0:
-            return Bracket(cut, cut, WIDEST)
-        missed = abs(cut / self.middle - 1.0)
-        return Bracket(cut, cut * cut / self.cut, min(max(3.0 * missed, 0.5 * self.width, NARROWEST), WIDEST))
-
-
 ADVANCE = Kind("top", "none", "none", False, False)
 """All kinds advance alike."""
-NOWHERE = Bracket(0.0, 0.0, 0.0)
 
 
 class FusedStep:

@@ -136,18 +136,6 @@ def test_a_plain_state_goes_on_compiled() -> None:
         torch.testing.assert_close(copies[name], value, rtol=1e-6, atol=1e-7)
 
 
-def test_a_bracket_follows_a_steady_change_and_widens_after_a_surprise() -> None:
-    bracket = compiled.NOWHERE.after(1.0)
-    assert bracket == (1.0, 1.0, compiled.WIDEST)
-    for step in range(1, 12):
-        bracket = bracket.after(0.9**step)
-    assert bracket.middle == pytest.approx(0.9**12)
-    assert bracket.width == compiled.NARROWEST
-    assert bracket.after(0.9**12 * 1.02).width == pytest.approx(0.06)
-    assert bracket.after(0.0) == (0.0, 0.0, compiled.WIDEST)
-    assert bracket.after(0.0).after(2.0) == (2.0, 2.0, compiled.WIDEST)
-
-
 def test_brackets_are_used_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "kernel", interpreted)
     found: list[bool] = []

@@ -1,0 +1,17 @@
+"""The bracket follows steady changes."""
+
+import pytest
+
+from omsweep.optim.bracket import NARROWEST, NOWHERE, WIDEST
+
+
+def test_a_bracket_follows_a_steady_change_and_widens_after_a_surprise() -> None:
+    bracket = NOWHERE.after(1.0)
+    assert bracket == (1.0, 1.0, WIDEST)
+    for step in range(1, 12):
+        bracket = bracket.after(0.9**step)
+    assert bracket.middle == pytest.approx(0.9**12)
+    assert bracket.width == NARROWEST
+    assert bracket.after(0.9**12 * 1.02).width == pytest.approx(0.06)
+    assert bracket.after(0.0) == (0.0, 0.0, WIDEST)
+    assert bracket.after(0.0).after(2.0) == (2.0, 2.0, WIDEST)
