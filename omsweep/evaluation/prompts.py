@@ -49,7 +49,7 @@ def read_reward_prompts(path: Path, *, split: str, limit: int | None = None) -> 
 def _read(path: Path, _modified: int, split: str) -> tuple[RewardPrompt, ...]:
     prompts: list[RewardPrompt] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -19,8 +19,10 @@ from omsweep.optim.sharding import Groups, Piece, summed
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 64
-LEAST_SHARE, FEWEST, MOST = 4096, 2**12, 2**15
-"""Over all tensors about one entry in `LEAST_SHARE` is watched, so that it costs the same share of a step."""
+MOST_ENTRIES = 2**15
+SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 4096, 2**12
+"""Over all tensors `MOST_ENTRIES` are watched in a small model, else one entry in `ONE_IN`, so that it costs little of a
+step, but no fewer than the last number."""
 FOLD_STEPS = 64
 """Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
 
@@ -102,7 +104,8 @@ class Ledger:
 
     def __init__(self, merger: Merger, tensors: int, entries: int) -> None:
         self._merger = merger
-        over_all = min(max(entries // LEAST_SHARE, FEWEST), MOST)
+        over_all = MOST_ENTRIES if entries < SMALL_MODEL else max(entries // ONE_IN, FEWEST_ENTRIES)
+        over_all = min(over_all, MOST_ENTRIES)
         self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, over_all // max(1, tensors)))
         self._watched: dict[str, Watched] = {}
         self._tau_samples: dict[str, Tensor] = {}
