@@ -294,8 +294,10 @@ class FusedStep:
         seed, tau_step = merger.settings.seed, 0 if merger.settings.tau_is_fixed else step
         starts = torch.tensor([item.piece.block.start for item in items])
         keys = []
-        for stream, at in {"update": step, "task_vector": tau_step, "rounding": step}.items():
-            first, second = mask_keys(seed, at, stream, self._name_words).unbind(1)
+        streams = {"update": self._mask != "all", "task_vector": merger.merged_in, "rounding": self._stochastic}
+        for stream, drawn in streams.items():
+            at = tau_step if stream == "task_vector" else step
+            first, second = mask_keys(seed, at, stream, self._name_words).unbind(1) if drawn else (starts, starts)
             keys += [first, second + first * starts]  # only the low 32 bits count
         cuts = [self._tau_cut(item, step) for item in items]
         limit = flipped(min(keep_limit(merger.settings.density), 2**32 - 1))

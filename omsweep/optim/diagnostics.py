@@ -18,11 +18,11 @@ from omsweep.optim.merger import Merger
 from omsweep.optim.sharding import Groups, Piece, summed
 
 SAMPLE_ENTRIES = 1024
-LEAST_ENTRIES = 64
+LEAST_ENTRIES = 32
 MOST_ENTRIES = 2**15
-SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 4096, 2**12
-"""Over all tensors `MOST_ENTRIES` are watched in a small model, else one entry in `ONE_IN`, so that it costs little of a
-step, but no fewer than the last number."""
+SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 8192, 2**12
+"""Over all tensors `MOST_ENTRIES` are watched in a small model; in others one entry in `ONE_IN`, and no fewer than the
+last number: watching costs a share of a step."""
 FOLD_STEPS = 64
 """Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
 
@@ -380,17 +380,18 @@ def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
 def _sums_of(rows: list[Tensor]) -> Tensor:
     """`SUMS` over one step's rows, float64."""
     device = rows[0].device
-    weight, tau, part, applied, whole, sparse, update_term, tau_term, merge = torch.cat(
-        [row.to(device) for row in rows], dim=1
-    ).double()
-    terms = {
-        "travel": (part, tau),
-        "tau_square": (tau_term, tau_term),
-        "update_square": (update_term, update_term),
-        "retained": (sparse, sparse.sign()),
-        "whole": (whole, whole.sign()),
-        "survived": (applied, part),
-        "intended": (part, part),
-    }
-    left, right = (torch.stack([terms[name][side] for name in SUMS[:-1]]) for side in (0, 1))
-    return torch.cat([(left * right) @ weight, merge.sum().unsqueeze(0)])
+    columns = torch.cat([row.to(device) for row in rows], dim=1) if len(rows) > 1 else rows[0]
+    weight, tau, part, applied, whole, sparse, update_term, tau_term, merge = range(len(columns))
+    columns = columns.double()
+    products, sizes = (columns * columns[weight]) @ columns.T, columns.abs() @ columns[weight]
+    found = [
+        products[part, tau],
+        products[tau_term, tau_term],
+        products[update_term, update_term],
+        sizes[sparse],
+        sizes[whole],
+        products[applied, part],
+        products[part, part],
+        columns[merge].sum(),
+    ]
+    return torch.stack(found)

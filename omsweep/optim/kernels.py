@@ -133,8 +133,8 @@ def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *,
         `SEEN` of the watched entries, float32 `[6, watched]`.
     """
     at = held.entries
-    watched = [x.view(-1)[at] for x in (grad, exp_avg, exp_avg_sq)]
-    seen = _seen(held, _formed(watched[0], watched[1], watched[2], held.numbers)[2], kind)
+    update = _formed(_of(grad, at), _of(exp_avg, at), _of(exp_avg_sq, at), held.numbers)[2]
+    seen = _seen(held, update, kind)
     first, second, update = _formed(grad, exp_avg, exp_avg_sq, held.numbers)
     exp_avg.copy_(first)
     exp_avg_sq.copy_(second)
@@ -162,7 +162,7 @@ def advance(
 
 def merge_step(held: Held, update: Tensor, *, kind: Kind) -> Tensor:
     """Second half of a top-p step, in place; arguments and result as for `whole_step`."""
-    seen = _seen(held, update.view(-1)[held.entries], kind)
+    seen = _seen(held, _of(update, held.entries), kind)
     _move(held, update, kind)
     return seen
 
@@ -235,8 +235,8 @@ def _masked(x: Tensor, index: Tensor, held: Held, stream: str, kind: Kind) -> Te
 def _seen(held: Held, update: Tensor, kind: Kind) -> Tensor:
     """`SEEN` of the watched entries, whose `update` is given; moves `merged` on."""
     at, numbers = held.entries, held.numbers
-    low_bits, tau = (None if x is None else x.view(-1)[at] for x in (held.low_bits, held.tau))
-    weights = _read(held.weights.view(-1)[at], low_bits)
+    low_bits, tau = (None if x is None else _of(x, at) for x in (held.low_bits, held.tau))
+    weights = _read(_of(held.weights, at), low_bits)
     index = at.to(torch.int32)
     terms = _terms(held, update, tau, index, kind)
     moved = _moved(weights, terms, index, held, kind)
@@ -297,6 +297,12 @@ def _read(weights: Tensor, low_bits: Tensor | None) -> Tensor:
     if low_bits is None:
         return weights.to(torch.float32)
     return ((weights.to(torch.int32) << 16) + low_bits.to(torch.int32)).view(torch.float32)
+
+
+def _of(x: Tensor, at: Tensor) -> Tensor:
+    """Entries of a matrix at row-major positions, without a view of all of it."""
+    row = at // x.shape[1]
+    return x[row, at - row * x.shape[1]]
 
 
 def _n(numbers: Tensor, name: str) -> Tensor:
