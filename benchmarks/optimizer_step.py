@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from omsweep.merging.randomness import RUN
 from omsweep.optim import OnlineMerge, OnlineMergeAdamW, diagnostics
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -214,7 +215,7 @@ def diagnostics_share(name: str, device: str, repeats: int) -> float:
 
     watching = Timed(SETS[name], torch.float32, device, built)
     kept = diagnostics.SAMPLE_ENTRIES, diagnostics.LEAST_ENTRIES
-    diagnostics.SAMPLE_ENTRIES = diagnostics.LEAST_ENTRIES = 1
+    diagnostics.SAMPLE_ENTRIES = diagnostics.LEAST_ENTRIES = RUN
     blind = Timed(SETS[name], torch.float32, device, built)
     diagnostics.SAMPLE_ENTRIES, diagnostics.LEAST_ENTRIES = kept
     blind.optimizer._ledger.record_seen = lambda names, seen: None

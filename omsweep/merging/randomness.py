@@ -144,7 +144,8 @@ def sample_index(count: int, size: int, name: str) -> Tensor:
     """
     if count <= size:
         return torch.arange(count)
-    runs = max(1, size // RUN)
+    assert size >= RUN, f"a sample has at least {RUN} entries, got {size}"
+    runs = size // RUN
     edges = torch.arange(runs + 1).mul_(count).div_(runs, rounding_mode="floor")
     bits = entry_bits(torch.arange(runs), mask_key(0, 0, "sample", name))
     starts = edges[:-1] + ((bits * (edges[1:] - edges[:-1] - RUN + 1)) >> 32)

@@ -66,8 +66,8 @@ class OnlineMergeAdamW(Optimizer):
     one). With `adamw` this is torch.optim.AdamW, bit for bit in float32 on CPU. A parameter whose gradient is None is
     skipped, its part of tau included.
 
-    Parameters may be plain tensors (also under DDP) or DTensors (FSDP2, HSDP): masks, thresholds and weights do not
-    depend on how tensors are cut. State is laid out at the first step, where a parameter may have been replaced by its
+    Parameters may be plain tensors (also under DDP) or DTensors (FSDP2, HSDP): on one path masks, thresholds and
+    weights do not depend on how tensors are cut. State is laid out at the first step, where a parameter may have been replaced by its
     sharded self since. Where parameters are sharded, `step`, `state_dict` and `diagnostics` are collective.
 
     Moments are float32 whatever the parameters are; see `omsweep.optim.precision` for the weights.
@@ -126,7 +126,7 @@ class OnlineMergeAdamW(Optimizer):
         self._pieces: dict[str, Piece] = {}
         self._known: dict[str, tuple[Tensor, int, Piece, Tensor, dict[str, Any]]] = {}
         self._merger = Merger(merge, parameters, task_vector=task_vector, reference=reference, path=path)
-        self._ledger = Ledger(self._merger, len(parameters), sum(p.numel() for p in parameters.values()))
+        self._ledger = Ledger(self._merger, [p.numel() for p in parameters.values() if p.requires_grad])
         self._fused: FusedStep | None = fused_step(path, self._merger, self.precision, parameters)
 
     @property
@@ -229,6 +229,8 @@ class OnlineMergeAdamW(Optimizer):
         super().load_state_dict(state_dict)
         restore_precision(self, state_dict)
         self._known.clear()
+        if self._fused is not None:
+            self._fused.forget()
         self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _parameters(self) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ class Bracket(NamedTuple):
 
     def after(self, cut: float) -> "Bracket":
         """The next one, once the threshold was found; the wider the farther that lay from the middle."""
-        if not 0.0 < cut < math.inf or self.cut <= 0.0:
+        if not all(0.0 < value < math.inf for value in (cut, *self[:2])):
             return Bracket(cut, cut, WIDEST)
         missed = abs(cut / self.middle - 1.0)
         return Bracket(cut, cut * cut / self.cut, min(max(3.0 * missed, 0.5 * self.width, NARROWEST), WIDEST))

@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
-WIDEST_ROW = 2**16
+NARROWEST_ROW, WIDEST_ROW = 64, 2**16
 JOINED_ON = ("cpu",)
 """Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
 MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
@@ -40,12 +41,13 @@ def fused_step(path: str, merger: Merger, precision: str, parameters: Mapping[st
     """
     if path not in ("auto", "compiled"):
         return None
-    reason = _obstacle(merger, precision, parameters)
+    trained = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
+    reason = _obstacle(merger, precision, trained)
     if path == "compiled" and reason:
         raise ValueError(f"path compiled is not to be had: {reason}; use plain")
     if path == "compiled":
         return FusedStep(merger, precision)
-    if sum(parameter.numel() for parameter in parameters.values()) < AUTO_ENTRIES:
+    if sum(parameter.numel() for parameter in trained.values()) < AUTO_ENTRIES:
         return None
     if reason:
         logger.info("path auto: plain, because %s", reason)
@@ -68,6 +70,10 @@ def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) 
         return "float16 weights have no kernel"
     if len({parameter.device for parameter in parameters.values()}) > 1:
         return "the parameters lie on several devices"
+    if not devices <= {"cpu", "cuda"}:
+        return f"there is no kernel for {', '.join(sorted(devices - {'cpu', 'cuda'}))}"
+    if devices == {"cuda"} and find_spec("triton") is None:
+        return "triton is not installed"
     if devices == {"cpu"} and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return "there is no C++ compiler"
     return None
@@ -108,11 +114,12 @@ class FusedStep:
         self._stochastic = precision == "stochastic"
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
         self._brackets: dict[str, Bracket] = {}
-        self._update = self._near = self._master = self._numbers = self._words = torch.empty(0)
+        self._update = self._near = self._master = self._numbers = self._words = torch.empty(0, dtype=torch.float32)
         self._lanes: Tensor | None = None
         self._names: tuple[str, ...] = ()
         self._name_words = torch.empty(0)
         self._flats: dict[str, Flat] = {}
+        self._tau_tied: set[str] = set()
 
     def fits(self, item: "Item") -> bool:
         """Whether a kernel can step a parameter; the others are stepped plainly."""
@@ -127,6 +134,10 @@ class FusedStep:
             and not (self._mask == "top" and bool(item.piece.groups))
             and (not self._merger.merged_in or 0.0 < self._alpha(item) < 1.0)
         )
+
+    def forget(self) -> None:
+        """Let go of states that were replaced."""
+        self._flats.clear()
 
     def step(self, items: Sequence["Item"], step: int, ledger: Ledger) -> None:
         """Advance, merge and record every parameter; all must fit."""
@@ -145,18 +156,21 @@ class FusedStep:
         largest = max(item.weights.numel() for item in items)
         if names != self._names:
             self._names, self._name_words = names, name_words(names)
-            self._numbers = torch.empty(len(names), len(NUMBERS), device=device)
+            self._numbers = torch.empty(len(names), len(NUMBERS), dtype=torch.float32, device=device)
             self._words = torch.empty(len(names), len(WORDS), dtype=torch.int32, device=device)
             self._flats.clear()
-        if self._stochastic and device.type in JOINED_ON and self._master.numel() < largest:
-            self._master = torch.empty(largest, device=device)
+        halves = [item.weights.numel() for item in items if "low_bits" in item.state]
+        if device.type in JOINED_ON and self._master.numel() < max(halves, default=0):
+            self._master = torch.empty(max(halves), dtype=torch.float32, device=device)
             self._flats.clear()
         columns = max(plane(item.weights.shape)[1] for item in items)
         if device.type == "cpu" and (self._lanes is None or self._lanes.numel() < columns):
             self._lanes = torch.arange(columns, dtype=torch.int32)
             self._flats.clear()
         if self._mask == "top" and self._update.numel() < largest:
-            self._update, self._near = (torch.empty(_padded(largest), device=device) for _ in range(2))
+            self._update, self._near = (
+                torch.empty(_padded(largest), dtype=torch.float32, device=device) for _ in range(2)
+            )
             self._flats.clear()
 
     def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> Tensor:
@@ -180,7 +194,7 @@ class FusedStep:
         advance, merge = flat.kernels
         update, near = (scratch[: grad.numel()].view(grad.shape) for scratch in (self._update, self._near))
         above = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
-        if self._find_cut(row, item, update, above, step).tie > 0 or self._tau_cut(item, step).tie > 0:
+        if self._find_cut(row, item, update, above, step).tie > 0 or item.name in self._tau_tied:
             merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
         return merge(flat.held, update)
 
@@ -279,7 +293,6 @@ class FusedStep:
             "eps": group["eps"] * root,
             "kept": 1 - lr * group["weight_decay"],
             "decayed": lr * group["weight_decay"],
-            "alpha": alpha,
             "update_share": 1 - alpha,
             "rescale": rescale,
             "clip": settings.clip or 0.0,
@@ -300,13 +313,14 @@ class FusedStep:
             first, second = mask_keys(seed, at, stream, self._name_words).unbind(1) if drawn else (starts, starts)
             keys += [first, second + first * starts]  # only the low 32 bits count
         cuts = [self._tau_cut(item, step) for item in items]
+        self._tau_tied = {item.name for item, cut in zip(items, cuts, strict=True) if cut.tie > 0}
         limit = flipped(min(keep_limit(merger.settings.density), 2**32 - 1))
         tail = torch.tensor([[limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)] for cut in cuts])
         return torch.cat([torch.stack(keys, dim=1), tail], dim=1).to(torch.int32)
 
     def _tau_cut(self, item: "Item", step: int) -> TopThreshold:
-        if self._mask != "top" or not self._merger.merged_in:
-            return TopThreshold(0, 0)
+        if self._mask != "top" or not self._merger.merged_in or self._merger.settings.tau_is_fixed:
+            return TopThreshold(0, 0)  # nothing to mask, or masked already
         found = self._merger.tau_threshold(item.name, item.piece, step, item.weights.device)
         return found or TopThreshold(0, 0)
 
@@ -314,10 +328,9 @@ class FusedStep:
 def plane(shape: Sequence[int]) -> tuple[int, int]:
     """Rows and columns as which a kernel takes a contiguous tensor: those of a matrix, unless it is one long row."""
     entries, columns = math.prod(shape), shape[-1] if shape else 1
-    if len(shape) < 2 or columns > WIDEST_ROW:
-        narrow = math.gcd(entries, 4096)
-        columns = narrow if narrow >= 64 else entries
-    return (entries // columns, columns) if columns >= 64 else (1, entries)
+    if len(shape) < 2 or not NARROWEST_ROW <= columns <= WIDEST_ROW:
+        columns = math.gcd(entries, 4096)
+    return (entries // columns, columns) if columns >= NARROWEST_ROW else (1, entries)
 
 
 def _padded(entries: int) -> int:

@@ -98,12 +98,12 @@ class Ledger:
 
     Args:
         merger: for tau and for what takes part.
-        tensors: number of parameters, which with that of their entries decides how many of each are watched.
-        entries: of all parameters.
+        sizes: entries of each parameter that is trained, which decide how many of each are watched.
     """
 
-    def __init__(self, merger: Merger, tensors: int, entries: int) -> None:
+    def __init__(self, merger: Merger, sizes: Sequence[int]) -> None:
         self._merger = merger
+        entries, tensors = sum(sizes), len(sizes)
         over_all = MOST_ENTRIES if entries < SMALL_MODEL else max(entries // ONE_IN, FEWEST_ENTRIES)
         over_all = min(over_all, MOST_ENTRIES)
         self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, over_all // max(1, tensors)))
@@ -224,7 +224,10 @@ class Ledger:
         columns = []
         for groups, at in by_groups.items():
             found = [(names[i], self.watched(names[i])) for i in at]
-            taus = [self._tau_sample(name, torch.zeros(w.here(), device=self._device)) for name, w in found]
+            taus = [
+                self._tau_sample(name, torch.zeros(w.here(), dtype=torch.float32, device=self._device))
+                for name, w in found
+            ]
             weights = [torch.full_like(tau, w.weight) for tau, (_, w) in zip(taus, found, strict=True)]
             weight = torch.cat(weights)
             columns.append((groups, at, torch.stack([weight, torch.cat(taus), torch.ones_like(weight)])))
@@ -236,7 +239,7 @@ class Ledger:
             return
         self._sums.append({groups: _sums_of(rows) for groups, rows in self._rows.items()})
         self._rows = {}
-        if len(self._sums) >= FOLD_STEPS and not any(groups for groups in self._sums[-1]):
+        if len(self._sums) >= FOLD_STEPS and not any(self._order):
             self._fold()
 
     def totals(self) -> tuple[float, ...]:

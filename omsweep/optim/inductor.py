@@ -14,8 +14,10 @@ from torch import Tensor
 
 from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind
 
-ROWS, COLUMNS, WATCHED = 41, 101, 37
-"""Sizes while tracing. Equal sizes would be taken for one and the same, so that these differ from all others."""
+ROWS, COLUMNS, WATCHED = 1031, 2053, 521
+"""Sizes while tracing. Equal ones would be taken for one and the same, so that these differ from all others. How a
+kernel is spread over threads or blocks follows from them, so that they are those of large tensors; nothing is written.
+"""
 _SHAPES = {
     "lanes": (COLUMNS,),
     "entries": (WATCHED,),
@@ -28,7 +30,9 @@ Kernel = Callable[..., Any]
 
 
 def kernel(function: Callable[..., Any], kind: Kind, held: Held, *others: Tensor) -> Kernel:
-    """`function(held, *others, kind=kind)` compiled for tensors like these, of any size; called `(held, *others)`.
+    """`function(held, *others, kind=kind)` compiled for tensors like these of any size; called without `kind`.
+
+    All but the vectors of `Held` must be contiguous matrices of one shape.
 
     Compiled once per process for a function, kind, dtypes and device.
     """
@@ -51,7 +55,7 @@ def _compiled(
 
     names = [*Held._fields, *[""] * (len(dtypes) - len(Held._fields))]
     examples = [
-        torch.zeros(_SHAPES.get(name, (ROWS, COLUMNS)), dtype=dtype, device=device)
+        torch.empty(_SHAPES.get(name, (ROWS, COLUMNS)), dtype=dtype, device=device)
         for name, dtype in zip(names, dtypes, strict=True)
         if dtype is not None
     ]

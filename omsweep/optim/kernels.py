@@ -19,7 +19,6 @@ NUMBERS = (
     "eps",  # eps * sqrt(1 - beta2^t)
     "kept",  # 1 - lr * weight_decay
     "decayed",  # lr * weight_decay
-    "alpha",
     "update_share",  # 1 - alpha
     "rescale",  # 1 or 1/p
     "clip",

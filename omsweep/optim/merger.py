@@ -32,7 +32,7 @@ class KeptEntries(NamedTuple):
 
     def dense(self) -> Tensor:
         """The whole piece, a fresh float32 tensor."""
-        full = torch.zeros(self.shape, device=self.values.device).view(-1)
+        full = torch.zeros(self.shape, dtype=self.values.dtype, device=self.values.device).view(-1)
         return full.index_copy_(0, self.positions.long(), self.values).view(self.shape)
 
 

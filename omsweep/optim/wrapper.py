@@ -64,7 +64,7 @@ class OnlineMergeOptimizer(Optimizer):
         self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         self._pieces: dict[str, Piece] = {}
         self._merger = Merger(merge, parameters, task_vector=task_vector, reference=reference, path=path)
-        self._ledger = Ledger(self._merger, len(parameters), sum(p.numel() for p in parameters.values()))
+        self._ledger = Ledger(self._merger, [p.numel() for p in parameters.values() if p.requires_grad])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Used by the constructor; groups are fixed afterwards."""

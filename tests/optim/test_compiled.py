@@ -2,7 +2,12 @@
 
 import copy
 import functools
+import gc
+import math
 import shutil
+import subprocess
+import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +40,10 @@ CASES = {
 def tensors(seed: int, scale: float) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {name: scale * torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+
+
+PREPARED = {(seed, scale): tensors(seed, scale) for seed, scale in [(0, 0.02), (1, 0.01)]}
+PREPARED |= {(100 + step, 1.0): tensors(100 + step, 1.0) for step in range(1, 9)}
 
 
 def run(merge: OnlineMerge, path: str, dtype: torch.dtype, precision: str):
@@ -152,6 +161,60 @@ def test_brackets_are_used_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -
     everywhere, _ = run(CASES["onties"], "compiled", torch.float32, "nearest")
     for name, value in near.items():
         assert torch.equal(everywhere[name], value), name
+
+
+@pytest.mark.parametrize("shape", [(384, 384), (77,), (4096,), (512, 512, 3, 3), (4096, 32), (1,), (3, 2**17), (5, 7)])
+def test_a_tensor_is_taken_as_a_matrix(shape: tuple[int, ...]) -> None:
+    rows, columns = compiled.plane(shape)
+    assert rows * columns == math.prod(shape)
+    assert columns <= compiled.WIDEST_ROW
+    assert columns >= 64 or rows == 1
+
+
+def test_frozen_parameters_do_not_choose_the_path() -> None:
+    frozen = nn.Parameter(torch.zeros(2100, 2100), requires_grad=False)
+    small = nn.Parameter(torch.zeros(8, 16))
+    assert OnlineMergeAdamW([("base", frozen), ("lora", small)], OnlineMerge("adamw")).path == "plain"
+
+
+def test_a_replaced_state_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    parameters, optimizer = run(CASES["ondare"], "compiled", torch.float32, "nearest")
+    before = [weakref.ref(optimizer.state[p]["exp_avg"]) for p in parameters.values()]
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    gc.collect()
+    assert not any(reference() is not None for reference in before)
+
+
+def test_another_default_dtype_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    expected, _ = run(CASES["onties"], "compiled", torch.float32, "nearest")
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        monkeypatch.setattr(sys.modules[__name__], "tensors", lambda *args: PREPARED[args])
+        found, _ = run(CASES["onties"], "compiled", torch.float32, "nearest")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_kernel_is_spread_over_many_threads() -> None:
+    code = """
+import torch
+torch.set_num_threads(16)
+from torch._inductor.utils import run_and_get_code
+from torch import nn
+from omsweep.optim import OnlineMerge, OnlineMergeAdamW
+weight = nn.Parameter(torch.randn(128, 128))
+weight.grad = torch.randn(128, 128)
+optimizer = OnlineMergeAdamW([("w", weight)], OnlineMerge("adamw"), path="compiled")
+_, code = run_and_get_code(optimizer.step)
+assert "#pragma omp parallel num_threads(16)" in code[0], code[0]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_auto_stays_plain_for_small_models() -> None:
