@@ -67,8 +67,9 @@ class OnlineMergeAdamW(Optimizer):
     skipped, its part of tau included.
 
     Parameters may be plain tensors (also under DDP) or DTensors (FSDP2, HSDP): on one path masks, thresholds and
-    weights do not depend on how tensors are cut. State is laid out at the first step, where a parameter may have been replaced by its
-    sharded self since. Where parameters are sharded, `step`, `state_dict` and `diagnostics` are collective.
+    weights do not depend on how tensors are cut. State is laid out at the first step, where a parameter may have been
+    replaced by its sharded self since. Where parameters are sharded, `step`, `state_dict` and `diagnostics` are
+    collective.
 
     Moments are float32 whatever the parameters are; see `omsweep.optim.precision` for the weights.
 
