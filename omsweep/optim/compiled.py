@@ -16,7 +16,7 @@ from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, threshold_among
 from omsweep.optim.bracket import NOWHERE, Bracket
 from omsweep.optim.diagnostics import Ledger
 from omsweep.optim.inductor import Kernel, kernel
-from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
+from omsweep.optim.kernels import BRACKET, NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
 from omsweep.optim.merger import Merger
 from omsweep.optim.precision import read_weights, write_weights
 
@@ -299,7 +299,7 @@ class FusedStep:
             "update_weight": (1 - alpha) * rescale,
             "tau_weight": alpha if rescaled else alpha * rescale,
         }
-        return [row[name] for name in NUMBERS if name in row]
+        return [row[name] for name in NUMBERS[: -len(BRACKET)]]
 
     def _word_rows(self, items: Sequence["Item"], step: int) -> Tensor:
         """`WORDS` of every parameter at this step, int32 `[parameters, words]`."""
@@ -310,7 +310,10 @@ class FusedStep:
         streams = {"update": self._mask != "all", "task_vector": merger.merged_in, "rounding": self._stochastic}
         for stream, drawn in streams.items():
             at = tau_step if stream == "task_vector" else step
-            first, second = mask_keys(seed, at, stream, self._name_words).unbind(1) if drawn else (starts, starts)
+            if not drawn:
+                keys += [torch.zeros_like(starts)] * 2
+                continue
+            first, second = mask_keys(seed, at, stream, self._name_words).unbind(1)
             keys += [first, second + first * starts]  # only the low 32 bits count
         cuts = [self._tau_cut(item, step) for item in items]
         self._tau_tied = {item.name for item, cut in zip(items, cuts, strict=True) if cut.tie > 0}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+BRACKET = ("bracket_low", "bracket_high")
 NUMBERS = (
     "grad_share",  # 1 - beta1
     "beta2",
@@ -24,8 +25,7 @@ NUMBERS = (
     "clip",
     "update_weight",  # (1 - alpha) * rescale
     "tau_weight",  # alpha, times rescale unless the task vector was rescaled before
-    "bracket_low",  # where the threshold of the update is sought first
-    "bracket_high",
+    *BRACKET,  # where the threshold of the update is sought first, each tensor's own
 )
 WORDS = (
     "update_key_first",
