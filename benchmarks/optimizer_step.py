@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from omsweep.merging.randomness import RUN
-from omsweep.optim import OnlineMerge, OnlineMergeAdamW, diagnostics
+from omsweep.optim import OnlineMerge, OnlineMergeAdamW
+from omsweep.optim.kernels import Held
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LR, WEIGHT_DECAY, ALPHA = 1e-6, 0.01, 1e-4
@@ -207,26 +207,37 @@ def measure(name: str, dtype_name: str, device: str, repeats: int, quick: bool) 
 
 
 def diagnostics_share(name: str, device: str, repeats: int) -> float:
-    """Share of a compiled OnDARE step that watching entries for the diagnostics takes: with, against without."""
+    """Share of a compiled OnDARE step that watching entries for the diagnostics takes: with, against without.
+
+    One optimizer in one place of memory: two alike differ by more than what is measured.
+    """
     merge = OnlineMerge("ondare", semantics="equations", alpha=ALPHA, density=0.05)
 
     def built(parameters: dict[str, nn.Parameter], tau: dict[str, Tensor]) -> OnlineMergeAdamW:
         return OnlineMergeAdamW(parameters.items(), merge, tau, lr=LR, weight_decay=WEIGHT_DECAY, path="compiled")
 
-    watching = Timed(SETS[name], torch.float32, device, built)
-    kept = diagnostics.SAMPLE_ENTRIES, diagnostics.LEAST_ENTRIES
-    diagnostics.SAMPLE_ENTRIES = diagnostics.LEAST_ENTRIES = RUN
-    blind = Timed(SETS[name], torch.float32, device, built)
-    diagnostics.SAMPLE_ENTRIES, diagnostics.LEAST_ENTRIES = kept
-    blind.optimizer._ledger.record_seen = lambda names, seen: None
+    timed = Timed(SETS[name], torch.float32, device, built)
     for _ in range(WARM_UP):
-        watching.step()
-        blind.step()
+        timed.step()
+    ledger, fused = timed.optimizer._ledger, timed.optimizer._fused
+    record, watching = ledger.record_seen, dict(fused._flats)
+    blind = {name: flat._replace(held=nothing_watched(flat.held)) for name, flat in watching.items()}
+
+    def milliseconds(watched: bool) -> float:
+        fused._flats = watching if watched else blind
+        ledger.record_seen = record if watched else (lambda: None)
+        return timed.step()
+
     shares = []
-    for _ in range(repeats):
-        without, with_them = blind.step(), watching.step()
-        shares.append(1.0 - without / with_them)
+    for turn in range(repeats):
+        first = turn % 2 == 0
+        times = {watched: milliseconds(watched) for watched in (first, not first)}
+        shares.append(1.0 - times[False] / times[True])
     return statistics.median(shares)
+
+
+def nothing_watched(held: Held) -> Held:
+    return held._replace(entries=held.entries[:0], merged=held.merged[:0], seen=held.seen[:0])
 
 
 def print_row(row: dict[str, Any]) -> None:

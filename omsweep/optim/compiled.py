@@ -147,8 +147,11 @@ class FusedStep:
         torch._foreach_add_([item.state["step"] for item in items], 1.0)
         self._numbers.copy_(torch.tensor(self._number_rows(items), dtype=torch.float32))
         self._words.copy_(self._word_rows(items, step))
-        seen = [self._step_one(row, item, step, ledger) for row, item in enumerate(items)]
-        ledger.record_seen(self._names, seen)
+        if ledger.make_room(self._names):
+            self._flats.clear()
+        for row, item in enumerate(items):
+            self._step_one(row, item, step, ledger)
+        ledger.record_seen()
 
     def _make_room(self, items: Sequence["Item"]) -> None:
         """A row of numbers and of words for each, room for the largest update, on a CPU one for the widest row."""
@@ -173,30 +176,28 @@ class FusedStep:
             )
             self._flats.clear()
 
-    def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> Tensor:
-        """Step one parameter; returns `SEEN` of its watched entries."""
+    def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> None:
         flat = self._flat(row, item, step, ledger)
         grad = item.grad.view(flat.held.weights.shape)
         joined = "low_bits" in item.state and flat.held.low_bits is None
         if joined:
             flat.held.weights.copy_(read_weights(item.weights, item.state).view(grad.shape))
         if self._mask == "top":
-            seen = self._step_top(row, item, flat, grad, step)
+            self._step_top(row, item, flat, grad, step)
         else:
-            seen = flat.kernels[0](flat.held, grad, *flat.moments)
+            flat.kernels[0](flat.held, grad, *flat.moments)
         if joined:
             write_weights(item.weights, flat.held.weights.view(item.weights.shape), item.state)
         ledger.add_merged(item.name, item.state, flat.held.merged)
-        return seen
 
-    def _step_top(self, row: int, item: "Item", flat: Flat, grad: Tensor, step: int) -> Tensor:
+    def _step_top(self, row: int, item: "Item", flat: Flat, grad: Tensor, step: int) -> None:
         """`_step_one` for a top-p mask."""
         advance, merge = flat.kernels
         update, near = (scratch[: grad.numel()].view(grad.shape) for scratch in (self._update, self._near))
         above = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
         if self._find_cut(row, item, update, above, step).tie > 0 or item.name in self._tau_tied:
             merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
-        return merge(flat.held, update)
+        merge(flat.held, update)
 
     def _flat(self, row: int, item: "Item", step: int, ledger: Ledger) -> Flat:
         state = item.state
@@ -212,7 +213,7 @@ class FusedStep:
         weights = item.weights if low_bits is None else item.weights.view(torch.int16)
         if low_bits is not None and weights.device.type in JOINED_ON:
             weights, low_bits = self._master[: weights.numel()], None
-        entries, merged = ledger.places(item.name, state)
+        entries, merged, seen = ledger.places(item.name, state)
         held = Held(
             weights=weights.view(shape),
             low_bits=None if low_bits is None else low_bits.view(shape),
@@ -220,6 +221,7 @@ class FusedStep:
             lanes=None if self._lanes is None else self._lanes[: shape[1]],
             entries=entries,
             merged=merged,
+            seen=seen,
             numbers=self._numbers[row],
             words=self._words[row],
         )

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from omsweep.merging.method import Merged
 from omsweep.merging.randomness import sample_index
+from omsweep.optim.inductor import vectors_kernel
 from omsweep.optim.merger import Merger
 from omsweep.optim.sharding import Groups, Piece, summed
+from omsweep.optim.watched import SEEN, SUMS, Watched, sums_of, sums_of_merge
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 32
@@ -31,48 +33,6 @@ FOLD_STEPS = 64
 STATE_KEYS = ("start_sample", "merged_sample")
 TOTALS = ("merges", "travel", "ratio", "retained", "survived", "intended")
 NO_TOTALS = (0.0,) * len(TOTALS)
-SUMS = ("travel", "tau_square", "update_square", "retained", "whole", "survived", "intended", "merge")
-
-
-class Watched(NamedTuple):
-    """The entries of one parameter that are watched and lie here.
-
-    Attributes:
-        entries: their positions in the local tensor; None: all of it, in order.
-        slots: their places in the parameter's sample, of which other ranks may hold the rest; None: all, in order.
-        size: of the whole sample.
-        weight: entries that each stands for.
-        groups: ranks over which the parameter is spread.
-    """
-
-    entries: Tensor | None
-    slots: Tensor | None
-    size: int
-    weight: float
-    groups: Groups
-
-    def take(self, x: Tensor) -> Tensor:
-        """The watched entries of a local tensor, flat, float32, never sharing memory with a parameter."""
-        return self.pick(x).float()
-
-    def pick(self, x: Tensor) -> Tensor:
-        """As `take`, in the dtype of `x`."""
-        flat = x.reshape(-1)
-        return flat.clone() if self.entries is None else flat.index_select(0, self.entries)
-
-    def here(self) -> int:
-        """How many of the sample lie here."""
-        return self.size if self.slots is None else self.slots.numel()
-
-    def own(self, sample: Tensor) -> Tensor:
-        """This rank's part of a whole sample."""
-        return sample if self.slots is None else sample.index_select(0, self.slots)
-
-    def spread(self, part: Tensor) -> Tensor:
-        """This rank's part in its places of a whole sample, 0 elsewhere."""
-        if self.slots is None:
-            return part
-        return torch.zeros(self.size, dtype=part.dtype, device=part.device).index_copy_(0, self.slots, part)
 
 
 class Moved(NamedTuple):
@@ -93,6 +53,29 @@ class Moved(NamedTuple):
     rounded_to: torch.dtype
 
 
+class Room(NamedTuple):
+    """The watched entries of parameters that are spread over the same ranks.
+
+    Attributes:
+        weight: entries that each stands for, float32 `[entries]`.
+        tau: task vector, as `weight`.
+        seen: `SEEN` of the last merge, float32 `[entries, 6]`.
+        parts: the part of `seen` of each parameter.
+    """
+
+    weight: Tensor
+    tau: Tensor
+    seen: Tensor
+    parts: dict[str, Tensor]
+
+
+class Rooms(NamedTuple):
+    """`Room` by groups, for parameters in this order."""
+
+    names: Sequence[str]
+    of: dict[Groups, Room]
+
+
 class Ledger:
     """Running sums over merges.
 
@@ -110,7 +93,8 @@ class Ledger:
         self._watched: dict[str, Watched] = {}
         self._tau_samples: dict[str, Tensor] = {}
         self._device = torch.device("cpu")
-        self._same: tuple[Sequence[str], list[tuple[Groups, list[int], Tensor]]] | None = None
+        self._rooms: Rooms | None = None
+        self._seen: dict[Groups, Tensor] = {}
         self._order: dict[Groups, None] = {}  # alike on every rank, so that they exchange in one order
         self._rows: dict[Groups, list[Tensor]] = {}
         self._sums: list[dict[Groups, Tensor]] = []
@@ -129,7 +113,7 @@ class Ledger:
         known = self._watched.get(name)
         if known is None or known.groups != piece.groups:  # another piece since somebody looked: it was sharded
             self._tau_samples.pop(name, None)
-            self._same = None
+            self._rooms = None
             self._order.setdefault(piece.groups)
             total, device = piece.block.total, parameter.device
             index = sample_index(total, self._size, name)
@@ -192,15 +176,40 @@ class Ledger:
         applied = _applied(after, before.double(), rounded_to)
         self._add_row(name, part, applied, nothing, nothing, nothing, nothing, merge=0.0)
 
-    def places(self, name: str, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Positions of a parameter's watched entries, and where a kernel adds what it merged in there."""
+    def make_room(self, names: Sequence[str]) -> bool:
+        """Room for what kernels see of these parameters at a merge; whether it is a new one."""
+        if self._rooms is not None and self._rooms.names == names:
+            return False
+        self._rooms = Rooms(names, self._rooms_of(names))
+        return True
+
+    def _rooms_of(self, names: Sequence[str]) -> dict[Groups, Room]:
+        by_groups: dict[Groups, list[str]] = {}
+        for name in names:
+            by_groups.setdefault(self.watched(name).groups, []).append(name)
+        rooms = {}
+        for groups, members in by_groups.items():
+            watched = [self.watched(name) for name in members]
+            sizes = [w.here() for w in watched]
+            blank = torch.zeros(sum(sizes), dtype=torch.float32, device=self._device)
+            pieces = blank.split(sizes)
+            tau = torch.cat([self._tau_sample(name, piece) for name, piece in zip(members, pieces, strict=True)])
+            weights = [torch.full_like(piece, w.weight) for piece, w in zip(pieces, watched, strict=True)]
+            seen = torch.zeros(len(blank), len(SEEN), dtype=torch.float32, device=self._device)
+            rooms[groups] = Room(torch.cat(weights), tau, seen, dict(zip(members, seen.split(sizes), strict=True)))
+        return rooms
+
+    def places(self, name: str, state: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions of a parameter's watched entries, where a kernel adds what it merged in there, and what it saw."""
         watched = self.watched(name)
         if watched.entries is None:
             watched = self._watched[name] = watched._replace(entries=torch.arange(watched.size, device=self._device))
         assert watched.entries is not None, "just set"
+        assert self._rooms is not None, "made before"
+        seen = self._rooms.of[watched.groups].parts[name]
         if watched.slots is None:
-            return watched.entries, state["merged_sample"]
-        return watched.entries, torch.zeros(watched.entries.numel(), device=watched.entries.device)
+            return watched.entries, state["merged_sample"], seen
+        return watched.entries, torch.zeros(watched.entries.numel(), device=watched.entries.device), seen
 
     def add_merged(self, name: str, state: dict[str, Any], part: Tensor) -> None:
         """Put what a kernel added, see `places`, into the whole sample of a sharded parameter."""
@@ -208,37 +217,22 @@ class Ledger:
         if slots is not None:
             state["merged_sample"].index_add_(0, slots, part)
 
-    def record_seen(self, names: Sequence[str], seen: Sequence[Tensor]) -> None:
-        """Note a merge of several parameters as kernels saw it: `kernels.SEEN` of their watched entries."""
-        if self._same is None or self._same[0] != names:
-            self._same = names, self._columns(names)
-        for groups, at, constants in self._same[1]:
-            rows = torch.cat([seen[i] for i in at], dim=1)
-            self._rows.setdefault(groups, []).append(torch.cat([constants[:2], rows, constants[2:]]))
-
-    def _columns(self, names: Sequence[str]) -> list[tuple[Groups, list[int], Tensor]]:
-        """By groups: which of `names` they are, and weight, task vector and 1 of every watched entry."""
-        by_groups: dict[Groups, list[int]] = {}
-        for i, name in enumerate(names):
-            by_groups.setdefault(self.watched(name).groups, []).append(i)
-        columns = []
-        for groups, at in by_groups.items():
-            found = [(names[i], self.watched(names[i])) for i in at]
-            taus = [
-                self._tau_sample(name, torch.zeros(w.here(), dtype=torch.float32, device=self._device))
-                for name, w in found
-            ]
-            weights = [torch.full_like(tau, w.weight) for tau, (_, w) in zip(taus, found, strict=True)]
-            weight = torch.cat(weights)
-            columns.append((groups, at, torch.stack([weight, torch.cat(taus), torch.ones_like(weight)])))
-        return columns
+    def record_seen(self) -> None:
+        """Note a merge of all parameters that there is room for, as kernels saw it."""
+        assert self._rooms is not None, "made before"
+        for groups, room in self._rooms.of.items():
+            self._seen[groups] = vectors_kernel(sums_of_merge, room.seen, room.weight, room.tau)
 
     def close_step(self) -> None:
         """Add up the rows of one step's merges."""
-        if not self._rows:
+        if not self._rows and not self._seen:
             return
-        self._sums.append({groups: _sums_of(rows) for groups, rows in self._rows.items()})
+        sums, self._seen = self._seen, {}
+        for groups, rows in self._rows.items():
+            found = _sums_of(rows)
+            sums[groups] = sums[groups] + found if groups in sums else found
         self._rows = {}
+        self._sums.append(sums)
         if len(self._sums) >= FOLD_STEPS and not any(self._order):
             self._fold()
 
@@ -250,7 +244,7 @@ class Ledger:
     def restore(self, totals: tuple[float, ...]) -> None:
         """Go on from totals that were saved."""
         self._totals = torch.tensor(tuple(totals), dtype=torch.float64)
-        self._rows, self._sums = {}, []
+        self._rows, self._seen, self._sums = {}, {}, []
 
     @torch.no_grad()
     def share_samples(self, states: Mapping[str, dict[str, Any]]) -> None:
@@ -381,20 +375,7 @@ def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
 
 
 def _sums_of(rows: list[Tensor]) -> Tensor:
-    """`SUMS` over one step's rows, float64."""
+    """`SUMS` over rows of one step."""
     device = rows[0].device
-    columns = torch.cat([row.to(device) for row in rows], dim=1) if len(rows) > 1 else rows[0]
-    weight, tau, part, applied, whole, sparse, update_term, tau_term, merge = range(len(columns))
-    columns = columns.double()
-    products, sizes = (columns * columns[weight]) @ columns.T, columns.abs() @ columns[weight]
-    found = [
-        products[part, tau],
-        products[tau_term, tau_term],
-        products[update_term, update_term],
-        sizes[sparse],
-        sizes[whole],
-        products[applied, part],
-        products[part, part],
-        columns[merge].sum(),
-    ]
-    return torch.stack(found)
+    weight, tau, *seen, merge = torch.cat([row.to(device) for row in rows], dim=1)
+    return sums_of(weight, tau, merge, seen)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind
+from omsweep.optim.watched import SEEN
 
 ROWS, COLUMNS, WATCHED = 1031, 2053, 521
 """Sizes while tracing. Equal ones would be taken for one and the same, so that these differ from all others. How a
@@ -22,6 +23,7 @@ _SHAPES = {
     "lanes": (COLUMNS,),
     "entries": (WATCHED,),
     "merged": (WATCHED,),
+    "seen": (WATCHED, len(SEEN)),
     "numbers": (len(NUMBERS),),
     "words": (len(WORDS),),
 }
@@ -41,13 +43,23 @@ def kernel(function: Callable[..., Any], kind: Kind, held: Held, *others: Tensor
     return lambda held, *others: run(*[tensor for tensor in (*held, *others) if tensor is not None])
 
 
+def vectors_kernel(function: Callable[..., Any], *given: Tensor) -> Any:
+    """`function(*given)` compiled for vectors and matrices of as many rows, once per process and device.
+
+    Only the number of rows may differ between calls; all are float32.
+    """
+    return _rows_compiled(function, tuple(tensor.shape[1:] for tensor in given), given[0].device)(*given)
+
+
+@functools.cache
+def _rows_compiled(function: Callable[..., Any], shapes: Sequence[torch.Size], device: torch.device) -> Kernel:
+    return _traced(function, [torch.empty(WATCHED, *shape, device=device, dtype=torch.float32) for shape in shapes])
+
+
 @functools.cache
 def _compiled(
     function: Callable[..., Any], kind: Kind, dtypes: Sequence[torch.dtype | None], device: torch.device
 ) -> Kernel:
-    from torch._inductor import compile as compile_graph
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     def flat(*tensors: Tensor) -> Any:
         given = iter(tensors)
         every = [None if dtype is None else next(given) for dtype in dtypes]
@@ -59,6 +71,14 @@ def _compiled(
         for name, dtype in zip(names, dtypes, strict=True)
         if dtype is not None
     ]
-    graph = make_fx(flat, tracing_mode="symbolic")(*examples)
+    return _traced(flat, examples)
+
+
+def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> Kernel:
+    """`function` of tensors, compiled for any sizes; those that are equal among `examples` stay equal."""
+    from torch._inductor import compile as compile_graph
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    graph = make_fx(function, tracing_mode="symbolic")(*examples)
     symbolic = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
     return compile_graph(graph, symbolic, options={"size_asserts": False, "alignment_asserts": False})

@@ -44,9 +44,6 @@ _AT = {name: i for i, name in enumerate(NUMBERS)} | {name: i for i, name in enum
 _FLIP = -(2**31)
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B - 2**32)
 
-SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term")
-"""Of each watched entry: what was merged in, what of it arrived, delta, S(delta), and both weighted terms."""
-
 
 class Kind(NamedTuple):
     """What is fixed for all tensors and steps, and so compiled in.
@@ -81,6 +78,7 @@ class Held(NamedTuple):
         lanes: 0, 1, 2, ... int32, one for each column, where reading is quicker than counting, on a CPU; or None.
         entries: positions watched for the diagnostics, row-major, int64.
         merged: float32, one for each of `entries`: what was merged in there is added.
+        seen: float32 `[entries, 6]`: `SEEN` of this merge is written here.
         numbers: float32, see `NUMBERS`.
         words: int32, see `WORDS`.
     """
@@ -91,6 +89,7 @@ class Held(NamedTuple):
     lanes: Tensor | None
     entries: Tensor
     merged: Tensor
+    seen: Tensor
     numbers: Tensor
     words: Tensor
 
@@ -119,7 +118,7 @@ def flipped(word: int) -> int:
     return signed(word ^ 0x80000000)
 
 
-def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *, kind: Kind) -> Tensor:
+def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *, kind: Kind) -> None:
     """One step of one tensor in place: everything but a top-p method, which needs a threshold half-way.
 
     Args:
@@ -127,18 +126,14 @@ def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *,
         grad: any floating dtype.
         exp_avg: float32, as is `exp_avg_sq`.
         kind: what is compiled in.
-
-    Returns:
-        `SEEN` of the watched entries, float32 `[6, watched]`.
     """
     at = held.entries
     update = _formed(_of(grad, at), _of(exp_avg, at), _of(exp_avg_sq, at), held.numbers)[2]
-    seen = _seen(held, update, kind)
+    _see(held, update, kind)
     first, second, update = _formed(grad, exp_avg, exp_avg_sq, held.numbers)
     exp_avg.copy_(first)
     exp_avg_sq.copy_(second)
     _move(held, update, kind)
-    return seen
 
 
 def advance(
@@ -159,11 +154,10 @@ def advance(
     return (~(size <= high)).sum(dtype=torch.int32)
 
 
-def merge_step(held: Held, update: Tensor, *, kind: Kind) -> Tensor:
-    """Second half of a top-p step, in place; arguments and result as for `whole_step`."""
-    seen = _seen(held, _of(update, held.entries), kind)
+def merge_step(held: Held, update: Tensor, *, kind: Kind) -> None:
+    """Second half of a top-p step, in place; arguments as for `whole_step`."""
+    _see(held, _of(update, held.entries), kind)
     _move(held, update, kind)
-    return seen
 
 
 def keyed_bits(index: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -231,8 +225,8 @@ def _masked(x: Tensor, index: Tensor, held: Held, stream: str, kind: Kind) -> Te
     return torch.where((bits > cut) | ((bits == cut) & high), x, 0.0)
 
 
-def _seen(held: Held, update: Tensor, kind: Kind) -> Tensor:
-    """`SEEN` of the watched entries, whose `update` is given; moves `merged` on."""
+def _see(held: Held, update: Tensor, kind: Kind) -> None:
+    """Write `SEEN` of the watched entries, whose `update` is given; moves `merged` on."""
     at, numbers = held.entries, held.numbers
     low_bits, tau = (None if x is None else _of(x, at) for x in (held.low_bits, held.tau))
     weights = _read(_of(held.weights, at), low_bits)
@@ -250,7 +244,7 @@ def _seen(held: Held, update: Tensor, kind: Kind) -> Tensor:
         without = without.to(held.weights.dtype)
     applied = (moved.to(torch.float64) - without.to(torch.float64)).to(torch.float32)
     sparse = terms.update_term / _n(numbers, "update_share")
-    return torch.stack([part, applied, update, sparse, terms.update_term, tau_term])
+    held.seen.copy_(torch.stack([part, applied, update, sparse, terms.update_term, tau_term], dim=1))
 
 
 def _move(held: Held, update: Tensor, kind: Kind) -> None:
