@@ -194,7 +194,7 @@ class FusedStep:
         """`_step_one` for a top-p mask."""
         advance, merge = flat.kernels
         update, near = (scratch[: grad.numel()].view(grad.shape) for scratch in (self._update, self._near))
-        above = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
+        (above,) = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
         if self._find_cut(row, item, update, above, step).tie > 0 or item.name in self._tau_tied:
             merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
         merge(flat.held, update)

@@ -1,8 +1,8 @@
 """How a function of `kernels` becomes one: traced over tensors of unknown sizes, then compiled by TorchInductor.
 
-This is torch.compile without its first part, which reads Python bytecode and guards every call: the functions here are
-known, take matrices and vectors only, and are told apart by kind, dtypes and device. A call costs a third of
-torch.compile's.
+This is torch.compile without the part that reads Python bytecode and guards every call, and without the wrappers that
+sort out gradients and inputs that overlap: the functions here are known, take matrices and vectors that share no memory
+with each other, and are told apart by kind, dtypes and device.
 """
 
 import functools
@@ -40,7 +40,7 @@ def kernel(function: Callable[..., Any], kind: Kind, held: Held, *others: Tensor
     """
     dtypes = tuple(None if tensor is None else tensor.dtype for tensor in (*held, *others))
     run = _compiled(function, kind, dtypes, others[0].device)
-    return lambda held, *others: run(*[tensor for tensor in (*held, *others) if tensor is not None])
+    return lambda held, *others: run([tensor for tensor in (*held, *others) if tensor is not None])
 
 
 def vectors_kernel(function: Callable[..., Any], *given: Tensor) -> Any:
@@ -48,7 +48,7 @@ def vectors_kernel(function: Callable[..., Any], *given: Tensor) -> Any:
 
     Only the number of rows may differ between calls; all are float32.
     """
-    return _rows_compiled(function, tuple(tensor.shape[1:] for tensor in given), given[0].device)(*given)
+    return _rows_compiled(function, tuple(tensor.shape[1:] for tensor in given), given[0].device)(list(given))[0]
 
 
 @functools.cache
@@ -75,10 +75,21 @@ def _compiled(
 
 
 def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> Kernel:
-    """`function` of tensors, compiled for any sizes; those that are equal among `examples` stay equal."""
-    from torch._inductor import compile as compile_graph
+    """`function` of tensors, compiled for any sizes; those that are equal among `examples` stay equal.
+
+    It takes a list of tensors, which it empties, and returns a sequence of them.
+    """
+    from torch._inductor.compile_fx import compile_fx, compile_fx_inner
     from torch.fx.experimental.proxy_tensor import make_fx
 
     graph = make_fx(function, tracing_mode="symbolic")(*examples)
     symbolic = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-    return compile_graph(graph, symbolic, options={"size_asserts": False, "alignment_asserts": False})
+    inner: list[Kernel] = []
+
+    def keep(*args: Any, **settings: Any) -> Any:
+        inner.append(compile_fx_inner(*args, **settings))
+        return inner[-1]
+
+    options = {"size_asserts": False, "alignment_asserts": False}
+    compile_fx(graph, symbolic, inner_compile=keep, config_patches=options)
+    return inner[0]

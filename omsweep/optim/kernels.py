@@ -138,7 +138,7 @@ def whole_step(held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, *,
 
 def advance(
     held: Held, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, update: Tensor, near: Tensor, *, kind: Kind
-) -> Tensor:
+) -> tuple[Tensor]:
     """First half of a top-p step: moments, `update`, and its magnitudes in the bracket, else 0, as `near`; in place.
 
     Returns:
@@ -151,7 +151,7 @@ def advance(
     update.copy_(formed)
     size, high = formed.abs(), _n(held.numbers, "bracket_high")
     near.copy_(torch.where((size >= _n(held.numbers, "bracket_low")) & (size <= high), size, 0.0))
-    return (~(size <= high)).sum(dtype=torch.int32)
+    return ((~(size <= high)).sum(dtype=torch.int32),)
 
 
 def merge_step(held: Held, update: Tensor, *, kind: Kind) -> None:
