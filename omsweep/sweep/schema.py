@@ -23,6 +23,7 @@ class Design(Section):
     """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
 
     With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws.
+    `cross` names knobs every choice of which is run in every block, in place of one choice per block.
     """
 
     blocks: PositiveInt = 3
@@ -30,6 +31,7 @@ class Design(Section):
     seed: Count = 0
     sft_seeds: PositiveInt = 1
     match: Literal["displacement", "none"] = "displacement"
+    cross: list[str] = []
 
 
 class Search(Section):
@@ -101,6 +103,12 @@ class Evaluate(Section):
     limit: PositiveInt | None = None
 
 
+class Report(Section):
+    """What the report shows beside the fronts: the table and figure of one study (`omsweep.report.studies`)."""
+
+    study: Literal["beta", "alpha", "density", "gap_steps", "algorithms", "methods", "question"] | None = None
+
+
 class SpaceFile(Section):
     """A whole search space file, before its `space`, `families` and `preferences` are read."""
 
@@ -116,3 +124,4 @@ class SpaceFile(Section):
     scheduler: Scheduler = Scheduler()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    report: Report = Report()

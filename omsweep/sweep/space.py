@@ -7,7 +7,7 @@ label, baseline, task_vector`), the shared knobs, `method` and the knobs of that
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omsweep.align.algorithms import ALGORITHMS
@@ -22,9 +22,11 @@ from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.store import TASK_VECTORS
 from omsweep.sweep.branches import TASK_VECTOR, TRAIN_KNOBS, Branch, allowed_knobs, read_branches, read_shared
 from omsweep.sweep.controls import check_sft_seeds, check_task_vectors
+from omsweep.sweep.crossing import alive, crossed
 from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
+from omsweep.sweep.study_check import check_study
 
 WHOLE_NUMBERS = ("steps", "warmup_steps", "gap_steps", "min_kept")
 WORDS = ("algorithm", "lr_scheduler", "semantics", "alpha_schedule", "rescale", "elect", "tau_mask", "task_vector")
@@ -58,7 +60,7 @@ class SearchSpace:
 
     def knobs_of(self, branch: Branch) -> dict[str, Knob]:
         """The knobs alive under a branch: the shared ones that its method takes, then its own, which replace them."""
-        return {**self.shared_by(branch), **branch.knobs}
+        return alive(branch, self.shared)
 
     def shared_by(self, branch: Branch) -> dict[str, Knob]:
         """The shared knobs that a branch's method takes."""
@@ -93,6 +95,11 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     check_task_vectors(space.families, space.shared, space.branches)
     for branch in space.branches:
         _check_branch(space, branch)
+    if space.design.cross:
+        space = replace(space, branches=crossed(space.branches, space.shared, space.design.cross))
+        for branch in space.branches:
+            _check_branch(space, branch)
+    check_study(file, space.shared, space.branches)
     return space
 
 
