@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep(status)
     status.set_defaults(command=_status)
 
-    report = commands.add_parser("report", help="write front.json, front.png and report.html of a sweep again")
+    report = commands.add_parser(
+        "report", help="write front.json, front.png, report.html and the study of a sweep again"
+    )
     _add_sweep(report)
     report.set_defaults(command=_report)
 
@@ -206,6 +208,8 @@ def _report(options: argparse.Namespace) -> int:
     folder = SweepFolder(options.storage or DEFAULT_STORAGE, options.name)
     write_report(folder)
     print_status(folder)
+    if folder.study_md.is_file():
+        sys.stdout.write(f"\n{folder.study_md.read_text(encoding='utf-8')}")
     return DONE
 
 

@@ -1,7 +1,8 @@
 """Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
 
-`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `front.json`, `front.png`, `report.html`. The
-sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for scores.
+`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `front.json`, `front.png`, `report.html`, of a study also
+`study.md`, `study.tex`, `study.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor
+Ray, pandas only for scores.
 """
 
 import fcntl
@@ -131,6 +132,9 @@ class SweepFolder:
         self.front_json = self.path / "front.json"
         self.front_png = self.path / "front.png"
         self.report_html = self.path / "report.html"
+        self.study_md = self.path / "study.md"
+        self.study_tex = self.path / "study.tex"
+        self.study_png = self.path / "study.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""

@@ -5,6 +5,7 @@ from omsweep.report.markup import text
 from omsweep.report.numbers import counted
 from omsweep.report.page_script import JAVASCRIPT
 from omsweep.report.page_style import CSS
+from omsweep.report.study_section import study_section
 from omsweep.report.view import SweepView
 
 POLICY = (
@@ -12,6 +13,7 @@ POLICY = (
 )
 
 SECTIONS = {
+    "study": ("Study", study_section),
     "fronts": ("Fronts", sections.fronts),
     "methods": ("Methods", sections.methods),
     "trials": ("Trials", sections.trials),
