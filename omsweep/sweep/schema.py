@@ -92,7 +92,11 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """What scores the policy: a tax suite and a reward scorer."""
+    """What scores the policy: a tax suite and a reward scorer.
+
+    `report_split: all` scores every policy on the report split too, which comparisons of arms read; `front` only the
+    front's members. Whatever selects reads the search split.
+    """
 
     tax: str = "tiny"
     reward: str | dict[str, Any] = "tiny"
@@ -101,6 +105,24 @@ class Evaluate(Section):
     max_new_tokens: PositiveInt = 64
     batch_size: PositiveInt = 256
     limit: PositiveInt | None = None
+    report_split: Literal["front", "all"] = "front"
+
+
+class Posthoc(Section):
+    """One grid of post-hoc points: models made after training from a policy, its SFT model and their base.
+
+    `weights`, `densities` and `seeds` span the grid (`omsweep.merging.posthoc`). `of` names the branches whose trials
+    get it, default all; `travel_of` a branch whose trial of the same block says one more weight, its `tau_travel`.
+    Merged weights are deleted once scored unless `keep`.
+    """
+
+    method: str
+    weights: list[Any] = []
+    densities: list[Any] | None = None
+    seeds: list[Count] | None = None
+    of: Annotated[list[str], Field(min_length=1)] | None = None
+    travel_of: str | None = None
+    keep: bool = False
 
 
 class Report(Section):
@@ -120,6 +142,7 @@ class SpaceFile(Section):
     design: Design | None = None
     search: Search | None = None
     baselines: dict[str, Any] = {}
+    posthoc: dict[Name, Posthoc] = {}
     objectives: Objectives = Objectives()
     scheduler: Scheduler = Scheduler()
     train: Train = Train()
