@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
 
     report = commands.add_parser(
-        "report", help="write front.json, front.png, report.html and the study of a sweep again"
+        "report", help="write a sweep's front, page, study and comparison again and print them"
     )
     _add_sweep(report)
     report.set_defaults(command=_report)
@@ -202,6 +202,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from omsweep.report import write_report
+    from omsweep.report.comparison_files import print_comparison
     from omsweep.report.tables import print_status
     from omsweep.store import SweepFolder
 
@@ -210,6 +211,7 @@ def _report(options: argparse.Namespace) -> int:
     print_status(folder)
     if folder.study_md.is_file():
         sys.stdout.write(f"\n{folder.study_md.read_text(encoding='utf-8')}")
+    print_comparison(folder)
     return DONE
 
 

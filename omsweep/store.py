@@ -1,8 +1,9 @@
 """Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
 
-`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`, of a
-study also `study.md`, `study.tex`, `study.png`. The sweep's driver alone writes, any number may read. Imports neither torch
-nor Ray, pandas only for scores.
+`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
+a study also `study.md`, `study.tex`, `study.png`; where a headline is asked for `comparison.json`, `comparison.md`,
+`comparison.tex`, `attainment.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor
+Ray, pandas only for scores.
 """
 
 import fcntl
@@ -10,7 +11,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -145,6 +146,10 @@ class SweepFolder:
         self.study_md = self.path / "study.md"
         self.study_tex = self.path / "study.tex"
         self.study_png = self.path / "study.png"
+        self.comparison_json = self.path / "comparison.json"
+        self.comparison_md = self.path / "comparison.md"
+        self.comparison_tex = self.path / "comparison.tex"
+        self.attainment_png = self.path / "attainment.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""
@@ -227,12 +232,12 @@ class SweepFolder:
         _check_file_name("trial_id", trial_id)
         return self._write_table(self.scores_folder / f"{trial_id}.parquet", frame)
 
-    def scores(self, trial_id: str) -> "DataFrame":
-        """The per-item scores of a trial; FileNotFoundError when it has none."""
+    def scores(self, trial_id: str, columns: Sequence[str] | None = None) -> "DataFrame":
+        """The per-item scores of a trial, all columns or those named; FileNotFoundError when it has none."""
         import pandas
 
         _check_file_name("trial_id", trial_id)
-        return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet")
+        return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet", columns=columns)
 
     def write_reference(self, family: str, reference: Mapping[str, Any], *, sft_seed: int | None = None) -> None:
         """Keep what a family's SFT model scored on the search split: `scores`, `benchmark_average`.

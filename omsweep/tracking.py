@@ -25,6 +25,7 @@ RUN_STATUS = {
 SWEEP_FILES = (
     *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
     *("study.md", "study.tex", "study.png"),
+    *("comparison.json", "comparison.md", "comparison.tex", "attainment.png"),
 )
 TRIAL_NUMBERS = (
     *("reward", "reward_se_items", "reward_absolute", "tax", "tax_se_items", "tax_regressed", "tax_worst"),

@@ -214,12 +214,10 @@ def _recipe_text(recipe: str, trials: Sequence[TrialRecord]) -> str:
     settings = [t.params.get("posthoc") or {} for t in trials if t.kind == "posthoc"]
     if not settings:
         return recipe
-    varied = {name: {repr(one.get(name)) for one in settings} for one in settings for name in one if name != "method"}
-    shown = [
-        f"{name} {short(settings[0][name]) if len(values) == 1 else 'by block'}"
-        for name, values in varied.items()
-        if settings[0].get(name) is not None
-    ]
+    first = settings[0]
+    if first.get("travel_of"):
+        return f"{label_of(trials[0])} (weight: tau_travel of {first['travel_of']})"
+    shown = [f"{name} {short(value)}" for name, value in first.items() if name != "method" and value is not None]
     return f"{label_of(trials[0])} ({', '.join(shown)})"
 
 

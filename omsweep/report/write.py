@@ -1,6 +1,7 @@
-"""Writes what people look at into a sweep's folder: front.json, front.png, report.html, and the study."""
+"""Writes what people look at into a sweep's folder: its front, page, study and comparison."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
     """Write `front.json`, `front.png` and `report.html` from the trials the folder holds, also before the last ends.
 
     Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too.
+    Where the sweep asks for the headline (`objectives.tax_limit`) also `comparison.json`, `comparison.md`,
+    `comparison.tex` and, where something could be compared, `attainment.png`.
 
     Args:
         folder: of a sweep that was created.
@@ -29,10 +32,17 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
         FileNotFoundError: there is no such sweep.
         ValueError: the folder cannot be written.
     """
+    from omsweep.report.comparison_files import comparison_contents
+    from omsweep.report.comparison_reading import read_findings
     from omsweep.report.page import page
     from omsweep.report.plots import front_image
 
     view = write_front(folder, report_scores=report_scores)
+    found = read_findings(folder, view.resolved, view.trials)
+    if found is not None:
+        for target, content in comparison_contents(folder, found, view.description.get("created")).items():
+            _replace(target, content)
+        view = replace(view, findings=found)
     _replace(folder.front_png, front_image(view))
     _replace(folder.report_html, page(view).encode("utf-8"))
     _write_study(folder, view)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,22 @@ class PosthocPlan:
 def read_posthoc(sections: Mapping[str, Posthoc], branches: Sequence[Branch], mode: str) -> tuple[PosthocGrid, ...]:
     """The entries of `posthoc`; raises SpaceError naming key path, value and what is allowed."""
     return tuple(_grid(label, section, branches, mode) for label, section in sections.items())
+
+
+def over_levels(grids: Sequence[PosthocGrid], branches: Sequence[Branch]) -> tuple[PosthocGrid, ...]:
+    """The grids for branches of which some are levels of a crossed knob: what is said of a branch holds for each level.
+
+    Raises:
+        SpaceError: `travel_of` names a branch with levels, of which none is the one that was meant.
+    """
+    labels = [branch.label for branch in branches]
+    for grid in grids:
+        if grid.travel_of is not None and grid.travel_of not in labels:
+            raise SpaceError(
+                f"posthoc.{grid.label}.travel_of",
+                f"must be a branch without levels of design.cross ({', '.join(labels)}), got {grid.travel_of!r}",
+            )
+    return tuple(replace(grid, of=tuple(b.label for b in branches if b.origin in grid.of)) for grid in grids)
 
 
 def check_bases(grids: Sequence[PosthocGrid], families: Sequence[ModelFamily]) -> None:

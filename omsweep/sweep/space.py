@@ -24,7 +24,7 @@ from omsweep.sweep.branches import TASK_VECTOR, TRAIN_KNOBS, Branch, allowed_kno
 from omsweep.sweep.controls import check_sft_seeds, check_task_vectors
 from omsweep.sweep.crossing import alive, crossed
 from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
-from omsweep.sweep.posthoc import PosthocGrid, check_bases, read_posthoc
+from omsweep.sweep.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
 from omsweep.sweep.study_check import check_study
@@ -108,7 +108,8 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     for branch in space.branches:
         _check_branch(space, branch)
     if space.design.cross:
-        space = replace(space, branches=crossed(space.branches, space.shared, space.design.cross))
+        levels = crossed(space.branches, space.shared, space.design.cross)
+        space = replace(space, branches=levels, posthoc=over_levels(space.posthoc, levels))
         for branch in space.branches:
             _check_branch(space, branch)
     check_study(file, space.shared, space.branches)

@@ -102,6 +102,15 @@ def test_a_knob_of_one_method_is_crossed_under_it_alone(
     assert [branch.origin for branch in build_space(compare).branches] == ["adamw", "ondare", "ondare"]
 
 
+def test_what_is_merged_after_training_is_merged_at_every_level(crossed: dict[str, Any]) -> None:
+    crossed["posthoc"] = {"back": {"method": "linear", "weights": [0.5], "of": ["adamw", "mine"]}}
+    (grid,) = build_space(crossed).posthoc
+    assert grid.of == ("adamw-beta-0.001", "adamw-beta-0.01", "adamw-beta-0.1", "mine")
+    crossed["posthoc"] = {"shift": {"method": "tau_shift", "weights": [], "travel_of": "ondare"}}
+    with pytest.raises(SpaceError, match=r"^posthoc\.shift\.travel_of: must be a branch without levels"):
+        build_space(crossed)
+
+
 def test_levels_may_be_written_as_branches(compare: dict[str, Any]) -> None:
     compare["space"]["method"] = {"low": {"method": "adamw", "beta": 0.01}, "high": {"method": "adamw", "beta": 0.1}}
     compare["report"] = {"study": "beta"}
