@@ -33,6 +33,7 @@ p { margin:.4rem 0; } p, li { max-width:86ch; }
 .caution p { max-width:none; margin:0; } .caution ul { margin:.2rem 0; padding-left:1.2rem; }
 .figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr)); gap:1rem; }
 .figures figure { margin:0; min-width:0; overflow:hidden; }
+figure.study { margin:0 0 1rem; } figure.study img { display:block; width:100%; height:auto; }
 figcaption { color:var(--muted); font-size:.88rem; margin-bottom:.3rem; }
 .legend { display:flex; flex-wrap:wrap; align-items:center; gap:.45rem .5rem; margin:.2rem 0 .9rem; }
 .legend .of { color:var(--muted); font-size:.85rem; margin:0 .15rem 0 .7rem; }

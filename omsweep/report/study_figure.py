@@ -17,7 +17,7 @@ from omsweep.report.styles import CAUTION, INK, MARKERS, MUTED, colours_of
 from omsweep.report.view import SweepView
 
 PANEL_INCHES = (5.6, 3.5)
-NUMBERS = {"reward": "Reward gain (scorer units)", "tax": "Alignment tax (points), less is better"}
+NUMBERS = {"reward": "Reward gain (scorer units)", "tax": "Alignment tax (points)"}
 SPREAD = 0.012
 """Recipes stand apart by this share of the axis, so that their bars can be told from each other."""
 
