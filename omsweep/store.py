@@ -1,8 +1,9 @@
 """Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
 
-`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `front.json`, `front.png`, `report.html`; where a headline
-is asked for also `comparison.json`, `comparison.md`, `comparison.tex`, `attainment.png`. The sweep's driver alone
-writes, any number may read. Imports neither torch nor Ray, pandas only for scores.
+`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
+a study also `study.md`, `study.tex`, `study.png`, of a headline `comparison.json`, `comparison.md`, `comparison.tex`,
+`attainment.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for
+scores.
 """
 
 import fcntl
@@ -35,7 +36,8 @@ class TrialRecord:
 
     `reward` and its parts are in the scorer's unit, `tax`, `tax_se_items`, `tax_regressed`, `tax_worst` and
     `benchmark_average` in points, `flip_rate` and the values of `scores` in [0, 1], `kl` in nats per
-    completion. All of them come from the search split.
+    completion. All of them come from the search split, but for those named `_report`: the same on the report split,
+    where a sweep scores every trial on it (`evaluate.report_split: all`).
 
     Raises:
         ValueError: unknown `state`, `kind` or `task_vector`, or a `trial_id` that cannot name a file.
@@ -70,6 +72,14 @@ class TrialRecord:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     kl: float | None = None
     length_ratio: float | None = None
+    reward_report: float | None = None
+    reward_report_se_items: float | None = None
+    tax_report: float | None = None
+    tax_report_se_items: float | None = None
+    tax_regressed_report: float | None = None
+    tax_worst_report: float | None = None
+    flip_rate_report: float | None = None
+    kl_report: float | None = None
     diagnostics: Mapping[str, float | None] = field(default_factory=dict)
     merge_active: bool | None = None
     steps: int | None = None
@@ -133,10 +143,9 @@ class SweepFolder:
         self.front_json = self.path / "front.json"
         self.front_png = self.path / "front.png"
         self.report_html = self.path / "report.html"
-        self.comparison_json = self.path / "comparison.json"
-        self.comparison_md = self.path / "comparison.md"
-        self.comparison_tex = self.path / "comparison.tex"
-        self.attainment_png = self.path / "attainment.png"
+        self.study_md = self.path / "study.md"
+        self.study_tex = self.path / "study.tex"
+        self.study_png = self.path / "study.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""

@@ -6,6 +6,7 @@ from omsweep.report.markup import text
 from omsweep.report.numbers import counted
 from omsweep.report.page_script import JAVASCRIPT
 from omsweep.report.page_style import CSS
+from omsweep.report.study_section import study_section
 from omsweep.report.view import SweepView
 
 POLICY = (
@@ -13,6 +14,7 @@ POLICY = (
 )
 
 SECTIONS = {
+    "study": ("Study", study_section),
     "fronts": ("Fronts", sections.fronts),
     "comparison": ("Comparison", comparison),
     "methods": ("Methods", sections.methods),

@@ -1,4 +1,4 @@
-"""Writes what people look at into a sweep's folder: front.json, front.png, report.html, and the comparison's files."""
+"""Writes what people look at into a sweep's folder: front.json, front.png, report.html, the study, the comparison."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +21,7 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
 
     Where the sweep asks for the headline (`objectives.tax_limit`) also `comparison.json`, `comparison.md`,
     `comparison.tex` and, where something could be compared, `attainment.png`.
+    Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too.
 
     Args:
         folder: of a sweep that was created.
@@ -44,6 +45,21 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
         view = replace(view, findings=found)
     _replace(folder.front_png, front_image(view))
     _replace(folder.report_html, page(view).encode("utf-8"))
+    _write_study(folder, view)
+
+
+def _write_study(folder: SweepFolder, view: SweepView) -> None:
+    from omsweep.report.study import asked_study, study_result
+    from omsweep.report.study_figure import study_image
+    from omsweep.report.study_table import study_latex, study_markdown
+
+    study = asked_study(view)
+    if study is None:
+        return
+    result = study_result(view, study)
+    _replace(folder.study_md, study_markdown(view, result).encode("utf-8"))
+    _replace(folder.study_tex, study_latex(view, result).encode("utf-8"))
+    _replace(folder.study_png, study_image(view, result))
 
 
 def _replace(target: Path, content: bytes) -> None:
