@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omsweep.report.comparison import Findings
 from omsweep.report.comparison_figures import attainment_image
@@ -29,15 +31,17 @@ def comparison_latex(found: Findings, name: str) -> str:
     return "\n".join([head + reasons, *(latex(table) for table in tables(found))])
 
 
-def comparison_contents(folder: SweepFolder, found: Findings, created: str | None) -> dict[Path, bytes]:
+def comparison_contents(folder: SweepFolder, found: Findings, description: Mapping[str, Any]) -> dict[Path, bytes]:
     """What to write for the findings of a sweep, by file; the image only where arms were compared.
 
     Args:
         folder: the sweep's.
         found: its findings.
-        created: when the sweep was, for those who use its variances later.
+        description: the content of its `sweep.json`.
     """
-    record = plain({"sweep": folder.name, "created": created, **as_json(found)})
+    record = plain(
+        {"sweep": folder.name, "created": description.get("created"), **as_json(found, description["resolved"])}
+    )
     contents = {
         folder.path / JSON: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
         folder.path / MARKDOWN: comparison_markdown(found, folder.name),

@@ -10,8 +10,9 @@ from omsweep.evaluation.comparison.headline import ALL_FAMILIES, Comparison
 from omsweep.evaluation.comparison.measures import MEASURES
 from omsweep.evaluation.comparison.points import Arm
 from omsweep.evaluation.comparison.question import Question
-from omsweep.report.comparison import ArmFound, Findings, Spread
+from omsweep.report.comparison import ArmFound, Findings
 from omsweep.report.comparison_reading import LEVEL
+from omsweep.report.comparison_spread import Spread
 from omsweep.report.markup import badge, text
 from omsweep.report.numbers import MISSING, fixed, short
 from omsweep.report.text_table import TextTable

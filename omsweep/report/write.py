@@ -40,7 +40,7 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
     view = write_front(folder, report_scores=report_scores)
     found = read_findings(folder, view.resolved, view.trials)
     if found is not None:
-        for target, content in comparison_contents(folder, found, view.description.get("created")).items():
+        for target, content in comparison_contents(folder, found, view.description).items():
             _replace(target, content)
         view = replace(view, findings=found)
     _replace(folder.front_png, front_image(view))
