@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep(status)
     status.set_defaults(command=_status)
 
-    report = commands.add_parser(
-        "report", help="write a sweep's front, page, study and comparison again and print them"
-    )
+    report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_sweep(report)
     report.set_defaults(command=_report)
 

@@ -1,9 +1,9 @@
 """Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
 
 `sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
-a study also `study.md`, `study.tex`, `study.png`; where a headline is asked for `comparison.json`, `comparison.md`,
-`comparison.tex`, `attainment.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor
-Ray, pandas only for scores.
+a study also `study.md`, `study.tex`, `study.png`, of a headline `comparison.json`, `comparison.md`, `comparison.tex`,
+`attainment.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for
+scores.
 """
 
 import fcntl
@@ -146,10 +146,6 @@ class SweepFolder:
         self.study_md = self.path / "study.md"
         self.study_tex = self.path / "study.tex"
         self.study_png = self.path / "study.png"
-        self.comparison_json = self.path / "comparison.json"
-        self.comparison_md = self.path / "comparison.md"
-        self.comparison_tex = self.path / "comparison.tex"
-        self.attainment_png = self.path / "attainment.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""

@@ -24,8 +24,8 @@ RUN_STATUS = {
 }
 SWEEP_FILES = (
     *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
-    *("study.md", "study.tex", "study.png"),
     *("comparison.json", "comparison.md", "comparison.tex", "attainment.png"),
+    *("study.md", "study.tex", "study.png"),
 )
 TRIAL_NUMBERS = (
     *("reward", "reward_se_items", "reward_absolute", "tax", "tax_se_items", "tax_regressed", "tax_worst"),

@@ -41,11 +41,11 @@ def shown_arms(found: Findings) -> list[str]:
 def attainment_image(found: Findings, title: str) -> bytes:
     """A PNG with one panel per family."""
     families = found.families
-    width, height = PANEL_INCHES[0] * len(families), PANEL_INCHES[1] + 1.1
+    width, height = PANEL_INCHES[0] * len(families), PANEL_INCHES[1] + 0.95
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(families), squeeze=False)[0]
-    edges = {"left": 0.75 / width, "right": 1 - 0.2 / width, "top": 1 - 0.75 / height, "bottom": 1.35 / height}
+    edges = {"left": 0.75 / width, "right": 1 - 0.2 / width, "top": 1 - 0.75 / height, "bottom": 1.2 / height}
     figure.subplots_adjust(**edges, wspace=0.2)
     for axes, family in zip(panels, families, strict=True):
         _panel(axes, found, family)
@@ -76,7 +76,7 @@ def attainment_figure(found: Findings, family: str) -> go.Figure:
             for line in lines
         ]
     )
-    figure.add_vline(found.question.tax_limit, line={"color": MUTED, "width": 1, "dash": "dash"}, layer="below")
+    figure.add_vline(found.question.tax_limit, line={"color": MUTED, "width": 1.3, "dash": "dash"})
     (low, high), (least, most) = _window(lines, found)
     axis = {"gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": "#b9c0cc", "ticks": ""}
     figure.update_layout(
@@ -85,6 +85,7 @@ def attainment_figure(found: Findings, family: str) -> go.Figure:
         margin={"l": 58, "r": 14, "t": 12, "b": 96},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#aab3c0", "activecolor": INK},
         legend={"orientation": "h", "y": -0.18},
         font={"family": FONT, "size": 12.5, "color": INK},
         xaxis=axis | {"title": {"text": AXES[0], "standoff": 8}, "range": [low, high]},

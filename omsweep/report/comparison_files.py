@@ -2,52 +2,59 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omsweep.report.comparison import Findings
 from omsweep.report.comparison_figures import attainment_image
-from omsweep.report.comparison_formats import latex, markdown
 from omsweep.report.comparison_reading import as_json
 from omsweep.report.comparison_tables import tables
+from omsweep.report.text_table import latex, markdown
 from omsweep.store import SweepFolder
 from omsweep.strict_json import plain
+
+JSON, MARKDOWN, LATEX, IMAGE = "comparison.json", "comparison.md", "comparison.tex", "attainment.png"
 
 
 def comparison_markdown(found: Findings, name: str) -> str:
     """All tables of the comparison, and what is not shown and why."""
     reasons = "".join(f"- {reason}\n" for reason in found.missing)
-    parts = [f"# Comparison of {name}\n", *(markdown(table) for table in tables(found))]
-    return "\n".join([*parts, *([f"## Not shown\n\n{reasons}"] if reasons else [])])
+    parts = [f"## Comparison of {name}\n", *(markdown(table) for table in tables(found))]
+    return "\n".join([*parts, *([f"### Not shown\n\n{reasons}"] if reasons else [])])
 
 
 def comparison_latex(found: Findings, name: str) -> str:
-    """All tables of the comparison as LaTeX; needs the packages `booktabs` and `graphicx`."""
-    head = f"% Comparison of {name}. Needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}.\n"
+    """All tables of the comparison as LaTeX."""
+    head = f"% Comparison of {name}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}\n"
     reasons = "".join(f"% Not shown: {reason}\n" for reason in found.missing)
     return "\n".join([head + reasons, *(latex(table) for table in tables(found))])
 
 
-def comparison_contents(folder: SweepFolder, found: Findings, created: str | None) -> dict[Path, bytes]:
+def comparison_contents(folder: SweepFolder, found: Findings, description: Mapping[str, Any]) -> dict[Path, bytes]:
     """What to write for the findings of a sweep, by file; the image only where arms were compared.
 
     Args:
         folder: the sweep's.
         found: its findings.
-        created: when the sweep was, for those who use its variances later.
+        description: the content of its `sweep.json`.
     """
-    record = plain({"sweep": folder.name, "created": created, **as_json(found)})
+    record = plain(
+        {"sweep": folder.name, "created": description.get("created"), **as_json(found, description["resolved"])}
+    )
     contents = {
-        folder.comparison_json: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-        folder.comparison_md: comparison_markdown(found, folder.name),
-        folder.comparison_tex: comparison_latex(found, folder.name),
+        folder.path / JSON: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        folder.path / MARKDOWN: comparison_markdown(found, folder.name),
+        folder.path / LATEX: comparison_latex(found, folder.name),
     }
     written = {path: text.encode("utf-8") for path, text in contents.items()}
     if found.arms:
-        written[folder.attainment_png] = attainment_image(found, f"Comparison of {folder.name}")
+        written[folder.path / IMAGE] = attainment_image(found, f"Comparison of {folder.name}")
     return written
 
 
 def print_comparison(folder: SweepFolder) -> None:
     """Print the tables of a sweep's last report to standard output, as Markdown; nothing where none were asked for."""
-    if folder.comparison_md.is_file():
-        sys.stdout.write("\n" + folder.comparison_md.read_text(encoding="utf-8"))
+    file = folder.path / MARKDOWN
+    if file.is_file():
+        sys.stdout.write("\n" + file.read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
             rows, lambda trial_id: folder.scores(trial_id, COLUMNS), folder.reference_scores, labels=labels
         )
     except (ValueError, FileNotFoundError) as error:
-        return nothing_found(question, [*missing, f"nothing: {error}"])
+        return nothing_found(question, [*missing, f"everything: {error}"])
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
     return findings(points, question, objectives, missing)
 
@@ -61,11 +61,12 @@ def _meet(control: Control, blocks: Mapping[str, set[tuple[Any, ...]]]) -> bool:
     return bool(blocks[control.label] & blocks.get(control.online, set()))
 
 
-def as_json(found: Findings) -> dict[str, Any]:
-    """The findings as plain data; numbers that do not exist are NaN or infinite here and null in the file."""
+def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The findings of a resolved space as plain data; numbers that do not exist are NaN or infinite here."""
     question = found.question
     return {
         "tax_limit": question.tax_limit,
+        "evaluate": resolved.get("evaluate"),
         "kl_limits": {family: limits.kl for family, limits in found.limits.items()} if found.kl_matched else None,
         "chosen_on": "search",
         "read_on": "report",

@@ -1,10 +1,10 @@
 """The page's section with the comparison: tables, attainment, and what is not shown."""
 
 from omsweep.report.comparison_figures import attainment_figure
-from omsweep.report.comparison_formats import html
-from omsweep.report.comparison_tables import tables
+from omsweep.report.comparison_tables import cell_html, tables
 from omsweep.report.figures import figure_html
 from omsweep.report.markup import text
+from omsweep.report.text_table import html
 from omsweep.report.view import SweepView
 
 ELEMENT = "comparison"
@@ -17,7 +17,7 @@ def comparison(view: SweepView) -> str:
         return ""
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in found.missing)
     not_shown = f'<div class="caution"><p><b>Not shown</b></p><ul>{reasons}</ul></div>' if reasons else ""
-    written = [html(table) for table in tables(found)]
+    written = [html(table, cell_html) for table in tables(found)]
     figures = "".join(
         f'<figure class="card" aria-label="Attainment of {text(family)}"><h3>{text(family)}</h3>'
         f"<figcaption>What half of an arm's blocks attain on the report split; the dashed line is t.</figcaption>"

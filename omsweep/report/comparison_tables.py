@@ -1,29 +1,36 @@
 """The findings as tables: the headline, the controls, the arms, and where the scatter comes from."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from omsweep.evaluation.comparison.estimate import Estimate
+from omsweep.evaluation.comparison.family_wise import VERDICTS
 from omsweep.evaluation.comparison.headline import ALL_FAMILIES, Comparison
 from omsweep.evaluation.comparison.measures import MEASURES
 from omsweep.evaluation.comparison.points import Arm
 from omsweep.evaluation.comparison.question import Question
-from omsweep.report.comparison import ArmFound, Findings, Spread
-from omsweep.report.comparison_formats import Cell, Table
+from omsweep.report.comparison import ArmFound, Findings
 from omsweep.report.comparison_reading import LEVEL
+from omsweep.report.comparison_spread import Spread
+from omsweep.report.markup import badge, text
 from omsweep.report.numbers import MISSING, fixed, short
+from omsweep.report.text_table import TextTable
 
 DIGITS = {"reward_at_tax": 3, "attainment_area": 2, "reward_at_kl": 3}
+WORDS = 2
+"""Columns of every table that are words."""
+_JUDGED = re.compile(rf"(\S+)(?: (\[.*\]))?(?: ({'|'.join(VERDICTS)}))?")
 UNITS = {"sft_seed": "SFT seeds", "run": "runs"}
 
 
-def tables(found: Findings) -> list[Table]:
+def tables(found: Findings) -> list[TextTable]:
     """Those that have rows, in the order in which they are read."""
     made = (headline_table(found), controls_table(found), arms_table(found), variance_table(found))
     return [table for table in made if table.rows]
 
 
-def headline_table(found: Findings) -> Table:
+def headline_table(found: Findings) -> TextTable:
     """Arms against arms: one row per comparison and family."""
     count = len(found.headline) + len(found.controls)
     notes = [
@@ -35,16 +42,16 @@ def headline_table(found: Findings) -> Table:
         f"Blocks: {_blocks(found)}.{_left_out(found)}",
     ]
     title = "Does merging do it, and is online better than offline?"
-    return _comparison_table("headline", title, found.headline, found, notes)
+    return _comparison_table(title, found.headline, found, notes)
 
 
-def controls_table(found: Findings) -> Table:
+def controls_table(found: Findings) -> TextTable:
     """Online branches against what merges as they do, but for tau."""
     shown = {line.against for line in found.controls}
     arms = {name: c for c in found.question.controls for name in (c.label, Arm(c.label, merged=True).name)}
     whats = dict.fromkeys(f"{arms[name].label}: {_WHAT[arms[name].what]}" for name in arms if name in shown)
     notes = [f"{'; '.join(whats)}.", "Same choice, splits, intervals and family-wise error as the headline."]
-    return _comparison_table("controls", "Is it the direction of tau?", found.controls, found, notes)
+    return _comparison_table("Is it the direction of tau?", found.controls, found, notes)
 
 
 _WHAT = {
@@ -55,7 +62,7 @@ _WHAT = {
 }
 
 
-def arms_table(found: Findings) -> Table:
+def arms_table(found: Findings) -> TextTable:
     """What each arm chose, and what its candidates attain."""
     notes = [
         "Reward, tax and KL: means on the report split of what was chosen at tax \u2264 t on the search split. SFT "
@@ -64,20 +71,19 @@ def arms_table(found: Findings) -> Table:
         "at less tax, given the scatter over SFT seeds (with one, over runs). Hypervolume: mean over blocks, on the "
         "report split.",
     ]
-    return Table(
-        name="arms",
+    return TextTable(
         title="Arms",
         columns=[
             *("arm", "family", "candidates", "P(front)", "hypervolume", "reward", "tax", "KL", "SFT chosen"),
             "tax above t",
         ],
-        numeric=[False, False, *[True] * 8],
+        words=WORDS,
         rows=[_arm_row(arm, found.question) for arm in found.arms],
         notes=notes,
     )
 
 
-def _arm_row(arm: ArmFound, question: Question) -> list[Cell]:
+def _arm_row(arm: ArmFound, question: Question) -> list[str]:
     choice = arm.choice
     least, most = choice.candidates
     values = [
@@ -88,37 +94,35 @@ def _arm_row(arm: ArmFound, question: Question) -> list[Cell]:
     ]
     chosen = [fixed(choice.reward, 3, signed=True), fixed(choice.tax, signed=True), fixed(choice.kl)]
     chosen += [f"{count} of {choice.blocks}" for count in (choice.sft_chosen, choice.over_limit)]
-    volume = Cell(value=fixed(arm.hypervolume.value), sureness=interval(arm.hypervolume, 2))
-    return [*(Cell(value=value) for value in values), volume, *(Cell(value=value) for value in chosen)]
+    volume = f"{fixed(arm.hypervolume.value)} {interval(arm.hypervolume, 2, signed=False)}".strip()
+    return [*values, volume, *chosen]
 
 
-def variance_table(found: Findings) -> Table:
+def variance_table(found: Findings) -> TextTable:
     """Where the scatter of a difference in reward at tax <= t comes from, and what it lets one see."""
     notes = [
         "Standard deviations of a difference in reward at tax \u2264 t: between SFT seeds, between training seeds "
         "within one, by the report split's items in all runs alike, and by items in one run. Smallest detectable: the "
         "true difference that a sweep of this size calls better with probability 0.8, by these variances.",
     ]
-    return Table(
-        name="variance",
+    return TextTable(
         title="Where the scatter comes from",
         columns=["comparison", "family", "SFT seed", "training seed", "items", "rest", "smallest detectable"],
-        numeric=[False, False, *[True] * 5],
+        words=WORDS,
         rows=[_spread_row(spread, found.question) for spread in found.spreads],
         notes=notes,
     )
 
 
-def _spread_row(spread: Spread, question: Question) -> list[Cell]:
+def _spread_row(spread: Spread, question: Question) -> list[str]:
     parts = spread.components
-    values = [
+    return [
         _minus(spread.arm, spread.against, question),
         spread.family,
         *(_deviation(variance) for variance in (parts.sft_seed, parts.training_seed)),
         *(_deviation(variance / spread.groups) for variance in (parts.item, parts.residual)),
         _effect(spread),
     ]
-    return [Cell(value=value) for value in values]
 
 
 def lettered(arm: str, question: Question) -> str:
@@ -133,17 +137,26 @@ def lettered(arm: str, question: Question) -> str:
     return arm
 
 
-def interval(estimate: Estimate, digits: int) -> str:
+def interval(estimate: Estimate, digits: int, *, signed: bool = True) -> str:
     """`[-0.01, +0.25]`; empty when nothing was repeated."""
     low, high = estimate.interval(LEVEL)
     if not math.isfinite(low):
         return ""
-    return f"[{fixed(low, digits, signed=True)}, {fixed(high, digits, signed=True)}]"
+    return f"[{fixed(low, digits, signed=signed)}, {fixed(high, digits, signed=signed)}]"
 
 
-def _comparison_table(
-    name: str, title: str, lines: Sequence[Comparison], found: Findings, notes: Sequence[str]
-) -> Table:
+def cell_html(shown: str) -> str:
+    """A cell of these tables as HTML: the interval in a quieter tone under the number, the verdict as a label."""
+    found = _JUDGED.fullmatch(shown)
+    if found is None:
+        return text(shown)
+    value, between, verdict = found.groups()
+    label = f" {badge(verdict)}" if verdict else ""
+    quiet = f'<br><span class="pm">{text(between)}</span>' if between else ""
+    return f"{text(value)}{label}{quiet}"
+
+
+def _comparison_table(title: str, lines: Sequence[Comparison], found: Findings, notes: Sequence[str]) -> TextTable:
     measures = [measure for measure in MEASURES if any(line.measure == measure for line in lines)]
     heads = {
         "reward_at_tax": f"reward at tax \u2264 {short(found.question.tax_limit)}",
@@ -153,25 +166,24 @@ def _comparison_table(
     by_row: dict[tuple[str, str, str], dict[str, Comparison]] = {}
     for line in lines:
         by_row.setdefault((line.arm, line.against, line.family), {})[line.measure] = line
+    order = [ALL_FAMILIES, *found.families]
     rows = []
-    for (arm, against, family), row in sorted(by_row.items(), key=lambda entry: entry[0][2] != ALL_FAMILIES):
+    for (arm, against, family), row in sorted(by_row.items(), key=lambda entry: order.index(entry[0][2])):
         upper, lower = next(iter(row.values())).candidates
-        values = [_minus(arm, against, found.question), family, f"{short(upper)} / {short(lower)}"]
-        cells = [_difference(row[measure]) if measure in row else Cell() for measure in measures]
-        rows.append([*(Cell(value=value) for value in values), *cells])
+        names = [_minus(arm, against, found.question), family, f"{short(upper)} / {short(lower)}"]
+        rows.append([*names, *(_difference(row[m]) if m in row else MISSING for m in measures)])
     columns = ["comparison", "family", "candidates", *(heads[measure] for measure in measures)]
-    numeric = [False, False, *[True] * (len(columns) - 2)]
-    return Table(name=name, title=title, columns=columns, numeric=numeric, rows=rows, notes=notes)
+    return TextTable(title=title, columns=columns, words=WORDS, rows=rows, notes=notes)
 
 
 def _minus(arm: str, against: str, question: Question) -> str:
     return f"{lettered(arm, question)} \u2212 {lettered(against, question)}"
 
 
-def _difference(line: Comparison) -> Cell:
+def _difference(line: Comparison) -> str:
     digits = DIGITS[line.measure]
-    value = fixed(line.estimate.value, digits, signed=True)
-    return Cell(value=value, sureness=interval(line.estimate, digits), verdict=line.verdict)
+    parts = (fixed(line.estimate.value, digits, signed=True), interval(line.estimate, digits), line.verdict)
+    return " ".join(part for part in parts if part)
 
 
 def _kl_note(found: Findings) -> str:

@@ -7,7 +7,8 @@ verdicts, so nothing measured here can stand beside them: they are printed in a 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from omsweep.report.comparison_formats import Cell, Table
+from omsweep.report.numbers import MISSING
+from omsweep.report.text_table import TextTable
 
 PAPER = "arXiv:2405.17931"
 QWEN = "the paper's SFT model was never published"
@@ -86,27 +87,26 @@ CURVES: Mapping[str, str] = {
 NOISE = "The paper's judges have a standard deviation of about 0.05 (MT-Bench) and 0.5 (AlpacaEval 2 LC)."
 
 
-def paper_table(study: str) -> Table | None:
+def paper_table(study: str) -> TextTable | None:
     """The paper's figures that match a study, None where none is certain."""
     figures = [figure for figure in FIGURES if figure.study == study]
     if not figures:
         return None
     names = list(dict.fromkeys(name for figure in figures for name in figure.values))
-    return Table(
-        name=f"paper-{study}",
+    return TextTable(
         title=f"The paper's own figures ({PAPER}): not comparable",
         columns=["model", "setting", "source", "comparable", *names],
-        numeric=[False] * 4 + [True] * len(names),
         rows=[
             [
-                Cell(value=figure.model),
-                Cell(value=figure.setting),
-                Cell(value=figure.place),
-                Cell(value=f"{'yes' if figure.comparable else 'no'}: {figure.reason}"),
-                *(Cell(value=figure.values.get(name, "").replace("-", "\u2212")) for name in names),
+                figure.model,
+                figure.setting,
+                figure.place,
+                f"{'yes' if figure.comparable else 'no'}: {figure.reason}",
+                *(figure.values.get(name, MISSING).replace("-", "\u2212") for name in names),
             ]
             for figure in figures
         ],
+        words=4,
         notes=[
             "Other models, benchmarks and judges than this sweep's: nothing above may be read against this table.",
             NOISE,

@@ -2,11 +2,11 @@
 
 from base64 import b64encode
 
-from omsweep.report.comparison_formats import html
 from omsweep.report.markup import text
 from omsweep.report.study import asked_study, study_result
 from omsweep.report.study_figure import study_image
 from omsweep.report.study_table import study_tables
+from omsweep.report.text_table import html
 from omsweep.report.view import SweepView
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from omsweep.evaluation.comparison.estimate import Estimate
-from omsweep.report.comparison_formats import Cell, Table, latex, markdown
 from omsweep.report.numbers import MISSING, fixed, is_number, short
 from omsweep.report.paper_figures import CURVES, paper_table
 from omsweep.report.study import DIFFERENCES, Level, StudyResult, StudyRow
+from omsweep.report.text_table import TextTable, latex, markdown
 from omsweep.report.view import SweepView
 
 LEVEL = 0.9
@@ -19,7 +19,7 @@ EXPLORATORY = (
 )
 
 
-def study_tables(view: SweepView, result: StudyResult) -> list[Table]:
+def study_tables(view: SweepView, result: StudyResult) -> list[TextTable]:
     """The tables of a study, in order."""
     tables = [_main_table(view, result)]
     if result.categories:
@@ -31,7 +31,7 @@ def study_tables(view: SweepView, result: StudyResult) -> list[Table]:
 def study_markdown(view: SweepView, result: StudyResult) -> str:
     """The content of `study.md`, and what `omsweep report` prints."""
     tables = "\n".join(markdown(table) for table in study_tables(view, result))
-    return f"# {result.study.title}: sweep {view.name}\n\n{tables}"
+    return f"## {result.study.title}: sweep {view.name}\n\n{tables}"
 
 
 def study_latex(view: SweepView, result: StudyResult) -> str:
@@ -65,10 +65,12 @@ def interval_note(result: StudyResult) -> str:
     )
 
 
-def _main_table(view: SweepView, result: StudyResult) -> Table:
+def _main_table(view: SweepView, result: StudyResult) -> TextTable:
+    reward, tax = view.objectives.reward, view.objectives.tax
+    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
     against = [f"{name} minus {result.baseline}" for name in DIFFERENCES] if result.baseline else []
-    names = [
-        "runs",
+    columns = [
+        *("family", "recipe", *axis, "runs"),
         f"reward ({result.split} split)",
         f"tax, points ({result.split} split)",
         *against,
@@ -76,64 +78,52 @@ def _main_table(view: SweepView, result: StudyResult) -> Table:
         "benchmark average (search split)",
         "tau_travel",
     ]
+    rows = [_main_row(result, row, bool(axis)) for row in result.rows]
     notes = [EXPLORATORY, interval_note(result), *_missing_notes(result), *_curve_notes(result.study.name)]
-    if (view.objectives.reward.name, view.objectives.tax.name) != DIFFERENCES:
-        notes.append("The sweep's own objectives are others; these tables show reward and tax.")
-    return Table(
-        name=result.study.name,
-        title="Reward and tax",
-        columns=[*_places(result), *names],
-        numeric=[False] * len(_places(result)) + [True] * len(names),
-        rows=[_place_cells(result, row) + _main_cells(result, row) for row in result.rows],
-        notes=notes,
-    )
+    if (reward.name, tax.name) != DIFFERENCES:
+        notes.append(f"The sweep's objectives are {reward.name} and {tax.name}; these tables show reward and tax.")
+    return TextTable(title="Reward and tax", columns=columns, rows=rows, words=2, notes=notes)
 
 
-def _main_cells(result: StudyResult, row: StudyRow) -> list[Cell]:
-    against = [_cell(row.differences, name, signed=True) for name in DIFFERENCES] if result.baseline else []
-    travel = row.values.get("tau_travel")
+def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str]:
+    against = [_shown(row.differences, name, signed=True) for name in DIFFERENCES] if result.baseline else []
     return [
-        Cell(value=str(row.runs) if row.runs == row.trials else f"{row.runs} of {row.trials}"),
-        _cell(row.values, "reward", signed=True),
-        _cell(row.values, "tax", signed=True),
+        row.family,
+        row.recipe,
+        *([level_text(row.level)] if with_level else []),
+        str(row.runs) if row.runs == row.trials else f"{row.runs} of {row.trials}",
+        _shown(row.values, "reward", signed=True),
+        _shown(row.values, "tax", signed=True),
         *against,
-        _cell(row.values, "kl"),
-        _cell(row.values, "benchmark_average", digits=1),
-        Cell(value=short(travel.value) if travel else ""),
+        _shown(row.values, "kl"),
+        _shown(row.values, "benchmark_average", digits=1),
+        short(row.values["tau_travel"].value) if "tau_travel" in row.values else MISSING,
     ]
 
 
-def _category_table(result: StudyResult) -> Table:
-    names = result.categories
-    return Table(
-        name=f"{result.study.name}-categories",
-        title="Scores by category, % (search split)",
-        columns=[*_places(result), *(name.replace("_", " ") for name in names)],
-        numeric=[False] * len(_places(result)) + [True] * len(names),
-        rows=[
-            _place_cells(result, row) + [_cell(row.scores, name, digits=1, scale=100) for name in names]
-            for row in result.rows
-        ],
-    )
+def _category_table(result: StudyResult) -> TextTable:
+    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
+    rows = [
+        [
+            *(row.family, row.recipe, *([level_text(row.level)] if axis else [])),
+            *(_shown(row.scores, name, digits=1, scale=100) for name in result.categories),
+        ]
+        for row in result.rows
+    ]
+    names = [name.replace("_", " ") for name in result.categories]
+    title = "Scores by category, % (search split)"
+    return TextTable(title=title, columns=["family", "recipe", *axis, *names], rows=rows, words=2)
 
 
-def _places(result: StudyResult) -> list[str]:
-    """The columns that say which row it is."""
-    return ["family", "recipe", *([] if result.study.axis == "label" else [str(result.study.axis)])]
-
-
-def _place_cells(result: StudyResult, row: StudyRow) -> list[Cell]:
-    level = [] if result.study.axis == "label" else [Cell(value="" if row.level is None else level_text(row.level))]
-    return [Cell(value=row.family), Cell(value=row.recipe), *level]
-
-
-def _cell(means: Mapping[str, Estimate], name: str, *, digits: int = 2, signed: bool = False, scale: float = 1) -> Cell:
-    """A mean and its interval; the mean alone where nothing was repeated."""
+def _shown(
+    means: Mapping[str, Estimate], name: str, *, digits: int = 2, signed: bool = False, scale: float = 1.0
+) -> str:
+    """`+0.61 ± 0.09`; the mean alone where nothing was repeated."""
     if name not in means:
-        return Cell()
+        return MISSING
     half = half_width(means[name])
     mean = fixed(scale * means[name].value, digits, signed=signed)
-    return Cell(value=mean, sureness="" if half is None else f"± {fixed(scale * half, digits)}")
+    return mean if half is None else f"{mean} ± {fixed(scale * half, digits)}"
 
 
 def _missing_notes(result: StudyResult) -> Sequence[str]:

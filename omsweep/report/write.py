@@ -1,4 +1,4 @@
-"""Writes what people look at into a sweep's folder: its front, page, study and comparison."""
+"""Writes what people look at into a sweep's folder: front.json, front.png, report.html, the study, the comparison."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,9 +19,9 @@ def write_front(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str,
 def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Write `front.json`, `front.png` and `report.html` from the trials the folder holds, also before the last ends.
 
-    Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too.
     Where the sweep asks for the headline (`objectives.tax_limit`) also `comparison.json`, `comparison.md`,
     `comparison.tex` and, where something could be compared, `attainment.png`.
+    Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too.
 
     Args:
         folder: of a sweep that was created.
@@ -40,7 +40,7 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
     view = write_front(folder, report_scores=report_scores)
     found = read_findings(folder, view.resolved, view.trials)
     if found is not None:
-        for target, content in comparison_contents(folder, found, view.description.get("created")).items():
+        for target, content in comparison_contents(folder, found, view.description).items():
             _replace(target, content)
         view = replace(view, findings=found)
     _replace(folder.front_png, front_image(view))

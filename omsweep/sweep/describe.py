@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omsweep.sweep.family_notes import family_notes
+from omsweep.sweep.headline import headline_lines, headline_notes
 from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.sweep.points import plan, startup_trials, trial_count
 from omsweep.sweep.posthoc import points_of
@@ -24,7 +25,9 @@ def print_check(path: Path, space: SearchSpace) -> None:
     console.print(table)
     if space.posthoc:
         console.print(_posthoc_table(space))
-    for note in [*notes(space), *family_notes(space)]:
+    for line in headline_lines(space):
+        console.print(escape(line))
+    for note in [*notes(space), *headline_notes(space), *family_notes(space)]:
         console.print(f"[yellow]note[/] {escape(note)}")
 
 

@@ -130,9 +130,14 @@ class Posthoc(Section):
 
 
 class Report(Section):
-    """What the report shows beside the fronts: the table and figure of one study (`omsweep.report.studies`)."""
+    """What the report shows beside the fronts: the table and figure of one study (`omsweep.report.studies`).
+
+    `pilot` is an earlier sweep's folder, or its comparison.json, whose variances say how small an effect the headline
+    can be expected to show.
+    """
 
     study: Literal["beta", "alpha", "density", "gap_steps", "algorithms", "methods", "question"] | None = None
+    pilot: str | None = None
 
 
 class SpaceFile(Section):

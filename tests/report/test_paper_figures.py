@@ -17,7 +17,7 @@ def test_no_figure_is_comparable(figure):
 
 def test_the_collapse_at_the_largest_alpha_is_in_the_table():
     table = paper_table("alpha")
-    row = [cell.value for cell in table.rows[-1]]
+    row = table.rows[-1]
     assert row[1:3] == ["OnDARE, alpha 1e-4", "Table 2"]
     assert row[3].startswith("no: ")
     assert row[4:] == ["7.4", "1.00"]

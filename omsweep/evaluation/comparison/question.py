@@ -63,6 +63,10 @@ class Question:
         first = () if self.baseline is None else (self.baseline,)
         return tuple(dict.fromkeys((*first, *self.online, *(c.label for c in self.controls))))
 
+    def pairs(self, merged: Collection[str]) -> list[Pair]:
+        """All pairs of a report, those of the headline first."""
+        return [*self.headline(merged), *self.control_pairs(merged)]
+
     def headline(self, merged: Collection[str]) -> list[Pair]:
         """The pairs of the headline's table; (b) and (d) only where there are merges.
 
@@ -118,7 +122,8 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
     runs = int(design.get("blocks", 1)) * int(design.get("seeds", 1))
     both_splits = (resolved.get("evaluate") or {}).get("report_split") == "all"
     missing = [
-        *([] if both_splits else ["nothing: every policy must be scored on both splits (evaluate.report_split: all)"]),
+        *(["arms: design.cross turns branches into levels of knobs"] if design.get("cross") else []),
+        *([] if both_splits else ["everything: policies must be scored on both splits (evaluate.report_split: all)"]),
         *_missing_arms(rows, baseline, online, merged),
         *_missing_repeats(sft_seeds, runs, str(design.get("match", "displacement"))),
     ]
