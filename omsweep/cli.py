@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep(status)
     status.set_defaults(command=_status)
 
-    report = commands.add_parser("report", help="write front.json, front.png and report.html of a sweep again")
+    report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_sweep(report)
     report.set_defaults(command=_report)
 
@@ -200,12 +200,16 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from omsweep.report import write_report
+    from omsweep.report.comparison_files import print_comparison
     from omsweep.report.tables import print_status
     from omsweep.store import SweepFolder
 
     folder = SweepFolder(options.storage or DEFAULT_STORAGE, options.name)
     write_report(folder)
     print_status(folder)
+    if folder.study_md.is_file():
+        sys.stdout.write(f"\n{folder.study_md.read_text(encoding='utf-8')}")
+    print_comparison(folder)
     return DONE
 
 

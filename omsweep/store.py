@@ -1,7 +1,9 @@
 """Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
 
-`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `front.json`, `front.png`, `report.html`. The
-sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for scores.
+`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
+a study also `study.md`, `study.tex`, `study.png`, of a headline `comparison.json`, `comparison.md`, `comparison.tex`,
+`attainment.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for
+scores.
 """
 
 import fcntl
@@ -9,7 +11,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 KINDS = ("trained", "posthoc")
 STATES = ("completed", "stopped", "diverged", "failed")
 TASK_VECTORS = ("real", "permuted", "flipped", "other_seed")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class TrialRecord:
 
     `reward` and its parts are in the scorer's unit, `tax`, `tax_se_items`, `tax_regressed`, `tax_worst` and
     `benchmark_average` in points, `flip_rate` and the values of `scores` in [0, 1], `kl` in nats per
-    completion. All of them come from the search split.
+    completion. All of them come from the search split, but for those named `_report`: the same on the report split,
+    where a sweep scores every trial on it (`evaluate.report_split: all`).
 
     Raises:
         ValueError: unknown `state`, `kind` or `task_vector`, or a `trial_id` that cannot name a file.
@@ -69,6 +72,14 @@ class TrialRecord:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     kl: float | None = None
     length_ratio: float | None = None
+    reward_report: float | None = None
+    reward_report_se_items: float | None = None
+    tax_report: float | None = None
+    tax_report_se_items: float | None = None
+    tax_regressed_report: float | None = None
+    tax_worst_report: float | None = None
+    flip_rate_report: float | None = None
+    kl_report: float | None = None
     diagnostics: Mapping[str, float | None] = field(default_factory=dict)
     merge_active: bool | None = None
     steps: int | None = None
@@ -111,7 +122,7 @@ class SweepFolder:
 
     Args:
         storage: local folder that holds sweeps.
-        name: the sweep's name: letters, digits, `.`, `_` and `-`, starting with a letter or digit.
+        name: the sweep's name: letters, digits, `.`, `_`, `+` and `-`, starting with a letter or digit.
 
     Raises:
         ValueError: a name that cannot be a folder's, or storage given as a URI.
@@ -128,9 +139,13 @@ class SweepFolder:
         self.trials_jsonl = self.path / "trials.jsonl"
         self.scores_folder = self.path / "scores"
         self.references_json = self.path / "references.json"
+        self.references_folder = self.path / "references"
         self.front_json = self.path / "front.json"
         self.front_png = self.path / "front.png"
         self.report_html = self.path / "report.html"
+        self.study_md = self.path / "study.md"
+        self.study_tex = self.path / "study.tex"
+        self.study_png = self.path / "study.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""
@@ -211,20 +226,14 @@ class SweepFolder:
     def write_scores(self, trial_id: str, frame: "DataFrame") -> Path:
         """Write the per-item scores of a trial to `scores/<trial_id>.parquet` and return the path."""
         _check_file_name("trial_id", trial_id)
-        target = self.scores_folder / f"{trial_id}.parquet"
-        with _writable(self.path):
-            self.scores_folder.mkdir(exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            frame.to_parquet(partial, index=False)
-            partial.replace(target)
-        return target
+        return self._write_table(self.scores_folder / f"{trial_id}.parquet", frame)
 
-    def scores(self, trial_id: str) -> "DataFrame":
-        """The per-item scores of a trial; FileNotFoundError when it has none."""
+    def scores(self, trial_id: str, columns: Sequence[str] | None = None) -> "DataFrame":
+        """The per-item scores of a trial, all columns or those named; FileNotFoundError when it has none."""
         import pandas
 
         _check_file_name("trial_id", trial_id)
-        return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet")
+        return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet", columns=columns)
 
     def write_reference(self, family: str, reference: Mapping[str, Any], *, sft_seed: int | None = None) -> None:
         """Keep what a family's SFT model scored on the search split: `scores`, `benchmark_average`.
@@ -232,9 +241,8 @@ class SweepFolder:
         Under `family`, or `family#sft_seed` where a sweep has several SFT models of a family; see `reference_of`.
         `reference` is what comparing the SFT model with itself gives; the report shows categories against it.
         """
-        key = family if sft_seed is None else f"{family}#{sft_seed}"
         with _writable(self.path):
-            write_json(self.references_json, {**self.references(), key: plain(reference)})
+            write_json(self.references_json, {**self.references(), _reference_key(family, sft_seed): plain(reference)})
 
     def references(self) -> dict[str, dict[str, Any]]:
         """What `write_reference` kept, by family or `family#sft_seed`; empty when nothing was."""
@@ -242,6 +250,17 @@ class SweepFolder:
             return {}
         references: dict[str, dict[str, Any]] = json.loads(self.references_json.read_text())
         return references
+
+    def write_reference_scores(self, family: str, frame: "DataFrame", *, sft_seed: int | None = None) -> Path:
+        """Keep the SFT model's per-item scores, as `references/<key>.parquet`, the key as for `write_reference`."""
+        return self._write_table(self.references_folder / f"{_reference_key(family, sft_seed)}.parquet", frame)
+
+    def reference_scores(self, family: str, sft_seed: int | None = None) -> "DataFrame":
+        """The per-item scores of the SFT model that a trial is measured against; FileNotFoundError when not kept."""
+        import pandas
+
+        file = self.references_folder / f"{_reference_key(family, sft_seed)}.parquet"
+        return pandas.read_parquet(file if file.is_file() else file.with_name(f"{family}.parquet"))
 
     def write_front(self, front: Mapping[str, Any]) -> None:
         """Write `front.json`, replacing it in one step."""
@@ -255,6 +274,14 @@ class SweepFolder:
         front: dict[str, Any] = json.loads(self.front_json.read_text())
         return front
 
+    def _write_table(self, target: Path, frame: "DataFrame") -> Path:
+        with _writable(self.path):
+            target.parent.mkdir(exist_ok=True)
+            partial = target.with_name(f".{target.name}.partial")
+            frame.to_parquet(partial, index=False)
+            partial.replace(target)
+        return target
+
 
 def reference_of(
     references: Mapping[str, Mapping[str, Any]], family: str, sft_seed: int | None
@@ -263,10 +290,14 @@ def reference_of(
     return references.get(f"{family}#{sft_seed}", references.get(family))
 
 
+def _reference_key(family: str, sft_seed: int | None) -> str:
+    return family if sft_seed is None else f"{family}#{sft_seed}"
+
+
 def _check_file_name(what: str, value: str) -> None:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError(
-            f"{what} must be letters, digits, '.', '_' or '-' and start with a letter or digit, got {value!r}"
+            f"{what} must be letters, digits, '.', '_', '+' or '-' and start with a letter or digit, got {value!r}"
         )
 
 

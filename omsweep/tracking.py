@@ -22,10 +22,15 @@ RUN_STATUS = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-SWEEP_FILES = ("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html")
+SWEEP_FILES = (
+    *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
+    *("comparison.json", "comparison.md", "comparison.tex", "attainment.png"),
+    *("study.md", "study.tex", "study.png"),
+)
 TRIAL_NUMBERS = (
     *("reward", "reward_se_items", "reward_absolute", "tax", "tax_se_items", "tax_regressed", "tax_worst"),
     *("flip_rate", "benchmark_average", "kl", "length_ratio", "learning_rate_applied", "steps", "tokens"),
+    *("reward_report", "tax_report", "kl_report"),
 )
 TRIAL_NUMBER_GROUPS = ("rewards", "scores", "diagnostics", "seconds")
 TRIAL_TAGS = (

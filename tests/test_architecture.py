@@ -87,6 +87,20 @@ def test_the_command_line_answers_without_the_heavy_libraries(arguments: list[st
     assert result.stdout.strip()
 
 
+def test_every_search_space_of_the_project_passes_check_without_the_heavy_libraries() -> None:
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "search_spaces").rglob("*.yaml"))
+    assert len(files) > 15
+    code = f"""
+    from omsweep.cli import main
+    for file in {files!r}:
+        if main(["check", file]) != 0:
+            sys.exit(file)
+    """
+    result = run_blocked(["torch", *HEAVY], code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("ok search_spaces/") == len(files)
+
+
 def test_no_file_has_a_name_that_says_nothing() -> None:
     files = [p for p in (ROOT / "omsweep").rglob("*.py") if p.stem in VAGUE]
     assert not files

@@ -13,8 +13,11 @@ _SUITES = Path(__file__).parent / "suites"
 SPLITS = ("search", "report")
 """Searchers, designs and front selection read `search` only; the front's members are rescored on `report`."""
 
-TAX_SUITES: Mapping[str, Path] = {"tiny": _SUITES / "tiny"}
-"""Embedded suites by name; any other folder of lm-eval task YAMLs is a suite by its path."""
+TAX_SUITES: Mapping[str, Path] = {"tiny": _SUITES / "tiny", "public": _SUITES / "public"}
+"""Suites by name: `tiny` with its data, `public` naming tasks of lm-eval, which downloads theirs.
+
+Any other folder of lm-eval task YAMLs is a suite by its path.
+"""
 
 SCORERS: Mapping[str, str] = {
     "tiny": "omsweep.evaluation.scorers.tiny",

@@ -6,6 +6,7 @@ at once the members are known, and change no membership.
 
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,13 +21,14 @@ from omsweep.store import STATES, TrialRecord
 
 SCORED_STATES = ("completed", "stopped")
 EXPLORATORY = "exploratory, no ranking"
-REPORT_FIELDS = tuple(
-    f"{name}_report{suffix}" for name in METRICS for suffix in ("", "_se_items")
+REPORT_FIELDS = (
+    *(f"{name}_report{suffix}" for name in METRICS for suffix in ("", "_se_items")),
+    "kl_report",
 )  # members carry them once rescored
 _NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
 _IDENTITY = (
     *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "sft_seed", "kind", "task_vector"),
-    *("params", "learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
+    *("parent", "params", "learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
 )
 
 
@@ -98,6 +100,16 @@ def label_of(trial: TrialRecord) -> str:
     return label if trial.task_vector == "real" else f"{label}/{trial.task_vector}"
 
 
+def as_report(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of the report split, fields as in the trial object, under the names of `REPORT_FIELDS`."""
+    return {name: numbers.get(name.replace("_report", "")) for name in REPORT_FIELDS}
+
+
+def parent_label(label: str) -> str:
+    """The label of the trials that a label's were merged from: `ondare/flipped` of `ondare+ties/flipped`."""
+    return re.sub(r"\+[^/]*", "", label)
+
+
 def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode: str) -> dict[str, Any]:
     scored = [trial for trial in trials if is_scored(trial, objectives)]
     rows = [trial.to_json() for trial in scored]
@@ -144,12 +156,13 @@ def _members(
     members = []
     for content in families.values():
         for trial_id in content["members"]:
-            row, rescored = by_id[trial_id], report_scores.get(trial_id, {})
+            row = by_id[trial_id]
+            rescored = row if row["reward_report"] is not None else as_report(report_scores.get(trial_id, {}))
             member = {name: row[name] for name in _IDENTITY}
             member["label"] = labels[trial_id]
             member["front_probability"] = content["front_probability"][trial_id]
             for name in REPORT_FIELDS:
-                member[name] = rescored.get(name.replace("_report", ""))
+                member[name] = rescored.get(name)
             members.append(member)
     return members
 
@@ -157,7 +170,10 @@ def _members(
 def _settings(trial: TrialRecord) -> str:
     """Everything that makes two trials the same recipe but for the seed, as canonical text."""
     own = {name: value for name, value in trial.to_json()["params"].items() if name not in _NOT_SETTINGS}
-    place = [trial.family, trial.sft_seed, label_of(trial), trial.algorithm, trial.kind, trial.parent]
+    posthoc = own.get("posthoc") or {}
+    if "travel_of" in posthoc:  # the weight is what another trial of the block walked, so it differs between seeds
+        own["posthoc"] = {name: value for name, value in posthoc.items() if name != "weight"}
+    place = [trial.family, trial.sft_seed, label_of(trial), trial.algorithm, trial.kind]
     return json.dumps([place, own], sort_keys=True)
 
 

@@ -84,7 +84,7 @@ def symbol(marker: Marker, colour: str) -> str:
 
 
 def badge(state: str) -> str:
-    """A trial's state as a coloured label."""
+    """A trial's state or a verdict as a coloured label."""
     return f'<span class="badge {text(state)}">{text(state)}</span>'
 
 

@@ -1,10 +1,12 @@
 """report.html: one self-contained page. Its content security policy forbids loading anything from anywhere."""
 
 from omsweep.report import captions, sections
+from omsweep.report.comparison_section import comparison
 from omsweep.report.markup import text
 from omsweep.report.numbers import counted
 from omsweep.report.page_script import JAVASCRIPT
 from omsweep.report.page_style import CSS
+from omsweep.report.study_section import study_section
 from omsweep.report.view import SweepView
 
 POLICY = (
@@ -12,7 +14,9 @@ POLICY = (
 )
 
 SECTIONS = {
+    "study": ("Study", study_section),
     "fronts": ("Fronts", sections.fronts),
+    "comparison": ("Comparison", comparison),
     "methods": ("Methods", sections.methods),
     "trials": ("Trials", sections.trials),
     "categories": ("Categories", sections.categories),

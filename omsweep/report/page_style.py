@@ -30,9 +30,10 @@ p { margin:.4rem 0; } p, li { max-width:86ch; }
 .tile .note { color:var(--muted); font-size:.83rem; }
 .caution { background:var(--caution); border:1px solid var(--caution-line); color:var(--caution-ink);
   border-radius:10px; padding:.65rem 1rem; margin:0 0 1rem; }
-.caution p { max-width:none; margin:0; }
+.caution p { max-width:none; margin:0; } .caution ul { margin:.2rem 0; padding-left:1.2rem; }
 .figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr)); gap:1rem; }
 .figures figure { margin:0; min-width:0; overflow:hidden; }
+figure.study { margin:0 0 1rem; } figure.study img { display:block; width:100%; height:auto; }
 figcaption { color:var(--muted); font-size:.88rem; margin-bottom:.3rem; }
 .legend { display:flex; flex-wrap:wrap; align-items:center; gap:.45rem .5rem; margin:.2rem 0 .9rem; }
 .legend .of { color:var(--muted); font-size:.85rem; margin:0 .15rem 0 .7rem; }
@@ -71,8 +72,8 @@ th[aria-sort=descending] button::after { content:" \\2193"; color:var(--accent);
   vertical-align:-.03rem; }
 .badge { display:inline-block; border-radius:5px; padding:0 .45rem; font-size:.8rem; background:#e8edf4;
   color:#3c4758; }
-.badge.completed { background:#e2f2ea; color:var(--good); }
-  .badge.failed, .badge.diverged { background:#fbe6e4; color:var(--bad); }
+.badge.completed, .badge.better { background:#e2f2ea; color:var(--good); }
+  .badge.failed, .badge.diverged, .badge.worse { background:#fbe6e4; color:var(--bad); }
 .badge.stopped { background:var(--caution); color:var(--caution-ink); }
 tr.reference > * { background:#f8f9fc; font-weight:600; }
 pre { background:#f6f8fb; border:1px solid var(--line); border-radius:8px; padding:.7rem .9rem; overflow:auto;

@@ -111,10 +111,15 @@ def _draw(axes: Axes, mark: Mark, colour: str, symbol: str) -> None:
 
 def _style(axes: Axes, view: SweepView) -> None:
     tax, reward = view.objectives.tax, view.objectives.reward
+    quiet_axes(axes, x=f"{tax.title} ({tax.unit}), less is better", y=f"{reward.title} ({reward.unit})")
+
+
+def quiet_axes(axes: Axes, *, x: str, y: str) -> None:
+    """The look of every plot: a pale grid, no ticks, labels in ink."""
     axes.set_axisbelow(True)
     axes.grid(color=GRID, linewidth=0.8)
-    axes.set_xlabel(f"{tax.title} ({tax.unit}), less is better", fontsize=9.5, color=INK)
-    axes.set_ylabel(f"{reward.title} ({reward.unit})", fontsize=9.5, color=INK)
+    axes.set_xlabel(x, fontsize=9.5, color=INK)
+    axes.set_ylabel(y, fontsize=9.5, color=INK)
     axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))

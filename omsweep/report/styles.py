@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from omsweep.report.front import parent_label
+
 INK, MUTED, GRID, PAPER = "#1c2430", "#5d6878", "#e6e9ef", "#ffffff"
 CAUTION = "#8a4b00"
 FRONT_LINE, FRONT_FILL = "#3a4556", "#eef2f8"
@@ -33,10 +35,13 @@ MARKERS = (
 
 
 def colours_of(labels: Sequence[str]) -> Mapping[str, str]:
-    """A colour per label: grey for the AdamW baseline, then the palette in order (repeating past its end)."""
-    others = [label for label in labels if label != "adamw"]
+    """A colour per label: grey for the AdamW baseline, then the palette in order (repeating past its end).
+
+    What was merged after training has its parents' colour.
+    """
+    others = [label for label in dict.fromkeys(map(parent_label, labels)) if label != "adamw"]
     colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(others)}
-    return {label: colours.get(label, BASELINE_COLOUR) for label in labels}
+    return {label: colours.get(parent_label(label), BASELINE_COLOUR) for label in labels}
 
 
 def markers_of(algorithms: Sequence[str]) -> Mapping[str, Marker]:

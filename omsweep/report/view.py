@@ -3,25 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omsweep.pareto.objectives import Objectives
-from omsweep.report.front import REPORT_FIELDS, front_summary, is_scored, label_of
+from omsweep.report.front import REPORT_FIELDS, front_summary, is_scored, label_of, parent_label
 from omsweep.store import SweepFolder, TrialRecord, reference_of
 from omsweep.tracking import flatten
+
+if TYPE_CHECKING:
+    from omsweep.report.comparison import Findings
 
 SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "seed", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepView:
-    """One sweep as its report shows it; `description` is `sweep.json`, `summary` the content of `front.json`."""
+    """One sweep as its report shows it; `description` is `sweep.json`, `summary` the content of `front.json`.
+
+    `findings` is the comparison, where one was asked for and this is the view of a whole report.
+    """
 
     description: Mapping[str, Any]
     trials: Sequence[TrialRecord]
     summary: Mapping[str, Any]
     references: Mapping[str, Mapping[str, Any]]
     objectives: Objectives
+    findings: "Findings | None" = None
 
     @cached_property
     def name(self) -> str:
@@ -43,11 +50,16 @@ class SweepView:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Labels that have trials, by their branches' order in the space, a branch's controls after its own."""
+        """Labels that have trials, by their branches' order in the space, controls and merges after a branch's own."""
         methods = (self.resolved.get("space") or {}).get("method")
         place = {label: i for i, label in enumerate(methods if isinstance(methods, Mapping) else ())}
         ran = dict.fromkeys(label_of(trial) for trial in self.trials)
-        return sorted(ran, key=lambda label: (place.get(label.partition("/")[0], len(place)), "/" in label))
+
+        def order(label: str) -> tuple[int, bool, bool]:
+            trained = parent_label(label)
+            return place.get(trained.partition("/")[0], len(place)), "/" in label, label != trained
+
+        return sorted(ran, key=order)
 
     @cached_property
     def algorithms(self) -> list[str]:

@@ -17,11 +17,15 @@ TASK_VECTOR = "task_vector"
 
 @dataclass(frozen=True)
 class Branch:
-    """One entry of `space.method`: a method under a label, with its own knobs and those it overrides."""
+    """One entry of `space.method`: a method under a label, with its own knobs and those it overrides.
+
+    `origin` is the entry's label, which a level of a crossed knob does not have (`omsweep.sweep.crossing`).
+    """
 
     label: str
     method: str
     knobs: Mapping[str, Knob]
+    origin: str
 
 
 def allowed_knobs(method: str) -> list[str]:
@@ -67,7 +71,7 @@ def _branch(label: str, raw: Any) -> Branch:
             raise SpaceError(f"{path}.{key}", _refusal(key, method))
     if "tau_travel" in knobs and "alpha" in knobs:
         raise SpaceError(f"{path}.alpha", "follows from tau_travel; give one of the two")
-    return Branch(label, method, {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()})
+    return Branch(label, method, {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()}, label)
 
 
 def _refusal(key: str, method: str) -> str:

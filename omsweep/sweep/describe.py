@@ -7,8 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from omsweep.sweep.family_notes import family_notes
+from omsweep.sweep.headline import headline_lines, headline_notes
 from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.sweep.points import plan, startup_trials, trial_count
+from omsweep.sweep.posthoc import points_of
 from omsweep.sweep.space import Branch, SearchSpace
 
 
@@ -21,8 +23,20 @@ def print_check(path: Path, space: SearchSpace) -> None:
     for branch in space.branches:
         table.add_row(branch.label, branch.method, _knobs(branch))
     console.print(table)
-    for note in [*notes(space), *family_notes(space)]:
+    if space.posthoc:
+        console.print(_posthoc_table(space))
+    for line in headline_lines(space):
+        console.print(escape(line))
+    for note in [*notes(space), *headline_notes(space), *family_notes(space)]:
         console.print(f"[yellow]note[/] {escape(note)}")
+
+
+def _posthoc_table(space: SearchSpace) -> Table:
+    table = Table("posthoc", "method", "points of a trial", "of", box=None, pad_edge=False)
+    for grid in space.posthoc:
+        travel = f" (one with tau_travel of {grid.travel_of})" if grid.travel_of else ""
+        table.add_row(grid.label, grid.method, f"{len(grid)}{travel}", ", ".join(grid.of))
+    return table
 
 
 def summary(space: SearchSpace) -> str:
@@ -34,13 +48,19 @@ def summary(space: SearchSpace) -> str:
         f"{train.steps} steps of {train.batch_size}{passes}, {train.workers} worker(s){shards}, backend {train.backend}"
     )
     if space.file.mode == "search":
-        return f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}; {where}"
+        each = max(points_of(space.posthoc, branch.label) for branch in space.branches)
+        merges = f", at most {each * trial_count(space)} post-hoc points of them" if each else ""
+        return (
+            f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}{merges}; {where}"
+        )
     design = space.design
     count = families * design.sft_seeds * design.blocks * design.seeds * len(space.branches)
+    merged = count // len(space.branches) * sum(points_of(space.posthoc, branch.label) for branch in space.branches)
+    merges = f", {merged} post-hoc points of them" if merged else ""
     sft_seeds = f" x {design.sft_seeds} SFT seeds" if design.sft_seeds > 1 else ""
     return (
         f"compare, {count} trials = {families} families{sft_seeds} x {design.blocks} blocks x {design.seeds} seeds"
-        f" x {len(space.branches)} methods, match {design.match}; {where}"
+        f" x {len(space.branches)} methods, match {design.match}{merges}; {where}"
     )
 
 

@@ -17,7 +17,7 @@ def draw(space: SearchSpace) -> list[dict[str, Any]]:
 
     Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
     choices run through shuffled rounds, so that with enough blocks every value occurs equally often. The SFT seeds of a
-    family meet the same draws and training seeds.
+    family meet the same draws and training seeds, and so do the levels of `design.cross`.
 
     Returns:
         One flat dict per trial as `make_sample` builds it, with `trial_id, family, sft_seed, block, seed, label`.
@@ -65,7 +65,7 @@ def _draw_family(space: SearchSpace, family: str) -> list[tuple[dict[str, Scalar
         (
             {name: columns[name][block] for name in space.shared},
             {
-                branch.label: {name: columns[_column(branch, name)][block] for name in branch.knobs}
+                branch.label: {name: _value(branch, name, columns, block) for name in branch.knobs}
                 for branch in space.branches
             },
         )
@@ -76,7 +76,8 @@ def _draw_family(space: SearchSpace, family: str) -> list[tuple[dict[str, Scalar
 def _draw_columns(space: SearchSpace, family: str) -> dict[str, list[Scalar]]:
     knobs: dict[str, Knob] = dict(space.shared)
     for branch in space.branches:
-        knobs |= {_column(branch, name): knob for name, knob in branch.knobs.items()}
+        drawn = {name: knob for name, knob in branch.knobs.items() if not isinstance(knob, Fixed)}
+        knobs |= {_column(branch, name): knob for name, knob in drawn.items()}
     blocks, seed = space.design.blocks, space.design.seed
     quantiles = _sobol(knobs, blocks, f"{seed}/{family}")
     columns: dict[str, list[Scalar]] = {}
@@ -108,5 +109,11 @@ def _cycle(values: tuple[Scalar, ...], count: int, seed: str) -> list[Scalar]:
     return drawn[:count]
 
 
+def _value(branch: Branch, name: str, columns: Mapping[str, list[Scalar]], block: int) -> Scalar:
+    knob = branch.knobs[name]
+    return knob.value if isinstance(knob, Fixed) else columns[_column(branch, name)][block]
+
+
 def _column(branch: Branch, name: str) -> str:
-    return f"method.{branch.label}.{name}"
+    """The draws of a branch's own knob, which the levels of its crossed knobs share."""
+    return f"method.{branch.origin}.{name}"

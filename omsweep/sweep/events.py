@@ -16,7 +16,11 @@ from omsweep.tracking import Tracker
 
 IDENTITY = (
     *("trial_id", "family", "sft_seed", "block", "seed", "label", "baseline", "algorithm", "method", "task_vector"),
+    *("kind", "parent"),
 )
+"""What a sample says of a trial beside its settings; the last two only of one that is merged after training."""
+
+TAGS = ("family", "method", "label", "task_vector", "kind", "parent")
 
 logger = logging.getLogger(__name__)
 
@@ -62,24 +66,33 @@ class SweepEvents(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the trial's MLflow run."""
-        sample = trial.config["sample"]
+        self.start(trial.config["sample"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record what the trial reported."""
+        self.end(trial.config["sample"], trial.last_result["outcome"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record a trial whose actor died before it could report."""
+        self.end(trial.config["sample"], {"state": "failed", "error": _actor_error(trial)})
+
+    def expect(self, more: int) -> None:
+        """Count `more` trials among those to come."""
+        total = self._progress.tasks[self._progress.task_ids.index(self._task)].total or 0
+        self._progress.update(self._task, total=total + more)
+
+    def start(self, sample: Mapping[str, Any]) -> None:
+        """Open a sample's MLflow run, unless it is open."""
         if sample["trial_id"] not in self._runs:
             params = {**self._fixed_settings(sample), **settings_of(sample)}
             self._runs[sample["trial_id"]] = self._tracker.start_trial(
                 sample["trial_id"],
-                {**{k: sample[k] for k in IDENTITY}, **params},
-                {name: sample[name] for name in ("family", "method", "label", "task_vector")},
+                {**{name: sample[name] for name in IDENTITY if name in sample}, **params},
+                {name: sample[name] for name in TAGS if name in sample},
             )
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record what the trial reported."""
-        self._end(trial.config["sample"], trial.last_result["outcome"])
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record a trial whose actor died before it could report."""
-        self._end(trial.config["sample"], {"state": "failed", "error": _actor_error(trial)})
-
-    def _end(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+    def end(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+        """Record a sample's outcome, the fields of its trial object that its own process knows."""
         record = self._record(sample, outcome)
         self._folder.append(record)
         self.finished.append(record)
@@ -93,7 +106,7 @@ class SweepEvents(tune.Callback):
 
     def _record(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> TrialRecord:
         known = {name: value for name, value in outcome.items() if name in TRIAL_FIELDS}
-        identity = {name: sample[name] for name in IDENTITY}
+        identity = {name: sample[name] for name in IDENTITY if name in sample}
         return TrialRecord(
             **{
                 **known,

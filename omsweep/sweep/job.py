@@ -82,7 +82,7 @@ def train_and_score(
         "preflight": outcome.preflight,
     }
     scored_from = time.time()
-    scored = _score(space, prepared, job, model, tokenizer) if outcome.state == "completed" else {}
+    scored = _scored_and_saved(space, job, model, tokenizer) if outcome.state == "completed" else {}
     seconds = {
         **outcome.seconds,
         "start": begun - job["started"] + outcome.seconds["start"],
@@ -93,47 +93,71 @@ def train_and_score(
 
 def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
     """Score a saved policy on a split against the SFT model; returns the trial object's score fields."""
-    from omsweep.evaluation.score import score_policy
-    from omsweep.evaluation.statistics import compare
     from omsweep.families.load import load_model, load_tokenizer
 
     space, prepared = build_space(job["content"]), job["prepared"]
     hold_gpu_memory(prepared["gpu_memory_gib"])
-    frame = score_policy(
-        placed(load_model(policy_path, dtype=prepared["dtype"])),
-        load_tokenizer(policy_path, chat_template=prepared["chat_template"]),
-        settings=space.evaluate,
-        split=split,
-        seed=EVALUATION_SEED,
-    )
-    return compare(frame, family_reference(space, prepared, split))
+    policy = placed(load_model(policy_path, dtype=prepared["dtype"]))
+    tokenizer = load_tokenizer(policy_path, chat_template=prepared["chat_template"])
+    return score_split(space, prepared, policy, tokenizer, sft_model(prepared), split)[1]
 
 
-def _score(space: SearchSpace, prepared: Mapping[str, Any], job: Mapping[str, Any], model: Any, tokenizer: Any) -> dict:
+def score_split(
+    space: SearchSpace, prepared: Mapping[str, Any], model: Any, tokenizer: Any, sft: Any, split: str
+) -> tuple[Any, dict[str, Any]]:
+    """A policy's table of scores on a split, and the trial object's score fields from it.
+
+    Args:
+        space: says what is measured.
+        prepared: of the policy's SFT model.
+        model: the policy.
+        tokenizer: its tokenizer.
+        sft: the SFT model, for `kl`.
+        split: `search` or `report`.
+    """
     from omsweep.evaluation.score import score_policy
     from omsweep.evaluation.statistics import compare
+
+    frame = score_policy(
+        model, tokenizer, settings=space.evaluate, split=split, seed=EVALUATION_SEED, reference_model=sft
+    )
+    return frame, compare(frame, family_reference(space, prepared, split))
+
+
+def score_splits(
+    space: SearchSpace, prepared: Mapping[str, Any], model: Any, tokenizer: Any, sft: Any
+) -> tuple[Any, dict[str, Any]]:
+    """As `score_split` over every split of the space; the report split's numbers are those named `_report`."""
+    import pandas
+
+    from omsweep.report.front import as_report
+
+    frames: list[Any] = []
+    fields: dict[str, Any] = {}
+    for split in space.splits:
+        frame, numbers = score_split(space, prepared, model, tokenizer, sft, split)
+        frames.append(frame)
+        fields |= numbers if split == "search" else as_report(numbers)
+    return pandas.concat(frames, ignore_index=True), fields
+
+
+def _scored_and_saved(space: SearchSpace, job: Mapping[str, Any], model: Any, tokenizer: Any) -> dict[str, Any]:
     from omsweep.families.load import weights_hash
     from omsweep.store import SweepFolder
 
     model.eval()
-    frame = score_policy(
-        model,
-        tokenizer,
-        settings=space.evaluate,
-        split="search",
-        seed=EVALUATION_SEED,
-        reference_model=sft_model(prepared),
-    )
-    folder = Path(job["folder"])
-    policy = folder / "policies" / job["sample"]["trial_id"]
+    prepared, folder, trial_id = job["prepared"], Path(job["folder"]), job["sample"]["trial_id"]
+    frame, fields = score_splits(space, prepared, model, tokenizer, sft_model(prepared))
+    policy = policy_folder(folder, trial_id)
     model.save_pretrained(policy)
     tokenizer.save_pretrained(policy)
-    SweepFolder(folder.parent, folder.name).write_scores(job["sample"]["trial_id"], frame)
-    return {
-        **compare(frame, family_reference(space, prepared, "search")),
-        "policy_path": str(policy),
-        "weights_hash": weights_hash(str(policy)),
-    }
+    SweepFolder(folder.parent, folder.name).write_scores(trial_id, frame)
+    return {**fields, "policy_path": str(policy), "weights_hash": weights_hash(str(policy))}
+
+
+def policy_folder(folder: Path, trial_id: str) -> Path:
+    """Where a sweep's folder keeps the policy of a trial."""
+    return folder / "policies" / trial_id
 
 
 def _match(space: SearchSpace) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omsweep.sweep.fit import check_fit
+from omsweep.sweep.headline import check_headline, check_pilot
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.points import trial_count
 from omsweep.sweep.reading import SpaceFileError, apply_overrides, read_yaml
@@ -21,6 +22,8 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
         space = build_space(content)
         if space.file.mode == "search":
             trial_count(space)
+        check_headline(space.file)
+        check_pilot(space)
         check_fit(space)
     except SpaceError as error:
         raise SpaceFileError(f"{path}: {error}") from None

@@ -12,6 +12,7 @@ from omsweep.cache import recipe_hash
 from omsweep.families.family import ModelFamily
 from omsweep.sweep.controls import other_seed
 from omsweep.sweep.gpu_memory import hold_gpu_memory
+from omsweep.sweep.posthoc import check_parts, needs_base
 from omsweep.sweep.resources import worker_resources
 from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
 
@@ -52,13 +53,16 @@ def prepare_family(
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
-        `gpu_memory_gib` (what each process is held to, or None),
-        `weights_hash` of the SFT model, `task_vectors` (kind -> file; empty where no branch uses tau), `data`
-        (algorithm -> folder), `sft_seed`, and `reference` = the SFT model's own scores on the search split.
+        `gpu_memory_gib` (what each process is held to, or None), `weights_hash` of the SFT model, `base_hash` of the
+        base where post-hoc points need it, `task_vectors` (kind -> file; empty where no branch uses tau), `data`
+        (algorithm -> folder), `sft_seed`, `reference` = the SFT model's own scores on the search split, and
+        `reference_scores` = its table of scores on every split that all policies are scored on.
 
     Raises:
         ValueError: a family, preference data or suite that cannot be used, or a base and SFT model that do not fit.
     """
+    import pandas
+
     from omsweep.align.data import prepare_data
     from omsweep.evaluation.statistics import compare
     from omsweep.families.load import load_tokenizer, prepare, weights_hash
@@ -80,7 +84,9 @@ def prepare_family(
         "sft_seed": family.sft_seed,
         "gpu_memory_gib": gpu_memory_gib,
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
+        "base_hash": weights_hash(folders.base, folders.base_revision) if needs_base(space.posthoc) else None,
     }
+    check_parts(space.posthoc, folders.sft)
     prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
     preferences = _preferences(space, prepared, tokenizer)
     prepared["data"] = {}
@@ -98,8 +104,9 @@ def prepare_family(
             dtype=prepared["dtype"],
         )
         prepared["data"][algorithm] = str(folder)
-    scores = family_reference(space, prepared, "search")
-    prepared["reference"] = compare(scores, scores)
+    scores = {split: family_reference(space, prepared, split) for split in space.splits}
+    prepared["reference"] = compare(scores["search"], scores["search"])
+    prepared["reference_scores"] = pandas.concat(scores.values(), ignore_index=True)
     return prepared
 
 

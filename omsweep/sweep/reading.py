@@ -102,8 +102,8 @@ def validate(content: Mapping[str, Any]) -> SpaceFile:
 
 
 def _key_path(loc: tuple[int | str, ...]) -> str:
-    # pydantic appends the tried branch of a union ("str", "dict[str,any]"), which is no key of the file
-    return ".".join(str(part) for part in loc if not re.match(r"^(str|dict\[)", str(part)))
+    # pydantic appends the tried branch of a union ("str", "dict[str,any]") or "[key]", which are no keys of the file
+    return ".".join(str(part) for part in loc if not re.match(r"^(str|dict\[|\[key\])", str(part)))
 
 
 def _explain(error: Any) -> str:
@@ -120,6 +120,8 @@ def _explain(error: Any) -> str:
 def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = SpaceFile
     for part in loc:
+        if str(part) not in model.model_fields:  # a label of the user's own
+            continue
         annotation = model.model_fields[str(part)].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))

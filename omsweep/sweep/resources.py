@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from omsweep.families.family import ModelFamily, Resources
 from omsweep.sweep.memory import GIB
@@ -28,6 +29,15 @@ class Placement:
         """One worker's bundle, under Ray's names, without what is 0."""
         bundle = {"CPU": self.worker_cpus, "GPU": self.worker_gpus, "memory": self.worker_memory}
         return {name: amount for name, amount in bundle.items() if amount}
+
+
+def task_options(placement: Placement) -> dict[str, Any]:
+    """What a Ray task is given: as much as a training worker."""
+    return {
+        "num_cpus": placement.worker_cpus,
+        "num_gpus": placement.worker_gpus,
+        "memory": placement.worker_memory or None,
+    }
 
 
 def worker_resources(train: Train, family: ModelFamily) -> Resources:

@@ -23,6 +23,7 @@ class Design(Section):
     """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
 
     With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws.
+    `cross` names knobs every choice of which is run in every block, in place of one choice per block.
     """
 
     blocks: PositiveInt = 3
@@ -30,6 +31,7 @@ class Design(Section):
     seed: Count = 0
     sft_seeds: PositiveInt = 1
     match: Literal["displacement", "none"] = "displacement"
+    cross: list[str] = []
 
 
 class Search(Section):
@@ -49,11 +51,15 @@ class ReferencePoint(Section):
 
 
 class Objectives(Section):
-    """Which trial fields are the two objectives: reward is maximised, tax minimised."""
+    """Which trial fields are the two objectives: reward is maximised, tax minimised.
+
+    `tax_limit`, in points, asks a compare sweep for the headline: arms compared by their reward at tax <= tax_limit.
+    """
 
     reward: Literal["reward"] = "reward"
     tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
     reference_point: ReferencePoint = ReferencePoint()
+    tax_limit: NonNegative | None = None
 
 
 class Scheduler(Section):
@@ -90,7 +96,11 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """What scores the policy: a tax suite and a reward scorer."""
+    """What scores the policy: a tax suite and a reward scorer.
+
+    `report_split: all` scores every policy on the report split too, which comparisons of arms read; `front` only the
+    front's members. Whatever selects reads the search split.
+    """
 
     tax: str = "tiny"
     reward: str | dict[str, Any] = "tiny"
@@ -99,6 +109,35 @@ class Evaluate(Section):
     max_new_tokens: PositiveInt = 64
     batch_size: PositiveInt = 256
     limit: PositiveInt | None = None
+    report_split: Literal["front", "all"] = "front"
+
+
+class Posthoc(Section):
+    """One grid of post-hoc points: models made after training from a policy, its SFT model and their base.
+
+    `weights`, `densities` and `seeds` span the grid (`omsweep.merging.posthoc`). `of` names the branches whose trials
+    get it, default all; `travel_of` a branch whose trial of the same block says one more weight, its `tau_travel`.
+    Merged weights are deleted once scored unless `keep`.
+    """
+
+    method: str
+    weights: list[Any] = []
+    densities: list[Any] | None = None
+    seeds: list[Count] | None = None
+    of: Annotated[list[str], Field(min_length=1)] | None = None
+    travel_of: str | None = None
+    keep: bool = False
+
+
+class Report(Section):
+    """What the report shows beside the fronts: the table and figure of one study (`omsweep.report.studies`).
+
+    `pilot` is an earlier sweep's folder, or its comparison.json, whose variances say how small an effect the headline
+    can be expected to show.
+    """
+
+    study: Literal["beta", "alpha", "density", "gap_steps", "algorithms", "methods", "question"] | None = None
+    pilot: str | None = None
 
 
 class SpaceFile(Section):
@@ -112,7 +151,9 @@ class SpaceFile(Section):
     design: Design | None = None
     search: Search | None = None
     baselines: dict[str, Any] = {}
+    posthoc: dict[Name, Posthoc] = {}
     objectives: Objectives = Objectives()
     scheduler: Scheduler = Scheduler()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    report: Report = Report()

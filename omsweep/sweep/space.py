@@ -7,12 +7,12 @@ label, baseline, task_vector`), the shared knobs, `method` and the knobs of that
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import TrainSettings
-from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.evaluation.settings import SPLITS, EvaluateSettings
 from omsweep.families.family import ModelFamily
 from omsweep.families.table import family_from
 from omsweep.merging.knobs import METHOD_KNOBS
@@ -22,9 +22,12 @@ from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.store import TASK_VECTORS
 from omsweep.sweep.branches import TASK_VECTOR, TRAIN_KNOBS, Branch, allowed_knobs, read_branches, read_shared
 from omsweep.sweep.controls import check_sft_seeds, check_task_vectors
+from omsweep.sweep.crossing import alive, crossed
 from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
+from omsweep.sweep.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
+from omsweep.sweep.study_check import check_study
 
 WHOLE_NUMBERS = ("steps", "warmup_steps", "gap_steps", "min_kept")
 WORDS = ("algorithm", "lr_scheduler", "semantics", "alpha_schedule", "rescale", "elect", "tau_mask", "task_vector")
@@ -40,6 +43,12 @@ class SearchSpace:
     evaluate: EvaluateSettings
     shared: Mapping[str, Knob]
     branches: tuple[Branch, ...]
+    posthoc: tuple[PosthocGrid, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on which every policy is scored, `search` first."""
+        return SPLITS if self.file.evaluate.report_split == "all" else SPLITS[:1]
 
     @property
     def family_names(self) -> list[str]:
@@ -58,7 +67,7 @@ class SearchSpace:
 
     def knobs_of(self, branch: Branch) -> dict[str, Knob]:
         """The knobs alive under a branch: the shared ones that its method takes, then its own, which replace them."""
-        return {**self.shared_by(branch), **branch.knobs}
+        return alive(branch, self.shared)
 
     def shared_by(self, branch: Branch) -> dict[str, Knob]:
         """The shared knobs that a branch's method takes."""
@@ -80,19 +89,30 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     file = validate(content)
     _check_mode(file)
     _check_backend(file)
+    branches = read_branches(file.space.get("method"))
     space = SearchSpace(
         file=file,
         families=tuple(_at(f"families.{i}", family_from, raw) for i, raw in enumerate(file.families)),
         preferences=_at("preferences", preferences_from, file.preferences),
-        evaluate=_at("evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump()),
+        evaluate=_at(
+            "evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump(exclude={"report_split"})
+        ),
         shared=read_shared(file.space),
-        branches=read_branches(file.space.get("method")),
+        branches=branches,
+        posthoc=read_posthoc(file.posthoc, branches, file.mode),
     )
     _check_names(space)
     check_sft_seeds(space.families, space.design.sft_seeds)
     check_task_vectors(space.families, space.shared, space.branches)
+    check_bases(space.posthoc, space.families)
     for branch in space.branches:
         _check_branch(space, branch)
+    if space.design.cross:
+        levels = crossed(space.branches, space.shared, space.design.cross)
+        space = replace(space, branches=levels, posthoc=over_levels(space.posthoc, levels))
+        for branch in space.branches:
+            _check_branch(space, branch)
+    check_study(file, space.shared, space.branches)
     return space
 
 

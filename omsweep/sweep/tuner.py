@@ -16,17 +16,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from omsweep.report import write_report
-from omsweep.report.front import front_summary
+from omsweep.report.comparison_files import print_comparison
 from omsweep.report.tables import print_status
 from omsweep.store import SweepFolder
 from omsweep.sweep.cluster import connect
 from omsweep.sweep.design import draw
 from omsweep.sweep.events import SweepEvents
 from omsweep.sweep.points import trial_count
-from omsweep.sweep.resources import TRIAL_CPUS, Placement, declared_train, place
+from omsweep.sweep.posthoc_trials import run_posthoc
+from omsweep.sweep.rescore import rescore_front
+from omsweep.sweep.resources import TRIAL_CPUS, Placement, declared_train, place, task_options
 from omsweep.sweep.search import StudySearcher
 from omsweep.sweep.space import SearchSpace, algorithms_of
-from omsweep.sweep.trial import failure_message, run_trial
+from omsweep.sweep.trial import run_trial
 from omsweep.tracking import Tracker
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -61,14 +63,15 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         folder.create(space.resolved())
         for (family, sft_seed), facts in prepared.items():
             commits = {name: facts[name] for name in ("base_revision", "sft_revision")}
-            several = space.design.sft_seeds > 1
-            folder.write_reference(family, facts["reference"] | commits, sft_seed=sft_seed if several else None)
+            key = sft_seed if space.design.sft_seeds > 1 else None
+            folder.write_reference(family, facts["reference"] | commits, sft_seed=key)
+            folder.write_reference_scores(family, facts.pop("reference_scores"), sft_seed=key)
         tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}
         try:
             events = _run_trials(space, folder, tracker, prepared, placement, console)
-            rescored = _rescore_front(space, folder, prepared, placement, console)
+            rescored = rescore_front(space, folder, prepared, placement, console)
             state = "completed" if any(t.state == "completed" for t in events.finished) else "failed"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -80,6 +83,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             finally:
                 tracker.finish(state)
     print_status(folder, console)
+    print_comparison(folder)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[state]
 
 
@@ -99,7 +103,7 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     """Prepare every SFT model of every family in a Ray task of its own; raises ValueError with the task's message."""
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
-    task = ray.remote(_prepare_task).options(**_task_options(placement))
+    task = ray.remote(_prepare_task).options(**task_options(placement))
     waiting = {
         (name, seed): task.remote(space.resolved(), name, algorithms_of(space), console.is_terminal, seed)
         for name in space.family_names
@@ -112,15 +116,6 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
-
-
-def _task_options(placement: Placement) -> dict[str, Any]:
-    """What a Ray task is given: as much as a training worker."""
-    return {
-        "num_cpus": placement.worker_cpus,
-        "num_gpus": placement.worker_gpus,
-        "memory": placement.worker_memory or None,
-    }
 
 
 def _prepare_task(
@@ -183,41 +178,8 @@ def _run_trials(
             ),
         )
         tuner.fit()
+        run_posthoc(space, folder, events, prepared, placement, console)
     return events
-
-
-def _rescore_front(
-    space: SearchSpace,
-    folder: SweepFolder,
-    prepared: Mapping[tuple[str, int], Any],
-    placement: Placement,
-    console: Console,
-) -> dict[str, dict[str, Any]]:
-    """Score the front's members on the report split, which chose nothing; trial id -> score fields."""
-    by_id = {trial.trial_id: trial for trial in folder.trials()}
-    summary = front_summary(list(by_id.values()), space.resolved()["objectives"])
-    members = [by_id[member["trial_id"]] for member in summary["members"]]
-    if not members:
-        return {}
-    console.print(f"rescoring the front's {len(members)} members on the report split")
-    task = ray.remote(_rescore_task).options(**_task_options(placement))
-    waiting = {}
-    for t in members:
-        job = {"content": space.resolved(), "prepared": prepared[t.family, t.sft_seed or 0]}
-        waiting[t.trial_id] = task.remote(job, t.policy_path, "report")
-    rescored = {}
-    for trial_id, reference in waiting.items():
-        try:
-            rescored[trial_id] = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            console.print(f"[red]could not rescore {trial_id}[/]: {failure_message(error)}")
-    return rescored
-
-
-def _rescore_task(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
-    from omsweep.sweep.job import score_saved
-
-    return score_saved(job, policy_path, split)
 
 
 @contextmanager

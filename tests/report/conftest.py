@@ -1,8 +1,11 @@
 """Synthetic sweeps with numbers of the size the tiny families give."""
 
+import itertools
 import math
 import random
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from omsweep.store import SweepFolder, TrialRecord
@@ -124,6 +127,93 @@ def fill(folder, *, seeds=1, blocks=3, mode="compare", failures=True):
             trial("failed-1", state="failed", label="onties", error="RuntimeError: out of <memory> & time", **lost)
         )
     return folder
+
+
+GRID = (0.25, 0.5, 0.75)
+QUESTION = {
+    "adamw": {},
+    "ondare": {"semantics": "equations", "tau_travel": 0.1, "density": 0.5},
+    "shuffled": {
+        "method": "ondare",
+        "semantics": "equations",
+        "tau_travel": 0.1,
+        "density": 0.5,
+        "task_vector": "permuted",
+    },
+}
+
+
+def question_space(*, blocks=2, sft_seeds=2, families=FAMILIES, methods=QUESTION, **changes):
+    """The resolved space of a sweep that asks for the headline at tax <= 4."""
+    space = resolved_space(
+        families=list(families),
+        design={"blocks": blocks, "seeds": 1, "seed": 0, "sft_seeds": sft_seeds, "match": "displacement"},
+        objectives={
+            "reward": "reward",
+            "tax": "tax",
+            "reference_point": {"reward": 0.0, "tax": 20.0},
+            "tax_limit": 4.0,
+        },
+        evaluate={"tax": "tiny", "reward": "tiny", "report_split": "all"},
+        posthoc={"interpolate": {"method": "linear", "weights": list(GRID)}},
+    )
+    space["space"]["method"] = methods
+    return space | changes
+
+
+def item_scores(rng, *, reward=0.0, tax=0.0, kl=math.nan):
+    """A table of scores on both splits, every number around its mean: 2 x 30 questions, 40 prompts a split."""
+    rows = []
+    for split in ("search", "report"):
+        for task in ("sums", "words"):
+            scores = 0.9 - tax / 100 + 0.02 * rng.normal(size=30)
+            rows += [
+                ("tax", task, task, f"{task}-{split}-{i}", split, "greedy", s, math.nan) for i, s in enumerate(scores)
+            ]
+        scores = reward + 0.1 * rng.normal(size=40)
+        rows += [("reward", "p", "reward", f"p-{split}-{i}", split, "sampled", s, kl) for i, s in enumerate(scores)]
+    columns = ["kind", "task", "category", "item_id", "split", "decoder", "score", "kl"]
+    return pd.DataFrame(rows, columns=columns).assign(sample=0, length=9.0)
+
+
+def fill_question_sweep(folder, *, gain=1.0, control_gain=None, blocks=2, sft_seeds=2, seed=0, **changes):
+    """A finished sweep whose arms lie on one curve, the online one's reward `gain` times as high.
+
+    A run moves x; reward is gain (1 - exp(-1.5 x)), tax 5 x^2, KL 12 x^2; a merge of weight w lies at w x.
+    """
+    space = question_space(blocks=blocks, sft_seeds=sft_seeds, **changes)
+    folder.create(space)
+    rng = np.random.default_rng(seed)
+    gains = {"ondare": gain, "shuffled": gain if control_gain is None else control_gain}
+    for family, sft_seed in itertools.product(space["families"], range(sft_seeds)):
+        folder.write_reference_scores(family, item_scores(rng), sft_seed=sft_seed if sft_seeds > 1 else None)
+        for block in range(blocks):
+            x = math.exp(0.2 * rng.normal())
+            for label, knobs in space["space"]["method"].items():
+                run = f"{family}-f{sft_seed}-b{block}-s{block}-{label}"
+                place = {"family": family, "sft_seed": sft_seed, "block": block, "seed": block, "baseline": False}
+                place |= {"method": knobs.get("method", label), "task_vector": knobs.get("task_vector", "real")}
+                moved = x * math.exp(0.05 * rng.normal())
+                for n, weight in enumerate((1.0, *GRID)):
+                    at = weight * moved
+                    means = {"reward": gains.get(label, 1.0) * (1 - math.exp(-1.5 * at)), "tax": 5 * at**2}
+                    merge = (
+                        {"kind": "posthoc", "parent": run, "label": f"{label}+interpolate"} if n else {"label": label}
+                    )
+                    trial_id = f"{run}+interpolate-{n - 1}" if n else run
+                    folder.append(trial(trial_id, **means, kl=12 * at**2, **(place | merge)))
+                    folder.write_scores(trial_id, item_scores(rng, **means, kl=12 * at**2))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_question_space():
+    return question_space
+
+
+@pytest.fixture(scope="session")
+def fill_question():
+    return fill_question_sweep
 
 
 @pytest.fixture

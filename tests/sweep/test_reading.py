@@ -29,7 +29,11 @@ def edited(tmp_path: Path, path: str, value: object) -> Path:
     return file
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "search_spaces").rglob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "file",
+    sorted((ROOT / "search_spaces").rglob("*.yaml")),
+    ids=lambda p: str(p.relative_to(ROOT / "search_spaces").with_suffix("")),
+)
 def test_every_search_space_of_the_project_loads(file: Path) -> None:
     space = load_space(file)
     assert space.branches

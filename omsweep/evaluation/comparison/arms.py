@@ -61,6 +61,15 @@ def block_values(points: Points, arm: Arm, measure: Measure, limits: Mapping[str
     )
 
 
+def chosen(points: Points, arm: Arm, limits: Mapping[str, Limits]) -> Floats:
+    """`READINGS` on the report split, [B, 3], of what an arm chose in every block at tax <= t on the search split."""
+    found = [
+        report[0, selected(search, TAX, limits[family].tax)]
+        for (search, report), (family, _, _) in zip(candidates(points, arm), points.blocks, strict=True)
+    ]
+    return np.stack(found)
+
+
 def candidate_count(points: Points, arm: Arm, blocks: NDArray[np.bool_]) -> float:
     """Mean number of an arm's candidates in the blocks marked, the SFT model not counted."""
     return float((arm.members(points) & blocks[points.block_index]).sum() / blocks.sum())

@@ -30,7 +30,7 @@ def block_mean(values: ArrayLike, blocks: Sequence[Block]) -> Estimate:
     readings = np.asarray(values, dtype=np.float64)
     if readings.ndim != 2 or len(readings) != len(blocks) or readings.shape[1] in (0, 2):
         raise ValueError(f"values must have shape [{len(blocks)}, 1 + G], G not 1, got {list(readings.shape)}")
-    table = _pseudo_values(readings)
+    table = pseudo_values(readings)
     rows = np.repeat(np.arange(len(blocks)), table.shape[1])
     factors: Mapping[str, ArrayLike] = {
         "sft_seed": _numbered([(family, sft_seed) for family, sft_seed, _ in blocks])[rows],
@@ -57,12 +57,8 @@ def hypervolume_estimate(losses: ArrayLike, units: Sequence[Hashable], reference
     return clustered_mean([hypervolume(array[m], reference_point) for m in members], {"unit": np.arange(len(names))})
 
 
-def _numbered(labels: Sequence[Hashable]) -> NDArray[np.int64]:
-    number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-    return np.array([number[label] for label in labels], dtype=np.int64)
-
-
-def _pseudo_values(readings: Floats) -> Floats:
+def pseudo_values(readings: Floats) -> Floats:
+    """Values [B, G] that stand for the G groups of items in readings [B, 1 + G] (see `block_mean`); [B, 1] if G = 0."""
     whole, without = readings[:, :1], readings[:, 1:]
     groups = without.shape[1]
     if groups == 0:
@@ -70,3 +66,8 @@ def _pseudo_values(readings: Floats) -> Floats:
     pseudo = groups * whole - (groups - 1) * without
     centred: Floats = pseudo + whole - pseudo.mean(axis=1, keepdims=True)
     return centred
+
+
+def _numbered(labels: Sequence[Hashable]) -> NDArray[np.int64]:
+    number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    return np.array([number[label] for label in labels], dtype=np.int64)

@@ -1,0 +1,60 @@
+"""The comparison as files of a sweep's folder: comparison.json, comparison.md, comparison.tex, attainment.png."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omsweep.report.comparison import Findings
+from omsweep.report.comparison_figures import attainment_image
+from omsweep.report.comparison_reading import as_json
+from omsweep.report.comparison_tables import tables
+from omsweep.report.text_table import latex, markdown
+from omsweep.store import SweepFolder
+from omsweep.strict_json import plain
+
+JSON, MARKDOWN, LATEX, IMAGE = "comparison.json", "comparison.md", "comparison.tex", "attainment.png"
+
+
+def comparison_markdown(found: Findings, name: str) -> str:
+    """All tables of the comparison, and what is not shown and why."""
+    reasons = "".join(f"- {reason}\n" for reason in found.missing)
+    parts = [f"## Comparison of {name}\n", *(markdown(table) for table in tables(found))]
+    return "\n".join([*parts, *([f"### Not shown\n\n{reasons}"] if reasons else [])])
+
+
+def comparison_latex(found: Findings, name: str) -> str:
+    """All tables of the comparison as LaTeX."""
+    head = f"% Comparison of {name}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}\n"
+    reasons = "".join(f"% Not shown: {reason}\n" for reason in found.missing)
+    return "\n".join([head + reasons, *(latex(table) for table in tables(found))])
+
+
+def comparison_contents(folder: SweepFolder, found: Findings, description: Mapping[str, Any]) -> dict[Path, bytes]:
+    """What to write for the findings of a sweep, by file; the image only where arms were compared.
+
+    Args:
+        folder: the sweep's.
+        found: its findings.
+        description: the content of its `sweep.json`.
+    """
+    record = plain(
+        {"sweep": folder.name, "created": description.get("created"), **as_json(found, description["resolved"])}
+    )
+    contents = {
+        folder.path / JSON: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        folder.path / MARKDOWN: comparison_markdown(found, folder.name),
+        folder.path / LATEX: comparison_latex(found, folder.name),
+    }
+    written = {path: text.encode("utf-8") for path, text in contents.items()}
+    if found.arms:
+        written[folder.path / IMAGE] = attainment_image(found, f"Comparison of {folder.name}")
+    return written
+
+
+def print_comparison(folder: SweepFolder) -> None:
+    """Print the tables of a sweep's last report to standard output, as Markdown; nothing where none were asked for."""
+    file = folder.path / MARKDOWN
+    if file.is_file():
+        sys.stdout.write("\n" + file.read_text(encoding="utf-8"))

@@ -1,0 +1,124 @@
+"""From a sweep's folder to its findings, and those as plain data: `comparison.json`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omsweep.evaluation.comparison.estimate import Estimate
+from omsweep.evaluation.comparison.headline import Comparison
+from omsweep.evaluation.comparison.measures import MEASURES
+from omsweep.evaluation.comparison.question import Control, Question, question_of
+from omsweep.evaluation.comparison.trials import arm_label, read_points
+from omsweep.pareto import Objectives
+from omsweep.report.comparison import Findings, findings, nothing_found
+from omsweep.store import SweepFolder, TrialRecord
+
+LEVEL = 0.9
+"""Of every interval in the comparison."""
+COLUMNS = ("kind", "task", "category", "item_id", "split", "decoder", "score", "kl")
+"""What is read of a table of scores; completions stay on the disk."""
+
+
+def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequence[TrialRecord]) -> Findings | None:
+    """What the sweep answers: None where nothing was asked (`objectives.tax_limit`), reasons where it cannot."""
+    question = question_of(resolved)
+    if question is None:
+        return None
+    rows = [trial.to_json() for trial in trials]
+    labels, missing = _comparable(question, rows)
+    missing = [*question.missing, *missing]
+    if not question.both_splits or len(labels) < 2:
+        return nothing_found(question, missing)
+    try:
+        points = read_points(
+            rows, lambda trial_id: folder.scores(trial_id, COLUMNS), folder.reference_scores, labels=labels
+        )
+    except (ValueError, FileNotFoundError) as error:
+        return nothing_found(question, [*missing, f"everything: {error}"])
+    objectives = Objectives.from_settings(resolved.get("objectives") or {})
+    return findings(points, question, objectives, missing)
+
+
+def _comparable(question: Question, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Labels that were trained in the same blocks, and why others are not among them."""
+    blocks: dict[str, set[tuple[Any, ...]]] = {}
+    for row in rows:
+        if row["kind"] == "trained" and not row["baseline"]:
+            place = tuple(row[name] for name in ("family", "sft_seed", "block", "seed"))
+            blocks.setdefault(arm_label(row), set()).add(place)
+    said, without = [], [label for label in question.labels if label not in blocks]
+    if without:
+        said.append(f"comparisons with {', '.join(without)}: no run of it has ended")
+    unpaired = [c for c in question.controls if c.label in blocks and not _meet(c, blocks)]
+    for control in unpaired:
+        said.append(
+            f"{control.online} against {control.label}: never in one block; give the control a branch of its own"
+        )
+    apart = {control.label for control in unpaired}
+    return [label for label in question.labels if label in blocks and label not in apart], said
+
+
+def _meet(control: Control, blocks: Mapping[str, set[tuple[Any, ...]]]) -> bool:
+    return bool(blocks[control.label] & blocks.get(control.online, set()))
+
+
+def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The findings of a resolved space as plain data; numbers that do not exist are NaN or infinite here."""
+    question = found.question
+    return {
+        "tax_limit": question.tax_limit,
+        "evaluate": resolved.get("evaluate"),
+        "kl_limits": {family: limits.kl for family, limits in found.limits.items()} if found.kl_matched else None,
+        "chosen_on": "search",
+        "read_on": "report",
+        "interval": LEVEL,
+        "baseline": question.baseline,
+        "online": list(question.online),
+        "blocks": {family: sum(block[0] == family for block in found.blocks) for family in found.families},
+        "left_out": [list(block) for block in found.left_out],
+        "not_shown": list(found.missing),
+        "headline": [_line(line) for line in found.headline],
+        "controls": [_line(line) for line in found.controls],
+        "arms": [
+            {
+                **vars(arm.choice),
+                "front_probability": arm.front_probability,
+                "hypervolume": arm.hypervolume.value,
+                **_sureness(arm.hypervolume),
+                "attainment_surface": arm.surface,
+            }
+            for arm in found.arms
+        ],
+        "variance": [
+            {**vars(spread), "components": vars(spread.components), "measure": "reward_at_tax"}
+            for spread in found.spreads
+        ],
+    }
+
+
+def _line(line: Comparison) -> dict[str, Any]:
+    return {
+        "measure": line.measure,
+        "unit": MEASURES[line.measure].unit,
+        "family": line.family,
+        "arm": line.arm,
+        "against": line.against,
+        "difference": line.estimate.value,
+        **_sureness(line.estimate),
+        "blocks": line.blocks,
+        "candidates": list(line.candidates),
+        "p_value": line.estimate.p_value,
+        "adjusted_p": line.adjusted_p,
+        "verdict": line.verdict,
+    }
+
+
+def _sureness(estimate: Estimate) -> dict[str, Any]:
+    low, high = estimate.interval(LEVEL)
+    return {
+        "low": low,
+        "high": high,
+        "standard_error": estimate.standard_error,
+        "degrees_of_freedom": estimate.degrees_of_freedom,
+        "outermost": estimate.outermost,
+        "units": estimate.units,
+    }

@@ -1,0 +1,220 @@
+"""The findings as tables: the headline, the controls, the arms, and where the scatter comes from."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from omsweep.evaluation.comparison.estimate import Estimate
+from omsweep.evaluation.comparison.family_wise import VERDICTS
+from omsweep.evaluation.comparison.headline import ALL_FAMILIES, Comparison
+from omsweep.evaluation.comparison.measures import MEASURES
+from omsweep.evaluation.comparison.points import Arm
+from omsweep.evaluation.comparison.question import Question
+from omsweep.report.comparison import ArmFound, Findings
+from omsweep.report.comparison_reading import LEVEL
+from omsweep.report.comparison_spread import Spread
+from omsweep.report.markup import badge, text
+from omsweep.report.numbers import MISSING, fixed, short
+from omsweep.report.text_table import TextTable
+
+DIGITS = {"reward_at_tax": 3, "attainment_area": 2, "reward_at_kl": 3}
+WORDS = 2
+"""Columns of every table that are words."""
+_JUDGED = re.compile(rf"(\S+)(?: (\[.*\]))?(?: ({'|'.join(VERDICTS)}))?")
+UNITS = {"sft_seed": "SFT seeds", "run": "runs"}
+
+
+def tables(found: Findings) -> list[TextTable]:
+    """Those that have rows, in the order in which they are read."""
+    made = (headline_table(found), controls_table(found), arms_table(found), variance_table(found))
+    return [table for table in made if table.rows]
+
+
+def headline_table(found: Findings) -> TextTable:
+    """Arms against arms: one row per comparison and family."""
+    count = len(found.headline) + len(found.controls)
+    notes = [
+        "Differences in each block (family, SFT seed, run), averaged; chosen on the search split, read on the report "
+        f"split; t = {short(found.question.tax_limit)} points{_kl_note(found)}. The SFT model (reward 0, tax 0) is a "
+        "candidate of every arm.",
+        f"Brackets: {100 * LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. Verdicts: "
+        f"false in at most 5 % of reports, over all {count} comparisons of this one (Holm).",
+        f"Blocks: {_blocks(found)}.{_left_out(found)}",
+    ]
+    title = "Does merging do it, and is online better than offline?"
+    return _comparison_table(title, found.headline, found, notes)
+
+
+def controls_table(found: Findings) -> TextTable:
+    """Online branches against what merges as they do, but for tau."""
+    shown = {line.against for line in found.controls}
+    arms = {name: c for c in found.question.controls for name in (c.label, Arm(c.label, merged=True).name)}
+    whats = dict.fromkeys(f"{arms[name].label}: {_WHAT[arms[name].what]}" for name in arms if name in shown)
+    notes = [f"{'; '.join(whats)}.", "Same choice, splits, intervals and family-wise error as the headline."]
+    return _comparison_table("Is it the direction of tau?", found.controls, found, notes)
+
+
+_WHAT = {
+    "permuted": "tau's entries in another order within each tensor",
+    "flipped": "-tau, back towards the base model",
+    "other_seed": "tau of an SFT model with another seed",
+    "alpha 0": "the mask without tau",
+}
+
+
+def arms_table(found: Findings) -> TextTable:
+    """What each arm chose, and what its candidates attain."""
+    notes = [
+        "Reward, tax and KL: means on the report split of what was chosen at tax \u2264 t on the search split. SFT "
+        "chosen: blocks in which nothing within the limit had a reward above 0. Tax above t: blocks in which the "
+        "choice's tax on the report split exceeds t. P(front): chance that no other arm's mean choice has more reward "
+        "at less tax, given the scatter over SFT seeds (with one, over runs). Hypervolume: mean over blocks, on the "
+        "report split.",
+    ]
+    return TextTable(
+        title="Arms",
+        columns=[
+            *("arm", "family", "candidates", "P(front)", "hypervolume", "reward", "tax", "KL", "SFT chosen"),
+            "tax above t",
+        ],
+        words=WORDS,
+        rows=[_arm_row(arm, found.question) for arm in found.arms],
+        notes=notes,
+    )
+
+
+def _arm_row(arm: ArmFound, question: Question) -> list[str]:
+    choice = arm.choice
+    least, most = choice.candidates
+    values = [
+        lettered(choice.arm, question),
+        choice.family,
+        str(least) if least == most else f"{least}\u2013{most}",
+        fixed(arm.front_probability),
+    ]
+    chosen = [fixed(choice.reward, 3, signed=True), fixed(choice.tax, signed=True), fixed(choice.kl)]
+    chosen += [f"{count} of {choice.blocks}" for count in (choice.sft_chosen, choice.over_limit)]
+    volume = f"{fixed(arm.hypervolume.value)} {interval(arm.hypervolume, 2, signed=False)}".strip()
+    return [*values, volume, *chosen]
+
+
+def variance_table(found: Findings) -> TextTable:
+    """Where the scatter of a difference in reward at tax <= t comes from, and what it lets one see."""
+    notes = [
+        "Standard deviations of a difference in reward at tax \u2264 t: between SFT seeds, between training seeds "
+        "within one, by the report split's items in all runs alike, and by items in one run. Smallest detectable: the "
+        "true difference that a sweep of this size calls better with probability 0.8, by these variances.",
+    ]
+    return TextTable(
+        title="Where the scatter comes from",
+        columns=["comparison", "family", "SFT seed", "training seed", "items", "rest", "smallest detectable"],
+        words=WORDS,
+        rows=[_spread_row(spread, found.question) for spread in found.spreads],
+        notes=notes,
+    )
+
+
+def _spread_row(spread: Spread, question: Question) -> list[str]:
+    parts = spread.components
+    return [
+        _minus(spread.arm, spread.against, question),
+        spread.family,
+        *(_deviation(variance) for variance in (parts.sft_seed, parts.training_seed)),
+        *(_deviation(variance / spread.groups) for variance in (parts.item, parts.residual)),
+        _effect(spread),
+    ]
+
+
+def lettered(arm: str, question: Question) -> str:
+    """`(c) ondare`; a control has no letter."""
+    letters = {"a": Arm(question.baseline or ""), "b": Arm(question.baseline or "", merged=True)}
+    for letter, given in letters.items():
+        if arm == given.name:
+            return f"({letter}) {arm}"
+    for online in question.online:
+        if arm in (Arm(online).name, Arm(online, merged=True).name):
+            return f"({'c' if arm == online else 'd'}) {arm}"
+    return arm
+
+
+def interval(estimate: Estimate, digits: int, *, signed: bool = True) -> str:
+    """`[-0.01, +0.25]`; empty when nothing was repeated."""
+    low, high = estimate.interval(LEVEL)
+    if not math.isfinite(low):
+        return ""
+    return f"[{fixed(low, digits, signed=signed)}, {fixed(high, digits, signed=signed)}]"
+
+
+def cell_html(shown: str) -> str:
+    """A cell of these tables as HTML: the interval in a quieter tone under the number, the verdict as a label."""
+    found = _JUDGED.fullmatch(shown)
+    if found is None:
+        return text(shown)
+    value, between, verdict = found.groups()
+    label = f" {badge(verdict)}" if verdict else ""
+    quiet = f'<br><span class="pm">{text(between)}</span>' if between else ""
+    return f"{text(value)}{label}{quiet}"
+
+
+def _comparison_table(title: str, lines: Sequence[Comparison], found: Findings, notes: Sequence[str]) -> TextTable:
+    measures = [measure for measure in MEASURES if any(line.measure == measure for line in lines)]
+    heads = {
+        "reward_at_tax": f"reward at tax \u2264 {short(found.question.tax_limit)}",
+        "attainment_area": "attainment area",
+        "reward_at_kl": "reward at matched KL",
+    }
+    by_row: dict[tuple[str, str, str], dict[str, Comparison]] = {}
+    for line in lines:
+        by_row.setdefault((line.arm, line.against, line.family), {})[line.measure] = line
+    order = [ALL_FAMILIES, *found.families]
+    rows = []
+    for (arm, against, family), row in sorted(by_row.items(), key=lambda entry: order.index(entry[0][2])):
+        upper, lower = next(iter(row.values())).candidates
+        names = [_minus(arm, against, found.question), family, f"{short(upper)} / {short(lower)}"]
+        rows.append([*names, *(_difference(row[m]) if m in row else MISSING for m in measures)])
+    columns = ["comparison", "family", "candidates", *(heads[measure] for measure in measures)]
+    return TextTable(title=title, columns=columns, words=WORDS, rows=rows, notes=notes)
+
+
+def _minus(arm: str, against: str, question: Question) -> str:
+    return f"{lettered(arm, question)} \u2212 {lettered(against, question)}"
+
+
+def _difference(line: Comparison) -> str:
+    digits = DIGITS[line.measure]
+    parts = (fixed(line.estimate.value, digits, signed=True), interval(line.estimate, digits), line.verdict)
+    return " ".join(part for part in parts if part)
+
+
+def _kl_note(found: Findings) -> str:
+    if not found.kl_matched:
+        return ""
+    limits = ", ".join(f"{family} {fixed(limit.kl)}" for family, limit in found.limits.items())
+    return f"; matched KL: at most the median of the trained runs ({limits} nats)"
+
+
+def _outermost(lines: Iterable[Comparison]) -> str:
+    names = dict.fromkeys(UNITS.get(line.estimate.outermost or "", "nothing: no unit is repeated") for line in lines)
+    return " or ".join(names)
+
+
+def _blocks(found: Findings) -> str:
+    return ", ".join(f"{family} {sum(b[0] == family for b in found.blocks)}" for family in found.families)
+
+
+def _left_out(found: Findings) -> str:
+    if not found.left_out:
+        return ""
+    named = ", ".join(" ".join(block) for block in found.left_out[:5])
+    more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
+    return f" Left out, because something in them failed or was not run: {named}{more}."
+
+
+def _deviation(variance: float) -> str:
+    return fixed(math.sqrt(variance), 3) if math.isfinite(variance) else MISSING
+
+
+def _effect(spread: Spread) -> str:
+    if spread.detectable is None:
+        return MISSING
+    return "none" if math.isinf(spread.detectable) else fixed(spread.detectable, 3)

@@ -1,0 +1,145 @@
+"""A study as tables: rewards, taxes and paired differences; category scores; the paper's figures apart."""
+
+from collections.abc import Mapping, Sequence
+
+from omsweep.evaluation.comparison.estimate import Estimate
+from omsweep.report.numbers import MISSING, fixed, is_number, short
+from omsweep.report.paper_figures import CURVES, paper_table
+from omsweep.report.study import DIFFERENCES, Level, StudyResult, StudyRow
+from omsweep.report.text_table import TextTable, latex, markdown
+from omsweep.report.view import SweepView
+
+LEVEL = 0.9
+"""Of the intervals."""
+
+UNITS = {"sft_seed": "SFT seeds", "run": "runs (blocks x training seeds)"}
+
+EXPLORATORY = (
+    "Exploratory: no winner is claimed. Each interval holds for its own number, uncorrected for how many there are."
+)
+
+
+def study_tables(view: SweepView, result: StudyResult) -> list[TextTable]:
+    """The tables of a study, in order."""
+    tables = [_main_table(view, result)]
+    if result.categories:
+        tables.append(_category_table(result))
+    paper = paper_table(result.study.name)
+    return [*tables, *([paper] if paper else [])]
+
+
+def study_markdown(view: SweepView, result: StudyResult) -> str:
+    """The content of `study.md`, and what `omsweep report` prints."""
+    tables = "\n".join(markdown(table) for table in study_tables(view, result))
+    return f"## {result.study.title}: sweep {view.name}\n\n{tables}"
+
+
+def study_latex(view: SweepView, result: StudyResult) -> str:
+    """The content of `study.tex`: its tables; needs the packages `booktabs` and `graphicx`."""
+    head = f"% {result.study.title}: sweep {view.name}. Needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}.\n"
+    return "\n".join([head, *(latex(table) for table in study_tables(view, result))])
+
+
+def half_width(estimate: Estimate) -> float | None:
+    """Half of the interval's width, None where nothing was repeated."""
+    low, high = estimate.interval(LEVEL)
+    half = (high - low) / 2
+    return half if is_number(half) else None
+
+
+def level_text(level: Level) -> str:
+    """A level as it stands in a row."""
+    return MISSING if level is None else short(level)
+
+
+def interval_note(result: StudyResult) -> str:
+    """What ± covers in this study."""
+    means = [estimate for row in result.rows for estimate in row.values.values()]
+    units = sorted({(e.outermost, e.units) for e in means if e.outermost is not None}, key=str)
+    if not units:
+        return "One run per row: no interval, how far seeds scatter is unknown."
+    shown = " or ".join(f"{count} {UNITS.get(str(unit), unit)}" for unit, count in units)
+    return (
+        f"± is the half-width of a {100 * LEVEL:.0f} % t interval over {shown}; it holds whatever differs between"
+        " runs, drawn settings included, and not the choice of items."
+    )
+
+
+def _main_table(view: SweepView, result: StudyResult) -> TextTable:
+    reward, tax = view.objectives.reward, view.objectives.tax
+    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
+    against = [f"{name} minus {result.baseline}" for name in DIFFERENCES] if result.baseline else []
+    columns = [
+        *("family", "recipe", *axis, "runs"),
+        f"reward ({result.split} split)",
+        f"tax, points ({result.split} split)",
+        *against,
+        f"KL, nats ({result.split} split)",
+        "benchmark average (search split)",
+        "tau_travel",
+    ]
+    rows = [_main_row(result, row, bool(axis)) for row in result.rows]
+    notes = [EXPLORATORY, interval_note(result), *_missing_notes(result), *_curve_notes(result.study.name)]
+    if (reward.name, tax.name) != DIFFERENCES:
+        notes.append(f"The sweep's objectives are {reward.name} and {tax.name}; these tables show reward and tax.")
+    return TextTable(title="Reward and tax", columns=columns, rows=rows, words=2, notes=notes)
+
+
+def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str]:
+    against = [_shown(row.differences, name, signed=True) for name in DIFFERENCES] if result.baseline else []
+    return [
+        row.family,
+        row.recipe,
+        *([level_text(row.level)] if with_level else []),
+        str(row.runs) if row.runs == row.trials else f"{row.runs} of {row.trials}",
+        _shown(row.values, "reward", signed=True),
+        _shown(row.values, "tax", signed=True),
+        *against,
+        _shown(row.values, "kl"),
+        _shown(row.values, "benchmark_average", digits=1),
+        short(row.values["tau_travel"].value) if "tau_travel" in row.values else MISSING,
+    ]
+
+
+def _category_table(result: StudyResult) -> TextTable:
+    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
+    rows = [
+        [
+            *(row.family, row.recipe, *([level_text(row.level)] if axis else [])),
+            *(_shown(row.scores, name, digits=1, scale=100) for name in result.categories),
+        ]
+        for row in result.rows
+    ]
+    names = [name.replace("_", " ") for name in result.categories]
+    title = "Scores by category, % (search split)"
+    return TextTable(title=title, columns=["family", "recipe", *axis, *names], rows=rows, words=2)
+
+
+def _shown(
+    means: Mapping[str, Estimate], name: str, *, digits: int = 2, signed: bool = False, scale: float = 1.0
+) -> str:
+    """`+0.61 ± 0.09`; the mean alone where nothing was repeated."""
+    if name not in means:
+        return MISSING
+    half = half_width(means[name])
+    mean = fixed(scale * means[name].value, digits, signed=signed)
+    return mean if half is None else f"{mean} ± {fixed(scale * half, digits)}"
+
+
+def _missing_notes(result: StudyResult) -> Sequence[str]:
+    lost = [row for row in result.rows if row.runs < row.trials]
+    notes = []
+    if result.baseline is None:
+        notes.append("No branch trains with AdamW, so there is nothing to take differences to.")
+    if any(row.differences and row.pairs < row.runs for row in result.rows):
+        notes.append(f"Differences are over the blocks in which {result.baseline} ended with scores too.")
+    if lost:
+        notes.append(
+            "Where fewer runs than were started ended with scores, the others diverged or failed, and the means are"
+            " over those that did not: too good a picture of that row."
+        )
+    return notes
+
+
+def _curve_notes(study: str) -> Sequence[str]:
+    return [CURVES[study]] if study in CURVES else []

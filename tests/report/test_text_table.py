@@ -1,0 +1,67 @@
+"""One table of texts in three formats."""
+
+import pytest
+
+from omsweep.report.text_table import TextTable, html, latex, latex_text, markdown
+
+TABLE = TextTable(
+    title="A & B",
+    columns=["name", "tax, %"],
+    rows=[["a_b", "\u22121.5 ± 0.2"], ["c|d", "\u2013"]],
+    notes=["100 % of $x"],
+)
+
+
+def test_markdown():
+    assert markdown(TABLE) == (
+        "### A & B\n\n"
+        "| name | tax, % |\n"
+        "| --- | ---: |\n"
+        "| a\\_b | \u22121.5 ± 0.2 |\n"
+        "| c\\|d | \u2013 |\n"
+        "\n100 % of $x\n"
+    )
+
+
+def test_latex():
+    assert latex(TABLE).splitlines() == [
+        r"\begin{table}",
+        r"\centering\small",
+        r"\caption{A \& B}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"name & tax, \% \\",
+        r"\midrule",
+        r"a\_b & $-$1.5 $\pm$ 0.2 \\",
+        r"c|d & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\par\footnotesize 100 \% of \$x",
+        r"\end{table}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "escaped"),
+    [
+        ("\\", r"\textbackslash{}"),
+        ("a~b^c", r"a\textasciitilde{}b\textasciicircum{}c"),
+        ("{#}", r"\{\#\}"),
+        ("x < y\nz", r"x \textless{} y z"),
+    ],
+)
+def test_latex_escapes(given, escaped):
+    assert latex_text(given) == escaped
+
+
+def test_html_has_every_cell_and_marks_words():
+    shown = html(TABLE)
+    assert shown.count("<tr>") == 3
+    assert '<span class="pm">±&nbsp;0.2</span>' in shown
+    assert "A &amp; B" in shown
+
+
+def test_rows_must_fit_the_columns():
+    with pytest.raises(ValueError, match="must have 2 cells"):
+        TextTable(title="t", columns=["a", "b"], rows=[["1"]])
