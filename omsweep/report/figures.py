@@ -102,7 +102,7 @@ def _traces(view: SweepView, family: str, shown: Sequence[Mark]) -> list[go.Scat
 
 
 def _trace(view: SweepView, family: str, label: str, algorithm: str, mine: Sequence[Mark]) -> go.Scatter:
-    """Filled markers on the front, hollow ones off it, with error bars and tooltips."""
+    """Filled markers on the front, hollow ones off it, merged ones small with a dot; error bars and tooltips."""
     colour, symbol = colours_of(view.labels)[label], markers_of(view.algorithms)[algorithm].plotly
     trials = {trial.trial_id: trial for trial in view.scored(family)}
     return go.Scatter(
@@ -112,9 +112,9 @@ def _trace(view: SweepView, family: str, label: str, algorithm: str, mine: Seque
         error_y=_error([mark.reward_error for mark in mine], colour),
         mode="markers",
         marker={
-            "symbol": symbol,
+            "symbol": [f"{symbol}-dot" if mark.merged else symbol for mark in mine],
             "opacity": 1,
-            "size": [12 if mark.on_front else 10 for mark in mine],
+            "size": [(12 if mark.on_front else 10) - 2 * mark.merged for mark in mine],
             "color": [colour if mark.on_front else "white" for mark in mine],
             "line": {
                 "color": [INK if mark.on_front else colour for mark in mine],
@@ -150,6 +150,8 @@ def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> str:
     ]
     if tax.name != "tax":
         lines.append(f"tax {fixed(trial.tax, signed=True)} points")
+    if trial.parent is not None:
+        lines.append(f"merged after training from {escape(trial.parent)}")
     settings = view.settings[trial.trial_id].items()
     lines += [f"{escape(name)} {escape(short(value))}" for name, value in settings]
     lines.append(f"learning rate applied {short(trial.learning_rate_applied)}")

@@ -80,9 +80,14 @@ def front_summary(
     }
 
 
-def family_hypervolumes(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Hypervolume by family of a `front_summary`."""
-    return {family: content["hypervolume"] for family, content in summary["families"].items()}
+def family_hypervolumes(trials: Sequence[TrialRecord], objectives: Mapping[str, Any] | Objectives) -> dict[str, float]:
+    """Hypervolume by family, as in a `front_summary` of the same trials and in a fraction of its time."""
+    chosen = objectives if isinstance(objectives, Objectives) else Objectives.from_settings(objectives)
+    scored: dict[str, list[dict[str, Any]]] = {trial.family: [] for trial in trials}
+    for trial in trials:
+        if is_scored(trial, chosen):
+            scored[trial.family].append(vars(trial))
+    return {family: hypervolume(chosen.losses(rows), chosen.reference_losses) for family, rows in scored.items()}
 
 
 def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:

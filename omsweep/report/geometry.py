@@ -25,6 +25,8 @@ class Mark:
     tax_error: float
     reward_error: float
     on_front: bool
+    merged: bool = False
+    """Whether it was merged after training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ def marks(view: SweepView, family: str) -> list[Mark]:
             tax_error=_half_width(tax_error),
             reward_error=_half_width(reward_error),
             on_front=trial.trial_id in view.member_ids,
+            merged=trial.kind == "posthoc",
         )
         for trial, (tax_error, reward_error) in zip(trials, errors, strict=True)
     ]

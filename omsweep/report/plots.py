@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from omsweep.report import captions
+from omsweep.report.front import parent_label
 from omsweep.report.geometry import Mark, dominated_area, marks, staircase, window
 from omsweep.report.styles import CAUTION, FRONT_FILL, FRONT_LINE, GRID, INK, MUTED, Marker, colours_of, markers_of
 from omsweep.report.view import SweepView
@@ -21,7 +22,7 @@ def front_image(view: SweepView) -> bytes:
     """The fronts of all families as a PNG: tax to the right, reward upwards, better is up and to the left."""
     families = [family for family in view.families if view.scored(family)]
     colours, markers = colours_of(view.labels), markers_of(view.algorithms)
-    figure, panels, height = _canvas(max(len(families), 1), _legend_handles(colours, markers))
+    figure, panels, height = _canvas(max(len(families), 1), _legend_handles(view))
     for axes, family in zip(panels, families, strict=False):
         _panel(axes, view, family, colours, markers)
     for axes in panels[len(families) :]:
@@ -85,6 +86,7 @@ def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str],
 
 
 def _draw(axes: Axes, mark: Mark, colour: str, symbol: str) -> None:
+    """Filled on the front, hollow off it; what was merged after training is smaller with a dot inside."""
     axes.errorbar(
         mark.tax,
         mark.reward,
@@ -100,13 +102,15 @@ def _draw(axes: Axes, mark: Mark, colour: str, symbol: str) -> None:
         mark.tax,
         mark.reward,
         marker=symbol,
-        markersize=8 if mark.on_front else 6.5,
+        markersize=(8 if mark.on_front else 6.5) - 1.5 * mark.merged,
         markerfacecolor=colour if mark.on_front else "white",
         markeredgecolor=INK if mark.on_front else colour,
         markeredgewidth=0.9 if mark.on_front else 1.2,
         linestyle="none",
         zorder=3.5 if mark.on_front else 3,
     )
+    if mark.merged:
+        axes.plot(mark.tax, mark.reward, marker=".", markersize=3, color=INK, linestyle="none", zorder=3.6)
 
 
 def _style(axes: Axes, view: SweepView) -> None:
@@ -137,15 +141,18 @@ def _titles(figure: Figure, view: SweepView, height: float) -> None:
     figure.text(0.012, 0.14 / height, "\n".join(lines), fontsize=8.2, color=MUTED, linespacing=1.5)
 
 
-def _legend_handles(colours: Mapping[str, str], markers: Mapping[str, Marker]) -> list[Line2D]:
+def _legend_handles(view: SweepView) -> list[Line2D]:
     def handle(name: str, marker: str, colour: str, edge: str | None = None, size: float = 7.5) -> Line2D:
         return Line2D(
             [], [], linestyle="none", marker=marker, color=colour, markeredgecolor=edge, markersize=size, label=name
         )
 
+    trained = [label for label in view.labels if label == parent_label(label)]
+    merged = [handle("merged after training", "$\\odot$", MUTED)] if len(trained) < len(view.labels) else []
     return [
-        *(handle(name, "o", colour) for name, colour in colours.items()),
-        *(handle(name, marker.matplotlib, MUTED) for name, marker in markers.items()),
+        *(handle(name, "o", colour) for name, colour in colours_of(trained).items()),
+        *(handle(name, marker.matplotlib, MUTED) for name, marker in markers_of(view.algorithms).items()),
+        *merged,
         handle("on the front", "o", "#9aa3b0", INK),
         handle("SFT model", "*", INK, size=11),
     ]

@@ -9,7 +9,7 @@ import yaml
 from omsweep.report import captions
 from omsweep.report.category_table import category_noise, category_table
 from omsweep.report.figures import alternative_text, figure_html, front_figure
-from omsweep.report.front import SCORED_STATES
+from omsweep.report.front import SCORED_STATES, parent_label
 from omsweep.report.markup import Column, badge, cell, plus_minus, sort_key, swatch, symbol, table, text
 from omsweep.report.numbers import counted, fixed, short, with_error
 from omsweep.report.styles import MUTED, colours_of, markers_of
@@ -31,10 +31,13 @@ def summary(view: SweepView) -> str:
         "compare": "blocked design, equal draws for every method",
         "search": "adaptive search, ranks nothing",
     }.get(str(resolved.get("mode")), "")
+    merged = sum(trial.kind == "posthoc" for trial in view.trials)
+    trained = [label for label in view.labels if label == parent_label(label)]
+    apart = f"{len(view.trials) - merged} trained, {merged} merged after training; {states}" if merged else states
     tiles = (
-        ("Trials", str(len(view.trials)), states),
+        ("Trials", str(len(view.trials)), apart),
         ("Families", str(len(view.families)), ", ".join(view.families) or "none yet"),
-        ("Methods", str(len(view.labels)), ", ".join(view.labels) or "none yet"),
+        ("Methods", str(len(trained)), ", ".join(trained) or "none yet"),
         ("Algorithms", str(len(view.algorithms)), ", ".join(view.algorithms) or "none yet"),
         ("Seeds per setting", str(content["seeds"]), mode),
         (
@@ -66,9 +69,14 @@ def fronts(view: SweepView) -> str:
         )
     lead = (
         f"Up and to the left is better. Filled points are on the front, the shaded area is its hypervolume. "
-        f"{text(captions.error_bars(view))}"
+        f"{_dots(view)}{text(captions.error_bars(view))}"
     )
     return _section("fronts", "Fronts", lead, f'{_legend(view)}<div class="figures">{"".join(figures)}</div>')
+
+
+def _dots(view: SweepView) -> str:
+    merged = any(trial.kind == "posthoc" for trial in view.trials)
+    return "Small points with a dot were merged after training, without further training. " if merged else ""
 
 
 def methods(view: SweepView) -> str:

@@ -9,7 +9,7 @@ from ray import tune
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from omsweep.report.front import family_hypervolumes, front_summary
+from omsweep.report.front import family_hypervolumes
 from omsweep.store import TRIAL_FIELDS, SweepFolder, TrialRecord
 from omsweep.sweep.space import TRAIN_KNOBS, SearchSpace
 from omsweep.tracking import Tracker
@@ -99,8 +99,8 @@ class SweepEvents(tune.Callback):
         reference = self._facts(sample)["reference"]["scores"]
         self._tracker.log_losses(record.trial_id, outcome.get("losses", []))
         self._tracker.end_trial(record.to_json(), reference)
-        summary = front_summary(self.finished, self._objectives)
-        self._tracker.log_hypervolume(family_hypervolumes(summary), step=len(self.finished))
+        volumes = family_hypervolumes(self.finished, self._objectives)
+        self._tracker.log_hypervolume(volumes, step=len(self.finished))
         self._console.print(trial_line(record, outcome.get("preflight", {})), highlight=False)
         self._progress.update(self._task, advance=1)
 

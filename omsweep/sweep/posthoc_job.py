@@ -15,6 +15,9 @@ from omsweep.sweep.posthoc import recorded_point
 from omsweep.sweep.prepare import placed, sft_model
 from omsweep.sweep.space import build_space
 
+SCRATCH = Path("work", "merged")
+"""Where, in a sweep's folder, models lie that are deleted once they are scored."""
+
 
 class PointScorer:
     """Makes and scores the post-hoc points of one trained trial; what they share is loaded once.
@@ -120,4 +123,4 @@ def merged_again(job: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _scratch(folder: Path, trial_id: str) -> Path:
-    return folder / "work" / trial_id
+    return folder / SCRATCH / trial_id

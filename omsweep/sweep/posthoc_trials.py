@@ -59,19 +59,27 @@ def run_posthoc(
 def _run_jobs(waiting: deque[dict[str, Any]], events: SweepEvents, placement: Placement, *, at_once: int) -> None:
     task = ray.remote(_points_task).options(**task_options(placement), num_returns="streaming", max_retries=0)
     running: dict[Any, deque[Mapping[str, Any]]] = {}
-    while waiting or running:
-        while waiting and len(running) < at_once:
-            job = waiting.popleft()
-            events.start(job["samples"][0])
-            running[task.remote(job)] = deque(job["samples"])
-        ready, _ = ray.wait(list(running), num_returns=1)
-        for stream in ready:
-            left = running[stream]
-            _take(stream, left, events)
-            if left:
-                events.start(left[0])
-            else:
-                del running[stream]
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                job = waiting.popleft()
+                events.start(job["samples"][0])
+                running[task.remote(job)] = deque(job["samples"])
+            _take_next(running, events)
+    finally:
+        for stream in running:  # none, unless interrupted
+            ray.cancel(stream, force=True)
+
+
+def _take_next(running: dict[Any, deque[Mapping[str, Any]]], events: SweepEvents) -> None:
+    """Wait for an outcome of a running task and record it; a task that has none left no longer runs."""
+    (stream,), _ = ray.wait(list(running), num_returns=1)
+    left = running[stream]
+    _take(stream, left, events)
+    if left:
+        events.start(left[0])
+    else:
+        del running[stream]
 
 
 def _take(stream: Any, left: deque[Mapping[str, Any]], events: SweepEvents) -> None:

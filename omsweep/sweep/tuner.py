@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from omsweep.sweep.cluster import connect
 from omsweep.sweep.design import draw
 from omsweep.sweep.events import SweepEvents
 from omsweep.sweep.points import trial_count
+from omsweep.sweep.posthoc_job import SCRATCH
 from omsweep.sweep.posthoc_trials import run_posthoc
 from omsweep.sweep.rescore import rescore_front
 from omsweep.sweep.resources import TRIAL_CPUS, Placement, declared_train, place, task_options
@@ -77,6 +79,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             state = "interrupted"
             console.print("[yellow]interrupted[/]: writing the front so far")
         finally:
+            shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
             try:
                 write_report(folder, report_scores=rescored)
                 tracker.log_artifacts(folder.path)

@@ -22,7 +22,7 @@ def test_a_front_by_hand(make_trial):
     summary = front_summary(trials, OBJECTIVES, mode="compare")
     assert summary["families"]["tiny-llama"]["members"] == ["a", "b"]
     assert summary["families"]["tiny-llama"]["hypervolume"] == pytest.approx(19 * 0.5 + 16 * 0.5)
-    assert family_hypervolumes(summary) == {
+    assert family_hypervolumes(trials, OBJECTIVES) == {
         "tiny-llama": pytest.approx(17.5),
         "tiny-qwen2": pytest.approx(19 * 0.9),
     }

@@ -1,5 +1,6 @@
 """Small real sweeps on a real Ray: both backends, both modes, one and two workers, failures, interruption."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -11,14 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from omsweep.cli import main
+from omsweep.evaluation import compare
+from omsweep.evaluation.comparison import read_points
+from omsweep.families.load import weights_hash
 from omsweep.store import TRIAL_FIELDS, SweepFolder, TrialRecord
-from omsweep.sweep import tuner
+from omsweep.sweep import posthoc_trials, tuner
+from omsweep.sweep.posthoc import PosthocPlan
+from omsweep.sweep.posthoc_job import SCRATCH, merged_again
 from omsweep.sweep.search import StudySearcher
 
 pytestmark = pytest.mark.slow
@@ -77,9 +84,57 @@ def losses(client: MlflowClient, child: Run) -> np.ndarray:
     return np.array([m.value for m in sorted(history, key=lambda m: m.step)])
 
 
-def test_compare_in_process_is_stored_tracked_and_reported(tmp_path: Path) -> None:
-    code, trials, folder = run(tmp_path, space())
-    assert code == 0
+POSTHOC: dict[str, Any] = {
+    "line": {"method": "linear", "weights": [0.0, 1.0], "of": ["adamw"]},
+    "shift": {"method": "tau_shift", "travel_of": "ondare", "of": ["adamw"]},
+    "ties": {"method": "ties", "weights": [0.5], "densities": [0.5], "of": ["onties"], "keep": True},
+    "broken": {"method": "linear", "weights": [0.5], "of": ["ondare"]},
+}
+
+
+@dataclasses.dataclass
+class Compared:
+    """A finished compare sweep with post-hoc trials, one of them planted to fail, scored on both splits."""
+
+    tmp_path: Path
+    code: int
+    folder: SweepFolder
+    prepared: dict[tuple[str, int], Any]
+
+    @property
+    def trained(self) -> list[TrialRecord]:
+        return [t for t in self.folder.trials() if t.kind == "trained"]
+
+    @property
+    def merged(self) -> dict[str, TrialRecord]:
+        return {str(t.label): t for t in self.folder.trials() if t.kind == "posthoc"} | {
+            f"weight {t.params['posthoc']['weight']:g}": t for t in self.folder.trials() if t.method == "linear"
+        }
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    tmp_path, plan = tmp_path_factory.mktemp("compared"), posthoc_trials.plan_posthoc
+
+    def planted_plan(*given: Any) -> PosthocPlan:
+        made = plan(*given)
+        (broken,) = (s for samples in made.samples.values() for s in samples if s["label"] == "ondare+broken")
+        broken["posthoc"]["weight"] = 7.0
+        return made
+
+    kept: dict[tuple[str, int], Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(posthoc_trials, "plan_posthoc", planted_plan)
+        run_posthoc = tuner.run_posthoc
+        patch.setattr(tuner, "run_posthoc", lambda *given: (kept.update(given[3]), run_posthoc(*given)))
+        evaluate = {"limit": 8, "samples": 2, "max_new_tokens": 24, "report_split": "all"}
+        code, _, folder = run(tmp_path, space(posthoc=POSTHOC, evaluate=evaluate))
+    return Compared(tmp_path, code, folder, kept)
+
+
+def test_compare_in_process_is_stored_tracked_and_reported(compared: Compared) -> None:
+    tmp_path, folder, trials = compared.tmp_path, compared.folder, compared.trained
+    assert compared.code == 0
     assert [t.state for t in trials] == ["completed"] * 3
     assert {t.label for t in trials} == {"adamw", "ondare", "onties"}
     for trial in trials:
@@ -88,7 +143,11 @@ def test_compare_in_process_is_stored_tracked_and_reported(tmp_path: Path) -> No
         assert trial.params["learning_rate"] == 4e-4
         scores = folder.scores(trial.trial_id)
         assert set(scores["kind"]) == {"tax", "reward"}
-        assert set(scores["split"]) == {"search"}
+        assert set(scores["split"]) == {"search", "report"}
+        reference = folder.reference_scores(trial.family, trial.sft_seed)
+        report = compare(*(frame[frame["split"] == "report"] for frame in (scores, reference)))
+        assert (trial.reward_report, trial.tax_report) == (report["reward"], report["tax"])
+        assert trial.kl_report == report["kl"] > 0
         assert Path(str(trial.policy_path), "model.safetensors").is_file()
     by_label = {t.label: t for t in trials}
     assert by_label["adamw"].learning_rate_applied == pytest.approx(4e-4)
@@ -98,15 +157,16 @@ def test_compare_in_process_is_stored_tracked_and_reported(tmp_path: Path) -> No
 
     parent, children, client = mlflow_runs(tmp_path)
     assert parent.info.status == "FINISHED"
-    assert [c.info.status for c in children] == ["FINISHED"] * 3
-    for child in children:
-        trial = next(t for t in trials if t.mlflow_run_id == child.info.run_id)
+    child_of = {c.info.run_id: c for c in children}
+    for trial in trials:
+        child = child_of[str(trial.mlflow_run_id)]
+        assert child.info.status == "FINISHED"
         assert child.data.metrics["reward"] == pytest.approx(trial.reward)
         assert child.data.metrics["tax"] == pytest.approx(trial.tax)
         assert len(losses(client, child)) == STEPS
         assert {f"tax.{category}" for category in trial.scores} <= set(child.data.metrics)
     steps = [m.step for m in client.get_metric_history(parent.info.run_id, "hypervolume")]
-    assert sorted(steps) == [1, 2, 3]
+    assert sorted(steps) == list(range(1, 3 + 5 + 1))
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"front.json", "front.png", "report.html"}
 
     front = json.loads((folder.path / "front.json").read_text())
@@ -115,6 +175,97 @@ def test_compare_in_process_is_stored_tracked_and_reported(tmp_path: Path) -> No
     lines = folder.trials_jsonl.read_text().splitlines()
     assert all(list(json.loads(line)) == list(TRIAL_FIELDS) for line in lines)
     assert "NaN" not in folder.trials_jsonl.read_text()
+
+
+SCORED = (
+    "reward",
+    "reward_se_items",
+    "tax",
+    "scores",
+    "kl",
+    "length_ratio",
+    "reward_report",
+    "tax_report",
+    "kl_report",
+)
+
+
+def test_what_is_merged_after_training_is_scored_like_a_policy(compared: Compared) -> None:
+    by_id, merged = {t.trial_id: t for t in compared.trained}, compared.merged
+    assert {label: t.state for label, t in merged.items() if "+" in label} == {
+        "adamw+line": "completed",
+        "adamw+shift": "completed",
+        "onties+ties": "completed",
+        "ondare+broken": "failed",
+    }
+    assert "weight of linear must be in [0, 1], got 7.0" in str(merged["ondare+broken"].error)
+    for trial in merged.values():
+        parent = by_id[str(trial.parent)]
+        assert trial.trial_id.startswith(f"{parent.trial_id}+")
+        for name in ("family", "algorithm", "block", "seed", "sft_seed", "task_vector"):
+            assert getattr(trial, name) == getattr(parent, name)
+        assert {k: v for k, v in trial.params.items() if k != "posthoc"} == parent.params
+
+    whole, none = merged["weight 1"], merged["weight 0"]
+    parent = by_id[str(whole.parent)]
+    assert [getattr(whole, name) for name in SCORED] == [getattr(parent, name) for name in SCORED]
+    assert whole.weights_hash == parent.weights_hash
+    paired = [compared.folder.scores(t.trial_id) for t in (whole, parent)]
+    pd.testing.assert_frame_equal(*paired)
+    assert (none.reward, none.tax, none.kl, none.reward_report, none.tax_report) == (0, 0, 0, 0, 0)
+    assert none.weights_hash == compared.prepared["tiny-llama", 0]["weights_hash"]
+
+    walked = next(t for t in compared.trained if t.label == "ondare").diagnostics["tau_travel"]
+    shift = merged["adamw+shift"].params["posthoc"]
+    assert shift == {"method": "tau_shift", "weight": walked, "travel_of": "ondare"}
+
+
+def test_merged_weights_go_unless_kept_and_can_be_made_again(compared: Compared) -> None:
+    folder, merged = compared.folder, compared.merged
+    kept = [t for t in merged.values() if t.policy_path is not None]
+    assert kept == [merged["onties+ties"]]
+    assert weights_hash(str(kept[0].policy_path)) == kept[0].weights_hash
+    assert not (folder.path / SCRATCH).exists()
+    shift = merged["adamw+shift"]
+    job = {
+        "content": folder.sweep()["resolved"],
+        "prepared": compared.prepared["tiny-llama", 0],
+        "folder": str(folder.path),
+        "trial": shift.to_json(),
+        "parent": next(t for t in compared.trained if t.trial_id == shift.parent).to_json(),
+    }
+    with merged_again(job) as policy:
+        assert weights_hash(policy) == shift.weights_hash
+    assert not Path(policy).exists()
+
+
+def test_what_is_merged_is_tracked_as_a_child_of_its_kind(compared: Compared) -> None:
+    _, children, _ = mlflow_runs(compared.tmp_path)
+    assert len(children) == 3 + 5
+    for trial in compared.merged.values():
+        child = next(c for c in children if c.info.run_id == trial.mlflow_run_id)
+        assert child.info.status == ("FINISHED" if trial.state == "completed" else "FAILED")
+        tags, params = child.data.tags, child.data.params
+        assert (tags["kind"], tags["parent"], tags["label"]) == ("posthoc", trial.parent, trial.label)
+        assert float(params["posthoc.weight"]) == trial.params["posthoc"]["weight"]
+        if trial.state == "completed":
+            assert child.data.metrics["reward"] == pytest.approx(trial.reward)
+            assert child.data.metrics["reward_report"] == pytest.approx(trial.reward_report)
+
+
+def test_a_sweeps_folder_can_be_compared(compared: Compared) -> None:
+    folder = compared.folder
+    without_the_failure = [t.to_json() for t in folder.trials() if t.label not in ("ondare+broken", "onties+ties")]
+    points = read_points(without_the_failure, folder.scores, folder.reference_scores)
+    chosen = [t for t in folder.trials() if t.trial_id in {t["trial_id"] for t in without_the_failure}]
+    assert points.left_out == ()
+    assert points.label.tolist() == [str(t.label).partition("+")[0] for t in chosen]
+    assert points.merged.tolist() == [t.kind == "posthoc" for t in chosen]
+    assert points.search == pytest.approx(np.array([[t.reward, t.tax, t.kl] for t in chosen]))
+    expected = [[t.reward_report, t.tax_report, t.kl_report] for t in chosen]
+    assert points.report == pytest.approx(np.array(expected, dtype=float))
+    with pytest.raises(ValueError, match="no block of 1 is complete"):
+        read_points([t.to_json() for t in folder.trials()], folder.scores, folder.reference_scores)
 
 
 def test_an_existing_sweep_is_refused_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,14 +308,23 @@ def planted(draw: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dic
 
 
 def test_a_worker_that_raises_fails_its_trial_and_the_sweep_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tuner, "draw", planted(tuner.draw))
-    content = space(train={"steps": STEPS, "batch_size": 8, "backend": "train"})
+    content = space(
+        train={"steps": STEPS, "batch_size": 8, "backend": "train"},
+        posthoc={"same": {"method": "linear", "weights": [1.0]}},
+    )
     del content["space"]["method"]["onties"]
-    code, trials, _ = run(tmp_path, content)
+    code, trials, folder = run(tmp_path, content)
     assert code == 0
-    assert {t.label: t.state for t in trials} == {"adamw": "completed", "ondare": "failed"}
+    assert {t.label: t.state for t in trials} == {"adamw": "completed", "ondare": "failed", "adamw+same": "completed"}
+    assert "left out 1 post-hoc points" in capsys.readouterr().out
+    members = (folder.front() or {})["members"]  # two equal policies, the second merged again to be rescored
+    assert [m["kind"] for m in members] == ["trained", "posthoc"]
+    numbers = [[m[name] for name in ("reward_report", "tax_report", "kl_report")] for m in members]
+    assert numbers[0] == numbers[1]
+    assert None not in numbers[0]
     failed = next(t for t in trials if t.state == "failed")
     assert "learning_rate must be positive, got -1.0" in str(failed.error)
     _, children, _ = mlflow_runs(tmp_path)
