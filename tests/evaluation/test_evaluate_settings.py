@@ -34,7 +34,7 @@ def test_reward_may_be_a_name_or_a_mapping():
         ({"temperature": float("inf")}, "temperature must be above 0, got inf"),
         ({"temperature": float("nan")}, "temperature must be above 0, got nan"),
         ({"limit": 0}, "limit must be"),
-        ({"tax": "hellaswag"}, r"tax suite must be one of \['tiny'\] or a folder .*'hellaswag'"),
+        ({"tax": "hellaswag"}, r"tax suite must be one of \['public', 'tiny'\] or a folder .*'hellaswag'"),
         ({"reward": "gold"}, r"reward scorer must be one of \['reward_model', 'tiny'\], got 'gold'"),
         ({"reward": {"scorer": "reward_model"}}, "needs model"),
         ({"reward": {"scorer": "tiny", "model": "x"}}, "belong to scorer 'reward_model'"),
