@@ -257,3 +257,21 @@ def test_references_of_several_sft_models_are_kept_by_seed(folder):
     assert list(references) == ["one", "many#0", "many#1"]
     found = [reference_of(references, *key) for key in (("one", 0), ("one", None), ("many", 1), ("many", 2), ("no", 0))]
     assert [reference and reference["benchmark_average"] for reference in found] == [1.0, 1.0, 11.0, None, None]
+
+
+def test_the_sft_models_table_is_found_under_either_key(folder):
+    alone, second = (pd.DataFrame({"item_id": ["a"], "score": [score]}) for score in (0.25, 0.75))
+    folder.write_reference_scores("tiny-llama", alone)
+    folder.write_reference_scores("tiny-qwen2", second, sft_seed=1)
+    assert folder.reference_scores("tiny-llama", 0)["score"].tolist() == [0.25]
+    assert folder.reference_scores("tiny-qwen2", 1)["score"].tolist() == [0.75]
+    with pytest.raises(FileNotFoundError):
+        folder.reference_scores("tiny-qwen2", 0)
+
+
+def test_a_merged_trials_id_names_a_file(folder):
+    merged = record("t1+line-0", kind="posthoc", parent="t1")
+    folder.append(merged)
+    folder.write_scores(merged.trial_id, pd.DataFrame({"score": [1.0]}))
+    assert folder.trials() == [merged]
+    assert folder.scores("t1+line-0")["score"].tolist() == [1.0]

@@ -64,9 +64,9 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         prepared = _prepare_all(space, placement, console)
         folder.create(space.resolved())
         for (family, sft_seed), facts in prepared.items():
-            commits = {name: facts[name] for name in ("base_revision", "sft_revision")}
+            models = {name: facts[name] for name in ("base", "base_revision", "sft", "sft_revision")}
             key = sft_seed if space.design.sft_seeds > 1 else None
-            folder.write_reference(family, facts["reference"] | commits, sft_seed=key)
+            folder.write_reference(family, facts["reference"] | models, sft_seed=key)
             folder.write_reference_scores(family, facts.pop("reference_scores"), sft_seed=key)
         tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from omsweep.pareto import Objectives, front, hypervolume
-from omsweep.report.front import EXPLORATORY, family_hypervolumes, front_summary
+from omsweep.report.front import EXPLORATORY, family_hypervolumes, front_summary, parent_label
 
 OBJECTIVES = {"reward": "reward", "tax": "tax", "reference_point": {"reward": 0.0, "tax": 20.0}}
 
@@ -160,6 +160,67 @@ def test_probabilities_of_the_front_are_given_for_every_scored_trial(make_trial)
     chances = front_summary(trials, OBJECTIVES)["families"]["tiny-llama"]["front_probability"]
     assert chances["far"] == 0.0
     assert 0.5 < chances["close"] < chances["sure"] < 0.95
+
+
+def merged(make_trial, trial_id, parent, *, posthoc, **changes):
+    return make_trial(
+        trial_id,
+        kind="posthoc",
+        parent=parent.trial_id,
+        label="adamw+line",
+        method=posthoc["method"],
+        seed=parent.seed,
+        params={**parent.params, "posthoc": posthoc},
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("grids", "seeds"),
+    [
+        (({"method": "linear", "weight": 0.5}, {"method": "linear", "weight": 0.5}), 2),
+        (({"method": "linear", "weight": 0.5}, {"method": "linear", "weight": 0.6}), 1),
+        (
+            (
+                {"method": "tau_shift", "weight": 0.051, "travel_of": "ondare"},
+                {"method": "tau_shift", "weight": 0.049, "travel_of": "ondare"},
+            ),
+            2,
+        ),
+    ],
+    ids=["one weight", "two weights", "what another trial walked"],
+)
+def test_merges_of_one_kind_of_two_seeds_parents_are_one_setting(make_trial, grids, seeds):
+    parents = [make_trial(f"p{seed}", seed=seed, reward=0.5) for seed in (0, 1)]
+    merges = [
+        merged(make_trial, f"p{i}+line-0", parent, posthoc=grid, reward=0.3 + 0.2 * i)
+        for i, (parent, grid) in enumerate(zip(parents, grids, strict=True))
+    ]
+    summary = front_summary([*parents, *merges], OBJECTIVES)
+    assert (summary["seeds"], summary["exploratory"]) == (seeds, seeds == 1)
+    spread = summary["families"]["tiny-llama"]["labels"]["adamw+line"]["reward_sd_seeds"]
+    assert spread == (pytest.approx(math.sqrt(0.02)) if seeds == 2 else None)
+
+
+def test_a_trials_own_numbers_on_the_report_split_need_no_rescoring(make_trial):
+    trial = make_trial("a", reward_report=0.25, reward_report_se_items=0.05, tax_report=1.5, kl_report=2.0)
+    (member,) = front_summary([trial], OBJECTIVES)["members"]
+    names = ("reward_report", "reward_report_se_items", "tax_report", "kl_report")
+    assert [member[name] for name in names] == [0.25, 0.05, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("mode", ["compare", "search"])
+def test_hypervolumes_alone_are_those_of_the_summary(demo, mode):
+    families = front_summary(demo.trials(), OBJECTIVES, mode=mode)["families"]
+    assert family_hypervolumes(demo.trials(), OBJECTIVES) == {f: c["hypervolume"] for f, c in families.items()}
+
+
+@pytest.mark.parametrize(
+    ("label", "parent"),
+    [("ondare", "ondare"), ("ondare+ties", "ondare"), ("ondare+ties/flipped", "ondare/flipped"), ("a/flipped",) * 2],
+)
+def test_the_label_a_merge_comes_from(label, parent):
+    assert parent_label(label) == parent
 
 
 def test_no_trials_give_an_empty_front():

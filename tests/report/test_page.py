@@ -65,6 +65,15 @@ def demo_page(demo_html):
     return Parsed(demo_html)
 
 
+def test_trained_and_merged_trials_are_counted_apart(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("a"))
+    folder.append(make_trial("a+line-0", label="adamw+line", kind="posthoc", parent="a", reward=0.4))
+    content = page(read_view(folder))
+    assert "1 trained, 1 merged after training; 2 completed" in content
+    assert "Small points with a dot were merged after training" in content
+
+
 def test_nothing_is_loaded_from_anywhere(demo_page):
     for tag, attributes in demo_page.tags:
         for name in ("src", "href", "action", "data", "srcset", "poster"):

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from omsweep.report import plots
+from omsweep.report.figures import front_figure
 from omsweep.report.styles import PALETTE, colours_of, markers_of
 from omsweep.report.view import read_view
 
@@ -87,6 +88,32 @@ def test_methods_differ_in_colour_and_the_baseline_is_grey():
     assert len(set(colours.values())) == len(labels)
     assert colours["adamw"] not in PALETTE
     assert colours_of(["m0", "adamw"])["m0"] == colours["m0"], "the place of the baseline moves no colour"
+
+
+def test_what_is_merged_has_its_parents_colour_and_moves_no_other():
+    colours = colours_of(["adamw", "adamw+line", "ondare", "ondare+ties", "ondare/flipped", "ondare+ties/flipped"])
+    assert colours["adamw+line"] == colours["adamw"]
+    assert colours["ondare+ties"] == colours["ondare"]
+    assert colours["ondare+ties/flipped"] == colours["ondare/flipped"] != colours["ondare"]
+    assert colours["ondare"] == colours_of(["adamw", "ondare"])["ondare"]
+
+
+def test_what_is_merged_has_a_marker_of_its_own(folder, make_trial, make_space, drawn):
+    folder.create(make_space())
+    folder.append(make_trial("a", tax=1.0, reward=0.5))
+    folder.append(make_trial("a+line-0", label="adamw+line", kind="posthoc", parent="a", tax=2.0, reward=0.8))
+    view = read_view(folder)
+    plots.front_image(view)
+    markers = {
+        tax: [line.get_marker() for line in drawn[0].axes[0].lines if list(line.get_xdata()) == [tax]]
+        for tax in (1.0, 2.0)
+    }
+    assert (len(markers[1.0]), len(markers[2.0])) == (1, 2)
+    assert set(markers[2.0]) == {*markers[1.0], "."}
+    legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert legend == ["adamw", "dpo", "merged after training", "on the front", "SFT model"]
+    drawings = {t.meta["label"]: t.marker.symbol for t in front_figure(view, "tiny-llama").data if "label" in t.meta}
+    assert drawings == {"adamw": ("circle",), "adamw+line": ("circle-dot",)}
 
 
 def test_algorithms_differ_in_marker():

@@ -15,6 +15,17 @@ def test_families_and_labels_keep_the_spaces_order(folder, make_trial, make_spac
     assert view.labels == ["adamw", "onties", "extra"]
 
 
+def test_controls_and_merges_stand_after_their_branch(folder, make_trial, make_space):
+    folder.create(make_space())
+    for label, kind in (("onties", "real"), ("ondare+b", "real"), ("ondare+a", "flipped"), ("adamw+a", "real")):
+        folder.append(make_trial(f"{label}-{kind}", label=label, task_vector=kind))
+    for label, kind in (("ondare", "flipped"), ("ondare", "real"), ("adamw", "real")):
+        folder.append(make_trial(f"{label}-{kind}", label=label, task_vector=kind))
+    assert read_view(folder).labels == [
+        *("adamw", "adamw+a", "ondare", "ondare+b", "ondare/flipped", "ondare+a/flipped", "onties"),
+    ]
+
+
 def test_a_space_with_one_fixed_method_and_own_families(folder, make_trial, make_space):
     space = make_space(families=[{"name": "own", "base": "b", "sft": "s"}])
     space["space"] = space["space"] | {"method": "adamw"}
