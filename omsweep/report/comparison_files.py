@@ -10,7 +10,7 @@ from omsweep.report.comparison import Findings
 from omsweep.report.comparison_figures import attainment_image
 from omsweep.report.comparison_reading import as_json
 from omsweep.report.comparison_tables import tables
-from omsweep.report.text_table import latex, markdown
+from omsweep.report.text_table import latex, markdown, markdown_text
 from omsweep.store import SweepFolder
 from omsweep.strict_json import plain
 
@@ -19,15 +19,15 @@ JSON, MARKDOWN, LATEX, IMAGE = "comparison.json", "comparison.md", "comparison.t
 
 def comparison_markdown(found: Findings, name: str) -> str:
     """All tables of the comparison, and what is not shown and why."""
-    reasons = "".join(f"- {reason}\n" for reason in found.missing)
-    parts = [f"## Comparison of {name}\n", *(markdown(table) for table in tables(found))]
+    reasons = "".join(f"- {markdown_text(reason)}\n" for reason in found.missing)
+    parts = [f"## Comparison of {markdown_text(name)}\n", *(markdown(table) for table in tables(found))]
     return "\n".join([*parts, *([f"### Not shown\n\n{reasons}"] if reasons else [])])
 
 
 def comparison_latex(found: Findings, name: str) -> str:
     """All tables of the comparison as LaTeX."""
     head = f"% Comparison of {name}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}\n"
-    reasons = "".join(f"% Not shown: {reason}\n" for reason in found.missing)
+    reasons = "".join(f"% Not shown: {' '.join(reason.split())}\n" for reason in found.missing)
     return "\n".join([head + reasons, *(latex(table) for table in tables(found))])
 
 

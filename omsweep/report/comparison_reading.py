@@ -32,7 +32,7 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
         points = read_points(
             rows, lambda trial_id: folder.scores(trial_id, COLUMNS), folder.reference_scores, labels=labels
         )
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         return nothing_found(question, [*missing, f"everything: {error}"])
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
     return findings(points, question, objectives, missing)
@@ -47,7 +47,7 @@ def _comparable(question: Question, rows: Sequence[Mapping[str, Any]]) -> tuple[
             blocks.setdefault(arm_label(row), set()).add(place)
     said, without = [], [label for label in question.labels if label not in blocks]
     if without:
-        said.append(f"comparisons with {', '.join(without)}: no run of it has ended")
+        said.append(f"comparisons with {', '.join(without)}: no run has ended")
     unpaired = [c for c in question.controls if c.label in blocks and not _meet(c, blocks)]
     for control in unpaired:
         said.append(
