@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from omsweep.report.comparison_reading import read_findings
 from omsweep.report.page import page
 from omsweep.report.view import read_view
 from omsweep.store import SweepFolder
@@ -39,7 +41,8 @@ window.addEventListener("load", () => setTimeout(() => {
       .map(row => row.cells[heads.indexOf(head)].dataset.sort ?? null);
     return {head, cells, click: () => head.querySelector("button").click()};
   };
-  const plots = Array.from(document.querySelectorAll(".plotly-graph-div"));
+  const plots = Array.from(document.querySelectorAll('.plotly-graph-div[id^="front"]'));
+  const attained = Array.from(document.querySelectorAll('.plotly-graph-div[id^="attainment"]'));
   const chip = document.querySelector('button[data-filter="label"][data-value="ondare"]');
   const reward = column("#trials", "reward"), name = column("#trials", "trial");
   const box = document.querySelector('input[data-group="g-cost"]');
@@ -48,6 +51,8 @@ window.addEventListener("load", () => setTimeout(() => {
     points: plots.map(plot => plot.querySelectorAll(".scatterlayer .points path").length),
     widths: plots.map(plot => plot.getBoundingClientRect().width),
     cards: plots.map(plot => plot.closest("figure").getBoundingClientRect().width),
+    attained: attained.map(plot => plot.querySelectorAll(".scatterlayer .lines path").length),
+    verdicts: Array.from(document.querySelectorAll("#comparison td .badge")).map(label => label.textContent),
     wide: document.documentElement.scrollWidth > window.innerWidth,
     inky: document.querySelectorAll(".scatterlayer .errorbars path, .scatterlayer .yerror").length,
   };
@@ -104,8 +109,16 @@ def sweep(tmp_path_factory, fill_sweep):
 
 
 @pytest.fixture(scope="module")
-def seen(browser, sweep, tmp_path_factory):
-    return opened(browser, probed(page(read_view(sweep))), tmp_path_factory.mktemp("page"))
+def found(fill_question, tmp_path_factory):
+    """The comparison of another sweep: shown on this one's page it needs no browser of its own."""
+    folder = fill_question(SweepFolder(tmp_path_factory.mktemp("question"), "demo"), families=("tiny-llama",))
+    return read_findings(folder, folder.sweep()["resolved"], folder.trials())
+
+
+@pytest.fixture(scope="module")
+def seen(browser, sweep, found, tmp_path_factory):
+    view = replace(read_view(sweep), findings=found)
+    return opened(browser, probed(page(view)), tmp_path_factory.mktemp("page"))
 
 
 def test_every_scored_trial_and_the_sft_model_are_drawn(seen):
@@ -118,6 +131,11 @@ def test_plots_stay_in_their_cards_and_the_page_in_its_window(seen):
     for width, card in zip(seen["widths"], seen["cards"], strict=True):
         assert 300 < width <= card
     assert not seen["wide"]
+
+
+def test_the_comparison_is_drawn_with_a_verdict_for_every_line(seen, found):
+    assert seen["attained"] == [4]
+    assert sorted(seen["verdicts"]) == sorted(line.verdict for line in (*found.headline, *found.controls))
 
 
 def test_nothing_went_wrong_and_nothing_was_fetched(seen):
