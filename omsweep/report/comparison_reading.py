@@ -1,6 +1,6 @@
 """From a sweep's folder to its findings, and those as plain data: `comparison.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omsweep.evaluation.comparison.estimate import Estimate
@@ -29,13 +29,29 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
     if not question.both_splits or len(labels) < 2:
         return nothing_found(question, missing)
     try:
-        points = read_points(
-            rows, lambda trial_id: folder.scores(trial_id, COLUMNS), folder.reference_scores, labels=labels
-        )
-    except (ValueError, OSError) as error:
+        points = read_points(rows, *_tables(folder), labels=labels)
+    except ValueError as error:
         return nothing_found(question, [*missing, f"everything: {error}"])
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
     return findings(points, question, objectives, missing)
+
+
+def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, int | None], Any]]:
+    """Readers of the trials' and the SFT models' tables of scores; they raise ValueError where one is not there."""
+
+    def scores(trial_id: str) -> Any:
+        try:
+            return folder.scores(trial_id, COLUMNS)
+        except FileNotFoundError:
+            raise ValueError(f"the scores of {trial_id} are not in scores/") from None
+
+    def reference(family: str, sft_seed: int | None) -> Any:
+        try:
+            return folder.reference_scores(family, sft_seed)
+        except FileNotFoundError:
+            raise ValueError(f"scores of SFT model {sft_seed} of {family} are not in references/") from None
+
+    return scores, reference
 
 
 def _comparable(question: Question, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:

@@ -253,15 +253,22 @@ def test_a_control_that_never_meets_its_branch_is_not_compared(sweep):
     assert len(found.blocks) == 2
 
 
-def test_scores_that_are_not_there_are_a_reason(sweep):
-    reference = next(sweep.references_folder.iterdir())
-    aside = reference.rename(reference.with_suffix(".aside"))
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("references/tiny-llama#1.parquet", "scores of SFT model 1 of tiny-llama are not in references/"),
+        ("scores/tiny-llama-f0-b0-s0-ondare.parquet", "the scores of tiny-llama-f0-b0-s0-ondare are not in scores/"),
+    ],
+)
+def test_scores_that_are_not_there_are_a_reason(sweep, file, reason):
+    table = sweep.path / file
+    aside = table.rename(table.with_suffix(".aside"))
     try:
         found = read(sweep)
     finally:
-        aside.rename(reference)
+        aside.rename(table)
     assert not found.headline
-    assert any(said.startswith("everything: ") and reference.stem.split("#")[0] in said for said in found.missing)
+    assert found.missing == (f"everything: {reason}",)
 
 
 def test_policies_scored_on_one_split_are_a_reason(sweep):
