@@ -18,7 +18,8 @@ from omsweep.report.plots import DOTS_PER_INCH, PANEL_INCHES
 from omsweep.report.styles import GRID, INK, MUTED, colours_of
 
 MARGIN = 0.08
-AXES = ("Alignment tax (points), report split", "Reward gain over the SFT model (scorer units)")
+NARROWEST_INCHES, LEGEND_INCHES = 7.2, 2.3
+AXES = ("Alignment tax (points), report split", "Reward gain (scorer units)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +42,28 @@ def shown_arms(found: Findings) -> list[str]:
 def attainment_image(found: Findings, title: str) -> bytes:
     """A PNG with one panel per family."""
     families = found.families
-    width, height = PANEL_INCHES[0] * len(families), PANEL_INCHES[1] + 0.95
+    width = max(PANEL_INCHES[0] * len(families), NARROWEST_INCHES)
+    legend_columns = int(width / LEGEND_INCHES)
+    legend_rows = -(-len(shown_arms(found)) // legend_columns)
+    foot = 1.1 + 0.24 * legend_rows
+    height = PANEL_INCHES[1] + foot
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(families), squeeze=False)[0]
-    edges = {"left": 0.75 / width, "right": 1 - 0.2 / width, "top": 1 - 0.75 / height, "bottom": 1.2 / height}
+    edges = {"left": 0.75 / width, "right": 1 - 0.2 / width, "top": 1 - 0.75 / height, "bottom": foot / height}
     figure.subplots_adjust(**edges, wspace=0.2)
     for axes, family in zip(panels, families, strict=True):
         _panel(axes, found, family)
-    handles, names = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles, names, loc="lower left", bbox_to_anchor=(0.006, 0.3 / height), ncols=4, frameon=False, fontsize=9
+        *panels[0].get_legend_handles_labels(),
+        loc="lower left",
+        bbox_to_anchor=(0.006, 0.42 / height),
+        ncols=legend_columns,
+        frameon=False,
+        fontsize=9,
     )
     figure.text(0.012, 1 - 0.33 / height, title, fontsize=13, fontweight="bold", color=INK)
-    figure.text(0.012, 0.12 / height, _caption(found), fontsize=8.2, color=MUTED)
+    figure.text(0.012, 0.12 / height, _caption(found), fontsize=8.2, color=MUTED, linespacing=1.5)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": "omsweep"})
     return content.getvalue()
@@ -158,6 +167,6 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 
 def _caption(found: Findings) -> str:
     return (
-        "Lines: what half of an arm's blocks attain on the report split (its candidates on the search split's front). "
-        f"Dashed: tax = {short(found.question.tax_limit)}."
+        "Lines: what half of an arm's blocks attain on the report split (its candidates on the search split's front),\n"
+        f"the SFT model at 0, 0. Dashed: tax = {short(found.question.tax_limit)}."
     )

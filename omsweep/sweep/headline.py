@@ -84,6 +84,10 @@ def _caution(space: SearchSpace, question: Question, found: Sequence[Planned], p
     said = []
     if any(one.effect is not None and not one.sft_seeds_known for one in found):
         said.append("it had one SFT seed, whose variance counts as 0: at best")
+    known = {row["family"] for row in pilot["variance"]}
+    unknown = [family for family in space.family_names if family not in known]
+    if unknown:
+        said.append(f"it did not have {', '.join(unknown)}, counted as the others")
     if pilot.get("tax_limit") != question.tax_limit:
         said.append(f"its tax limit was {short(pilot.get('tax_limit'))}")
     other = [

@@ -68,6 +68,7 @@ def test_a_pilot_says_how_small_an_effect_can_be_seen(load, tmp_path):
     assert lines[2] == "  ondare - adamw + offline: smallest detectable effect unknown, not in the pilot"
     assert "by the variances of before (2026-11-25)" in lines[-1]
     assert "one SFT seed" in lines[-1]
+    assert "it did not have tiny-qwen2, counted as the others" in lines[-1]
     assert "its tax limit was 3" in lines[-1]
     assert lines[-1].endswith("it differs in evaluate.samples")
 
