@@ -1,56 +1,36 @@
 """OnlineMergeAdamW: AdamW whose every K-th step merges its displacement with the task vector (arXiv:2405.17931)."""
 
-import logging
-import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from omsweep.merging.randomness import uniform_bits
-from omsweep.optim.adam_update import adam_update, advance_moments
+from omsweep.optim.adam_update import advance_moments
 from omsweep.optim.compiled import FusedStep, fused_step
 from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
+from omsweep.optim.item import Item, update_of, whole_update
 from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.names import canonical_name
-from omsweep.optim.parameters import NamedParameters, check_tensor, open_groups
+from omsweep.optim.parameters import NamedParameters, check_hyperparameters, check_tensor, open_groups
 from omsweep.optim.precision import (
     LAZY_STEPS,
     add_stochastic,
     master_state,
-    pick_precision,
+    precision_for,
     read_weights,
     write_weights,
 )
 from omsweep.optim.saved_state import check_saved, restore_precision
-from omsweep.optim.settings import OnlineMerge, ResolvedMerge
+from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, piece_of
 
 # Saved in the state dict, beside what torch puts into groups. tau, theta_r, masks and sample indices are rebuilt.
 STATE_KEYS = ("step", "exp_avg", "exp_avg_sq", "gap_update", "start_sample", "merged_sample")
 # Besides, where precision or method ask for them: low_bits, master, pending_tau, average.
 GROUP_KEYS = ("steps_taken", "gap_steps", "constructed_lr", "merge_totals", "precision")
-
-logger = logging.getLogger(__name__)
-
-
-class Item(NamedTuple):
-    """A parameter with a gradient: `parameter` is what the group holds, `weights`, `grad` and `state` lie here."""
-
-    name: str
-    parameter: Tensor
-    piece: Piece
-    weights: Tensor
-    grad: Tensor
-    state: dict[str, Any]
-    group: dict[str, Any]
-
-    @property
-    def lr(self) -> float:
-        """The group's present learning rate."""
-        return float(self.group["lr"])
 
 
 class OnlineMergeAdamW(Optimizer):
@@ -120,7 +100,7 @@ class OnlineMergeAdamW(Optimizer):
         super().__init__(open_groups(named_parameters), defaults)
         self._built = True
         parameters = self._parameters()
-        self.precision = _picked(precision, merge.resolved(), parameters)
+        self.precision = precision_for(precision, merge.resolved(), parameters)
         for group in self.param_groups:
             group["precision"] = self.precision
         self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
@@ -142,7 +122,7 @@ class OnlineMergeAdamW(Optimizer):
         if self._built:
             raise ValueError("parameter groups are fixed when the optimizer is built, got another one")
         super().add_param_group(param_group)
-        _check_hyperparameters(param_group)
+        check_hyperparameters(param_group)
         param_group["constructed_lr"] = float(param_group["lr"])
         self._names.append([canonical_name(name) for name in param_group["param_names"]])
 
@@ -203,7 +183,7 @@ class OnlineMergeAdamW(Optimizer):
         for group, names in zip(self.param_groups, self._names, strict=True):
             for name, parameter in zip(names, group["params"], strict=True):
                 if self.state.get(parameter, {}).get("step", 0) > 0:
-                    found[name] = _update(self.state[parameter], group)
+                    found[name] = update_of(self.state[parameter], group)
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -312,13 +292,13 @@ class OnlineMergeAdamW(Optimizer):
         facts: dict[str, Any] = {}
         if self._merger.merges_at(step):
             facts = self._merger.update_facts(
-                [Asked(i.name, i.piece, i.weights.device, _whole_update(i)) for i in moving], step
+                [Asked(i.name, i.piece, i.weights.device, whole_update(i)) for i in moving], step
             )
         for item in moving:
             self._move(item, step, facts.get(item.name))
 
     def _move(self, item: Item, step: int, facts: Any) -> None:
-        state, merger, update = item.state, self._merger, _update(item.state, item.group)
+        state, merger, update = item.state, self._merger, update_of(item.state, item.group)
         kept = 1 - item.lr * item.group["weight_decay"]
         gap_update = state.get("gap_update")
         if gap_update is not None:
@@ -388,57 +368,3 @@ class OnlineMergeAdamW(Optimizer):
 def _local(state: dict[str, Any]) -> dict[str, Any]:
     """A view of a state whose tensors lie here; writing into them writes the state."""
     return {key: local(value) for key, value in state.items()}
-
-
-def _whole_update(item: Item) -> Callable[[], Tensor]:
-    """What is about to be merged: the gap's sum with the update that `_move` will add to it, or the update."""
-
-    def whole() -> Tensor:
-        update, gap_update = _update(item.state, item.group), item.state.get("gap_update")
-        return update if gap_update is None else gap_update + update
-
-    return whole
-
-
-def _update(state: dict[str, Any], group: dict[str, Any]) -> Tensor:
-    beta1, beta2 = group["betas"]
-    return adam_update(
-        state["exp_avg"],
-        state["exp_avg_sq"],
-        step=float(state["step"]),
-        lr=float(group["lr"]),
-        beta1=beta1,
-        beta2=beta2,
-        eps=group["eps"],
-    )
-
-
-def _check_hyperparameters(group: dict[str, Any]) -> None:
-    for name in ("lr", "eps", "weight_decay"):
-        if not float(group[name]) >= 0.0:
-            raise ValueError(f"{name} must be >= 0, got {group[name]!r}")
-    if len(group["betas"]) != 2 or not all(0.0 <= beta < 1.0 for beta in group["betas"]):
-        raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
-
-
-def _picked(precision: str, merge: ResolvedMerge, parameters: Mapping[str, Tensor]) -> str:
-    """The precision that is used, which must suit the merge; said in the log where it was picked."""
-    alphas = [merge.alpha_of(name) for name in parameters] if merge.needs_task_vector else []
-    smallest = min((alpha for alpha in alphas if alpha > 0.0), default=None)
-    dtypes = {parameter.dtype for parameter in parameters.values()}
-    picked = pick_precision(precision, dtypes, smallest_alpha=smallest)
-    if picked == "lazy_tau" and not (merge.method in ("linear", "ondare") and merge.tau_is_fixed):
-        raise ValueError(
-            "precision lazy_tau needs a task vector part that keeps its direction: method linear, or ondare with "
-            f"tau_mask fixed, got {merge.method} with tau_mask {merge.tau_mask}"
-        )
-    low = [name for name, parameter in parameters.items() if parameter.dtype != torch.float32]
-    if picked == "nearest" and low:
-        warnings.warn(
-            f"{len(low)} parameters are {parameters[low[0]].dtype}: with precision nearest, steps smaller than half "
-            "their spacing are lost to rounding; lost_update_share in diagnostics() says how much",
-            stacklevel=3,
-        )
-    if precision == "auto":
-        logger.info("precision auto: %s for weights in %s", picked, ", ".join(sorted(map(str, dtypes))))
-    return picked

@@ -5,7 +5,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,12 +16,10 @@ from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, threshold_among
 from omsweep.optim.bracket import NOWHERE, Bracket
 from omsweep.optim.diagnostics import Ledger
 from omsweep.optim.inductor import Kernel, kernel
+from omsweep.optim.item import Item
 from omsweep.optim.kernels import BRACKET, NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
 from omsweep.optim.merger import Merger
 from omsweep.optim.precision import read_weights, write_weights
-
-if TYPE_CHECKING:
-    from omsweep.optim.adamw import Item
 
 AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
@@ -121,7 +119,7 @@ class FusedStep:
         self._flats: dict[str, Flat] = {}
         self._tau_tied: set[str] = set()
 
-    def fits(self, item: "Item") -> bool:
+    def fits(self, item: Item) -> bool:
         """Whether a kernel can step a parameter; the others are stepped plainly."""
         block = item.piece.block
         return (
@@ -139,7 +137,7 @@ class FusedStep:
         """Let go of states that were replaced."""
         self._flats.clear()
 
-    def step(self, items: Sequence["Item"], step: int, ledger: Ledger) -> None:
+    def step(self, items: Sequence[Item], step: int, ledger: Ledger) -> None:
         """Advance, merge and record every parameter; all must fit."""
         if not items:
             return
@@ -153,7 +151,7 @@ class FusedStep:
             self._step_one(row, item, step, ledger)
         ledger.record_seen()
 
-    def _make_room(self, items: Sequence["Item"]) -> None:
+    def _make_room(self, items: Sequence[Item]) -> None:
         """A row of numbers and of words for each, room for the largest update, on a CPU one for the widest row."""
         names, device = tuple(item.name for item in items), items[0].weights.device
         largest = max(item.weights.numel() for item in items)
@@ -176,7 +174,7 @@ class FusedStep:
             )
             self._flats.clear()
 
-    def _step_one(self, row: int, item: "Item", step: int, ledger: Ledger) -> None:
+    def _step_one(self, row: int, item: Item, step: int, ledger: Ledger) -> None:
         flat = self._flat(row, item, step, ledger)
         grad = item.grad.view(flat.held.weights.shape)
         joined = "low_bits" in item.state and flat.held.low_bits is None
@@ -190,7 +188,7 @@ class FusedStep:
             write_weights(item.weights, flat.held.weights.view(item.weights.shape), item.state)
         ledger.add_merged(item.name, item.state, flat.held.merged)
 
-    def _step_top(self, row: int, item: "Item", flat: Flat, grad: Tensor, step: int) -> None:
+    def _step_top(self, row: int, item: Item, flat: Flat, grad: Tensor, step: int) -> None:
         """`_step_one` for a top-p mask."""
         advance, merge = flat.kernels
         update, near = (scratch[: grad.numel()].view(grad.shape) for scratch in (self._update, self._near))
@@ -199,7 +197,7 @@ class FusedStep:
             merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
         merge(flat.held, update)
 
-    def _flat(self, row: int, item: "Item", step: int, ledger: Ledger) -> Flat:
+    def _flat(self, row: int, item: Item, step: int, ledger: Ledger) -> Flat:
         state = item.state
         low_bits = state.get("low_bits")
         moments = state["exp_avg"], state["exp_avg_sq"]
@@ -238,7 +236,7 @@ class FusedStep:
         first = kernel(advance, ADVANCE, held.only_numbers(), grad, *moments, self._update, self._near)
         return first, kernel(merge_step, kind, held, self._update)
 
-    def _find_cut(self, row: int, item: "Item", update: Tensor, above: Tensor, step: int) -> TopThreshold:
+    def _find_cut(self, row: int, item: Item, update: Tensor, above: Tensor, step: int) -> TopThreshold:
         """The threshold of an update, written into its words too."""
         settings, last = self._merger.settings, self._brackets.get(item.name, NOWHERE)
         k = kept_count(update.numel(), settings.density, self._merger.axes.min_kept)
@@ -254,7 +252,7 @@ class FusedStep:
         self._words[row, _CUT].copy_(torch.tensor([found.magnitude, flipped(found.tie)], dtype=torch.int32))
         return found
 
-    def _tau(self, item: "Item", step: int) -> tuple[Tensor | None, str]:
+    def _tau(self, item: Item, step: int) -> tuple[Tensor | None, str]:
         """The task vector of a parameter, and whether it is masked already."""
         merger, device = self._merger, item.weights.device
         if not merger.merged_in:
@@ -263,10 +261,10 @@ class FusedStep:
             return merger.sparse_tau(item.name, item.piece, step, device), "ready"
         return merger.tau_as_held(item.name, item.piece, device), "dense"
 
-    def _alpha(self, item: "Item") -> float:
+    def _alpha(self, item: Item) -> float:
         return self._merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
 
-    def _number_rows(self, items: Sequence["Item"]) -> list[list[float]]:
+    def _number_rows(self, items: Sequence[Item]) -> list[list[float]]:
         """`NUMBERS` of every parameter at this step."""
         rows: dict[tuple[int, float, float], list[float]] = {}
         chosen = []
@@ -303,7 +301,7 @@ class FusedStep:
         }
         return [row[name] for name in NUMBERS[: -len(BRACKET)]]
 
-    def _word_rows(self, items: Sequence["Item"], step: int) -> Tensor:
+    def _word_rows(self, items: Sequence[Item], step: int) -> Tensor:
         """`WORDS` of every parameter at this step, int32 `[parameters, words]`."""
         merger = self._merger
         seed, tau_step = merger.settings.seed, 0 if merger.settings.tau_is_fixed else step
@@ -323,7 +321,7 @@ class FusedStep:
         tail = torch.tensor([[limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)] for cut in cuts])
         return torch.cat([torch.stack(keys, dim=1), tail], dim=1).to(torch.int32)
 
-    def _tau_cut(self, item: "Item", step: int) -> TopThreshold:
+    def _tau_cut(self, item: Item, step: int) -> TopThreshold:
         if self._mask != "top" or not self._merger.merged_in or self._merger.settings.tau_is_fixed:
             return TopThreshold(0, 0)  # nothing to mask, or masked already
         found = self._merger.tau_threshold(item.name, item.piece, step, item.weights.device)

@@ -17,7 +17,7 @@ from omsweep.merging.randomness import sample_index
 from omsweep.optim.inductor import vectors_kernel
 from omsweep.optim.merger import Merger
 from omsweep.optim.sharding import Groups, Piece, summed
-from omsweep.optim.watched import SEEN, SUMS, Watched, sums_of, sums_of_merge
+from omsweep.optim.watched import SUMS, Rooms, Watched, rooms_of, sums_of, sums_of_merge
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 32
@@ -51,29 +51,6 @@ class Moved(NamedTuple):
     update: Tensor
     gap_update: Tensor | None
     rounded_to: torch.dtype
-
-
-class Room(NamedTuple):
-    """The watched entries of parameters that are spread over the same ranks.
-
-    Attributes:
-        weight: entries that each stands for, float32 `[entries]`.
-        tau: task vector, as `weight`.
-        seen: `SEEN` of the last merge, float32 `[entries, 6]`.
-        parts: the part of `seen` of each parameter.
-    """
-
-    weight: Tensor
-    tau: Tensor
-    seen: Tensor
-    parts: dict[str, Tensor]
-
-
-class Rooms(NamedTuple):
-    """`Room` by groups, for parameters in this order."""
-
-    names: Sequence[str]
-    of: dict[Groups, Room]
 
 
 class Ledger:
@@ -180,24 +157,11 @@ class Ledger:
         """Room for what kernels see of these parameters at a merge; whether it is a new one."""
         if self._rooms is not None and self._rooms.names == names:
             return False
-        self._rooms = Rooms(names, self._rooms_of(names))
+        watched = {name: self.watched(name) for name in names}
+        blanks = {name: torch.zeros(w.here(), dtype=torch.float32, device=self._device) for name, w in watched.items()}
+        taus = {name: self._tau_sample(name, blank) for name, blank in blanks.items()}
+        self._rooms = Rooms(names, rooms_of(watched, taus))
         return True
-
-    def _rooms_of(self, names: Sequence[str]) -> dict[Groups, Room]:
-        by_groups: dict[Groups, list[str]] = {}
-        for name in names:
-            by_groups.setdefault(self.watched(name).groups, []).append(name)
-        rooms = {}
-        for groups, members in by_groups.items():
-            watched = [self.watched(name) for name in members]
-            sizes = [w.here() for w in watched]
-            blank = torch.zeros(sum(sizes), dtype=torch.float32, device=self._device)
-            pieces = blank.split(sizes)
-            tau = torch.cat([self._tau_sample(name, piece) for name, piece in zip(members, pieces, strict=True)])
-            weights = [torch.full_like(piece, w.weight) for piece, w in zip(pieces, watched, strict=True)]
-            seen = torch.zeros(len(blank), len(SEEN), dtype=torch.float32, device=self._device)
-            rooms[groups] = Room(torch.cat(weights), tau, seen, dict(zip(members, seen.split(sizes), strict=True)))
-        return rooms
 
     def places(self, name: str, state: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Positions of a parameter's watched entries, where a kernel adds what it merged in there, and what it saw."""

@@ -65,3 +65,12 @@ def _pair(entry: object) -> tuple[str, Tensor]:
     raise ValueError(
         f"named_parameters must hold (name, tensor) pairs, such as model.named_parameters(), got {type(entry).__name__}"
     )
+
+
+def check_hyperparameters(group: dict[str, Any]) -> None:
+    """Refuse a group whose numbers are out of range; raises ValueError."""
+    for name in ("lr", "eps", "weight_decay"):
+        if not float(group[name]) >= 0.0:
+            raise ValueError(f"{name} must be >= 0, got {group[name]!r}")
+    if len(group["betas"]) != 2 or not all(0.0 <= beta < 1.0 for beta in group["betas"]):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")

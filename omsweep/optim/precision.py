@@ -11,16 +11,22 @@ The master weight of a bfloat16 parameter is the parameter itself and 16 more bi
 that of a float16 parameter is a float32 copy (4 bytes), because its exponent is shorter. A float32 one is its own.
 """
 
+import logging
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from omsweep.optim.settings import ResolvedMerge
+
 PRECISIONS = ("auto", "nearest", "stochastic", "lazy_tau")
 LAZY_STEPS = 64
 SMALL_ALPHA = 1e-5
 """Below this, alpha * tau of a typical fine-tuning (1e-3) is under half the spacing of float32 at a weight of 0.02."""
+
+logger = logging.getLogger(__name__)
 
 
 def pick_precision(precision: str, dtypes: Iterable[torch.dtype], *, smallest_alpha: float | None) -> str:
@@ -40,6 +46,29 @@ def pick_precision(precision: str, dtypes: Iterable[torch.dtype], *, smallest_al
         return precision
     small = smallest_alpha is not None and smallest_alpha < SMALL_ALPHA
     return "stochastic" if small or any(dtype != torch.float32 for dtype in dtypes) else "nearest"
+
+
+def precision_for(precision: str, merge: ResolvedMerge, parameters: Mapping[str, Tensor]) -> str:
+    """The precision that is used, which must suit the merge; said in the log where it was picked."""
+    alphas = [merge.alpha_of(name) for name in parameters] if merge.needs_task_vector else []
+    smallest = min((alpha for alpha in alphas if alpha > 0.0), default=None)
+    dtypes = {parameter.dtype for parameter in parameters.values()}
+    picked = pick_precision(precision, dtypes, smallest_alpha=smallest)
+    if picked == "lazy_tau" and not (merge.method in ("linear", "ondare") and merge.tau_is_fixed):
+        raise ValueError(
+            "precision lazy_tau needs a task vector part that keeps its direction: method linear, or ondare with "
+            f"tau_mask fixed, got {merge.method} with tau_mask {merge.tau_mask}"
+        )
+    low = [name for name, parameter in parameters.items() if parameter.dtype != torch.float32]
+    if picked == "nearest" and low:
+        warnings.warn(
+            f"{len(low)} parameters are {parameters[low[0]].dtype}: with precision nearest, steps smaller than half "
+            "their spacing are lost to rounding; lost_update_share in diagnostics() says how much",
+            stacklevel=3,
+        )
+    if precision == "auto":
+        logger.info("precision auto: %s for weights in %s", picked, ", ".join(sorted(map(str, dtypes))))
+    return picked
 
 
 def master_state(parameter: Tensor, precision: str) -> dict[str, Tensor]:

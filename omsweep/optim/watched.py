@@ -1,6 +1,6 @@
 """The entries of a parameter that are watched for the diagnostics, and what is summed over them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -52,6 +52,44 @@ class Watched(NamedTuple):
         if self.slots is None:
             return part
         return torch.zeros(self.size, dtype=part.dtype, device=part.device).index_copy_(0, self.slots, part)
+
+
+class Room(NamedTuple):
+    """The watched entries of parameters that are spread over the same ranks.
+
+    Attributes:
+        weight: entries that each stands for, float32 `[entries]`.
+        tau: task vector, as `weight`.
+        seen: `SEEN` of the last merge, float32 `[entries, 6]`.
+        parts: the part of `seen` of each parameter.
+    """
+
+    weight: Tensor
+    tau: Tensor
+    seen: Tensor
+    parts: dict[str, Tensor]
+
+
+class Rooms(NamedTuple):
+    """`Room` by groups, for parameters in this order."""
+
+    names: Sequence[str]
+    of: dict[Groups, Room]
+
+
+def rooms_of(watched: Mapping[str, Watched], taus: Mapping[str, Tensor]) -> dict[Groups, Room]:
+    """`Room` by groups for the watched entries of parameters, `taus` being the task vector there, float32."""
+    by_groups: dict[Groups, list[str]] = {}
+    for name, its in watched.items():
+        by_groups.setdefault(its.groups, []).append(name)
+    rooms = {}
+    for groups, names in by_groups.items():
+        tau = torch.cat([taus[name] for name in names])
+        weight = torch.cat([torch.full_like(taus[name], watched[name].weight) for name in names])
+        seen = torch.zeros(len(tau), len(SEEN), dtype=torch.float32, device=tau.device)
+        parts = seen.split([len(taus[name]) for name in names])
+        rooms[groups] = Room(weight, tau, seen, dict(zip(names, parts, strict=True)))
+    return rooms
 
 
 def sums_of(weight: Tensor, tau: Tensor, merge: Tensor, seen: Sequence[Tensor]) -> Tensor:
