@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from omsweep.report.comparison import ArmFound, Findings
 from omsweep.report.comparison_tables import lettered
-from omsweep.report.figures import FONT, HEIGHT_PIXELS
+from omsweep.report.figures import LAYOUT, quiet_axis
 from omsweep.report.geometry import staircase
 from omsweep.report.numbers import short
-from omsweep.report.plots import DOTS_PER_INCH, PANEL_INCHES
-from omsweep.report.styles import GRID, INK, MUTED, colours_of
+from omsweep.report.plots import DOTS_PER_INCH, PANEL_INCHES, quiet_axes
+from omsweep.report.styles import INK, MUTED, colours_of
 
 MARGIN = 0.08
 NARROWEST_INCHES, LEGEND_INCHES = 7.2, 2.3
@@ -87,26 +87,19 @@ def attainment_figure(found: Findings, family: str) -> go.Figure:
     )
     figure.add_vline(found.question.tax_limit, line={"color": MUTED, "width": 1.3, "dash": "dash"})
     (low, high), (least, most) = _window(lines, found)
-    axis = {"gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": "#b9c0cc", "ticks": ""}
     figure.update_layout(
-        template="none",
-        height=HEIGHT_PIXELS,
+        **LAYOUT,
         margin={"l": 58, "r": 14, "t": 12, "b": 96},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#aab3c0", "activecolor": INK},
         legend={"orientation": "h", "y": -0.18},
-        font={"family": FONT, "size": 12.5, "color": INK},
-        xaxis=axis | {"title": {"text": AXES[0], "standoff": 8}, "range": [low, high]},
-        yaxis=axis | {"title": {"text": AXES[1], "standoff": 8}, "range": [least, most]},
+        xaxis=quiet_axis(AXES[0], (low, high)),
+        yaxis=quiet_axis(AXES[1], (least, most)),
     )
     return figure
 
 
 def _panel(axes: Axes, found: Findings, family: str) -> None:
     lines = _lines(found, family)
-    axes.set_axisbelow(True)
-    axes.grid(color=GRID, linewidth=0.8)
+    quiet_axes(axes, x=AXES[0], y=AXES[1])
     for line in lines:
         style = "-" if line.merged else (0, (1.5, 1.2))
         axes.plot(line.tax, line.reward, color=line.colour, linestyle=style, linewidth=1.8, label=line.name)
@@ -114,13 +107,7 @@ def _panel(axes: Axes, found: Findings, family: str) -> None:
     (low, high), (least, most) = _window(lines, found)
     axes.set_xlim(low, high)
     axes.set_ylim(least, most)
-    axes.set_xlabel(AXES[0], fontsize=9.5, color=INK)
-    axes.set_ylabel(AXES[1], fontsize=9.5, color=INK)
     axes.set_title(family, loc="left", fontsize=11.5, fontweight="bold", color=INK)
-    axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color("#b9c0cc")
 
 
 def _lines(found: Findings, family: str) -> list[_Line]:

@@ -1,6 +1,6 @@
 """The interactive fronts: one plotly figure per family, as HTML that needs plotly.js on the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -22,7 +22,18 @@ CONFIG = {
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
 HEIGHT_PIXELS = 460
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+LAYOUT: Mapping[str, Any] = {
+    "template": "none",
+    "height": HEIGHT_PIXELS,
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#aab3c0", "activecolor": INK},
+    "font": {"family": _FONT, "size": 12.5, "color": INK},
+}
+"""The look of every figure on the page."""
 
 
 def front_figure(view: SweepView, family: str) -> go.Figure:
@@ -35,18 +46,13 @@ def front_figure(view: SweepView, family: str) -> go.Figure:
     figure.add_vline(view.objectives.reference_tax, **dashed)
     tax, reward = view.objectives.tax, view.objectives.reward
     figure.update_layout(
-        template="none",
-        height=HEIGHT_PIXELS,
+        **LAYOUT,
         margin={"l": 58, "r": 14, "t": 12, "b": 52},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
         showlegend=False,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#aab3c0", "activecolor": INK},
         hovermode="closest",
         hoverlabel={"bgcolor": "white", "bordercolor": "#b9c0cc", "align": "left"},
-        font={"family": FONT, "size": 12.5, "color": INK},
-        xaxis=_axis(f"{tax.title} ({tax.unit}), less is better", seen.tax),
-        yaxis=_axis(f"{reward.title} ({reward.unit})", seen.reward),
+        xaxis=quiet_axis(f"{tax.title} ({tax.unit}), less is better", seen.tax),
+        yaxis=quiet_axis(f"{reward.title} ({reward.unit})", seen.reward),
     )
     return figure
 
@@ -162,7 +168,8 @@ def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> str:
     return "<br>".join(lines)
 
 
-def _axis(title: str, shown: tuple[float, float]) -> dict[str, Any]:
+def quiet_axis(title: str, shown: tuple[float, float]) -> dict[str, Any]:
+    """An axis over the range `shown`: a pale grid, no ticks."""
     return {
         "title": {"text": title, "standoff": 8},
         "range": list(shown),
