@@ -15,7 +15,7 @@ from omsweep.sweep.posthoc import recorded_point
 from omsweep.sweep.prepare import placed, sft_model
 from omsweep.sweep.space import build_space
 
-SCRATCH = Path("work", "merged")
+SCRATCH = Path("merging")
 """Where, in a sweep's folder, models lie that are deleted once they are scored."""
 
 
