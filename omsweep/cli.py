@@ -200,16 +200,13 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from omsweep.report import write_report
-    from omsweep.report.comparison_files import print_comparison
-    from omsweep.report.tables import print_status
+    from omsweep.report.tables import print_answers, print_status
     from omsweep.store import SweepFolder
 
     folder = SweepFolder(options.storage or DEFAULT_STORAGE, options.name)
     write_report(folder)
     print_status(folder)
-    if folder.study_md.is_file():
-        sys.stdout.write(f"\n{folder.study_md.read_text(encoding='utf-8')}")
-    print_comparison(folder)
+    print_answers(folder)
     return DONE
 
 

@@ -146,6 +146,10 @@ class SweepFolder:
         self.study_md = self.path / "study.md"
         self.study_tex = self.path / "study.tex"
         self.study_png = self.path / "study.png"
+        self.comparison_json = self.path / "comparison.json"
+        self.comparison_md = self.path / "comparison.md"
+        self.comparison_tex = self.path / "comparison.tex"
+        self.attainment_png = self.path / "attainment.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""

@@ -1,7 +1,6 @@
 """The comparison as files of a sweep's folder: comparison.json, comparison.md, comparison.tex, attainment.png."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from omsweep.report.comparison_tables import tables
 from omsweep.report.text_table import latex, markdown, markdown_text
 from omsweep.store import SweepFolder
 from omsweep.strict_json import plain
-
-JSON, MARKDOWN, LATEX, IMAGE = "comparison.json", "comparison.md", "comparison.tex", "attainment.png"
 
 
 def comparison_markdown(found: Findings, name: str) -> str:
@@ -43,18 +40,11 @@ def comparison_contents(folder: SweepFolder, found: Findings, description: Mappi
         {"sweep": folder.name, "created": description.get("created"), **as_json(found, description["resolved"])}
     )
     contents = {
-        folder.path / JSON: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-        folder.path / MARKDOWN: comparison_markdown(found, folder.name),
-        folder.path / LATEX: comparison_latex(found, folder.name),
+        folder.comparison_json: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        folder.comparison_md: comparison_markdown(found, folder.name),
+        folder.comparison_tex: comparison_latex(found, folder.name),
     }
     written = {path: text.encode("utf-8") for path, text in contents.items()}
     if found.arms:
-        written[folder.path / IMAGE] = attainment_image(found, f"Comparison of {folder.name}")
+        written[folder.attainment_png] = attainment_image(found, f"Comparison of {folder.name}")
     return written
-
-
-def print_comparison(folder: SweepFolder) -> None:
-    """Print the tables of a sweep's last report to standard output, as Markdown; nothing where none were asked for."""
-    file = folder.path / MARKDOWN
-    if file.is_file():
-        sys.stdout.write("\n" + file.read_text(encoding="utf-8"))

@@ -10,10 +10,9 @@ from omsweep.evaluation.comparison.question import Control, Question, question_o
 from omsweep.evaluation.comparison.trials import arm_label, read_points
 from omsweep.pareto import Objectives
 from omsweep.report.comparison import Findings, findings, nothing_found
+from omsweep.report.numbers import INTERVAL_LEVEL
 from omsweep.store import SweepFolder, TrialRecord
 
-LEVEL = 0.9
-"""Of every interval in the comparison."""
 COLUMNS = ("kind", "task", "category", "item_id", "split", "decoder", "score", "kl")
 """What is read of a table of scores; completions stay on the disk."""
 
@@ -86,7 +85,7 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
         "kl_limits": {family: limits.kl for family, limits in found.limits.items()} if found.kl_matched else None,
         "chosen_on": "search",
         "read_on": "report",
-        "interval": LEVEL,
+        "interval": INTERVAL_LEVEL,
         "baseline": question.baseline,
         "online": list(question.online),
         "blocks": {family: sum(block[0] == family for block in found.blocks) for family in found.families},
@@ -129,7 +128,7 @@ def _line(line: Comparison) -> dict[str, Any]:
 
 
 def _sureness(estimate: Estimate) -> dict[str, Any]:
-    low, high = estimate.interval(LEVEL)
+    low, high = estimate.interval(INTERVAL_LEVEL)
     return {
         "low": low,
         "high": high,

@@ -11,10 +11,9 @@ from omsweep.evaluation.comparison.measures import MEASURES
 from omsweep.evaluation.comparison.points import Arm
 from omsweep.evaluation.comparison.question import Question
 from omsweep.report.comparison import ArmFound, Findings
-from omsweep.report.comparison_reading import LEVEL
 from omsweep.report.comparison_spread import Spread
 from omsweep.report.markup import badge, text
-from omsweep.report.numbers import MISSING, fixed, short
+from omsweep.report.numbers import INTERVAL_LEVEL, MISSING, fixed, short
 from omsweep.report.text_table import TextTable
 
 DIGITS = {"reward_at_tax": 3, "attainment_area": 2, "reward_at_kl": 3}
@@ -37,8 +36,8 @@ def headline_table(found: Findings) -> TextTable:
         "Differences in each block (family, SFT seed, run), averaged; chosen on the search split, read on the report "
         f"split; t = {short(found.question.tax_limit)} points{_kl_note(found)}. The SFT model (reward 0, tax 0) is a "
         "candidate of every arm.",
-        f"Brackets: {100 * LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. Verdicts: "
-        f"false in at most 5 % of reports, over all {count} comparisons of this one (Holm).",
+        f"Brackets: {100 * INTERVAL_LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. "
+        f"Verdicts: false in at most 5 % of reports, over all {count} comparisons of this one (Holm).",
         f"Blocks: {_blocks(found)}.{_left_out(found)}",
     ]
     title = "Does merging do it, and is online better than offline?"
@@ -139,7 +138,7 @@ def lettered(arm: str, question: Question) -> str:
 
 def interval(estimate: Estimate, digits: int, *, signed: bool = True) -> str:
     """`[-0.01, +0.25]`; empty when nothing was repeated."""
-    low, high = estimate.interval(LEVEL)
+    low, high = estimate.interval(INTERVAL_LEVEL)
     if not math.isfinite(low):
         return ""
     return f"[{fixed(low, digits, signed=signed)}, {fixed(high, digits, signed=signed)}]"

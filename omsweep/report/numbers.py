@@ -5,6 +5,8 @@ from typing import Any, TypeGuard
 
 SMALL = 1e-3
 MISSING = "–"  # noqa: RUF001
+INTERVAL_LEVEL = 0.9
+"""Of the t intervals over seeds in studies and comparisons."""
 Z95 = 1.96
 """Half-width of a 95 % normal interval in standard errors: what error bars on pages and plots show."""
 

@@ -1,4 +1,4 @@
-"""Figures of the paper (Lu et al. 2024, arXiv:2405.17931, version 1), as far as they are certain; none is comparable.
+"""Figures of the paper (Lu et al. 2024, arXiv:2405.17931), as far as they are certain; none is comparable.
 
 Two of its three SFT models and one of its benchmark categories were never published, and its rewards are judges'
 verdicts, so nothing measured here can stand beside them: they are printed in a table of their own.

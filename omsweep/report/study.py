@@ -11,13 +11,13 @@ from typing import Any
 from omsweep.evaluation.comparison.blocks import block_mean
 from omsweep.evaluation.comparison.estimate import Estimate
 from omsweep.evaluation.comparison.points import Block
+from omsweep.evaluation.comparison.question import BASELINE_METHOD
 from omsweep.report.front import is_scored, label_of
 from omsweep.report.numbers import is_number, short
 from omsweep.report.studies import STUDIES, Study
 from omsweep.report.view import SweepView
 from omsweep.store import TrialRecord
 
-BASELINE_METHOD = "adamw"
 ON_BOTH_SPLITS = ("reward", "tax", "kl")
 """Numbers that are read from the report split where every run has them there."""
 DIFFERENCES = ("reward", "tax")

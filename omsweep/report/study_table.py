@@ -3,14 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from omsweep.evaluation.comparison.estimate import Estimate
-from omsweep.report.numbers import MISSING, fixed, is_number, short
+from omsweep.report.numbers import INTERVAL_LEVEL, MISSING, fixed, is_number, short
 from omsweep.report.paper_figures import CURVES, paper_table
 from omsweep.report.study import DIFFERENCES, Level, StudyResult, StudyRow
 from omsweep.report.text_table import TextTable, latex, markdown
 from omsweep.report.view import SweepView
-
-LEVEL = 0.9
-"""Of the intervals."""
 
 UNITS = {"sft_seed": "SFT seeds", "run": "runs (blocks x training seeds)"}
 
@@ -42,7 +39,7 @@ def study_latex(view: SweepView, result: StudyResult) -> str:
 
 def half_width(estimate: Estimate) -> float | None:
     """Half of the interval's width, None where nothing was repeated."""
-    low, high = estimate.interval(LEVEL)
+    low, high = estimate.interval(INTERVAL_LEVEL)
     half = (high - low) / 2
     return half if is_number(half) else None
 
@@ -60,8 +57,8 @@ def interval_note(result: StudyResult) -> str:
         return "One run per row: no interval, how far seeds scatter is unknown."
     shown = " or ".join(f"{count} {UNITS.get(str(unit), unit)}" for unit, count in units)
     return (
-        f"± is the half-width of a {100 * LEVEL:.0f} % t interval over {shown}; it holds whatever differs between"
-        " runs, drawn settings included, and not the choice of items."
+        f"± is the half-width of a {100 * INTERVAL_LEVEL:.0f} % t interval over {shown}; it holds whatever differs"
+        " between runs, drawn settings included, and not the choice of items."
     )
 
 

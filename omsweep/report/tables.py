@@ -1,5 +1,6 @@
 """Tables for the terminal: how far a sweep is, the front of each family, what failed."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,13 @@ def print_status(folder: SweepFolder, console: Console | None = None) -> None:
     console.print(status(read_view(folder)))
     if folder.report_html.is_file():
         console.print(Text.assemble("Report: ", (str(folder.report_html), "bold")), soft_wrap=True)
+
+
+def print_answers(folder: SweepFolder) -> None:
+    """Print the tables of the study and the comparison, as Markdown; nothing where none were asked for."""
+    for file in (folder.study_md, folder.comparison_md):
+        if file.is_file():
+            sys.stdout.write("\n" + file.read_text(encoding="utf-8"))
 
 
 def status(view: SweepView) -> RenderableType:

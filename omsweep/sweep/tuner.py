@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from omsweep.report import write_report
-from omsweep.report.comparison_files import print_comparison
-from omsweep.report.tables import print_status
+from omsweep.report.tables import print_answers, print_status
 from omsweep.store import SweepFolder
 from omsweep.sweep.cluster import connect
 from omsweep.sweep.design import draw
@@ -86,7 +85,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             finally:
                 tracker.finish(state)
     print_status(folder, console)
-    print_comparison(folder)
+    print_answers(folder)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[state]
 
 
