@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from omsweep.optim import OnlineMerge, OnlineMergeAdamW
+from omsweep.optim.inductor import given
 from omsweep.optim.kernels import Held
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -221,7 +222,7 @@ def diagnostics_share(name: str, device: str, repeats: int) -> float:
         timed.step()
     ledger, fused = timed.optimizer._ledger, timed.optimizer._fused
     record, watching = ledger.record_seen, dict(fused._flats)
-    blind = {name: flat._replace(held=nothing_watched(flat.held)) for name, flat in watching.items()}
+    blind = {name: flat._replace(given=tuple(given(nothing_watched(flat.held)))) for name, flat in watching.items()}
 
     def milliseconds(watched: bool) -> float:
         fused._flats = watching if watched else blind

@@ -141,11 +141,7 @@ class OnlineMergeAdamW(Optimizer):
             group["steps_taken"] = step
         items = self._items()
         if self._fused is not None:
-            fitting: dict[bool, list[Item]] = {True: [], False: []}
-            for item in items:
-                fitting[self._fused.fits(item)].append(item)
-            self._fused.step(fitting[True], step, self._ledger)
-            items = fitting[False]
+            items = self._fused.step(items, step, self._ledger)
         self._step_plainly(items, step)
         self._ledger.close_step()
         if self.precision == "lazy_tau" and step % LAZY_STEPS == 0:

@@ -5,7 +5,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from omsweep.merging.sparsify import kept_count, top_threshold
 from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, threshold_among
 from omsweep.optim.bracket import NOWHERE, Bracket
 from omsweep.optim.diagnostics import Ledger
-from omsweep.optim.inductor import Kernel, kernel
+from omsweep.optim.flat import VIEWED, Flat, plane
+from omsweep.optim.inductor import Kernel, given, kernel
 from omsweep.optim.item import Item
 from omsweep.optim.kernels import BRACKET, NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
 from omsweep.optim.merger import Merger
@@ -23,7 +24,6 @@ from omsweep.optim.precision import read_weights, write_weights
 
 AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
-NARROWEST_ROW, WIDEST_ROW = 64, 2**16
 JOINED_ON = ("cpu",)
 """Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
 MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
@@ -77,24 +77,6 @@ def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) 
     return None
 
 
-class Flat(NamedTuple):
-    """One parameter as kernels take it.
-
-    Attributes:
-        held: what stays the same tensor from step to step.
-        moments: float32.
-        kind: of the kernels.
-        kernels: of a top-p step, `advance` and `merge_step`; otherwise `whole_step`.
-        views_of: the tensors that these are views of, and the dtype of gradients.
-    """
-
-    held: Held
-    moments: tuple[Tensor, Tensor]
-    kind: Kind
-    kernels: tuple[Kernel, ...]
-    views_of: tuple[Any, ...]
-
-
 ADVANCE = Kind("top", "none", "none", False, False)
 """All kinds advance alike."""
 
@@ -115,35 +97,53 @@ class FusedStep:
         self._update = self._near = self._master = self._numbers = self._words = torch.empty(0, dtype=torch.float32)
         self._lanes: Tensor | None = None
         self._names: tuple[str, ...] = ()
+        self._room_for: tuple[Any, ...] = ()
         self._name_words = torch.empty(0)
         self._flats: dict[str, Flat] = {}
         self._tau_tied: set[str] = set()
 
-    def fits(self, item: Item) -> bool:
-        """Whether a kernel can step a parameter; the others are stepped plainly."""
+    def _fits(self, item: Item, alpha: float) -> bool:
+        """Whether a kernel can step a parameter."""
+        if item.group["lr"] == 0.0 or (self._merger.merged_in and not 0.0 < alpha < 1.0):
+            return False
+        if not item.grad.is_contiguous():
+            return False
+        flat = self._flats.get(item.name)
+        if flat is not None:
+            if flat.serves(item):
+                return True
+            del self._flats[item.name]
         block = item.piece.block
         return (
-            item.lr != 0.0
-            and item.weights.numel() > 0
+            item.weights.numel() > 0
             and block.contiguous
             and block.total < 2**31
             and item.weights.is_contiguous()
-            and item.grad.is_contiguous()
             and not (self._mask == "top" and bool(item.piece.groups))
-            and (not self._merger.merged_in or 0.0 < self._alpha(item) < 1.0)
         )
 
     def forget(self) -> None:
         """Let go of states that were replaced."""
         self._flats.clear()
+        self._room_for = ()
 
-    def step(self, items: Sequence[Item], step: int, ledger: Ledger) -> None:
-        """Advance, merge and record every parameter; all must fit."""
-        if not items:
-            return
+    def step(self, every: Sequence[Item], step: int, ledger: Ledger) -> list[Item]:
+        """Advance, merge and record the parameters that a kernel can step.
+
+        Returns:
+            The other ones, to be stepped plainly.
+        """
+        alphas = self._alphas(every)
+        fitting = [self._fits(item, alpha) for item, alpha in zip(every, alphas, strict=True)]
+        items = [item for item, fits in zip(every, fitting, strict=True) if fits]
+        if items:
+            self._step_all(items, [alpha for alpha, fits in zip(alphas, fitting, strict=True) if fits], step, ledger)
+        return [item for item, fits in zip(every, fitting, strict=True) if not fits]
+
+    def _step_all(self, items: Sequence[Item], alphas: Sequence[float], step: int, ledger: Ledger) -> None:
         self._make_room(items)
         torch._foreach_add_([item.state["step"] for item in items], 1.0)
-        self._numbers.copy_(torch.tensor(self._number_rows(items), dtype=torch.float32))
+        self._numbers.copy_(self._number_rows(items, alphas))
         self._words.copy_(self._word_rows(items, step))
         if ledger.make_room(self._names):
             self._flats.clear()
@@ -153,60 +153,56 @@ class FusedStep:
 
     def _make_room(self, items: Sequence[Item]) -> None:
         """A row of numbers and of words for each, room for the largest update, on a CPU one for the widest row."""
-        names, device = tuple(item.name for item in items), items[0].weights.device
-        largest = max(item.weights.numel() for item in items)
-        if names != self._names:
-            self._names, self._name_words = names, name_words(names)
-            self._numbers = torch.empty(len(names), len(NUMBERS), dtype=torch.float32, device=device)
-            self._words = torch.empty(len(names), len(WORDS), dtype=torch.int32, device=device)
-            self._flats.clear()
+        device = items[0].weights.device
+        room_for = (device, *((item.name, item.weights.shape) for item in items))
+        if room_for == self._room_for:
+            return
+        self._flats.clear()
+        self._room_for, self._names = room_for, tuple(item.name for item in items)
+        self._name_words = name_words(self._names)
+        self._numbers = torch.empty(len(items), len(NUMBERS), dtype=torch.float32, device=device)
+        self._words = torch.empty(len(items), len(WORDS), dtype=torch.int32, device=device)
         halves = [item.weights.numel() for item in items if "low_bits" in item.state]
         if device.type in JOINED_ON and self._master.numel() < max(halves, default=0):
             self._master = torch.empty(max(halves), dtype=torch.float32, device=device)
-            self._flats.clear()
         columns = max(plane(item.weights.shape)[1] for item in items)
         if device.type == "cpu" and (self._lanes is None or self._lanes.numel() < columns):
             self._lanes = torch.arange(columns, dtype=torch.int32)
-            self._flats.clear()
+        largest = max(item.weights.numel() for item in items)
         if self._mask == "top" and self._update.numel() < largest:
             self._update, self._near = (
                 torch.empty(_padded(largest), dtype=torch.float32, device=device) for _ in range(2)
             )
-            self._flats.clear()
 
     def _step_one(self, row: int, item: Item, step: int, ledger: Ledger) -> None:
-        flat = self._flat(row, item, step, ledger)
-        grad = item.grad.view(flat.held.weights.shape)
+        flat = self._flats.get(item.name) or self._flat(row, item, step, ledger)
+        grad = item.grad if item.grad.shape == flat.shape else item.grad.view(flat.shape)
         joined = "low_bits" in item.state and flat.held.low_bits is None
         if joined:
-            flat.held.weights.copy_(read_weights(item.weights, item.state).view(grad.shape))
+            flat.held.weights.copy_(read_weights(item.weights, item.state).view(flat.shape))
         if self._mask == "top":
             self._step_top(row, item, flat, grad, step)
         else:
-            flat.kernels[0](flat.held, grad, *flat.moments)
+            flat.kernels[0]([*flat.given, grad, *flat.moments])
         if joined:
             write_weights(item.weights, flat.held.weights.view(item.weights.shape), item.state)
-        ledger.add_merged(item.name, item.state, flat.held.merged)
+        if item.piece.groups:
+            ledger.add_merged(item.name, item.state, flat.held.merged)
 
     def _step_top(self, row: int, item: Item, flat: Flat, grad: Tensor, step: int) -> None:
         """`_step_one` for a top-p mask."""
         advance, merge = flat.kernels
-        update, near = (scratch[: grad.numel()].view(grad.shape) for scratch in (self._update, self._near))
-        (above,) = advance(flat.held.only_numbers(), grad, *flat.moments, update, near)
+        update, near = (scratch[: grad.numel()].view(flat.shape) for scratch in (self._update, self._near))
+        (above,) = advance([flat.held.numbers, grad, *flat.moments, update, near])
         if self._find_cut(row, item, update, above, step).tie > 0 or item.name in self._tau_tied:
             merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
-        merge(flat.held, update)
+        merge([*flat.given, update])
 
     def _flat(self, row: int, item: Item, step: int, ledger: Ledger) -> Flat:
         state = item.state
         low_bits = state.get("low_bits")
-        moments = state["exp_avg"], state["exp_avg_sq"]
-        views_of = item.weights, *moments, low_bits, state["merged_sample"], item.grad.dtype
-        known = self._flats.get(item.name)
-        if known is not None and all(a is b for a, b in zip(known.views_of, views_of, strict=True)):
-            return known
         tau, form = self._tau(item, step)
-        shape = plane(item.weights.shape)
+        shape = torch.Size(plane(item.weights.shape))
         elect = (self._merger.settings.elect or "none") if tau is not None else "none"
         weights = item.weights if low_bits is None else item.weights.view(torch.int16)
         if low_bits is not None and weights.device.type in JOINED_ON:
@@ -224,8 +220,17 @@ class FusedStep:
             words=self._words[row],
         )
         kind = Kind(self._mask, form, elect, self._merger.settings.clip is not None, self._stochastic)
-        moments = moments[0].view(shape), moments[1].view(shape)
-        flat = Flat(held, moments, kind, self._kernels(held, item.grad.view(shape), moments, kind), views_of)
+        moments = state["exp_avg"].view(shape), state["exp_avg_sq"].view(shape)
+        flat = Flat(
+            held=held,
+            given=tuple(given(held)),
+            moments=moments,
+            shape=shape,
+            kind=kind,
+            kernels=self._kernels(held, item.grad.view(shape), moments, kind),
+            views_of={"weights": item.weights, **{key: state[key] for key in VIEWED if key in state}},
+            grad_dtype=item.grad.dtype,
+        )
         if form != "ready" and not item.piece.groups:  # else tau is unfolded, or the merged sample is new, at each step
             self._flats[item.name] = flat
         return flat
@@ -261,22 +266,26 @@ class FusedStep:
             return merger.sparse_tau(item.name, item.piece, step, device), "ready"
         return merger.tau_as_held(item.name, item.piece, device), "dense"
 
-    def _alpha(self, item: Item) -> float:
-        return self._merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
+    def _alphas(self, items: Sequence[Item]) -> list[float]:
+        alpha = self._merger.alpha
+        return [alpha(i.name, lr=i.lr, constructed_lr=i.group["constructed_lr"]) for i in items]
 
-    def _number_rows(self, items: Sequence[Item]) -> list[list[float]]:
-        """`NUMBERS` of every parameter at this step."""
+    def _number_rows(self, items: Sequence[Item], alphas: Sequence[float]) -> Tensor:
+        """`NUMBERS` of every parameter at this step, float32 `[parameters, numbers]`."""
         rows: dict[tuple[int, float, float], list[float]] = {}
         chosen = []
-        for item in items:
-            alpha = self._alpha(item)
-            key = id(item.group), float(item.state["step"]), alpha
+        counts = torch.stack([item.state["step"] for item in items]).tolist()
+        for item, alpha, count in zip(items, alphas, counts, strict=True):
+            key = id(item.group), count, alpha
             if key not in rows:
-                rows[key] = self._number_row(item.group, key[1], alpha)
-            around = self._brackets.get(item.name, NOWHERE)
-            middle = around.middle * item.lr
-            chosen.append([*rows[key], middle * (1.0 - around.width), middle * (1.0 + around.width)])
-        return chosen
+                rows[key] = self._number_row(item.group, count, alpha)
+            chosen.append(rows[key])
+        found = torch.tensor(chosen, dtype=torch.float32)
+        if self._mask != "top":
+            return torch.nn.functional.pad(found, (0, len(BRACKET)))
+        around = [(self._brackets.get(item.name, NOWHERE), item.lr) for item in items]
+        ends = [[b.middle * lr * (1.0 - b.width), b.middle * lr * (1.0 + b.width)] for b, lr in around]
+        return torch.cat([found, torch.tensor(ends, dtype=torch.float32)], dim=1)
 
     def _number_row(self, group: Mapping[str, Any], count: float, alpha: float) -> list[float]:
         """`NUMBERS` but for the bracket."""
@@ -315,25 +324,17 @@ class FusedStep:
                 continue
             first, second = mask_keys(seed, at, stream, self._name_words).unbind(1)
             keys += [first, second + first * starts]  # only the low 32 bits count
-        cuts = [self._tau_cut(item, step) for item in items]
-        self._tau_tied = {item.name for item, cut in zip(items, cuts, strict=True) if cut.tie > 0}
+        cuts = [self._tau_cut(item, step) for item in items] if self._mask == "top" else [TopThreshold(0, 0)]
+        self._tau_tied = {item.name for item, cut in zip(items, cuts, strict=False) if cut.tie > 0}
         limit = flipped(min(keep_limit(merger.settings.density), 2**32 - 1))
         tail = torch.tensor([[limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)] for cut in cuts])
-        return torch.cat([torch.stack(keys, dim=1), tail], dim=1).to(torch.int32)
+        return torch.cat([torch.stack(keys, dim=1), tail.expand(len(items), -1)], dim=1).to(torch.int32)
 
     def _tau_cut(self, item: Item, step: int) -> TopThreshold:
-        if self._mask != "top" or not self._merger.merged_in or self._merger.settings.tau_is_fixed:
+        if not self._merger.merged_in or self._merger.settings.tau_is_fixed:
             return TopThreshold(0, 0)  # nothing to mask, or masked already
         found = self._merger.tau_threshold(item.name, item.piece, step, item.weights.device)
         return found or TopThreshold(0, 0)
-
-
-def plane(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns as which a kernel takes a contiguous tensor: those of a matrix, unless it is one long row."""
-    entries, columns = math.prod(shape), shape[-1] if shape else 1
-    if len(shape) < 2 or not NARROWEST_ROW <= columns <= WIDEST_ROW:
-        columns = math.gcd(entries, 4096)
-    return (entries // columns, columns) if columns >= NARROWEST_ROW else (1, entries)
 
 
 def _padded(entries: int) -> int:

@@ -28,27 +28,46 @@ _SHAPES = {
     "words": (len(WORDS),),
 }
 
-Kernel = Callable[..., Any]
+_KEPT: list[Any] = []
+"""What was compiled, kept because its code is called directly: its own call sees to profilers and caches first."""
+
+Kernel = Callable[[list[Tensor]], Sequence[Any]]
+"""Takes a list of tensors, which it empties, and returns a sequence of them."""
+
+
+def given(held: Held, *others: Tensor) -> list[Tensor]:
+    """What a `kernel` is called with."""
+    return [tensor for tensor in (*held, *others) if tensor is not None]
+
+
+def on_given(function: Callable[..., Any], kind: Kind, present: Sequence[bool]) -> Callable[..., Any]:
+    """`function(held, *others, kind=kind)` as one of `*given(held, *others)`; `present`: which of all are not None."""
+
+    def of_given(*tensors: Tensor) -> Any:
+        those = iter(tensors)
+        every = [next(those) if there else None for there in present]
+        return function(Held(*every[: len(Held._fields)]), *every[len(Held._fields) :], kind=kind)
+
+    return of_given
 
 
 def kernel(function: Callable[..., Any], kind: Kind, held: Held, *others: Tensor) -> Kernel:
-    """`function(held, *others, kind=kind)` compiled for tensors like these of any size; called without `kind`.
+    """`function(held, *others, kind=kind)` compiled for tensors like these of any size; called with `given` ones.
 
     All but the vectors of `Held` must be contiguous matrices of one shape.
 
     Compiled once per process for a function, kind, dtypes and device.
     """
     dtypes = tuple(None if tensor is None else tensor.dtype for tensor in (*held, *others))
-    run = _compiled(function, kind, dtypes, others[0].device)
-    return lambda held, *others: run([tensor for tensor in (*held, *others) if tensor is not None])
+    return _compiled(function, kind, dtypes, others[0].device)
 
 
-def vectors_kernel(function: Callable[..., Any], *given: Tensor) -> Any:
-    """`function(*given)` compiled for vectors and matrices of as many rows, once per process and device.
+def vectors_kernel(function: Callable[..., Any], *rows: Tensor) -> Any:
+    """`function(*rows)` compiled for vectors and matrices of as many rows, once per process and device.
 
     Only the number of rows may differ between calls; all are float32.
     """
-    return _rows_compiled(function, tuple(tensor.shape[1:] for tensor in given), given[0].device)(list(given))[0]
+    return _rows_compiled(function, tuple(tensor.shape[1:] for tensor in rows), rows[0].device)(list(rows))[0]
 
 
 @functools.cache
@@ -60,31 +79,23 @@ def _rows_compiled(function: Callable[..., Any], shapes: Sequence[torch.Size], d
 def _compiled(
     function: Callable[..., Any], kind: Kind, dtypes: Sequence[torch.dtype | None], device: torch.device
 ) -> Kernel:
-    def flat(*tensors: Tensor) -> Any:
-        given = iter(tensors)
-        every = [None if dtype is None else next(given) for dtype in dtypes]
-        return function(Held(*every[: len(Held._fields)]), *every[len(Held._fields) :], kind=kind)
-
     names = [*Held._fields, *[""] * (len(dtypes) - len(Held._fields))]
     examples = [
         torch.empty(_SHAPES.get(name, (ROWS, COLUMNS)), dtype=dtype, device=device)
         for name, dtype in zip(names, dtypes, strict=True)
         if dtype is not None
     ]
-    return _traced(flat, examples)
+    return _traced(on_given(function, kind, [dtype is not None for dtype in dtypes]), examples)
 
 
 def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> Kernel:
-    """`function` of tensors, compiled for any sizes; those that are equal among `examples` stay equal.
-
-    It takes a list of tensors, which it empties, and returns a sequence of them.
-    """
+    """`function` of tensors, compiled for any sizes; those that are equal among `examples` stay equal."""
     from torch._inductor.compile_fx import compile_fx, compile_fx_inner
     from torch.fx.experimental.proxy_tensor import make_fx
 
     graph = make_fx(function, tracing_mode="symbolic")(*examples)
     symbolic = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-    inner: list[Kernel] = []
+    inner: list[Any] = []
 
     def keep(*args: Any, **settings: Any) -> Any:
         inner.append(compile_fx_inner(*args, **settings))
@@ -92,4 +103,6 @@ def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> Kernel:
 
     options = {"size_asserts": False, "alignment_asserts": False}
     compile_fx(graph, symbolic, inner_compile=keep, config_patches=options)
-    return inner[0]
+    _KEPT.append(inner[0])
+    run: Kernel = inner[0].current_callable
+    return run

@@ -1,7 +1,6 @@
 """The compiled path against the plain one: the same masks, and weights within rounding."""
 
 import copy
-import functools
 import gc
 import math
 import shutil
@@ -19,7 +18,9 @@ from omsweep.merging.randomness import entry_bits, mask_key, mask_keys, name_wor
 from omsweep.merging.threshold import threshold_among
 from omsweep.optim import compiled
 from omsweep.optim.adamw import OnlineMergeAdamW
-from omsweep.optim.kernels import Kind, flipped, keyed_bits, signed
+from omsweep.optim.flat import WIDEST_ROW, plane
+from omsweep.optim.inductor import on_given
+from omsweep.optim.kernels import Held, Kind, flipped, keyed_bits, signed
 from omsweep.optim.settings import OnlineMerge
 
 needs_compiler = pytest.mark.skipif(
@@ -75,9 +76,10 @@ def test_keys_of_many_names_are_those_of_each() -> None:
         assert mask_keys(seed, step, stream, name_words(names)).tolist() == expected
 
 
-def interpreted(function: Callable[..., Any], kind: Kind, *_: Any) -> Callable[..., Any]:
+def interpreted(function: Callable[..., Any], kind: Kind, held: Held, *others: Tensor) -> Callable[..., Any]:
     """In place of `compiled.kernel`: the same function without compilation."""
-    return functools.partial(function, kind=kind)
+    of_given = on_given(function, kind, [tensor is not None for tensor in (*held, *others)])
+    return lambda given: of_given(*given)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -165,9 +167,9 @@ def test_brackets_are_used_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("shape", [(384, 384), (77,), (4096,), (512, 512, 3, 3), (4096, 32), (1,), (3, 2**17), (5, 7)])
 def test_a_tensor_is_taken_as_a_matrix(shape: tuple[int, ...]) -> None:
-    rows, columns = compiled.plane(shape)
+    rows, columns = plane(shape)
     assert rows * columns == math.prod(shape)
-    assert columns <= compiled.WIDEST_ROW
+    assert columns <= WIDEST_ROW
     assert columns >= 64 or rows == 1
 
 
@@ -215,6 +217,78 @@ _, code = run_and_get_code(optimizer.step)
 assert "#pragma omp parallel num_threads(16)" in code[0], code[0]
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def stepped(merge: OnlineMerge, path: str, gradients: Callable[[int], dict[str, Tensor | None]], lr: float = 1e-3):
+    """Weights after 8 steps, learning rates falling from `lr` after the first three, whose magnitudes tie."""
+    parameters = {name: nn.Parameter(value) for name, value in tensors(0, 0.02).items()}
+    optimizer = OnlineMergeAdamW(parameters.items(), merge, tensors(1, 0.01), lr=lr, path=path, precision="nearest")
+    for step in range(1, 9):
+        optimizer.param_groups[0]["lr"] = 1e-12 if step <= 3 else lr / step
+        for name, gradient in gradients(step).items():
+            parameters[name].grad = gradient
+        optimizer.step()
+    return {name: value.detach() for name, value in parameters.items()}, optimizer
+
+
+def drawn(step: int) -> dict[str, Tensor | None]:
+    return dict(tensors(100 + step, 1.0))
+
+
+def test_a_schedule_of_alpha_reaches_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    merge = OnlineMerge("linear", alpha=0.2, alpha_schedule="follow_lr")
+    expected, plain = stepped(merge, "plain", drawn)
+    found, fused = stepped(merge, "compiled", drawn)
+    constant, _ = stepped(OnlineMerge("linear", alpha=0.2), "compiled", drawn)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
+        assert not torch.allclose(constant[name], value, rtol=1e-3), name
+    assert fused.diagnostics()["tau_travel"] == pytest.approx(plain.diagnostics()["tau_travel"], rel=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("method", ["ondare", "onties"])
+def test_ends_of_alpha_agree_with_plain(method: str, alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    merge = OnlineMerge(method, semantics="equations", alpha=alpha, density=0.4)
+    expected, _ = stepped(merge, "plain", drawn)
+    found, fused = stepped(merge, "compiled", drawn)
+    assert fused.path == "compiled"
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("case", ["adamw", "ondare", "onties"])
+def test_what_is_not_finite_stays_where_plain_leaves_it(case: str, bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diverged run must not look sound on one path only."""
+
+    def gradients(step: int) -> dict[str, Tensor | None]:
+        found = drawn(step)
+        if step == 6:
+            found["a"][3, 5:9] = bad
+        return found
+
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    expected, _ = stepped(CASES[case], "plain", gradients)
+    found, _ = stepped(CASES[case], "compiled", gradients)
+    assert not expected["a"].isfinite().all()
+    for name, value in expected.items():
+        assert torch.equal(found[name].isfinite(), value.isfinite()), name
+
+
+def test_parameters_may_miss_gradients_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradients(step: int) -> dict[str, Tensor | None]:
+        return {name: None if (name == "b" and step in (2, 3, 6)) else value for name, value in drawn(step).items()}
+
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    expected, plain = stepped(CASES["ondare"], "plain", gradients)
+    found, fused = stepped(CASES["ondare"], "compiled", gradients)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
+    for key, value in plain.diagnostics().items():
+        assert fused.diagnostics()[key] == pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True), key
 
 
 def test_auto_stays_plain_for_small_models() -> None:
