@@ -1,6 +1,6 @@
 """One rank of a gloo group: steps sharded toys and writes full weights, thresholds and collective counts to a folder.
 
-Run as `python sharded_process.py FOLDER RANK WORLD TASK`; used by `test_sharding.py`.
+Run as `python sharded_process.py FOLDER RANK WORLD TASK:HOW ...`; used by `test_sharding.py`.
 """
 
 import sys
@@ -187,16 +187,17 @@ TASKS = {"weights": weights_task, "swapped": swapped_task, "collectives": collec
 SAVING = {"save": save_task, "load": load_task}
 
 
-def main(folder: Path, rank: int, world: int, task: str, how: str) -> None:
-    store = dist.FileStore(str(folder / f"store-{task}-{how}-{world}"), world)
+def main(folder: Path, rank: int, world: int, asked: list[str]) -> None:
+    store = dist.FileStore(str(folder / f"store-{world}"), world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     torch.set_num_threads(1)
-    found = TASKS[task](how) if task in TASKS else SAVING[task](folder, how)
-    if rank == 0:
-        torch.save(found, folder / f"{task}-{how}-{world}.pt")
-    dist.barrier()
+    for task, how in (pair.split(":") for pair in asked):
+        found = TASKS[task](how) if task in TASKS else SAVING[task](folder, how)
+        if rank == 0:
+            torch.save(found, folder / f"{task}-{how}-{world}.pt")
+        dist.barrier()
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
