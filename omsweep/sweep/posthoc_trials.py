@@ -14,6 +14,9 @@ from omsweep.sweep.resources import Placement, task_options
 from omsweep.sweep.space import SearchSpace
 from omsweep.sweep.trial import failure_message
 
+Running = dict[Any, tuple[dict[str, Any], deque[Mapping[str, Any]]]]
+"""By the stream of a task's outcomes: its job, and the samples that have none yet."""
+
 
 def run_posthoc(
     space: SearchSpace,
@@ -58,39 +61,37 @@ def run_posthoc(
 
 def _run_jobs(waiting: deque[dict[str, Any]], events: SweepEvents, placement: Placement, *, at_once: int) -> None:
     task = ray.remote(_points_task).options(**task_options(placement), num_returns="streaming", max_retries=0)
-    running: dict[Any, deque[Mapping[str, Any]]] = {}
+    running: Running = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.popleft()
                 events.start(job["samples"][0])
-                running[task.remote(job)] = deque(job["samples"])
-            _take_next(running, events)
+                running[task.remote(job)] = job, deque(job["samples"])
+            _take_next(running, waiting, events)
     finally:
         for stream in running:  # none, unless interrupted
             ray.cancel(stream, force=True)
 
 
-def _take_next(running: dict[Any, deque[Mapping[str, Any]]], events: SweepEvents) -> None:
-    """Wait for an outcome of a running task and record it; a task that has none left no longer runs."""
+def _take_next(running: Running, waiting: deque[dict[str, Any]], events: SweepEvents) -> None:
+    """Wait for an outcome of a running task and record it; a task that has none left no longer runs.
+
+    Where a task's process died, the point that it was at has failed, and the ones after it wait for another process.
+    """
     (stream,), _ = ray.wait(list(running), num_returns=1)
-    left = running[stream]
-    _take(stream, left, events)
-    if left:
-        events.start(left[0])
-    else:
-        del running[stream]
-
-
-def _take(stream: Any, left: deque[Mapping[str, Any]], events: SweepEvents) -> None:
-    """Record the next outcome of a task; where its process died, that of every point it still had to make."""
+    job, left = running[stream]
     try:
-        events.end(left[0], ray.get(next(stream)))
-        left.popleft()
+        outcome, alive = ray.get(next(stream)), True
     except ray.exceptions.RayError as error:
-        while left:
-            events.start(left[0])
-            events.end(left.popleft(), {"state": "failed", "error": failure_message(error)})
+        outcome, alive = {"state": "failed", "error": failure_message(error)}, False
+    events.end(left.popleft(), outcome)
+    if left and alive:
+        events.start(left[0])
+        return
+    del running[stream]
+    if left:
+        waiting.append(job | {"samples": list(left)})
 
 
 def _points_task(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

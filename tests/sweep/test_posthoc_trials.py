@@ -24,6 +24,15 @@ class Events:
         self.told.append(("end", sample["trial_id"], outcome))
 
 
+def drain(stream: Any, events: Events) -> deque[dict[str, Any]]:
+    """Take every outcome of one task; returns the jobs that wait after it."""
+    running: posthoc_trials.Running = {stream: ({"samples": SAMPLES, "parent": "p"}, deque(SAMPLES))}
+    waiting: deque[dict[str, Any]] = deque()
+    while running:
+        posthoc_trials._take_next(running, waiting, events)  # type: ignore[arg-type]
+    return waiting
+
+
 @pytest.fixture
 def got(monkeypatch: pytest.MonkeyPatch) -> None:
     def get(reference: Any) -> Any:
@@ -38,9 +47,7 @@ def got(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("got")
 def test_each_outcome_ends_its_point_and_starts_the_next() -> None:
     events, stream = Events(), iter([{"state": "completed"}, {"state": "failed", "error": "E"}, {"state": "completed"}])
-    running: dict[Any, deque[Any]] = {stream: deque(SAMPLES)}
-    while running:
-        posthoc_trials._take_next(running, events)  # type: ignore[arg-type]
+    drain(stream, events)
     assert [(what, of[-1], (told or {}).get("state")) for what, of, told in events.told] == [
         *(("end", "0", "completed"), ("start", "1", None)),
         *(("end", "1", "failed"), ("start", "2", None)),
@@ -49,13 +56,17 @@ def test_each_outcome_ends_its_point_and_starts_the_next() -> None:
 
 
 @pytest.mark.usefixtures("got")
-def test_the_points_a_dead_process_had_to_make_have_failed() -> None:
+def test_a_dead_process_costs_the_point_it_was_at_and_the_rest_wait_for_another() -> None:
     events = Events()
-    stream = iter([{"state": "completed"}, ray.exceptions.WorkerCrashedError()])
-    running: dict[Any, deque[Any]] = {stream: deque(SAMPLES)}
-    while running:
-        posthoc_trials._take_next(running, events)  # type: ignore[arg-type]
-    ends = [(of, told) for what, of, told in events.told if what == "end"]
-    assert [of for of, _ in ends] == [sample["trial_id"] for sample in SAMPLES]
-    assert [told["state"] for _, told in ends] == ["completed", "failed", "failed"]
-    assert "WorkerCrashedError" in ends[-1][1]["error"]
+    waiting = drain(iter([ray.exceptions.WorkerCrashedError()]), events)
+    assert [(what, of, (told or {}).get("state")) for what, of, told in events.told] == [("end", "p+line-0", "failed")]
+    assert "WorkerCrashedError" in events.told[0][2]["error"]
+    assert list(waiting) == [{"samples": SAMPLES[1:], "parent": "p"}]
+
+
+@pytest.mark.usefixtures("got")
+def test_a_process_that_dies_at_its_last_point_leaves_nothing() -> None:
+    events = Events()
+    outcomes = [{"state": "completed"}, {"state": "completed"}, ray.exceptions.WorkerCrashedError()]
+    assert not drain(iter(outcomes), events)
+    assert [told["state"] for what, _, told in events.told if what == "end"] == ["completed", "completed", "failed"]
