@@ -57,3 +57,10 @@ def shared_arguments(
         "save_total_limit": 2,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
+
+
+def weighted_losses(loss: str, *, nll_weight: float) -> dict[str, Any]:
+    """TRL's loss list: the loss itself, and beside it the chosen answers' mean negative log-likelihood per token."""
+    if nll_weight == 0.0:
+        return {"loss_type": [loss]}
+    return {"loss_type": [loss, "sft"], "loss_weights": [1.0, nll_weight]}

@@ -4,12 +4,13 @@ from typing import Any
 
 from trl import DPOConfig
 
+from omsweep.align.arguments import weighted_losses
 from omsweep.align.trainer import PreparedDPOTrainer, PreparingDPOTrainer
 
 TRAINER = PreparedDPOTrainer
 PREPARER = PreparingDPOTrainer
 
 
-def trainer_arguments(*, beta: float, **shared: Any) -> DPOConfig:
+def trainer_arguments(*, beta: float, nll_weight: float = 0.0, **shared: Any) -> DPOConfig:
     """TRL's arguments for this loss; `shared` as of `omsweep.align.arguments.shared_arguments`."""
-    return DPOConfig(beta=beta, loss_type=["ipo"], **shared)
+    return DPOConfig(beta=beta, **weighted_losses("ipo", nll_weight=nll_weight), **shared)

@@ -13,18 +13,20 @@ import numpy as np
 import torch
 import transformers
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from transformers import PreTrainedModel
 
 ACCELERATE_STATES = (PartialState, AcceleratorState, GradientState)
 CONFIG_FIELDS = ("use_cache", "pad_token_id", "bos_token_id", "eos_token_id")
 
 
 @contextmanager
-def isolated_training(model: torch.nn.Module) -> Iterator[None]:
+def isolated_training(model: PreTrainedModel) -> Iterator[None]:
     """Everything a trainer changes besides the weights is put back on leaving; progress bars are off meanwhile.
 
     That is: random generators (Python, NumPy, torch, CUDA), environment variables, log levels, the torch thread count,
-    accelerate's process-wide state, and on the model its patched `forward`, training mode, tags, gradients, gradient
-    checkpointing, `use_cache` and special token ids. Weights and device are what training leaves.
+    accelerate's process-wide state, and on the model its patched `forward`, training mode, tags, gradients and which
+    parameters want them, hooks of the input embeddings, gradient checkpointing, `use_cache` and special token ids.
+    Weights and device are what training leaves.
     """
     with ExitStack() as stack:
         for restore in (
@@ -113,13 +115,16 @@ def _accelerate_state() -> Callable[[], None]:
     return restore
 
 
-def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
+def _model_attributes(model: PreTrainedModel) -> Callable[[], None]:
     attributes = dict(model.__dict__)  # `forward` among them only if someone else has patched the model before
     configs = [config for config in (model.config, getattr(model, "generation_config", None)) if config is not None]
     fields: list[tuple[Any, str, Any]] = [
         (config, name, getattr(config, name)) for config in configs for name in CONFIG_FIELDS if hasattr(config, name)
     ]
     training, checkpointing = model.training, model.is_activation_checkpointing
+    embeddings = model.get_input_embeddings()
+    hooks = dict(embeddings._forward_hooks)  # adapters under gradient checkpointing add some and lose track of them
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
 
     def restore() -> None:
         for name in model.__dict__.keys() - attributes.keys():
@@ -129,6 +134,10 @@ def _model_attributes(model: torch.nn.Module) -> Callable[[], None]:
             setattr(config, name, value)
         if model.is_activation_checkpointing and not checkpointing:
             model.activation_checkpointing_disable()
+        embeddings._forward_hooks.clear()
+        embeddings._forward_hooks.update(hooks)
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad_(requires_grad)
         model.train(training)
         model.zero_grad(set_to_none=True)
 

@@ -74,22 +74,46 @@ def check_data(
     return {"examples": float(len(rows)), "truncated_share": share}
 
 
+def expected_loss(first: Dataset, *, settings: TrainSettings, algorithm: Algorithm) -> float:
+    """The loss of the first batch, where the policy still equals its reference.
+
+    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo, 0.5 for kto, and with `nll_weight` so many times the mean negative
+    log-likelihood of the chosen answers' tokens in each pass, by the reference.
+
+    Args:
+        first: the prepared examples of the first step, in training order.
+    """
+    loss = algorithm.initial_loss(settings.beta)
+    if settings.nll_weight:
+        loss += settings.nll_weight * reference_nll(first, settings=settings)
+    return loss
+
+
+def reference_nll(pairs: Dataset, *, settings: TrainSettings) -> float:
+    """Mean negative log-likelihood per token of the chosen answers by the reference: each pass's, then their mean."""
+    prompts, completions = (np.array([len(ids) for ids in pairs[name]]) for name in ("prompt_ids", "chosen_ids"))
+    tokens = np.minimum(prompts + completions, settings.max_length) - prompts
+    passes = settings.workers * settings.gradient_accumulation_steps
+    nats = -np.asarray(pairs["ref_chosen_logps"]).reshape(passes, -1)
+    return float((nats.sum(1) / tokens.reshape(passes, -1).sum(1)).mean())
+
+
 def check_start(
-    *, loss: float, log_ratio_nats: float, algorithm: Algorithm, beta: float, dtype: str
+    *, loss: float, log_ratio_nats: float, algorithm: Algorithm, wanted: float, dtype: str
 ) -> dict[str, float]:
     """Check the first batch: the policy still equals its reference, so the loss has a known value.
 
-    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo (compared relative to it), 0.5 for kto. Errors of opposite sign
-    cancel in a loss, so the mean log-ratio of policy and cached reference must vanish too.
+    Large values are compared relative to it. Errors of opposite sign cancel in a loss, so the mean log-ratio of policy
+    and cached reference must vanish too.
 
     Args:
         loss: of the first batch over all workers.
         log_ratio_nats: largest absolute mean of log policy - log reference, chosen and rejected apart.
+        wanted: what the loss must be, see `expected_loss`.
 
     Raises:
         PreflightError: the cached log-probs are not this model's.
     """
-    wanted = algorithm.initial_loss(beta)
     tolerance = LOSS_TOLERANCE[dtype] * max(1.0, wanted)
     if not abs(loss - wanted) <= tolerance:
         raise PreflightError(

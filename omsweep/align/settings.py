@@ -12,6 +12,7 @@ LR_SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
 MATCHES = ("none", "displacement")
 SHARDINGS = ("ddp", "fsdp2")
+AT_LEAST_ZERO = ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every", "nll_weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,11 @@ class TrainSettings:
         batch_size: examples (pairs, or single completions for kto) per step over all workers.
         seed: fixes batch order and dropout; merging masks have their own seed in `merge`.
         merge: the online merging method.
+        nll_weight: weight of the chosen answers' mean negative log-likelihood per token beside the loss; 0 for none.
+            Not for kto, whose answers are not paired.
+        lora_rank: rank of LoRA adapters that are trained in place of the weights and merged into them at the end; 0
+            trains the weights. Only with `merge` AdamW: adapters have no task vector.
+        lora_alpha: what an adapter adds to its weights is `lora_alpha / lora_rank` B A.
         lr_scheduler: as transformers calls it: `constant`, `constant_with_warmup`, `linear` or `cosine`.
         warmup_steps: steps of linear warm-up from 0, for all schedulers but `constant`.
         max_grad_norm: gradient clipping, 0 for none.
@@ -40,7 +46,7 @@ class TrainSettings:
         gradient_checkpointing: keep layer inputs only and compute the rest again in the backward pass.
         sharding: `ddp`: every worker holds weights, gradients and moments whole; `fsdp2`: a part of each, from two
             workers on.
-        match: `displacement` scales the learning rate, `none` does not.
+        match: `displacement` scales the learning rate, `none` does not; that of adapters is never scaled.
 
     Raises:
         ValueError: a value is outside its range; the message holds name, range and value.
@@ -52,6 +58,9 @@ class TrainSettings:
     steps: int
     batch_size: int
     merge: "OnlineMerge"
+    nll_weight: float = 0.0
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
     seed: int = 0
     lr_scheduler: str = "constant"
     warmup_steps: int = 0
@@ -68,11 +77,11 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         algorithm = algorithm_named(self.algorithm)
-        for name in ("learning_rate", "beta"):
+        for name in ("learning_rate", "beta", "lora_alpha"):
             _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         for name in ("steps", "batch_size", "workers", "gradient_accumulation_steps"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every"):
+        for name in (*AT_LEAST_ZERO, "lora_rank"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         _require(self.max_length >= 2, "max_length", "at least 2", self.max_length)
         choices = {"lr_scheduler": LR_SCHEDULERS, "dtype": DTYPES, "sharding": SHARDINGS, "match": MATCHES}
@@ -84,12 +93,26 @@ class TrainSettings:
             )
         if self.sharded and self.workers == 1:
             raise ValueError("workers must be at least 2 with sharding fsdp2, got 1: one worker has nothing to share")
+        if self.nll_weight and algorithm.data_kind == "unpaired":
+            raise ValueError(
+                f"nll_weight must be 0 with {algorithm.name}, got {self.nll_weight}: it takes pairs, with dpo or ipo"
+            )
+        self._check_adapters()
         per_device_batch(
             batch_size=self.batch_size,
             workers=self.workers,
             gradient_accumulation_steps=self.gradient_accumulation_steps,
             unpaired=algorithm.data_kind == "unpaired",
         )
+
+    def _check_adapters(self) -> None:
+        if self.lora_rank and self.merge.method != "adamw":
+            raise ValueError(
+                f"lora_rank must be 0 with method {self.merge.method}, got {self.lora_rank}: online merging is of"
+                " weights, and adapters are other parameters, without task vector or SFT values; use method adamw"
+            )
+        if self.lora_rank and self.sharded:
+            raise ValueError(f"lora_rank must be 0 with sharding fsdp2, got {self.lora_rank}: use sharding ddp")
 
     @property
     def sharded(self) -> bool:

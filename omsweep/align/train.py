@@ -2,6 +2,7 @@
 
 import gc
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -10,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed
 from datasets import Dataset, load_from_disk
@@ -20,11 +22,12 @@ from transformers.trainer_callback import PrinterCallback
 from omsweep.align.algorithms import Algorithm, algorithm_named
 from omsweep.align.arguments import shared_arguments
 from omsweep.align.isolation import isolated_training
+from omsweep.align.lora import adapter_config, merge_adapters, take_out_adapters
 from omsweep.align.optimizer import OnlineMergeFactory
 from omsweep.align.order import example_order
 from omsweep.align.outcome import TrainOutcome
 from omsweep.align.pilot import matched_learning_rate, measured_share
-from omsweep.align.preflight import check_data, check_start
+from omsweep.align.preflight import check_data, check_start, expected_loss
 from omsweep.align.settings import TrainSettings
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
 from omsweep.align.trainer import completion_positions_only
@@ -49,7 +52,9 @@ def train(
     Runs in one process, or in each of `settings.workers` processes of a torch.distributed group (their environment set
     as torchrun or Ray Train do) with the same global batches. Batch order and dropout depend on the seed and the data
     only. Besides weights and device nothing of the process or the model is changed. With `sharding="fsdp2"` a copy is
-    trained in shards and its weights gathered into `model`, which may stay on the CPU.
+    trained in shards and its weights gathered into `model`, which may stay on the CPU. With `lora_rank` adapters are
+    trained and merged into the weights; `displacement` is then that of the weights, all other diagnostics and the
+    weights of checkpoints are the adapters'.
 
     Args:
         settings: see `TrainSettings`.
@@ -77,7 +82,14 @@ def train(
     preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
     if resume_from is not None:
         check_same_sharding(resume_from, sharded=settings.sharded)
-    watch = _watch(settings, algorithm=algorithm, on_step=on_step, on_checkpoint=on_checkpoint)
+    rows = rows.select(_order(settings, algorithm, len(rows)))
+    wanted = expected_loss(rows.select(range(settings.batch_size)), settings=settings, algorithm=algorithm)
+    watch = Watch(
+        beta=settings.beta,
+        check_start=partial(check_start, algorithm=algorithm, wanted=wanted, dtype=settings.dtype),
+        on_step=on_step,
+        on_checkpoint=on_checkpoint,
+    )
     build = partial(_trainer, settings, rows=rows, tokenizer=tokenizer, output_dir=output_dir)
     with isolated_training(model), completion_positions_only():
         checked = time.perf_counter()
@@ -85,16 +97,20 @@ def train(
         piloted = time.perf_counter()
         trainer = build(model=deepcopy(model) if settings.sharded else model, watch=watch)
         started = time.perf_counter()
-        outcome = _run(
-            settings,
-            trainer,
-            model=model,
-            task_vector=task_vector,
-            learning_rate=learning_rate,
-            preflight=preflight,
-            watch=watch,
-            resume_from=resume_from,
-        )
+        try:
+            outcome = _run(
+                settings,
+                trainer,
+                model=model,
+                task_vector=task_vector,
+                learning_rate=learning_rate,
+                preflight=preflight,
+                watch=watch,
+                resume_from=resume_from,
+            )
+        finally:
+            if settings.lora_rank:
+                take_out_adapters(trainer.model)
         watch.trainer = trainer = None  # so that leaving the block frees the optimizer's state
     seconds = {"start": checked - began + started - piloted, "pilot": piloted - checked}
     return replace(outcome, seconds=seconds | outcome.seconds)
@@ -117,7 +133,7 @@ def _run(
         OnlineMergeFactory,
         {
             "merge": settings.merge,
-            "task_vector": task_vector,
+            "task_vector": None if settings.lora_rank else task_vector,
             "reference": _weights(model, kept=settings.sharded) if settings.merge.resolved().needs_reference else None,
             "decays": trainer.get_decay_parameter_names,
             "lr": learning_rate,
@@ -127,27 +143,29 @@ def _run(
     trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     if settings.sharded:
         gather_weights(trainer.model, model)
+    diagnostics = trainer.optimizer.optimizer.diagnostics()
+    if settings.lora_rank:
+        diagnostics |= {"displacement": merge_adapters(trainer.model)}
     finite = all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
     return TrainOutcome(
         state="completed" if finite and not watch.diverged else "diverged",
         steps=trainer.state.global_step,
         tokens=tokens_of(trainer.state),
         losses=losses_of(trainer.state),
-        diagnostics=trainer.optimizer.optimizer.diagnostics(),
+        diagnostics=diagnostics,
         learning_rate_applied=learning_rate,
         seconds={"train": time.perf_counter() - began},
         preflight=preflight | watch.preflight,
     )
 
 
-def _watch(
-    settings: TrainSettings, *, algorithm: Algorithm, on_step: OnStep | None, on_checkpoint: OnCheckpoint | None
-) -> Watch:
-    return Watch(
-        beta=settings.beta,
-        check_start=partial(check_start, algorithm=algorithm, beta=settings.beta, dtype=settings.dtype),
-        on_step=on_step,
-        on_checkpoint=on_checkpoint,
+def _order(settings: TrainSettings, algorithm: Algorithm, rows: int) -> np.ndarray:
+    """Which prepared examples are trained, in order; fewer steps are the first of more."""
+    return example_order(
+        rows,
+        wanted=settings.steps * settings.batch_size,
+        seed=settings.seed,
+        group=settings.per_device_batch_size if algorithm.data_kind == "unpaired" else 1,
     )
 
 
@@ -160,11 +178,12 @@ def _trainer(
     output_dir: Path,
     watch: Watch | None = None,
 ) -> Any:
-    """The algorithm's trainer over the rows in training order, silent but for `watch`."""
+    """The algorithm's trainer over rows in training order, silent but for `watch`."""
     algorithm = algorithm_named(settings.algorithm)
     module = import_module(algorithm.module)
     arguments = module.trainer_arguments(
         beta=settings.beta,
+        nll_weight=settings.nll_weight,
         **shared_arguments(
             output_dir=output_dir,
             per_device_batch_size=settings.per_device_batch_size,
@@ -182,13 +201,15 @@ def _trainer(
         ),
         **(sharded_arguments() if settings.sharded else {}),
     )
-    order = example_order(
-        len(rows),
-        wanted=settings.steps * settings.batch_size,
-        seed=settings.seed,
-        group=settings.per_device_batch_size if algorithm.data_kind == "unpaired" else 1,
-    )
-    trainer = module.TRAINER(model=model, args=arguments, train_dataset=rows.select(order), processing_class=tokenizer)
+    adapters = None
+    if settings.lora_rank:
+        set_seed(settings.seed)
+        adapters = adapter_config(rank=settings.lora_rank, alpha=settings.lora_alpha)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft 0.21 asks for it
+        trainer = module.TRAINER(
+            model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=adapters
+        )
     trainer.remove_callback(PrinterCallback)
     if settings.sharded:
         shard(trainer)
@@ -199,7 +220,7 @@ def _trainer(
 
 
 def _applied_learning_rate(settings: TrainSettings, pilot_trainer: Callable[[], Any]) -> float:
-    if settings.match == "none":
+    if settings.match == "none" or settings.lora_rank:
         return settings.learning_rate
     learning_rate, _ = matched_learning_rate(
         settings.learning_rate,

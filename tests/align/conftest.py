@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from omsweep.align.data import prepare_data
 from omsweep.align.settings import TrainSettings
+from omsweep.align.train import train
 from omsweep.optim.settings import OnlineMerge
 from omsweep.preferences.load import load_preferences
 from omsweep.preferences.settings import PreferenceData
@@ -157,6 +158,29 @@ def settings() -> Callable[..., TrainSettings]:
         return TrainSettings(**(defaults | changes))
 
     return made
+
+
+@pytest.fixture
+def run(prepared, tokenizer, sft_path, settings, tau, tmp_path):
+    """Train a fresh copy of the SFT model; returns (outcome, model)."""
+
+    def trained(*, data=None, model=None, dtype="float32", task_vector=tau, hooks=None, **changes):
+        made = settings(dtype=dtype, **changes)
+        model = model or LlamaForCausalLM.from_pretrained(sft_path, dtype=getattr(torch, dtype)).eval()
+        passes = {"gradient_accumulation_steps": made.gradient_accumulation_steps}
+        data = data or prepared(made.algorithm, dtype=dtype, batch_size=made.batch_size, workers=made.workers, **passes)
+        outcome = train(
+            made,
+            model=model,
+            tokenizer=tokenizer,
+            data=data,
+            task_vector=task_vector,
+            output_dir=tmp_path / "out",
+            **(hooks or {}),
+        )
+        return outcome, model
+
+    return trained
 
 
 @pytest.fixture(scope="session")

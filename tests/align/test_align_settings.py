@@ -5,6 +5,9 @@ import pytest
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import per_device_batch
+from omsweep.optim.settings import OnlineMerge
+
+ONDARE = OnlineMerge("ondare", semantics="equations", density=0.5)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,12 @@ from omsweep.align.settings import per_device_batch
         ({"algorithm": "kto", "gradient_accumulation_steps": 4}, "got 4 over 1 x 4"),
         ({"sharding": "fsdp"}, "sharding must be one of ddp, fsdp2, got 'fsdp'"),
         ({"sharding": "fsdp2"}, "workers must be at least 2 with sharding fsdp2, got 1"),
+        ({"nll_weight": -0.5}, "nll_weight must be at least 0, got -0.5"),
+        ({"nll_weight": 0.5, "algorithm": "kto"}, "nll_weight must be 0 with kto, got 0.5: .* dpo or ipo"),
+        ({"lora_rank": -1}, "lora_rank must be at least 0, got -1"),
+        ({"lora_rank": 4, "lora_alpha": 0.0}, "lora_alpha must be positive, got 0.0"),
+        ({"lora_rank": 4, "merge": ONDARE}, "lora_rank must be 0 with method ondare, got 4: .* use method adamw"),
+        ({"lora_rank": 4, "sharding": "fsdp2", "workers": 2}, "lora_rank must be 0 with sharding fsdp2, got 4"),
     ],
 )
 def test_mistakes_are_named(changes, message, settings):

@@ -124,7 +124,9 @@ def test_truncated_examples_are_counted_and_said(prepared, checked, caplog):
     [("dpo", 0.1, math.log(2)), ("ipo", 0.1, 25.0), ("ipo", 0.5, 1.0), ("kto", 0.3, 0.5)],
 )
 def test_the_first_loss_is_known(algorithm, beta, loss):
-    common = {"algorithm": ALGORITHMS[algorithm], "beta": beta, "dtype": "float32"}
+    wanted = ALGORITHMS[algorithm].initial_loss(beta)
+    assert wanted == pytest.approx(loss)
+    common = {"algorithm": ALGORITHMS[algorithm], "wanted": wanted, "dtype": "float32"}
     assert check_start(loss=loss, log_ratio_nats=0.0, **common)["expected_loss"] == pytest.approx(loss)
     for wrong in (loss + 2e-3 * max(1, loss), loss - 2e-3 * max(1, loss), math.nan):
         with pytest.raises(PreflightError, match=f"the first {algorithm} loss must be"):

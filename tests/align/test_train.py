@@ -8,12 +8,10 @@ import torch.nn.functional as F
 import transformers
 from accelerate.state import PartialState
 from datasets import load_from_disk
-from transformers import LlamaForCausalLM
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.order import example_order
 from omsweep.align.preflight import PreflightError
-from omsweep.align.train import train
 from omsweep.optim.settings import OnlineMerge
 
 MERGES = {
@@ -24,29 +22,6 @@ MERGES = {
     "childtuning": OnlineMerge("childtuning", density=0.5),
     "anchor": OnlineMerge("anchor", alpha=1e-2),
 }
-
-
-@pytest.fixture
-def run(prepared, tokenizer, sft_path, settings, tau, tmp_path):
-    """Train a fresh copy of the SFT model; returns (outcome, model)."""
-
-    def trained(*, data=None, model=None, dtype="float32", task_vector=tau, hooks=None, **changes):
-        made = settings(dtype=dtype, **changes)
-        model = model or LlamaForCausalLM.from_pretrained(sft_path, dtype=getattr(torch, dtype)).eval()
-        passes = {"gradient_accumulation_steps": made.gradient_accumulation_steps}
-        data = data or prepared(made.algorithm, dtype=dtype, batch_size=made.batch_size, workers=made.workers, **passes)
-        outcome = train(
-            made,
-            model=model,
-            tokenizer=tokenizer,
-            data=data,
-            task_vector=task_vector,
-            output_dir=tmp_path / "out",
-            **(hooks or {}),
-        )
-        return outcome, model
-
-    return trained
 
 
 @pytest.mark.parametrize(
