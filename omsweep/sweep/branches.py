@@ -10,7 +10,9 @@ from omsweep.sweep.knobs import Knob, SpaceError, parse_knob
 
 REQUIRED_KNOBS = ("algorithm", "learning_rate", "beta")
 TRAIN_KNOBS = ("steps", "warmup_steps", "weight_decay", "max_grad_norm", "lr_scheduler")
-SHARED_KNOBS = REQUIRED_KNOBS + TRAIN_KNOBS
+RECIPE_KNOBS = ("nll_weight", "lora_rank", "lora_alpha")
+SHARED_KNOBS = REQUIRED_KNOBS + TRAIN_KNOBS + RECIPE_KNOBS
+"""`TRAIN_KNOBS` left out have their values in the section `train`, `RECIPE_KNOBS` the defaults of `TrainSettings`."""
 TASK_VECTOR = "task_vector"
 """Which task vector a method merges; taken by the methods in `TAU_METHODS` alone."""
 

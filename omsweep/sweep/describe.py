@@ -11,6 +11,7 @@ from omsweep.sweep.headline import headline_lines, headline_notes
 from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.sweep.points import plan, startup_trials, trial_count
 from omsweep.sweep.posthoc import points_of
+from omsweep.sweep.recipe_notes import recipe_notes, steps_of
 from omsweep.sweep.space import Branch, SearchSpace
 
 
@@ -27,7 +28,7 @@ def print_check(path: Path, space: SearchSpace) -> None:
         console.print(_posthoc_table(space))
     for line in headline_lines(space):
         console.print(escape(line))
-    for note in [*notes(space), *headline_notes(space), *family_notes(space)]:
+    for note in [*notes(space), *recipe_notes(space), *headline_notes(space), *family_notes(space)]:
         console.print(f"[yellow]note[/] {escape(note)}")
 
 
@@ -45,7 +46,8 @@ def summary(space: SearchSpace) -> str:
     passes = f" in {train.gradient_accumulation_steps} passes" if train.gradient_accumulation_steps > 1 else ""
     shards = f" ({train.sharding})" if train.workers > 1 else ""
     where = (
-        f"{train.steps} steps of {train.batch_size}{passes}, {train.workers} worker(s){shards}, backend {train.backend}"
+        f"{steps_of(space)} steps of {train.batch_size}{passes}, {train.workers} worker(s){shards}, backend"
+        f" {train.backend}"
     )
     if space.file.mode == "search":
         each = max(points_of(space.posthoc, branch.label) for branch in space.branches)

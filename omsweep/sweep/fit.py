@@ -115,6 +115,7 @@ def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator
             workers=train.workers,
             sharded=train.sharding == "fsdp2",
             checkpointed=train.gradient_checkpointing,
+            adapter_rank=sample.get("lora_rank", 0),
         )
         terms = training_bytes(load, merge.resolved(), pilot=matched and known_share(merge) is None)
         yield Need(terms, load, sample["label"], sample["algorithm"])

@@ -31,6 +31,7 @@ class Load:
         workers: that train together.
         sharded: whether they share weights, gradients, state and task vector instead of each holding all.
         checkpointed: whether activations inside a layer are computed again in the backward pass.
+        adapter_rank: of the float32 adapters that are trained in place of the weights, 0 for none.
     """
 
     parameters: int
@@ -42,6 +43,7 @@ class Load:
     workers: int = 1
     sharded: bool = False
     checkpointed: bool = False
+    adapter_rank: int = 0
 
 
 def training_bytes(load: Load, merge: ResolvedMerge, *, pilot: bool) -> dict[str, int]:
@@ -75,11 +77,14 @@ def _pilot_terms(load: Load) -> dict[str, int]:
 
 def _bytes(load: Load, per_parameter: Mapping[str, int]) -> dict[str, int]:
     dtype = DTYPE_BYTES[load.dtype]
-    held = {"weights": dtype, "gradients": dtype, **per_parameter}
+    trained, held = load.parameters, {"gradients": dtype, **per_parameter}
+    terms = {"weights": dtype * _share(load, load.parameters)}
+    if load.adapter_rank:
+        trained = 0 if load.shape is None else adapter_parameters(load.shape, load.adapter_rank)
+        held |= {"adapters": FLOAT32_BYTES, "gradients": FLOAT32_BYTES, "master bits": 0}
     if load.workers > 1 and not load.sharded:
-        held["gradient buckets"] = dtype  # DistributedDataParallel reduces copies
-    share = -(-load.parameters // (load.workers if load.sharded else 1))
-    terms = {name: count * share for name, count in held.items() if count}
+        held["gradient buckets"] = held["gradients"]  # DistributedDataParallel reduces copies
+    terms |= {name: count * _share(load, trained) for name, count in held.items() if count * trained}
     if load.shape is not None:
         tokens = load.sequences * load.max_length
         terms["activations"] = activation_bytes(
@@ -87,6 +92,17 @@ def _bytes(load: Load, per_parameter: Mapping[str, int]) -> dict[str, int]:
         )
         terms["logits"] = logit_bytes(load.shape, tokens=tokens, dtype=load.dtype)
     return terms
+
+
+def _share(load: Load, parameters: int) -> int:
+    """Parameters that one worker holds."""
+    return -(-parameters // (load.workers if load.sharded else 1))
+
+
+def adapter_parameters(shape: Shape, rank: int) -> int:
+    """Parameters of LoRA adapters on every linear layer but the output head: rank (inputs + outputs) each."""
+    attention = 2 * (shape.hidden + shape.queries) + 2 * (shape.hidden + shape.keys)
+    return shape.layers * rank * (attention + 3 * (shape.hidden + shape.intermediate))
 
 
 def activation_bytes(shape: Shape, *, tokens: int, dtype: str, checkpointed: bool = False) -> int:

@@ -20,17 +20,23 @@ from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.travel import alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.store import TASK_VECTORS
-from omsweep.sweep.branches import TASK_VECTOR, TRAIN_KNOBS, Branch, allowed_knobs, read_branches, read_shared
+from omsweep.sweep.branches import (
+    RECIPE_KNOBS,
+    TASK_VECTOR,
+    TRAIN_KNOBS,
+    Branch,
+    allowed_knobs,
+    read_branches,
+    read_shared,
+)
 from omsweep.sweep.controls import check_sft_seeds, check_task_vectors
 from omsweep.sweep.crossing import alive, crossed
+from omsweep.sweep.edges import check_kind, edges, lies_idle
 from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
 from omsweep.sweep.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
 from omsweep.sweep.study_check import check_study
-
-WHOLE_NUMBERS = ("steps", "warmup_steps", "gap_steps", "min_kept")
-WORDS = ("algorithm", "lr_scheduler", "semantics", "alpha_schedule", "rescale", "elect", "tau_mask", "task_vector")
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     check_task_vectors(space.families, space.shared, space.branches)
     check_bases(space.posthoc, space.families)
     for branch in space.branches:
+        if lies_idle(space.knobs_of(branch), "lora_alpha", "lora_rank"):
+            raise SpaceError(_knob_path(space, branch, "lora_alpha"), "needs lora_rank above 0 beside it")
         _check_branch(space, branch)
     if space.design.cross:
         levels = crossed(space.branches, space.shared, space.design.cross)
@@ -170,6 +178,7 @@ def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettin
         max_length=train.max_length,
         checkpoint_every=train.checkpoint_every,
         **{name: sample.get(name, getattr(train, name)) for name in TRAIN_KNOBS},
+        **{name: sample[name] for name in RECIPE_KNOBS if name in sample},
     )
 
 
@@ -211,33 +220,13 @@ def _check_names(space: SearchSpace) -> None:
 
 
 def _check_branch(space: SearchSpace, branch: Branch) -> None:
-    """Try every fixed value, choice and end of range as plain settings, one knob at a time."""
+    """Try every fixed value, choice and end of range as plain settings, two knobs at a time: some exclude others."""
     knobs = space.knobs_of(branch)
     for name, knob in knobs.items():
         for value in edge_values(knob):
-            _check_kind(_knob_path(space, branch, name), name, value)
-    for values, changed in _edges(knobs):
+            check_kind(_knob_path(space, branch, name), name, value)
+    for values, changed in edges(knobs, together=2):
         _try_settings(space, branch, values, suspect=changed)
-
-
-def _edges(knobs: Mapping[str, Knob]) -> Iterator[tuple[dict[str, Scalar], str | None]]:
-    """Every fixed value, choice and end of range, one knob at a time, with the name of that knob (None: all first)."""
-    usual = {name: edge_values(knob)[0] for name, knob in knobs.items()}
-    yield usual, None
-    for name, knob in knobs.items():
-        for value in edge_values(knob)[1:]:
-            yield {**usual, name: value}, name
-
-
-def _check_kind(path: str, name: str, value: Scalar) -> None:
-    if isinstance(value, Mapping):  # of numbers, checked when it was read
-        return
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    number = whole or isinstance(value, float)
-    if name in WHOLE_NUMBERS and not whole:
-        raise SpaceError(path, f"must be a whole number, got {value!r}")
-    if name not in WORDS and not number and not (value is None and name == "clip"):
-        raise SpaceError(path, f"must be a number, got {value!r}")
 
 
 def _knob_path(space: SearchSpace, branch: Branch, name: str) -> str:
@@ -300,5 +289,5 @@ def task_vectors_of(space: SearchSpace) -> list[str]:
 def edge_samples(space: SearchSpace, branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
     """A sample for every fixed value, choice and end of range of the branches (None: all), one knob at a time."""
     for branch in space.branches if branches is None else branches:
-        for values, _ in _edges(space.knobs_of(branch)):
+        for values, _ in edges(space.knobs_of(branch)):
             yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)
