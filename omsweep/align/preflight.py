@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from omsweep.align.algorithms import Algorithm
 from omsweep.align.data import SUMMARY_FILE
+from omsweep.align.replay import REPLAYED
 from omsweep.align.settings import TrainSettings
 from omsweep.align.template import tokenizer_hash
 
@@ -78,14 +79,20 @@ def expected_loss(first: Dataset, *, settings: TrainSettings, algorithm: Algorit
     """The loss of the first batch, where the policy still equals its reference.
 
     That is ln 2 for dpo, (1 / (2 beta))^2 for ipo, 0.5 for kto, and with `nll_weight` so many times the mean negative
-    log-likelihood of the chosen answers' tokens in each pass, by the reference.
+    log-likelihood of the chosen answers' tokens in each pass, by the reference. That of replayed answers is mixed in by
+    their share.
 
     Args:
         first: the prepared examples of the first step, in training order.
     """
     loss = algorithm.initial_loss(settings.beta)
+    replayed = np.array(first[REPLAYED]) if settings.replayed else np.zeros(len(first), dtype=bool)
     if settings.nll_weight:
-        loss += settings.nll_weight * reference_nll(first, settings=settings)
+        loss += settings.nll_weight * reference_nll(first.select(np.flatnonzero(~replayed)), settings=settings)
+    if settings.replayed:
+        share = settings.replayed / settings.batch_size
+        nll = reference_nll(first.select(np.flatnonzero(replayed)), settings=settings)
+        loss = (1 - share) * loss + share * nll
     return loss
 
 
@@ -93,9 +100,8 @@ def reference_nll(pairs: Dataset, *, settings: TrainSettings) -> float:
     """Mean negative log-likelihood per token of the chosen answers by the reference: each pass's, then their mean."""
     prompts, completions = (np.array([len(ids) for ids in pairs[name]]) for name in ("prompt_ids", "chosen_ids"))
     tokens = np.minimum(prompts + completions, settings.max_length) - prompts
-    passes = settings.workers * settings.gradient_accumulation_steps
-    nats = -np.asarray(pairs["ref_chosen_logps"]).reshape(passes, -1)
-    return float((nats.sum(1) / tokens.reshape(passes, -1).sum(1)).mean())
+    nats = -np.asarray(pairs["ref_chosen_logps"]).reshape(settings.passes, -1)
+    return float((nats.sum(1) / tokens.reshape(settings.passes, -1).sum(1)).mean())
 
 
 def check_start(

@@ -30,6 +30,8 @@ class TrainSettings:
         merge: the online merging method.
         nll_weight: weight of the chosen answers' mean negative log-likelihood per token beside the loss; 0 for none.
             Not for kto, whose answers are not paired.
+        replay_share: share of the examples of each step that are SFT data in place of pairs, trained by their answers'
+            likelihood; rounded to whole examples. Not for kto, whose batches are prepared as they are.
         lora_rank: rank of LoRA adapters that are trained in place of the weights and merged into them at the end; 0
             trains the weights. Only with `merge` AdamW: adapters have no task vector.
         lora_alpha: what an adapter adds to its weights is `lora_alpha / lora_rank` B A.
@@ -59,6 +61,7 @@ class TrainSettings:
     batch_size: int
     merge: "OnlineMerge"
     nll_weight: float = 0.0
+    replay_share: float = 0.0
     lora_rank: int = 0
     lora_alpha: float = 16.0
     seed: int = 0
@@ -98,6 +101,7 @@ class TrainSettings:
                 f"nll_weight must be 0 with {algorithm.name}, got {self.nll_weight}: it takes pairs, with dpo or ipo"
             )
         self._check_adapters()
+        self._check_replay()
         per_device_batch(
             batch_size=self.batch_size,
             workers=self.workers,
@@ -114,6 +118,34 @@ class TrainSettings:
         if self.lora_rank and self.sharded:
             raise ValueError(f"lora_rank must be 0 with sharding fsdp2, got {self.lora_rank}: use sharding ddp")
 
+    def _check_replay(self) -> None:
+        _require(0 <= self.replay_share < 1, "replay_share", "in [0, 1)", self.replay_share)
+        if not self.replay_share:
+            return
+        if self.algorithm == "kto":
+            raise ValueError(
+                f"replay_share must be 0 with kto, got {self.replay_share}: its batches are prepared for the KL term"
+            )
+        if not 0 < self.replayed < self.batch_size:
+            raise ValueError(
+                f"replay_share must leave examples of both kinds among {self.batch_size}, got {self.replay_share}"
+            )
+        if self.replayed % self.passes:
+            raise ValueError(
+                f"replay_share must be of examples that divide by workers x gradient_accumulation_steps"
+                f" ({self.passes}), got {self.replay_share} of batch_size {self.batch_size}: {self.replayed} examples"
+            )
+
+    @property
+    def replayed(self) -> int:
+        """SFT examples among the `batch_size` of a step."""
+        return round(self.replay_share * self.batch_size)
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of a step, all workers together."""
+        return self.workers * self.gradient_accumulation_steps
+
     @property
     def sharded(self) -> bool:
         """Whether each worker holds only a part of every parameter."""
@@ -122,7 +154,7 @@ class TrainSettings:
     @property
     def per_device_batch_size(self) -> int:
         """Examples of a worker in one forward pass."""
-        return self.batch_size // (self.workers * self.gradient_accumulation_steps)
+        return self.batch_size // self.passes
 
 
 def per_device_batch(*, batch_size: int, workers: int, gradient_accumulation_steps: int = 1, unpaired: bool) -> int:

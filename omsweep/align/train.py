@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed
 from datasets import Dataset, load_from_disk
@@ -28,6 +27,7 @@ from omsweep.align.order import example_order
 from omsweep.align.outcome import TrainOutcome
 from omsweep.align.pilot import matched_learning_rate, measured_share
 from omsweep.align.preflight import check_data, check_start, expected_loss
+from omsweep.align.replay import MixedCollator, with_replay
 from omsweep.align.settings import TrainSettings
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
 from omsweep.align.trainer import completion_positions_only
@@ -43,6 +43,7 @@ def train(
     data: Path,
     task_vector: Mapping[str, Tensor] | None,
     output_dir: Path,
+    replay: Path | None = None,
     on_step: OnStep | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     resume_from: Path | None = None,
@@ -63,6 +64,7 @@ def train(
         data: folder from `prepare_data`, made for this model, tokenizer and settings.
         task_vector: canonical parameter name -> SFT minus base, for methods that need it.
         output_dir: where checkpoints go, `checkpoint-<step>` each; the two newest are kept.
+        replay: for `replay_share`: folder that `prepare_data` makes of SFT data, see `omsweep.preferences.replay`.
         on_step: called with (step, metrics) after each step on every worker; metrics hold at least `loss`,
             `learning_rate` and `num_tokens`. What it raises ends the run.
         on_checkpoint: called with (step, folder) on every worker when a checkpoint has been written.
@@ -78,11 +80,16 @@ def train(
     began = time.perf_counter()
     algorithm = algorithm_named(settings.algorithm)
     _check_workers(settings.workers)
-    rows = load_from_disk(data)
+    rows, examples = load_from_disk(data), None
     preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
+    if settings.replayed:
+        if replay is None:
+            raise ValueError(f"replay_share {settings.replay_share} needs prepared SFT data, and no replay is given")
+        examples = load_from_disk(replay)
+        check_data(replay, examples, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
     if resume_from is not None:
         check_same_sharding(resume_from, sharded=settings.sharded)
-    rows = rows.select(_order(settings, algorithm, len(rows)))
+    rows = _ordered(settings, algorithm, rows, examples)
     wanted = expected_loss(rows.select(range(settings.batch_size)), settings=settings, algorithm=algorithm)
     watch = Watch(
         beta=settings.beta,
@@ -159,14 +166,25 @@ def _run(
     )
 
 
-def _order(settings: TrainSettings, algorithm: Algorithm, rows: int) -> np.ndarray:
-    """Which prepared examples are trained, in order; fewer steps are the first of more."""
-    return example_order(
-        rows,
+def _ordered(settings: TrainSettings, algorithm: Algorithm, rows: Dataset, examples: Dataset | None) -> Dataset:
+    """The examples that are trained, in order, SFT `examples` among them; fewer steps are the first of more."""
+    if examples is not None:
+        replayed = settings.replayed // settings.passes
+        return with_replay(
+            rows,
+            examples,
+            steps=settings.steps,
+            passes=settings.passes,
+            in_pass=(settings.per_device_batch_size - replayed, replayed),
+            seed=settings.seed,
+        )
+    order = example_order(
+        len(rows),
         wanted=settings.steps * settings.batch_size,
         seed=settings.seed,
         group=settings.per_device_batch_size if algorithm.data_kind == "unpaired" else 1,
     )
+    return rows.select(order)
 
 
 def _trainer(
@@ -200,6 +218,7 @@ def _trainer(
             seed=settings.seed,
         ),
         **(sharded_arguments() if settings.sharded else {}),
+        **({"remove_unused_columns": False} if settings.replayed else {}),
     )
     adapters = None
     if settings.lora_rank:
@@ -210,6 +229,9 @@ def _trainer(
         trainer = module.TRAINER(
             model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=adapters
         )
+    if settings.replayed:
+        pairs = trainer.data_collator
+        trainer.data_collator = MixedCollator(pairs, pairs.pad_token_id, settings.max_length)
     trainer.remove_callback(PrinterCallback)
     if settings.sharded:
         shard(trainer)

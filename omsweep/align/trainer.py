@@ -14,6 +14,8 @@ from datasets import Dataset
 from transformers import Trainer
 from trl import DPOTrainer, KTOTrainer
 
+from omsweep.align.replay import parted, replay_loss
+
 PAIRED_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
 UNPAIRED_COLUMNS = ("prompt_ids", "completion_ids", "KL_completion_ids", "label", "ref_logps", "ref_KL_logps")
 
@@ -39,7 +41,20 @@ class PreparingKTOTrainer(KTOTrainer):
 
 
 class PreparedDPOTrainer(DPOTrainer):
-    """`trl.DPOTrainer` whose data set holds `PAIRED_COLUMNS`; sends no telemetry and writes no model card."""
+    """`trl.DPOTrainer` whose data set holds `PAIRED_COLUMNS`; sends no telemetry and writes no model card.
+
+    Batches may hold replayed SFT examples beside the pairs, see `omsweep.align.replay`.
+    """
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        """The loss of a pass: mean over its examples of the pairs' loss and of the SFT examples' likelihood."""
+        pairs, replay = parted(inputs)
+        if not replay:
+            return DPOTrainer.compute_loss(self, model, inputs, *arguments, **options)
+        self._total_train_tokens += int(self.accelerator.gather(replay["attention_mask"].sum()).sum())
+        share = len(replay["input_ids"]) / (len(replay["input_ids"]) + len(pairs["input_ids"]) // 2)
+        loss = DPOTrainer.compute_loss(self, model, pairs, *arguments, **options)
+        return (1 - share) * loss + share * replay_loss(model, replay)
 
     def _prepare_dataset(self, dataset: Dataset, *_arguments: Any) -> Dataset:
         return with_columns(dataset, PAIRED_COLUMNS)

@@ -8,6 +8,8 @@ from datasets import load_from_disk
 from omsweep.align.lora import adapter_config
 from omsweep.align.order import example_order
 from omsweep.align.preflight import PreflightError
+from omsweep.align.replay import MixedCollator, parted
+from omsweep.optim.settings import OnlineMerge
 
 
 def same_weights(first, second):
@@ -63,6 +65,81 @@ def test_no_weight_is_the_plain_loss(run):
     zero, other = run(nll_weight=0.0)
     assert zero.losses == plain.losses
     assert same_weights(model, other)
+
+
+@pytest.fixture(scope="module")
+def replay(prepared, make_pairs):
+    """SFT examples as they are prepared: the answer on both sides."""
+    return prepared("dpo", records=[record | {"rejected": record["chosen"]} for record in make_pairs(10, seed=5)])
+
+
+def test_replayed_examples_take_the_place_of_pairs(run, prepared, replay, policy):
+    outcome, model = run(steps=5, replay_share=0.25, nll_weight=0.1, hooks={"replay": replay})
+    pairs, examples = load_from_disk(prepared("dpo")), load_from_disk(replay)
+    pair_order = example_order(len(pairs), wanted=15, seed=3).reshape(5, 3)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3, weight_decay=0.0)
+    losses, tokens = [], 0
+    for pair_rows, example_row in zip(pair_order, example_order(len(examples), wanted=5, seed=3), strict=True):
+        rows, example = [pairs[int(row)] for row in pair_rows], examples[int(example_row)]
+        scored = [(nll(policy, row), nll(policy, row, "rejected"), row) for row in rows]
+        margins = [r[0] - c[0] + row["ref_rejected_logps"] - row["ref_chosen_logps"] for c, r, row in scored]
+        preference = -torch.nn.functional.logsigmoid(0.1 * torch.stack(margins)).mean()
+        preference = preference + 0.1 * sum(c[0] for c, _, _ in scored) / sum(c[1] for c, _, _ in scored)
+        nats, length = nll(policy, example)
+        loss = 0.75 * preference + 0.25 * nats / length
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        tokens += len(example["prompt_ids"]) + length
+        tokens += sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
+    assert outcome.losses == pytest.approx(losses, rel=1e-4)
+    assert outcome.preflight["expected_loss"] == pytest.approx(losses[0], rel=1e-5)
+    assert outcome.tokens == tokens
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, policy.get_parameter(name), rtol=0, atol=2e-4, msg=name)
+
+
+def test_replay_of_nothing_is_the_plain_run_and_of_other_passes_the_same_examples(run, replay):
+    plain, model = run()
+    zero, other = run(replay_share=0.0, hooks={"replay": replay})
+    assert zero.losses == plain.losses
+    assert same_weights(model, other)
+    half, _ = run(replay_share=0.5, hooks={"replay": replay})
+    passes, _ = run(replay_share=0.5, gradient_accumulation_steps=2, hooks={"replay": replay})
+    assert passes.losses[0] == pytest.approx(passes.preflight["expected_loss"], abs=1e-5)
+    assert passes.tokens == half.tokens
+    matched, _ = run(
+        replay_share=0.5,
+        merge=OnlineMerge("onties", semantics="equations", density=0.5),
+        match="displacement",
+        hooks={"replay": replay},
+    )
+    assert 1e-3 < matched.learning_rate_applied < 2e-3
+
+
+def test_replay_needs_data_of_this_model(run, replay, prepared, policy, make_pairs):
+    with pytest.raises(ValueError, match="replay_share 0.5 needs prepared SFT data"):
+        run(replay_share=0.5)
+    with torch.no_grad():
+        policy.lm_head.weight.mul_(1.5)
+    with pytest.raises(PreflightError, match="the first dpo loss must be"):
+        run(replay_share=0.5, model=policy, hooks={"replay": replay})
+
+
+def test_a_pass_is_collated_into_pairs_and_examples():
+    row = {"prompt_ids": [5, 6], "chosen_ids": [7, 8], "replayed": True}
+    longer = {"prompt_ids": [5, 6, 7], "chosen_ids": [8, 9], "replayed": True}
+    collator = MixedCollator(lambda pairs: {"input_ids": torch.tensor([[len(pairs)]])}, pad_token_id=0, max_length=4)
+    pairs, replay = parted(collator([{"replayed": False}, row, longer]))
+    assert pairs["input_ids"].tolist() == [[1]]
+    assert replay["input_ids"].tolist() == [[5, 6, 7, 8], [5, 6, 7, 8]]
+    assert replay["labels"].tolist() == [[-100, -100, 7, 8], [-100, -100, -100, 8]]
+    (_, alone) = parted(collator([{"replayed": False}, row | {"chosen_ids": [7]}, row]))
+    assert alone["input_ids"].tolist() == [[5, 6, 7, 0], [5, 6, 7, 8]]
+    assert alone["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert alone["labels"][0].tolist() == [-100, -100, 7, -100]
 
 
 @pytest.mark.parametrize("algorithm", ["dpo", "kto"])

@@ -69,6 +69,7 @@ def group(tmp_path, sft_path, tau) -> Callable[..., dict[str, Pair]]:
                     "data": str(settings.pop("data")),
                     "merge": settings.pop("merge"),
                     "resume_from": settings.pop("resume_from", None),
+                    "replay": settings.pop("replay", None),
                     "settings": COMMON | settings | {"workers": 2},
                     "output_dir": str(tmp_path / name),
                     "result": str(tmp_path / f"{name}.result"),
@@ -100,7 +101,7 @@ def read(result: Path) -> Pair:
 def alone(prepared, settings, sft_path, tokenizer, tau, tmp_path):
     """Run one job in this process; returns (outcome, model)."""
 
-    def trained(*, data, merge, dtype="float32", **changes):
+    def trained(*, data, merge, dtype="float32", replay=None, **changes):
         model = LlamaForCausalLM.from_pretrained(sft_path, dtype=getattr(torch, dtype))
         outcome = train(
             settings(**(COMMON | changes), merge=OnlineMerge(**merge), dtype=dtype),
@@ -109,6 +110,7 @@ def alone(prepared, settings, sft_path, tokenizer, tau, tmp_path):
             data=data,
             task_vector=tau,
             output_dir=tmp_path / "alone",
+            replay=replay,
         )
         return outcome, model
 
@@ -189,6 +191,27 @@ def test_kto_trains_with_two_workers(group, prepared):
         assert written[0]["losses"][0] == pytest.approx(0.5, abs=1e-4)
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert pairs["fsdp2"].written[0]["losses"] == pytest.approx(pairs["ddp"].written[0]["losses"], rel=1e-4)
+
+
+def test_baselines_train_with_two_workers(group, alone, prepared, make_pairs):
+    examples = prepared("dpo", records=[record | {"rejected": record["chosen"]} for record in make_pairs(8, seed=5)])
+    base = {"data": prepared("dpo"), "merge": MERGES["adamw"], "match": "displacement"}
+    replay = base | {"replay_share": 0.5, "replay": str(examples)}
+    jobs = {
+        "lora": base | {"lora_rank": 2},
+        "nll": base | {"nll_weight": 0.5, "sharding": "fsdp2"},
+        "replay": replay,
+        "shards": replay | {"sharding": "fsdp2"},
+    }
+    pairs = group(**jobs)
+    for name, (written, weights) in pairs.items():
+        # a pass's tokens are averaged first, so one worker takes the passes that two share
+        plain = {key: value for key, value in jobs[name].items() if key != "sharding"}
+        outcome, model = alone(**plain, gradient_accumulation_steps=2)
+        assert written[0]["losses"] == written[1]["losses"], name
+        assert written[0]["losses"] == pytest.approx(outcome.losses, rel=1e-4), name
+        assert written[0]["tokens"] == outcome.tokens, name
+        check_weights(weights, model, 1e-3)
 
 
 def test_a_group_resumes_bit_for_bit(group, prepared):

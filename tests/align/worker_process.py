@@ -38,6 +38,7 @@ def run(job: dict[str, Any], rank: int) -> None:
         data=Path(job["data"]),
         task_vector=torch.load(job["tau"]),
         output_dir=Path(job["output_dir"]),
+        replay=Path(job["replay"]) if job["replay"] else None,
         on_checkpoint=lambda step, folder: checkpoints.setdefault(step, str(folder)),
         resume_from=Path(job["resume_from"]) if job["resume_from"] else None,
     )
