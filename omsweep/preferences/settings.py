@@ -1,5 +1,6 @@
 """Which preference data to use; plain values, checked, without torch or datasets."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -60,6 +61,16 @@ class PreferenceData:
         if self.rendering not in RENDERINGS:
             raise ValueError(f"preferences rendering must be one of {', '.join(RENDERINGS)}, got {self.rendering!r}")
 
+    @property
+    def source(self) -> str:
+        """The name, path or hub id."""
+        return self.name or self.path or str(self.hub)
+
+    @property
+    def key(self) -> str:
+        """Text that differs wherever two differ."""
+        return json.dumps(self.as_mapping(), sort_keys=True)
+
     def as_mapping(self) -> dict[str, Any]:
         """Plain data from which `preferences_from` makes an equal value."""
         return asdict(self)
@@ -83,3 +94,21 @@ def preferences_from(value: "str | Mapping[str, Any] | PreferenceData") -> Prefe
     if unknown:
         raise ValueError(f"preferences keys must be among {', '.join(allowed)}, got {', '.join(map(str, unknown))}")
     return PreferenceData(**value)
+
+
+def replay_from(value: str | Mapping[str, Any]) -> PreferenceData:
+    """Where SFT data come from: a file's path, or a mapping of `PreferenceData`'s fields with `path` or `hub`.
+
+    Raises:
+        ValueError: a name, or what `preferences_from` refuses.
+    """
+    a_name = Path(value).suffix not in SUFFIXES if isinstance(value, str) else "name" in value
+    if a_name:
+        raise ValueError(
+            f"replay must be a path that ends with one of {', '.join(SUFFIXES)}, or a mapping with path or hub, got"
+            f" {value!r}"
+        )
+    try:
+        return preferences_from(value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("preferences", "replay", 1)) from None

@@ -25,5 +25,8 @@ class EmbeddedPreferences:
 
 
 TINY = EmbeddedPreferences(name="tiny", module="omsweep.preferences.tiny", prompts=1600, samples=2, version=1)
+TINY_ON_POLICY = EmbeddedPreferences(
+    name="tiny-on-policy", module="omsweep.preferences.tiny_on_policy", prompts=1600, samples=4, version=1
+)
 
-PREFERENCES: Mapping[str, EmbeddedPreferences] = {entry.name: entry for entry in (TINY,)}
+PREFERENCES: Mapping[str, EmbeddedPreferences] = {entry.name: entry for entry in (TINY, TINY_ON_POLICY)}

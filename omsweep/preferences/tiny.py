@@ -1,5 +1,6 @@
 """The `tiny` data set: pairs of the embedded world, sampled from a family's SFT model, judged by a noisy annotator."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ def build_pairs(generate: Generate, *, prompts: int, samples: int, seed: int) ->
         ValueError: a prompt is also a tax item or a reward prompt.
     """
     records = preference_prompts(prompts, seed)
-    check_disjoint([record["id"] for record in records], _test_ids())
+    check_no_test_item([record["id"] for record in records])
     opened = [record for record in records if record["kind"] == "open"]
     answers = generate([_messages(record) for record in opened], samples, seed) if opened else []
     candidates = {record["id"]: texts for record, texts in zip(opened, answers, strict=True)}
@@ -32,6 +33,11 @@ def open_prompts(*, prompts: int, seed: int) -> list[dict[str, Any]]:
     """The open-ended ones among `prompts` training prompts: `{"id", "prompt"}` with the text of one user turn."""
     records = preference_prompts(prompts, seed)
     return [{"id": record["id"], "prompt": record["prompt"]} for record in records if record["kind"] == "open"]
+
+
+def check_no_test_item(ids: Sequence[str]) -> None:
+    """ValueError naming prompts that are also tax items or reward prompts of the embedded world."""
+    check_disjoint(ids, _test_ids())
 
 
 def _messages(record: dict[str, Any]) -> list[dict[str, str]]:

@@ -6,13 +6,16 @@ from typing import Any
 
 from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
 from omsweep.optim.travel import TRAVEL_METHODS
+from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.sweep.knobs import Knob, SpaceError, parse_knob
 
 REQUIRED_KNOBS = ("algorithm", "learning_rate", "beta")
 TRAIN_KNOBS = ("steps", "warmup_steps", "weight_decay", "max_grad_norm", "lr_scheduler")
-RECIPE_KNOBS = ("nll_weight", "lora_rank", "lora_alpha")
+RECIPE_KNOBS = ("nll_weight", "replay_share", "lora_rank", "lora_alpha")
 SHARED_KNOBS = REQUIRED_KNOBS + TRAIN_KNOBS + RECIPE_KNOBS
 """`TRAIN_KNOBS` left out have their values in the section `train`, `RECIPE_KNOBS` the defaults of `TrainSettings`."""
+PREFERENCES = "preferences"
+"""A branch's own preference data, no knob: never drawn."""
 TASK_VECTOR = "task_vector"
 """Which task vector a method merges; taken by the methods in `TAU_METHODS` alone."""
 
@@ -21,13 +24,15 @@ TASK_VECTOR = "task_vector"
 class Branch:
     """One entry of `space.method`: a method under a label, with its own knobs and those it overrides.
 
-    `origin` is the entry's label, which a level of a crossed knob does not have (`omsweep.sweep.crossing`).
+    `origin` is the entry's label, which a level of a crossed knob does not have (`omsweep.sweep.crossing`);
+    `preferences` is what it trains on in place of the file's preference data, None for those.
     """
 
     label: str
     method: str
     knobs: Mapping[str, Knob]
     origin: str
+    preferences: PreferenceData | None = None
 
 
 def allowed_knobs(method: str) -> list[str]:
@@ -64,6 +69,7 @@ def _branch(label: str, raw: Any) -> Branch:
         raise SpaceError(path, f"must be a mapping of knobs ({{}} for none), got {raw!r}")
     knobs = dict(raw or {})
     method = knobs.pop("method", label)
+    own = knobs.pop(PREFERENCES, None)
     if method not in METHOD_KNOBS:
         where = f"{path}.method" if method != label else path
         hint = "" if method != label else f" (a label of your own names its method: {label}: {{method: ondare, ...}})"
@@ -73,10 +79,15 @@ def _branch(label: str, raw: Any) -> Branch:
             raise SpaceError(f"{path}.{key}", _refusal(key, method))
     if "tau_travel" in knobs and "alpha" in knobs:
         raise SpaceError(f"{path}.alpha", "follows from tau_travel; give one of the two")
-    return Branch(label, method, {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()}, label)
+    try:
+        preferences = None if own is None else preferences_from(own)
+    except ValueError as error:
+        raise SpaceError(f"{path}.{PREFERENCES}", str(error)) from None
+    read = {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()}
+    return Branch(label, method, read, label, preferences)
 
 
 def _refusal(key: str, method: str) -> str:
     if key == TASK_VECTOR:
         return f"method {method!r} merges no task vector; allowed for: {', '.join(TAU_METHODS)}"
-    return f"unknown key {key!r} for method {method!r}; allowed: {', '.join(allowed_knobs(method))}"
+    return f"unknown key {key!r} for method {method!r}; allowed: {', '.join([*allowed_knobs(method), PREFERENCES])}"

@@ -13,6 +13,7 @@ from typing import Any
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.prepare import EVALUATION_SEED, family_reference, placed, sft_model, unplaced_sft_model
 from omsweep.sweep.space import SearchSpace, build_space, train_settings
+from omsweep.sweep.training_data import data_of
 
 ACTIVE_SHARE = 0.01
 """Below this share of merged-in movement in a trial's displacement nothing may be credited to merging."""
@@ -59,7 +60,8 @@ def train_and_score(
         settings,
         model=model,
         tokenizer=tokenizer,
-        data=Path(prepared["data"][sample["algorithm"]]),
+        data=Path(data_of(space, sample, prepared)),
+        replay=Path(prepared["replay"]) if settings.replay_share else None,
         task_vector=open_task_vector(prepared["task_vectors"][sample["task_vector"]]) if uses_tau else None,
         output_dir=work,
         on_step=on_step,

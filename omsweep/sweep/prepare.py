@@ -5,16 +5,18 @@ Everything lands in the cache, keyed by recipe; what is returned is plain data t
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from omsweep.cache import recipe_hash
 from omsweep.families.family import ModelFamily
+from omsweep.preferences.settings import PreferenceData
 from omsweep.sweep.controls import other_seed
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.posthoc import check_parts, needs_base
 from omsweep.sweep.resources import worker_resources
 from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
+from omsweep.sweep.training_data import training_data
 
 EVALUATION_SEED = 0
 """Sampling seed of every scoring: the SFT model and all policies meet the same draws."""
@@ -39,23 +41,20 @@ class Milestones:
         """Nothing is held open."""
 
 
-def prepare_family(
-    content: Mapping[str, Any], family_name: str, algorithms: Sequence[str], progress: Any, *, sft_seed: int = 0
-) -> dict[str, Any]:
+def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, *, sft_seed: int = 0) -> dict[str, Any]:
     """Build or find everything that the trials of one family read which start from one SFT model.
 
     Args:
         content: the resolved search space as plain data.
         family_name: one of its families.
-        algorithms: those whose training data are wanted.
         progress: a tqdm-like class for progress bars.
         sft_seed: which SFT model of the family.
 
     Returns:
         Plain dict: `base, sft` (folders or hub ids), `base_revision, sft_revision, dtype, chat_template`,
         `gpu_memory_gib` (what each process is held to, or None), `weights_hash` of the SFT model, `base_hash` of the
-        base where post-hoc points need it, `task_vectors` (kind -> file; empty where no branch uses tau), `data`
-        (algorithm -> folder), `sft_seed`, `reference` = the SFT model's own scores on the search split, and
+        base where post-hoc points need it, `task_vectors` (kind -> file; empty where no branch uses tau), `data` and
+        `replay` (see `training_data`), `sft_seed`, `reference` = the SFT model's own scores on the search split, and
         `reference_scores` = its table of scores on every split that all policies are scored on.
 
     Raises:
@@ -63,7 +62,6 @@ def prepare_family(
     """
     import pandas
 
-    from omsweep.align.data import prepare_data
     from omsweep.evaluation.statistics import compare
     from omsweep.families.load import load_tokenizer, prepare, weights_hash
 
@@ -88,22 +86,9 @@ def prepare_family(
     }
     check_parts(space.posthoc, folders.sft)
     prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
-    preferences = _preferences(space, prepared, tokenizer)
-    prepared["data"] = {}
-    for algorithm in algorithms:
-        folder = prepare_data(
-            preferences,
-            algorithm=algorithm,
-            model_path=prepared["sft"],
-            revision=prepared["sft_revision"],
-            tokenizer=tokenizer,
-            batch_size=space.file.train.batch_size,
-            workers=space.file.train.workers,
-            gradient_accumulation_steps=space.file.train.gradient_accumulation_steps,
-            max_length=space.file.train.max_length,
-            dtype=prepared["dtype"],
-        )
-        prepared["data"][algorithm] = str(folder)
+    prepared |= training_data(
+        space, prepared, tokenizer, lambda source: _preferences(space, source, prepared, tokenizer)
+    )
     scores = {split: family_reference(space, prepared, split) for split in space.splits}
     prepared["reference"] = compare(scores["search"], scores["search"])
     prepared["reference_scores"] = pandas.concat(scores.values(), ignore_index=True)
@@ -174,7 +159,7 @@ def _other_sft(family: ModelFamily, progress: Any) -> dict[str, Any]:
     }
 
 
-def _preferences(space: SearchSpace, prepared: Mapping[str, Any], tokenizer: Any) -> Any:
+def _preferences(space: SearchSpace, source: PreferenceData, prepared: Mapping[str, Any], tokenizer: Any) -> Any:
     from omsweep.evaluation.generation import generate
     from omsweep.preferences.load import load_preferences
 
@@ -192,7 +177,7 @@ def _preferences(space: SearchSpace, prepared: Mapping[str, Any], tokenizer: Any
         return [[completion.text for completion in row] for row in drawn]
 
     return load_preferences(
-        space.preferences,
+        source,
         family_key=prepared["weights_hash"],
         generate=sample_completions,
         seed=PREFERENCE_SEED,

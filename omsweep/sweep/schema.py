@@ -141,12 +141,16 @@ class Report(Section):
 
 
 class SpaceFile(Section):
-    """A whole search space file, before its `space`, `families` and `preferences` are read."""
+    """A whole search space file, before its `space`, `families` and `preferences` are read.
+
+    `replay` is the SFT data that `replay_share` mixes in; null: what each embedded family was fine-tuned on.
+    """
 
     name: Name
     mode: Literal["compare", "search"]
     families: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     preferences: str | dict[str, Any] = "tiny"
+    replay: str | dict[str, Any] | None = None
     space: dict[str, Any]
     design: Design | None = None
     search: Search | None = None

@@ -18,7 +18,7 @@ from omsweep.families.table import family_from
 from omsweep.merging.knobs import METHOD_KNOBS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.travel import alpha_for_travel
-from omsweep.preferences.settings import PreferenceData, preferences_from
+from omsweep.preferences.settings import PreferenceData, preferences_from, replay_from
 from omsweep.store import TASK_VECTORS
 from omsweep.sweep.branches import (
     RECIPE_KNOBS,
@@ -36,6 +36,7 @@ from omsweep.sweep.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
 from omsweep.sweep.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
 from omsweep.sweep.reading import validate
 from omsweep.sweep.schema import NAME_PATTERN, Design, Search, SpaceFile
+from omsweep.sweep.sources import check_replay
 from omsweep.sweep.study_check import check_study
 
 
@@ -50,6 +51,7 @@ class SearchSpace:
     shared: Mapping[str, Knob]
     branches: tuple[Branch, ...]
     posthoc: tuple[PosthocGrid, ...] = ()
+    replay: PreferenceData | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -106,10 +108,12 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         shared=read_shared(file.space),
         branches=branches,
         posthoc=read_posthoc(file.posthoc, branches, file.mode),
+        replay=None if file.replay is None else _at("replay", replay_from, file.replay),
     )
     _check_names(space)
     check_sft_seeds(space.families, space.design.sft_seeds)
     check_task_vectors(space.families, space.shared, space.branches)
+    check_replay(space.replay, space.families, space.shared, space.branches)
     check_bases(space.posthoc, space.families)
     for branch in space.branches:
         if lies_idle(space.knobs_of(branch), "lora_alpha", "lora_rank"):
@@ -149,6 +153,8 @@ def make_sample(
         TASK_VECTOR: "real",
         **values,
     }
+    if branch.preferences is not None:
+        sample["preferences"] = branch.preferences.source
     if "tau_travel" in sample:
         sample["alpha"] = _alpha_of(space, sample)
     return sample
@@ -269,12 +275,6 @@ def _at(path: str, read: Any, raw: Any) -> Any:
         name = str(error).split(maxsplit=1)[0] if str(error) else ""
         inner = f"{path}.{name}" if isinstance(raw, Mapping) and name in raw else path
         raise SpaceError(inner, str(error)) from None
-
-
-def algorithms_of(space: SearchSpace) -> list[str]:
-    """Every algorithm that some branch can draw: those whose data have to be prepared."""
-    knobs = [branch.knobs.get("algorithm", space.shared["algorithm"]) for branch in space.branches]
-    return sorted({str(value) for knob in knobs for value in edge_values(knob)})
 
 
 def task_vectors_of(space: SearchSpace) -> list[str]:

@@ -242,6 +242,12 @@ def _places(space: SearchSpace) -> dict[str, str | None]:
     places = {f"families.{f.name}.{key}": getattr(f, key) for f in space.families for key in ("base", "sft")}
     places |= {f"families.{f.name}.other_sft.{i}": m for f in space.families for i, m in enumerate(f.other_sft)}
     places["preferences.path"] = space.preferences.path
+    places |= {
+        f"space.method.{branch.origin}.preferences.path": branch.preferences.path
+        for branch in space.branches
+        if branch.preferences is not None
+    }
+    places["replay.path"] = space.replay.path if space.replay is not None else None
     places["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
     places["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts
     places["evaluate.reward.model"] = reward.model

@@ -28,7 +28,8 @@ from omsweep.sweep.posthoc_trials import run_posthoc
 from omsweep.sweep.rescore import rescore_front
 from omsweep.sweep.resources import TRIAL_CPUS, Placement, declared_train, place, task_options
 from omsweep.sweep.search import StudySearcher
-from omsweep.sweep.space import SearchSpace, algorithms_of
+from omsweep.sweep.sources import algorithms_by_source
+from omsweep.sweep.space import SearchSpace
 from omsweep.sweep.trial import run_trial
 from omsweep.tracking import Tracker
 
@@ -90,11 +91,18 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
 
 
 def _check_own_data(space: SearchSpace) -> None:
-    """Read preference data that no model has to make, so that a mistake in them costs nothing."""
-    if space.preferences.name is None:
+    """Read preference and SFT data that no model has to make, so that a mistake in them costs nothing."""
+    sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
+    own = [source for source in sources if source.name is None]
+    if own:
         from omsweep.preferences.load import load_preferences
 
-        load_preferences(space.preferences, family_key="", generate=_no_generation)
+        for source in own:
+            load_preferences(source, family_key="", generate=_no_generation)
+    if space.replay is not None:
+        from omsweep.preferences.replay import load_replay
+
+        load_replay(space.replay, sft_seed=0)
 
 
 def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list[str]]:
@@ -107,7 +115,7 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(**task_options(placement))
     waiting = {
-        (name, seed): task.remote(space.resolved(), name, algorithms_of(space), console.is_terminal, seed)
+        (name, seed): task.remote(space.resolved(), name, console.is_terminal, seed)
         for name in space.family_names
         for seed in range(space.design.sft_seeds)
     }
@@ -120,14 +128,12 @@ def _prepare_all(space: SearchSpace, placement: Placement, console: Console) -> 
     return prepared
 
 
-def _prepare_task(
-    content: Mapping[str, Any], family: str, algorithms: Sequence[str], drawn: bool, sft_seed: int
-) -> dict[str, Any]:
+def _prepare_task(content: Mapping[str, Any], family: str, drawn: bool, sft_seed: int) -> dict[str, Any]:
     from ray.experimental import tqdm_ray
 
     from omsweep.sweep.prepare import Milestones, prepare_family
 
-    return prepare_family(content, family, algorithms, tqdm_ray.tqdm if drawn else Milestones, sft_seed=sft_seed)
+    return prepare_family(content, family, tqdm_ray.tqdm if drawn else Milestones, sft_seed=sft_seed)
 
 
 def _outcome(reference: Any, what: str) -> Any:

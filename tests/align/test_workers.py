@@ -110,7 +110,7 @@ def alone(prepared, settings, sft_path, tokenizer, tau, tmp_path):
             data=data,
             task_vector=tau,
             output_dir=tmp_path / "alone",
-            replay=replay,
+            replay=Path(replay) if replay else None,
         )
         return outcome, model
 

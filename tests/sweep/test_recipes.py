@@ -1,5 +1,6 @@
 """Baselines as branches and axes of a space: fewer steps, NLL beside the loss, adapters; mistakes are said at check."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,16 @@ from omsweep.families.shape import shape_of_config
 from omsweep.families.tiny.architecture import build_model
 from omsweep.families.tiny.tokenizer import build_tokenizer
 from omsweep.optim.settings import OnlineMerge
+from omsweep.preferences.settings import preferences_from, replay_from
 from omsweep.sweep.describe import summary
 from omsweep.sweep.design import draw
+from omsweep.sweep.events import settings_of
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.memory import Load, adapter_parameters, training_bytes
 from omsweep.sweep.recipe_notes import recipe_notes
+from omsweep.sweep.sources import algorithms_by_source
 from omsweep.sweep.space import SearchSpace, build_space, train_settings
+from omsweep.sweep.training_data import data_of
 
 
 @pytest.fixture
@@ -27,6 +32,8 @@ def baselines(compare: dict[str, Any]) -> dict[str, Any]:
             "adamw": {"steps": {"choice": [25, 50, 100]}, "learning_rate": {"choice": [2e-4, 8e-4]}},
             "nll": {"method": "adamw", "nll_weight": 0.2},
             "lora": {"method": "adamw", "lora_rank": 8, "learning_rate": 4e-3},
+            "replay": {"method": "adamw", "replay_share": 0.25},
+            "own": {"method": "adamw", "preferences": "tiny-on-policy"},
             "ema": {"alpha": 0.01},
         },
     }
@@ -42,7 +49,7 @@ def changed(content: dict[str, Any], label: str, **knobs: object) -> SearchSpace
 def test_learning_rates_and_steps_make_a_grid_of_one_branch(baselines: dict[str, Any]) -> None:
     space = build_space(baselines)
     samples = {sample["label"]: sample for sample in draw(space) if sample["family"] == "tiny-llama"}
-    assert len(samples) == 3 * 2 + 3
+    assert len(samples) == 3 * 2 + 5
     assert len({sample["seed"] for sample in samples.values()}) == 1
     early = samples["adamw-learning_rate-0.0008-steps-25"]
     assert (early["steps"], early["learning_rate"]) == (25, 8e-4)
@@ -57,6 +64,35 @@ def test_recipes_reach_the_trainer(baselines: dict[str, Any]) -> None:
     assert (made["nll"].nll_weight, made["ema"].nll_weight) == (0.2, 0.0)
     assert (made["lora"].lora_rank, made["lora"].lora_alpha) == (8, 32)
     assert made["ema"].lora_rank == 0
+    assert (made["replay"].replayed, made["ema"].replayed) == (8, 0)
+
+
+def test_a_branch_trains_on_its_own_pairs_and_says_so(baselines: dict[str, Any]) -> None:
+    space = changed(baselines, "own", steps={"choice": [25, 50]})
+    samples = {sample["label"]: sample for sample in draw(space)}
+    assert settings_of(samples["own-steps-25"])["preferences"] == "tiny-on-policy"
+    assert "preferences" not in samples["ema"]
+    found = {
+        source.source: kinds for source, kinds in algorithms_by_source(space.preferences, space.shared, space.branches)
+    }
+    assert found == {"tiny": ["dpo"], "tiny-on-policy": ["dpo"]}
+    prepared = {"data": {source.key: {"dpo": source.source} for source in map(preferences_from, found)}}
+    assert data_of(space, samples["own-steps-50"], prepared) == "tiny-on-policy"
+    assert data_of(space, samples["ema"], prepared) == "tiny"
+    assert build_space(space.resolved()).branches == space.branches
+
+
+def test_data_of_two_kinds_are_prepared_by_source(baselines: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "sft.jsonl").write_text('{"prompt": "say w1", "completion": "w1"}\n')
+    space = build_space(baselines | {"replay": {"path": str(tmp_path / "sft.jsonl"), "limit": 3}})
+    assert space.replay == replay_from({"path": str(tmp_path / "sft.jsonl"), "limit": 3})
+    baselines["space"]["algorithm"] = {"choice": ["dpo", "ipo"]}
+    baselines["space"]["method"]["own"] |= {"algorithm": "kto", "preferences": {"path": "pairs.jsonl", "limit": 8}}
+    space = build_space(baselines)
+    found = {
+        source.source: kinds for source, kinds in algorithms_by_source(space.preferences, space.shared, space.branches)
+    }
+    assert found == {"tiny": ["dpo", "ipo"], "pairs.jsonl": ["kto"]}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +102,20 @@ def test_recipes_reach_the_trainer(baselines: dict[str, Any]) -> None:
         ("adamw", {"steps": 2.5}, "space.method.adamw.steps: must be a whole number, got 2.5"),
         ("nll", {"nll_weight": -1}, "space.method.nll.nll_weight: nll_weight must be at least 0, got -1"),
         ("nll", {"algorithm": "kto"}, "space.method.nll.nll_weight: nll_weight must be 0 with kto, got 0.2"),
+        ("replay", {"replay_share": 1}, r"space.method.replay.replay_share: replay_share must be in \[0, 1\), got 1"),
+        ("replay", {"algorithm": "kto"}, "space.method.replay.replay_share: replay_share must be 0 with kto, got 0.25"),
+        ("replay", {"replay_share": 0.01}, "replay_share must leave examples of both kinds among 32, got 0.01"),
+        (
+            "own",
+            {"preferences": "mine"},
+            "space.method.own.preferences: preferences must be one of tiny, tiny-on-policy",
+        ),
+        (
+            "own",
+            {"preferences": {"pth": "x"}},
+            "space.method.own.preferences: preferences keys must be among name, path",
+        ),
+        ("own", {"prefs": "tiny"}, "space.method.own.prefs: unknown key 'prefs' for method 'adamw'; .*, preferences$"),
         ("lora", {"lora_rank": 1.5}, "space.method.lora.lora_rank: must be a whole number, got 1.5"),
         ("lora", {"lora_alpha": 0}, "space.method.lora.lora_alpha: lora_alpha must be positive, got 0"),
         ("lora", {"lora_rank": 0, "lora_alpha": 8}, "space.method.lora.lora_alpha: needs lora_rank above 0 beside it"),
@@ -87,6 +137,21 @@ def test_what_cannot_be_is_said_at_check(
 ) -> None:
     with pytest.raises(SpaceError, match=message):
         changed(baselines, label, **knobs)
+
+
+def test_replay_needs_sft_data_and_data_need_replay(baselines: dict[str, Any]) -> None:
+    with pytest.raises(SpaceError, match="replay: replay must be a path that ends with one of .*, got 'tiny'"):
+        build_space(baselines | {"replay": "tiny"})
+    with pytest.raises(SpaceError, match="replay: replay limit must be at least 1, got 0"):
+        build_space(baselines | {"replay": {"path": "sft.jsonl", "limit": 0}})
+    with pytest.raises(
+        SpaceError, match="replay: is missing: replay_share mixes in SFT data, and 'olmo-2-1b' brings none"
+    ):
+        build_space(baselines | {"families": ["tiny-llama", "olmo-2-1b"]})
+    del baselines["space"]["method"]["replay"]
+    build_space(baselines)
+    with pytest.raises(SpaceError, match="replay: says which SFT data replay_share mixes in, and no replay_share here"):
+        build_space(baselines | {"replay": "sft.jsonl"})
 
 
 def test_adapters_as_an_axis_stand_beside_the_weights(baselines: dict[str, Any]) -> None:

@@ -147,7 +147,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
     def trained(method: str, group: str) -> Run:
         checked = build_space(space(method, **GROUPS[group]))
         content = checked.resolved()
-        prepared = prepare_family(content, "tiny-llama", ["dpo"], tqdm)
+        prepared = prepare_family(content, "tiny-llama", tqdm)
         sample = draw(checked)[0] | {"trial_id": f"{method}-{group}"}
         job = {
             "sample": sample,
