@@ -82,7 +82,9 @@ def notes(space: SearchSpace) -> list[str]:
 
 
 def _knobs(branch: Branch) -> str:
-    return ", ".join(f"{name} {_describe(knob)}" for name, knob in branch.knobs.items()) or "-"
+    said = [f"{name} {_describe(knob)}" for name, knob in branch.knobs.items()]
+    said += [f"preferences = {branch.preferences.source}"] if branch.preferences is not None else []
+    return ", ".join(said) or "-"
 
 
 def _describe(knob: Knob) -> str:
