@@ -68,7 +68,8 @@ def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[fl
     if name == "della" and p < 1.0:
         chances = _della_chances(xs, p, axes.spread)
         kept = {i for i in range(n) if bits(i, key) < chances[i] * _WORD}
-        return [(xs[i] / chances[i] if axes.rescale == "inverse" else xs[i]) if i in kept else 0.0 for i in range(n)]
+        if axes.rescale == "inverse":
+            return [xs[i] / chances[i] if i in kept else 0.0 for i in range(n)]
     if name in ("ondare", "childtuning") and p < 1.0:
         kept = {i for i in range(n) if bits(i, key) < p * _WORD}
     if name == "onties":

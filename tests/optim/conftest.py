@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from omsweep.merging.knobs import METHOD_KNOBS, RESCALES, SEMANTICS_NAMES
+from omsweep.merging.methods import METHODS
 from omsweep.optim.settings import OnlineMerge
 
 SHAPES = {"body.weight": (7, 5), "body.bias": (5,), "head.weight": (3, 4, 2)}
@@ -66,10 +68,6 @@ def merge_cases() -> list[OnlineMerge]:
     for k in (1, 3):
         cases.append(OnlineMerge("linear", alpha=0.1, gap_steps=k))
         cases.append(OnlineMerge("linear", alpha={"head.*": 0.2, "*": 0.0}, gap_steps=k))
-        cases.append(OnlineMerge("della", alpha=0.1, density=0.4, gap_steps=k))
-        cases.append(
-            OnlineMerge("della", alpha=0.1, density=0.6, spread=0.3, rescale="none", elect="unweighted", gap_steps=k)
-        )
         for semantics, density in product(("equations", "released"), (0.4, 1.0)):
             cases.append(OnlineMerge("childtuning", semantics=semantics, density=density, gap_steps=k, seed=1))
             for method in ("ondare", "onties"):
@@ -91,7 +89,20 @@ def merge_cases() -> list[OnlineMerge]:
         cases.append(OnlineMerge("onties", semantics="equations", alpha=0.1, density=0.01, gap_steps=k))
         cases.append(OnlineMerge("onties", semantics="released", alpha=0.1, density=0.01, gap_steps=k))
         cases.append(OnlineMerge("onties", semantics="equations", alpha=0.1, density=0.5, min_kept=4, gap_steps=k))
-    return cases
+    written = {case.method for case in cases}
+    return cases + [case for method in METHODS if method not in written for case in cases_from_knobs(method)]
+
+
+def cases_from_knobs(method: str) -> list[OnlineMerge]:
+    """For a method without cases of its own: knobs left open at their defaults, and all given, at each rescaling."""
+    cases: dict[OnlineMerge, None] = {}
+    for semantics, k, rescale in product(SEMANTICS_NAMES, (1, 3), (None, *RESCALES)):
+        values = {"semantics": semantics, "alpha": 0.1, "density": 0.4, "gap_steps": k}
+        if rescale is not None:
+            values |= {"density": 0.6, "rescale": rescale, "elect": "unweighted", "tau_mask": "fixed"}
+            values |= {"clip": 0.3, "min_kept": 4, "spread": 0.3, "average_rate": 0.2}
+        cases[OnlineMerge(method, **{knob: values[knob] for knob in METHOD_KNOBS[method] if knob in values})] = None
+    return list(cases)
 
 
 def label(case: OnlineMerge) -> str:

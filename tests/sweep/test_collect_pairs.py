@@ -12,6 +12,7 @@ import pytest
 from datasets import load_from_disk
 
 from omsweep.cli import main
+from omsweep.evaluation.settings import SCORERS
 from omsweep.families.load import load_tokenizer, weights_hash
 from omsweep.families.tiny.architecture import random_family
 from omsweep.preferences.collection import CHUNK_PROMPTS
@@ -169,7 +170,7 @@ def test_other_arguments_for_the_same_output(
         ({"limit": "0"}, "limit must be at least 1, got 0"),
         ({"pairs": "some"}, "pairs must be one of best-worst, all, got 'some'"),
         ({"dtype": "int8"}, "dtype must be one of float32, bfloat16, float16, got 'int8'"),
-        ({"scorer": "gold"}, "reward scorer must be one of ['reward_model', 'tiny'], got 'gold'"),
+        ({"scorer": "gold"}, f"reward scorer must be one of {sorted(SCORERS)}, got 'gold'"),
         ({"scorer": "{scorer: tiny, prompts: tiny}"}, "scorer takes no prompts here"),
         ({"scorer": "{scorer"}, "scorer must be a name or a YAML mapping, got '{scorer'"),
         ({"scorer": "{scorer: reward_model, model: none/here/at/all}"}, "'none/here/at/all' is neither a folder that"),
