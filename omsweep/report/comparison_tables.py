@@ -45,7 +45,7 @@ def headline_table(found: Findings) -> TextTable:
 
 
 def controls_table(found: Findings) -> TextTable:
-    """Online branches against what merges as they do, but for tau."""
+    """Online branches against what merges as they do, but for tau or for matched displacement."""
     shown = {line.against for line in found.controls}
     arms = {name: c for c in found.question.controls for name in (c.label, Arm(c.label, merged=True).name)}
     whats = dict.fromkeys(f"{arms[name].label}: {_WHAT[arms[name].what]}" for name in arms if name in shown)
@@ -58,6 +58,8 @@ _WHAT = {
     "flipped": "-tau, back towards the base model",
     "other_seed": "tau of an SFT model with another seed",
     "alpha 0": "the mask without tau",
+    "match none": "its learning rate as given, so that it moves less far",
+    "match displacement": "its learning rate over the retained share, so that it moves as far as AdamW",
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from omsweep.align.settings import MATCHES
 from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
 from omsweep.optim.travel import TRAVEL_METHODS
 from omsweep.preferences.settings import PreferenceData, preferences_from
@@ -16,6 +17,8 @@ SHARED_KNOBS = REQUIRED_KNOBS + TRAIN_KNOBS + RECIPE_KNOBS
 """`TRAIN_KNOBS` left out have their values in the section `train`, `RECIPE_KNOBS` the defaults of `TrainSettings`."""
 PREFERENCES = "preferences"
 """A branch's own preference data, no knob: never drawn."""
+MATCH = "match"
+"""A branch's own `design.match`, no knob either."""
 TASK_VECTOR = "task_vector"
 """Which task vector a method merges; taken by the methods in `TAU_METHODS` alone."""
 
@@ -25,7 +28,8 @@ class Branch:
     """One entry of `space.method`: a method under a label, with its own knobs and those it overrides.
 
     `origin` is the entry's label, which a level of a crossed knob does not have (`omsweep.sweep.crossing`);
-    `preferences` is what it trains on in place of the file's preference data, None for those.
+    `preferences` is what it trains on in place of the file's preference data, None for those; `match` is
+    `displacement` or `none` in place of `design.match`, None for that.
     """
 
     label: str
@@ -33,6 +37,7 @@ class Branch:
     knobs: Mapping[str, Knob]
     origin: str
     preferences: PreferenceData | None = None
+    match: str | None = None
 
 
 def allowed_knobs(method: str) -> list[str]:
@@ -69,7 +74,7 @@ def _branch(label: str, raw: Any) -> Branch:
         raise SpaceError(path, f"must be a mapping of knobs ({{}} for none), got {raw!r}")
     knobs = dict(raw or {})
     method = knobs.pop("method", label)
-    own = knobs.pop(PREFERENCES, None)
+    own, match = knobs.pop(PREFERENCES, None), knobs.pop(MATCH, None)
     if method not in METHOD_KNOBS:
         where = f"{path}.method" if method != label else path
         hint = "" if method != label else f" (a label of your own names its method: {label}: {{method: ondare, ...}})"
@@ -83,11 +88,15 @@ def _branch(label: str, raw: Any) -> Branch:
         preferences = None if own is None else preferences_from(own)
     except ValueError as error:
         raise SpaceError(f"{path}.{PREFERENCES}", str(error)) from None
+    if match not in (None, *MATCHES):
+        raise SpaceError(f"{path}.{MATCH}", f"must be one of {', '.join(MATCHES)}, got {match!r}")
     read = {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()}
-    return Branch(label, method, read, label, preferences)
+    return Branch(label, method, read, label, preferences, match)
 
 
 def _refusal(key: str, method: str) -> str:
     if key == TASK_VECTOR:
         return f"method {method!r} merges no task vector; allowed for: {', '.join(TAU_METHODS)}"
-    return f"unknown key {key!r} for method {method!r}; allowed: {', '.join([*allowed_knobs(method), PREFERENCES])}"
+    return (
+        f"unknown key {key!r} for method {method!r}; allowed: {', '.join([*allowed_knobs(method), PREFERENCES, MATCH])}"
+    )

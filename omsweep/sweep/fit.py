@@ -10,7 +10,7 @@ from omsweep.families.presence import place_of, with_shape
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.memory import GIB, Load, training_bytes
 from omsweep.sweep.resources import worker_resources
-from omsweep.sweep.space import SearchSpace, edge_samples, online_merge
+from omsweep.sweep.space import SearchSpace, edge_samples, match_of, online_merge
 
 LIMITS = {True: "gpu_memory_gib", False: "memory_gib"}
 """The key of `resources_per_worker` that bounds training, by whether a worker has a GPU."""
@@ -101,7 +101,6 @@ def _check_vocabularies(space: SearchSpace, family: ModelFamily, path: str) -> N
 
 def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator[Need]:
     train = space.file.train
-    matched = space.file.mode == "compare" and space.design.match == "displacement"
     for sample in edge_samples(space):
         merge = online_merge(sample)
         paired = ALGORITHMS[sample["algorithm"]].data_kind == "paired"
@@ -117,6 +116,7 @@ def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator
             checkpointed=train.gradient_checkpointing,
             adapter_rank=sample.get("lora_rank", 0),
         )
+        matched = match_of(space, sample) == "displacement"
         terms = training_bytes(load, merge.resolved(), pilot=matched and known_share(merge) is None)
         yield Need(terms, load, sample["label"], sample["algorithm"])
 

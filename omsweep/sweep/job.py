@@ -12,7 +12,7 @@ from typing import Any
 
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.prepare import EVALUATION_SEED, family_reference, placed, sft_model, unplaced_sft_model
-from omsweep.sweep.space import SearchSpace, build_space, train_settings
+from omsweep.sweep.space import SearchSpace, build_space, match_of, train_settings
 from omsweep.sweep.training_data import data_of
 
 ACTIVE_SHARE = 0.01
@@ -48,7 +48,9 @@ def train_and_score(
 
     space, sample, prepared = build_space(job["content"]), job["sample"], job["prepared"]
     hold_gpu_memory(prepared["gpu_memory_gib"])
-    settings = dataclasses.replace(train_settings(space, sample), match=_match(space), dtype=prepared["dtype"])
+    settings = dataclasses.replace(
+        train_settings(space, sample), match=match_of(space, sample), dtype=prepared["dtype"]
+    )
     tokenizer = load_tokenizer(
         prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
     )
@@ -160,10 +162,6 @@ def _scored_and_saved(space: SearchSpace, job: Mapping[str, Any], model: Any, to
 def policy_folder(folder: Path, trial_id: str) -> Path:
     """Where a sweep's folder keeps the policy of a trial."""
     return folder / "policies" / trial_id
-
-
-def _match(space: SearchSpace) -> str:
-    return space.design.match if space.file.mode == "compare" else "none"
 
 
 def _merge_active(diagnostics: Mapping[str, float]) -> bool | None:

@@ -18,8 +18,12 @@ def recipe_notes(space: SearchSpace) -> list[str]:
 
 
 def _notes(space: SearchSpace) -> Iterator[str]:
-    adapted = [b.label for b in space.branches if any(edge_values(space.knobs_of(b).get("lora_rank", Fixed(0))))]
-    if adapted and space.file.mode == "compare" and space.design.match == "displacement":
+    adapted = [
+        b.label
+        for b in space.branches
+        if any(edge_values(space.knobs_of(b).get("lora_rank", Fixed(0)))) and (b.match or space.design.match) != "none"
+    ]
+    if adapted and space.file.mode == "compare":
         yield (
             f"design.match: the learning rate of adapters ({', '.join(adapted)}) is used as it is given: how far they"
             " move the weights does not follow from it; a trial's displacement says it"

@@ -21,6 +21,7 @@ from omsweep.optim.travel import alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from, replay_from
 from omsweep.store import TASK_VECTORS
 from omsweep.sweep.branches import (
+    MATCH,
     RECIPE_KNOBS,
     TASK_VECTOR,
     TRAIN_KNOBS,
@@ -116,6 +117,8 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     check_replay(space.replay, space.families, space.shared, space.branches)
     check_bases(space.posthoc, space.families)
     for branch in space.branches:
+        if branch.match is not None and file.mode == "search":
+            raise SpaceError(f"space.method.{branch.origin}.{MATCH}", "is of mode compare: a search matches nothing")
         if lies_idle(space.knobs_of(branch), "lora_alpha", "lora_rank"):
             raise SpaceError(_knob_path(space, branch, "lora_alpha"), "needs lora_rank above 0 beside it")
         _check_branch(space, branch)
@@ -155,6 +158,8 @@ def make_sample(
     }
     if branch.preferences is not None:
         sample["preferences"] = branch.preferences.source
+    if branch.match is not None:
+        sample[MATCH] = branch.match
     if "tau_travel" in sample:
         sample["alpha"] = _alpha_of(space, sample)
     return sample
@@ -164,6 +169,11 @@ def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
     """The merge settings of a sample; raises ValueError naming knob, value and range."""
     own = {name: sample[name] for name in METHOD_KNOBS[sample["method"]] if name in sample}
     return OnlineMerge(sample["method"], seed=sample["seed"], **own)
+
+
+def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
+    """Whether a sample's learning rate is matched: `displacement` or `none`."""
+    return str(sample.get(MATCH, space.design.match)) if space.file.mode == "compare" else "none"
 
 
 def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:

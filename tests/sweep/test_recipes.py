@@ -17,7 +17,7 @@ from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.memory import Load, adapter_parameters, training_bytes
 from omsweep.sweep.recipe_notes import recipe_notes
 from omsweep.sweep.sources import algorithms_by_source
-from omsweep.sweep.space import SearchSpace, build_space, train_settings
+from omsweep.sweep.space import SearchSpace, build_space, match_of, train_settings
 from omsweep.sweep.training_data import data_of
 
 
@@ -82,6 +82,22 @@ def test_a_branch_trains_on_its_own_pairs_and_says_so(baselines: dict[str, Any])
     assert build_space(space.resolved()).branches == space.branches
 
 
+def test_a_branch_may_be_matched_otherwise(baselines: dict[str, Any]) -> None:
+    space = changed(baselines, "ema", match="none", steps={"choice": [25, 50]})
+    samples = {sample["label"]: sample for sample in draw(space)}
+    assert settings_of(samples["ema-steps-25"])["match"] == "none"
+    assert all("match" not in s for label, s in samples.items() if not label.startswith("ema"))
+    matched = {label: match_of(space, sample) for label, sample in samples.items()}
+    assert matched["ema-steps-25"] == "none"
+    assert {value for label, value in matched.items() if not label.startswith("ema")} == {"displacement"}
+    assert build_space(space.resolved()).branches == space.branches
+
+
+def test_a_search_matches_nothing(baselines: dict[str, Any]) -> None:
+    with pytest.raises(SpaceError, match="space.method.ema.match: is of mode compare"):
+        changed(baselines | {"mode": "search", "design": None, "search": {"trials": 60}}, "ema", match="none")
+
+
 def test_data_of_two_kinds_are_prepared_by_source(baselines: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "sft.jsonl").write_text('{"prompt": "say w1", "completion": "w1"}\n')
     space = build_space(baselines | {"replay": {"path": str(tmp_path / "sft.jsonl"), "limit": 3}})
@@ -115,7 +131,12 @@ def test_data_of_two_kinds_are_prepared_by_source(baselines: dict[str, Any], tmp
             {"preferences": {"pth": "x"}},
             "space.method.own.preferences: preferences keys must be among name, path",
         ),
-        ("own", {"prefs": "tiny"}, "space.method.own.prefs: unknown key 'prefs' for method 'adamw'; .*, preferences$"),
+        (
+            "own",
+            {"prefs": "tiny"},
+            "space.method.own.prefs: unknown key 'prefs' for method 'adamw'; .*, preferences, match$",
+        ),
+        ("ema", {"match": "norm"}, "space.method.ema.match: must be one of none, displacement, got 'norm'"),
         ("lora", {"lora_rank": 1.5}, "space.method.lora.lora_rank: must be a whole number, got 1.5"),
         ("lora", {"lora_alpha": 0}, "space.method.lora.lora_alpha: lora_alpha must be positive, got 0"),
         ("lora", {"lora_rank": 0, "lora_alpha": 8}, "space.method.lora.lora_alpha: needs lora_rank above 0 beside it"),

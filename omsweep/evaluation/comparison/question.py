@@ -12,18 +12,18 @@ from omsweep.merging.knobs import TAU_METHODS
 
 BASELINE_METHOD = "adamw"
 ALPHA_ZERO = "alpha 0"
-UNLIKE = ("method", "task_vector", "alpha", "tau_travel", "alpha_schedule")
+UNLIKE = ("method", "task_vector", "alpha", "tau_travel", "alpha_schedule", "match")
 """Knobs in which a branch may differ from the online branch that it is a control of."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A branch that merges as an online one does, but for tau.
+    """A branch that merges as an online one does, but for tau or for the matching of its displacement.
 
     Args:
         online: the online branch's label.
         label: the control's (`arm_label`).
-        what: `permuted`, `flipped`, `other_seed` or `alpha 0`.
+        what: `permuted`, `flipped`, `other_seed`, `alpha 0`, `match none` or `match displacement`.
     """
 
     online: str
@@ -93,6 +93,7 @@ class _Row:
     method: str
     knobs: Mapping[str, Any]
     task_vectors: tuple[str, ...]
+    other_match: str | None
 
     @property
     def arms(self) -> Iterator[tuple[str, str]]:
@@ -101,8 +102,9 @@ class _Row:
 
     @property
     def merges(self) -> bool:
-        """Whether it moves along the real task vector."""
-        return self.method in TAU_METHODS and "real" in self.task_vectors and not self.without_tau
+        """Whether it moves along the real task vector, its displacement matched or not as the design says."""
+        real = self.method in TAU_METHODS and "real" in self.task_vectors and not self.without_tau
+        return real and self.other_match is None
 
     @property
     def without_tau(self) -> bool:
@@ -114,8 +116,9 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
     limit = (resolved.get("objectives") or {}).get("tax_limit")
     if limit is None or resolved.get("mode") != "compare":
         return None
-    rows = _rows(resolved["space"])
     design = resolved.get("design") or {}
+    match = str(design.get("match", "displacement"))
+    rows = _rows(resolved["space"], match)
     baseline, online = _baseline(rows), tuple(row.label for row in rows if row.merges)
     merged = _merged_labels(resolved.get("posthoc") or {}, rows)
     sft_seeds = int(design.get("sft_seeds", 1))
@@ -125,7 +128,7 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
         *(["arms: design.cross turns branches into levels of knobs"] if design.get("cross") else []),
         *([] if both_splits else ["everything: policies must be scored on both splits (evaluate.report_split: all)"]),
         *_missing_arms(rows, baseline, online, merged),
-        *_missing_repeats(sft_seeds, runs, str(design.get("match", "displacement"))),
+        *_missing_repeats(sft_seeds, runs, match),
     ]
     return Question(
         tax_limit=float(limit),
@@ -140,22 +143,24 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
     )
 
 
-def _rows(space: Mapping[str, Any]) -> list[_Row]:
+def _rows(space: Mapping[str, Any], match: str) -> list[_Row]:
     method = space.get("method")
     entries = {method: {}} if isinstance(method, str) else dict(method or {})
-    return [_row(str(label), dict(knobs or {}), space.get("task_vector", "real")) for label, knobs in entries.items()]
+    shared = space.get("task_vector", "real")
+    return [_row(str(label), dict(knobs or {}), shared, match) for label, knobs in entries.items()]
 
 
-def _row(label: str, knobs: dict[str, Any], shared: Any) -> _Row:
+def _row(label: str, knobs: dict[str, Any], shared: Any, match: str) -> _Row:
     method = str(knobs.get("method", label))
     drawn = knobs.get("task_vector", shared) if method in TAU_METHODS else "real"
     kinds = drawn["choice"] if isinstance(drawn, Mapping) else [drawn]
-    return _Row(label, method, knobs, tuple(str(kind) for kind in kinds))
+    own = knobs.get("match")
+    return _Row(label, method, knobs, tuple(str(kind) for kind in kinds), own if own != match else None)
 
 
 def _baseline(rows: Sequence[_Row]) -> str | None:
     """The branch labelled adamw, else the only one of this method."""
-    labels = [row.label for row in rows if row.method == BASELINE_METHOD]
+    labels = [row.label for row in rows if row.method == BASELINE_METHOD and row.other_match is None]
     return BASELINE_METHOD if BASELINE_METHOD in labels else labels[0] if len(labels) == 1 else None
 
 
@@ -174,11 +179,14 @@ def _controls(rows: Sequence[_Row]) -> Iterator[Control]:
             if row.without_tau:
                 yield Control(online=online.label, label=row.label, what=ALPHA_ZERO)
                 continue
+            if row.other_match is not None:
+                yield Control(online=online.label, label=row.label, what=f"match {row.other_match}")
+                continue
             yield from (Control(online=online.label, label=arm, what=kind) for arm, kind in row.arms if kind != "real")
 
 
 def _is_relative(row: _Row, online: _Row, rows: Sequence[_Row]) -> bool:
-    """Whether `row` merges as `online` does but for tau; where no online branch fits exactly, those of its method."""
+    """Whether `row` merges as `online` does but for tau or matching; where none fits exactly, those of its method."""
     if row.method == "childtuning":
         return online.method == "ondare"
     if row.method != online.method:

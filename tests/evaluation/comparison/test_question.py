@@ -73,6 +73,17 @@ def test_a_control_unlike_any_is_one_of_all_online_branches_of_its_method():
     assert [online for online, _, _ in controls(method)] == ["one", "two"]
 
 
+def test_another_match_makes_a_control_not_an_arm():
+    branches = {"adamw": {}, "ondare": DARE, "loose": {"method": "ondare", **DARE, "match": "none"}}
+    asked = question_of(space(branches))
+    assert (asked.baseline, asked.online) == ("adamw", ("ondare",))
+    assert controls(branches) == [("ondare", "loose", "match none")]
+    loose = {"match": "none"}
+    assert controls(branches, design=loose) == []  # both are as the design says
+    tight = branches | {"loose": {"method": "ondare", **DARE, "match": "displacement"}}
+    assert controls(tight, design=loose) == [("ondare", "loose", "match displacement")]
+
+
 def test_childtuning_is_ondare_without_tau():
     method = {"ondare": DARE, "onties": TIES, "childtuning": {"density": 0.5, "semantics": "equations"}}
     assert controls(method) == [("ondare", "childtuning", "alpha 0")]
