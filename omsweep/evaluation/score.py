@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from omsweep.cache import build_once
+from omsweep.cache import build_once, recipe_hash
 from omsweep.evaluation.reward import score_reward
+from omsweep.evaluation.reward_models import REWARD_MODELS, reward_recipe
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings, prompts_path, suite_folder
 from omsweep.evaluation.suite import content_hash
 from omsweep.evaluation.tax import score_tax
@@ -129,6 +130,8 @@ def reference_scores(
 def _scorer_recipe(reward: RewardSettings) -> dict[str, Any]:
     recipe: dict[str, Any] = {"scorer": reward.scorer, "model": reward.model, "revision": reward.revision}
     recipe["dtype"] = reward.dtype
+    if reward.model is not None and reward.model in REWARD_MODELS:
+        return recipe | {"trained": recipe_hash(reward_recipe(REWARD_MODELS[reward.model]))}
     if reward.model and Path(reward.model).is_dir():
         files = sorted(path for path in Path(reward.model).rglob("*") if path.is_file())
         recipe["files"] = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]

@@ -13,19 +13,20 @@ _SUITES = Path(__file__).parent / "suites"
 SPLITS = ("search", "report")
 """Searchers, designs and front selection read `search` only; the front's members are rescored on `report`."""
 
-TAX_SUITES: Mapping[str, Path] = {"tiny": _SUITES / "tiny", "public": _SUITES / "public"}
-"""Suites by name: `tiny` with its data, `public` naming tasks of lm-eval, which downloads theirs.
+TAX_SUITES: Mapping[str, Path] = {name: _SUITES / name for name in ("tiny", "smollm2", "public")}
+"""Suites by name: `tiny` and `smollm2` with their data, `public` naming tasks of lm-eval, which downloads theirs.
 
 Any other folder of lm-eval task YAMLs is a suite by its path.
 """
 
 SCORERS: Mapping[str, str] = {
     "tiny": "omsweep.evaluation.scorers.tiny",
+    "positivity": "omsweep.evaluation.scorers.positivity",
     "reward_model": "omsweep.evaluation.scorers.reward_model",
 }
 """Scorer name -> the module whose `build(reward)` makes it."""
 
-REWARD_PROMPTS: Mapping[str, Path] = {"tiny": _SUITES / "tiny" / "reward_prompts.jsonl"}
+REWARD_PROMPTS: Mapping[str, Path] = {name: _SUITES / name / "reward_prompts.jsonl" for name in ("tiny", "smollm2")}
 """Embedded reward prompts by name; any other JSONL file of prompts is given by its path."""
 
 
@@ -37,7 +38,7 @@ class RewardSettings:
         scorer: a name in `SCORERS`.
         prompts: a name in `REWARD_PROMPTS`, or the path of a JSONL file with lines `{"prompt": text}` or
             `{"messages": [{"role", "content"}, ...]}`, optionally `id`, `split` and `category`.
-        model: folder or hub id of the sequence classification model; for `reward_model` only.
+        model: folder, hub id or name in `REWARD_MODELS` of the sequence classification model; for `reward_model` only.
         revision: its revision on the hub; for `reward_model` only.
         dtype: its torch dtype by name; for `reward_model` only.
 

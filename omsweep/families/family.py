@@ -37,6 +37,28 @@ class TinyRecipe:
     seed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class PackagedRecipe:
+    """How a family is made of a model that a Python package carries as a GGUF file: that is the base, `sft` trains on.
+
+    Attributes:
+        distribution: name of the package where packages come from.
+        module: its import name; it is never imported.
+        file: the GGUF file in its folder.
+        sft: the fine-tuning on everyday instructions; its seed is the family's `sft_seed`.
+    """
+
+    distribution: str
+    module: str
+    file: str
+    sft: Stage
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules that must be installed to load it."""
+        return (self.module, "gguf")
+
+
 class Resources(BaseModel):
     """What one training worker occupies; a key left open is the family's, else: CPUs shared out, no GPU, no limit.
 
@@ -86,8 +108,8 @@ class ModelFamily:
         shape: its sizes; None: not known, and `check` can then not estimate activations.
         base_vocabulary: rows of the base's embedding where they differ from the SFT model's: no task vector then.
         resources: per worker, used where the search space leaves them open.
-        recipe: for an embedded family, how it is trained; None for folders and hub ids.
-        sft_seed: of an embedded family's SFT data; several seeds share one base model. Else 0 for `sft`, and its place
+        recipe: for an embedded or packaged family, how it is made here; None for folders and hub ids.
+        sft_seed: of such a family's SFT data; several seeds share one base model. Else 0 for `sft`, and its place
             for one of `other_sft`, counted from 1.
     """
 
@@ -108,7 +130,7 @@ class ModelFamily:
     shape: Shape | None = None
     base_vocabulary: Annotated[int, Field(ge=1)] | None = None
     resources: Resources = NOTHING_DECLARED
-    recipe: TinyRecipe | None = None
+    recipe: TinyRecipe | PackagedRecipe | None = None
     sft_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,7 +143,7 @@ class ModelFamily:
 
     @property
     def sft_models(self) -> int | None:
-        """How many SFT models it has; None for an embedded family, which trains one for any seed."""
+        """How many SFT models it has; None for one with a recipe, which trains one for any seed."""
         return None if self.recipe is not None else 1 + len(self.other_sft)
 
     def with_sft_seed(self, seed: int) -> "ModelFamily":

@@ -10,7 +10,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from omsweep.families.family import DTYPES, ModelFamily
+from omsweep.families.family import DTYPES, ModelFamily, PackagedRecipe
+from omsweep.families.smollm2 import build as packaged
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
 from omsweep.merging.listing import listed
 from omsweep.merging.safetensors_file import folder_hash
@@ -32,8 +33,9 @@ class FamilyFolders:
 def prepare(family: ModelFamily, *, progress: MakeProgress = tqdm) -> FamilyFolders:
     """Make a family's two models available as local Hugging Face folders.
 
-    Embedded families are trained once and then come from the cache; other processes that ask meanwhile wait for the
-    one that trains. Hub ids are downloaded to the hub's own cache. Local folders are only checked.
+    Embedded families and the SFT models of packaged ones are trained once and then come from the cache; other processes
+    that ask meanwhile wait for the one that trains. Hub ids are downloaded to the hub's own cache. Local folders are
+    only checked.
 
     Args:
         family: which one.
@@ -41,8 +43,13 @@ def prepare(family: ModelFamily, *, progress: MakeProgress = tqdm) -> FamilyFold
             is trained.
 
     Raises:
-        ValueError: a folder without `config.json`, or a hub id that is unknown or cannot be reached.
+        ValueError: a folder without `config.json`, a hub id that is unknown or cannot be reached, or a
+            package that is not installed.
     """
+    if isinstance(family.recipe, PackagedRecipe):
+        base = packaged.build_base(family.recipe)
+        sft = packaged.build_sft(family.recipe, family.sft_seed, progress=progress)
+        return FamilyFolders(base=str(base), sft=str(sft))
     if family.recipe is not None:
         base = build_base(family.recipe, progress=progress)
         return FamilyFolders(base=str(base), sft=str(build_sft(family.recipe, family.sft_seed, progress=progress)))

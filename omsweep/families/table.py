@@ -9,10 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 from omsweep.families.chains import CHAINS
 from omsweep.families.embedded import EMBEDDED
 from omsweep.families.family import ModelFamily
+from omsweep.families.packaged import PACKAGED
 from omsweep.families.paper import PAPER
 from omsweep.families.small import SMALL
 
-FAMILIES: dict[str, ModelFamily] = {family.name: family for family in (*EMBEDDED, *PAPER, *CHAINS, *SMALL)}
+FAMILIES: dict[str, ModelFamily] = {family.name: family for family in (*EMBEDDED, *PACKAGED, *PAPER, *CHAINS, *SMALL)}
 
 LIKE = "like"
 """The key of a mapping that names the row of the table whose values it starts from."""

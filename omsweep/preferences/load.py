@@ -30,7 +30,7 @@ def load_preferences(
 
     Args:
         spec: where the records come from.
-        family_key: identifies the SFT weights that `generate` samples from; part of the key of embedded data only.
+        family_key: identifies weights and settings that `generate` samples with; part of the key of embedded data only.
         generate: `(prompts, samples, seed) -> texts[prompt][sample]`; called for embedded data only.
         seed: of prompts, sampling and annotation; embedded data only.
         reserved_ids: ids of test items; a record with one of them is an error.

@@ -15,6 +15,7 @@ class EmbeddedPreferences:
         prompts: prompts drawn; a prompt whose candidates are all the same text gives no pair.
         samples: candidates sampled for each open-ended prompt.
         version: part of the cache key; raised when the same arguments would give other records.
+        modules: what must be installed to build it, see `omsweep.extras`.
     """
 
     name: str
@@ -22,6 +23,7 @@ class EmbeddedPreferences:
     prompts: int
     samples: int
     version: int
+    modules: tuple[str, ...] = ()
 
 
 TINY = EmbeddedPreferences(name="tiny", module="omsweep.preferences.tiny", prompts=1600, samples=2, version=1)
@@ -29,4 +31,17 @@ TINY_ON_POLICY = EmbeddedPreferences(
     name="tiny-on-policy", module="omsweep.preferences.tiny_on_policy", prompts=1600, samples=4, version=1
 )
 
-PREFERENCES: Mapping[str, EmbeddedPreferences] = {entry.name: entry for entry in (TINY, TINY_ON_POLICY)}
+
+def _smollm2(name: str, *, prompts: int, samples: int) -> EmbeddedPreferences:
+    module = "omsweep.preferences.smollm2"
+    return EmbeddedPreferences(
+        name=name, module=module, prompts=prompts, samples=samples, version=1, modules=("vaderSentiment",)
+    )
+
+
+SMOLLM2 = _smollm2("smollm2", prompts=160, samples=2)
+SMOLLM2_LARGE = _smollm2("smollm2-large", prompts=600, samples=4)
+
+PREFERENCES: Mapping[str, EmbeddedPreferences] = {
+    entry.name: entry for entry in (TINY, TINY_ON_POLICY, SMOLLM2, SMOLLM2_LARGE)
+}

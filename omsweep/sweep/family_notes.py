@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from omsweep.families.family import ModelFamily
+from omsweep.families.family import ModelFamily, TinyRecipe
 from omsweep.families.presence import Place, hub_is_off, place_of
 from omsweep.optim.footprint import DTYPE_BYTES
 from omsweep.sweep.fit import limit_of, need_of
@@ -16,7 +16,7 @@ def family_notes(space: SearchSpace) -> list[str]:
 
 
 def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
-    if family.recipe is not None:
+    if isinstance(family.recipe, TinyRecipe):
         return
     need = need_of(space, family)
     name, gib = limit_of(space, family)
@@ -26,7 +26,8 @@ def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
     else:
         partly = "" if need.load.shape is not None else ", activations not counted (give the family a shape)"
         yield f"a worker needs about {need.describe()}{partly}; {declared}"
-    places = [(path, place_of(path, revision=family.revision)) for path in (family.base, family.sft, *family.other_sft)]
+    paths = (family.base, family.sft, *family.other_sft) if family.recipe is None else ()
+    places = [(path, place_of(path, revision=family.revision)) for path in paths]
     for path, place in places:
         yield from _place_notes(family, path, place)
     if family.gated and any(place == "hub" for _, place in places):

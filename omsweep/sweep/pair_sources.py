@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from omsweep.align.template import tokenizer_hash
 from omsweep.evaluation.generation import encode_prompts, generate
+from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
 from omsweep.families.load import empty_model, find, load_model, load_tokenizer, prepare, weights_hash
@@ -17,6 +20,7 @@ from omsweep.preferences.pairing import Answer, finite
 from omsweep.preferences.prompts import Prompt
 from omsweep.preferences.request import PairSettings
 from omsweep.sweep.prepare import placed
+from omsweep.sweep.reward_model_cache import build_reward_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,7 @@ def resolve_sources(model: str, reward: RewardSettings, *, dtype: str | None) ->
         ValueError: neither family nor folder nor hub id that can be had, or no chat template.
     """
     family = family_from(model) if model in FAMILIES else None
+    build_reward_model(reward, progress=tqdm)
     judge = _judge(reward)
     if family is None:
         folder, commit = _outside(model)
@@ -117,6 +122,6 @@ def _judge(reward: RewardSettings) -> dict[str, Any]:
     """Commit and weights of the scorer's model; empty for a scorer without one."""
     if reward.model is None:
         return {}
-    folder, commit = find(reward.model, revision=reward.revision)
+    folder, commit = find(trained_folder(reward.model), revision=reward.revision)
     hashed = weights_hash(folder) if any(Path(folder).glob("*.safetensors")) else None
     return {"revision": commit, "weights_hash": hashed}

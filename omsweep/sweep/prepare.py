@@ -15,6 +15,7 @@ from omsweep.sweep.controls import other_seed
 from omsweep.sweep.gpu_memory import hold_gpu_memory
 from omsweep.sweep.posthoc import check_parts, needs_base
 from omsweep.sweep.resources import worker_resources
+from omsweep.sweep.reward_model_cache import build_reward_model
 from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
 from omsweep.sweep.training_data import training_data
 
@@ -86,8 +87,9 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
     }
     check_parts(space.posthoc, folders.sft)
     prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
+    build_reward_model(space.evaluate.reward, progress=progress)
     prepared |= training_data(
-        space, prepared, tokenizer, lambda source: _preferences(space, source, prepared, tokenizer)
+        space, prepared, tokenizer, lambda source: _preferences(space, source, prepared, tokenizer, progress)
     )
     scores = {split: family_reference(space, prepared, split) for split in space.splits}
     prepared["reference"] = compare(scores["search"], scores["search"])
@@ -159,11 +161,14 @@ def _other_sft(family: ModelFamily, progress: Any) -> dict[str, Any]:
     }
 
 
-def _preferences(space: SearchSpace, source: PreferenceData, prepared: Mapping[str, Any], tokenizer: Any) -> Any:
+def _preferences(
+    space: SearchSpace, source: PreferenceData, prepared: Mapping[str, Any], tokenizer: Any, progress: Any
+) -> Any:
     from omsweep.evaluation.generation import generate
     from omsweep.preferences.load import load_preferences
 
     def sample_completions(prompts: Any, samples: int, seed: int) -> list[list[str]]:
+        bar = progress(total=len(prompts) * samples, desc="preference answers")
         drawn = generate(
             sft_model(prepared),
             tokenizer,
@@ -173,12 +178,16 @@ def _preferences(space: SearchSpace, source: PreferenceData, prepared: Mapping[s
             max_new_tokens=space.evaluate.max_new_tokens,
             seed=seed,
             batch_size=space.evaluate.batch_size,
+            on_finished=bar.update,
         )
+        bar.close()
         return [[completion.text for completion in row] for row in drawn]
 
+    sampling = {name: prepared[name] for name in ("weights_hash", "dtype", "chat_template")}
+    sampling["max_new_tokens"] = space.evaluate.max_new_tokens
     return load_preferences(
         source,
-        family_key=prepared["weights_hash"],
+        family_key=recipe_hash(sampling),
         generate=sample_completions,
         seed=PREFERENCE_SEED,
     )

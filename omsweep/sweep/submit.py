@@ -24,6 +24,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 from rich.console import Console
 
+from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.provenance import revision
 from omsweep.sweep.loading import load_space
@@ -250,7 +251,7 @@ def _places(space: SearchSpace) -> dict[str, str | None]:
     places["replay.path"] = space.replay.path if space.replay is not None else None
     places["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
     places["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts
-    places["evaluate.reward.model"] = reward.model
+    places["evaluate.reward.model"] = None if reward.model in REWARD_MODELS else reward.model
     return places
 
 

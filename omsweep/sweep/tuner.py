@@ -22,6 +22,7 @@ from omsweep.store import SweepFolder
 from omsweep.sweep.cluster import connect
 from omsweep.sweep.design import draw
 from omsweep.sweep.events import SweepEvents
+from omsweep.sweep.extra_notes import require_extras
 from omsweep.sweep.points import trial_count
 from omsweep.sweep.posthoc_job import SCRATCH
 from omsweep.sweep.posthoc_trials import run_posthoc
@@ -91,7 +92,8 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
 
 
 def _check_own_data(space: SearchSpace) -> None:
-    """Read preference and SFT data that no model has to make, so that a mistake in them costs nothing."""
+    """Refuse missing packages, and read the data that no model has to make: a mistake in them costs nothing."""
+    require_extras(space)
     sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
     own = [source for source in sources if source.name is None]
     if own:

