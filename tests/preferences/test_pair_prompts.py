@@ -83,7 +83,7 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
         (str(tmp_path / "bad.jsonl"), "line 2 is not JSON"),
         (str(tmp_path / "bad.parquet"), "cannot read prompts"),
         (str(tmp_path / "none.jsonl"), "prompts file .* does not exist"),
-        ("tinny", "prompts must be one of tiny, .*, or a file that ends with one of .jsonl, .json, .parquet, got 'tinny'"),
+        ("tinny", "prompts must be one of tiny, .*, or a file that ends with one of .jsonl, .*, got 'tinny'"),
     ):
         with pytest.raises(ValueError, match=message):
             read_prompts(source, limit=None, seed=0)
