@@ -182,33 +182,24 @@ def test_passes_checkpointing_and_low_precision_work_in_shards(group, alone, pre
     assert abs(pairs["low"].written[0]["diagnostics"]["lost_update_share"]) < 0.2
 
 
-def test_kto_trains_with_two_workers(group, prepared):
-    job = {"algorithm": "kto", "steps": 3, "batch_size": 8, "merge": MERGES["adamw"]}
-    job["data"] = prepared("kto", batch_size=8, workers=2)
-    pairs = group(ddp=job, fsdp2=job | {"sharding": "fsdp2"})
-    for written, weights in pairs.values():
-        assert written[0]["losses"] == written[1]["losses"]
-        assert written[0]["losses"][0] == pytest.approx(0.5, abs=1e-4)
-        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert pairs["fsdp2"].written[0]["losses"] == pytest.approx(pairs["ddp"].written[0]["losses"], rel=1e-4)
-
-
-def test_baselines_train_with_two_workers(group, alone, prepared, make_pairs):
+def test_kto_and_baselines_train_with_two_workers(group, alone, prepared, make_pairs):
+    kto = {"algorithm": "kto", "steps": 3, "batch_size": 8, "merge": MERGES["adamw"]}
+    kto["data"] = prepared("kto", batch_size=8, workers=2)
     examples = prepared("dpo", records=[record | {"rejected": record["chosen"]} for record in make_pairs(8, seed=5)])
-    base = {"data": prepared("dpo"), "merge": MERGES["adamw"], "match": "displacement"}
-    replay = base | {"replay_share": 0.5, "replay": str(examples)}
-    jobs = {
-        "lora": base | {"lora_rank": 2},
-        "nll": base | {"nll_weight": 0.5, "sharding": "fsdp2"},
-        "replay": replay,
-        "shards": replay | {"sharding": "fsdp2"},
-    }
-    pairs = group(**jobs)
+    base = {"data": prepared("dpo"), "merge": MERGES["adamw"], "match": "displacement", "steps": 3}
+    replay = base | {"replay_share": 0.5, "replay": str(examples), "nll_weight": 0.5}
+    baselines = {"lora": base | {"lora_rank": 2}, "replay": replay, "shards": replay | {"sharding": "fsdp2"}}
+    pairs = group(ddp=kto, fsdp2=kto | {"sharding": "fsdp2"}, **baselines)
     for name, (written, weights) in pairs.items():
-        # a pass's tokens are averaged first, so one worker takes the passes that two share
-        plain = {key: value for key, value in jobs[name].items() if key != "sharding"}
-        outcome, model = alone(**plain, gradient_accumulation_steps=2)
         assert written[0]["losses"] == written[1]["losses"], name
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0]), name
+    assert pairs["ddp"].written[0]["losses"][0] == pytest.approx(0.5, abs=1e-4)
+    assert pairs["fsdp2"].written[0]["losses"] == pytest.approx(pairs["ddp"].written[0]["losses"], rel=1e-4)
+    for name, job in baselines.items():
+        # a pass's tokens are averaged first, so one worker takes the passes that two share
+        plain = {key: value for key, value in job.items() if key != "sharding"}
+        outcome, model = alone(**plain, gradient_accumulation_steps=2)
+        written, weights = pairs[name]
         assert written[0]["losses"] == pytest.approx(outcome.losses, rel=1e-4), name
         assert written[0]["tokens"] == outcome.tokens, name
         check_weights(weights, model, 1e-3)

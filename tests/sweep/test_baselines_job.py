@@ -1,5 +1,7 @@
 """Baselines of an embedded family, prepared, trained and scored as in a sweep, without Ray."""
 
+import copy
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ CONTENT: dict[str, Any] = {
         "method": {
             "adamw": {"steps": {"choice": [3, 6]}},
             "lora": {"method": "adamw", "lora_rank": 4, "learning_rate": 4e-3},
-            "replay": {"method": "adamw", "replay_share": 0.5, "nll_weight": 0.1, "preferences": "tiny-on-policy"},
+            "replay": {"method": "adamw", "replay_share": 0.5, "nll_weight": 0.1},
         },
     },
     "design": {"blocks": 1, "cross": ["steps"]},
@@ -36,8 +38,18 @@ CONTENT: dict[str, Any] = {
 }
 
 
+OWN_PAIR = {"chosen": "please start with soil .", "rejected": "soil ."}
+LANDS = ("france", "spain", "italy", "japan")
+
+
 def test_baselines_train_and_are_scored_as_ordinary_policies(tmp_path: Path) -> None:
-    space = build_space(CONTENT)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        "".join(json.dumps(OWN_PAIR | {"prompt": f"what is the capital of {land} ?"}) + "\n" for land in LANDS)
+    )
+    content = copy.deepcopy(CONTENT)
+    content["space"]["method"]["replay"]["preferences"] = str(pairs)
+    space = build_space(content)
     prepared = prepare_family(space.resolved(), "tiny-llama", tqdm)
     done = {}
     for sample in draw(space):

@@ -159,6 +159,7 @@ def test_what_a_job_cannot_use_is_refused_before_anything_is_sent(
     ("override", "key", "path"),
     [
         ("preferences=mine.jsonl", "preferences.path", "mine.jsonl"),
+        ("space.method.adamw={preferences: mine.jsonl}", "space.method.adamw.preferences.path", "mine.jsonl"),
         ("families=[{name: m, base: org/base, sft: model}]", "families.m.sft", "model"),
         ("evaluate.tax=tasks", "evaluate.tax", "tasks"),
         ("evaluate.reward={prompts: mine.jsonl}", "evaluate.reward.prompts", "mine.jsonl"),
