@@ -7,7 +7,8 @@ import pytest
 from omsweep.evaluation import tax
 from omsweep.evaluation.prompts import read_reward_prompts
 from omsweep.evaluation.settings import SPLITS, prompts_path, suite_folder
-from omsweep.evaluation.suites.generate_smollm2 import SMOLLM2, suite_files, write_suite
+from omsweep.evaluation.suites.files import write_files
+from omsweep.evaluation.suites.generate_smollm2 import SMOLLM2, suite_files
 from omsweep.evaluation.tax import score_tax
 from omsweep.everyday.items import ITEMS_PER_SPLIT, SKILLS
 from omsweep.families.load import load_model, load_tokenizer
@@ -15,7 +16,7 @@ from omsweep.families.tiny.architecture import random_family
 
 
 def test_the_committed_files_are_regenerated_byte_for_byte(tmp_path: Path) -> None:
-    write_suite(tmp_path)
+    write_files(tmp_path, suite_files())
     written = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     committed = {file.relative_to(SMOLLM2): file.read_bytes() for file in SMOLLM2.rglob("*") if file.is_file()}
     assert len(written) == len(suite_files()) == 2 * len(SKILLS) + 1

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from omsweep.evaluation.suites.generate import TINY, suite_files, write_suite
+from omsweep.evaluation.suites.files import write_files
+from omsweep.evaluation.suites.generate import TINY, suite_files
 from omsweep.tinyworld.skills.table import SKILLS
 from omsweep.tinyworld.splits import split_of
 
@@ -15,7 +16,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_committed_files_are_regenerated_byte_for_byte(tmp_path: Path) -> None:
-    write_suite(tmp_path)
+    write_files(tmp_path, suite_files())
     written = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     committed = {file.relative_to(TINY): file.read_bytes() for file in TINY.rglob("*") if file.is_file()}
     assert len(written) == len(suite_files()) == 2 * len(SKILLS) + 1

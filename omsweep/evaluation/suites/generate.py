@@ -3,11 +3,9 @@
 The files are committed, so that no evaluation depends on the generator; a test regenerates them byte for byte.
 """
 
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from omsweep.evaluation.suites.files import json_lines, write_files
 from omsweep.tinyworld.items import reward_prompts, tax_items
 from omsweep.tinyworld.skills.table import SKILLS
 
@@ -48,21 +46,9 @@ metadata:
 def suite_files() -> dict[str, str]:
     """Path inside the suite's folder -> text, for every generated file."""
     files = {f"{category}.yaml": _TASK.format(category=category) for category in SKILLS}
-    files |= {f"data/{category}.jsonl": _lines(tax_items(category)) for category in SKILLS}
-    return files | {"reward_prompts.jsonl": _lines(reward_prompts())}
-
-
-def write_suite(folder: Path) -> None:
-    """Write every file of the tiny suite under `folder`."""
-    for path, text in suite_files().items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode("utf-8"))
-
-
-def _lines(records: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records)
+    files |= {f"data/{category}.jsonl": json_lines(tax_items(category)) for category in SKILLS}
+    return files | {"reward_prompts.jsonl": json_lines(reward_prompts())}
 
 
 if __name__ == "__main__":
-    write_suite(TINY)
+    write_files(TINY, suite_files())

@@ -3,11 +3,9 @@
 The files are committed, so that no evaluation depends on the generator; a test regenerates them byte for byte.
 """
 
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from omsweep.evaluation.suites.files import json_lines, write_files
 from omsweep.everyday.items import SKILLS, tax_items
 from omsweep.everyday.prompts import reward_prompts
 
@@ -67,21 +65,9 @@ def suite_files() -> dict[str, str]:
         items = tax_items(skill)
         kind = _CHOICES if "choices" in items[0] else _GENERATED
         files[f"{skill}.yaml"] = _HEAD.format(skill=skill) + kind
-        files[f"data/{skill}.jsonl"] = _lines(items)
-    return files | {"reward_prompts.jsonl": _lines(reward_prompts())}
-
-
-def write_suite(folder: Path) -> None:
-    """Write every file of the suite under `folder`."""
-    for path, text in suite_files().items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode("utf-8"))
-
-
-def _lines(records: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records)
+        files[f"data/{skill}.jsonl"] = json_lines(items)
+    return files | {"reward_prompts.jsonl": json_lines(reward_prompts())}
 
 
 if __name__ == "__main__":
-    write_suite(SMOLLM2)
+    write_files(SMOLLM2, suite_files())
