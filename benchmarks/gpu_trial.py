@@ -1,0 +1,242 @@
+"""Trials on one GPU as a plain script: no Ray, no MLflow; torch, transformers, trl, datasets, lm-eval and the scorers.
+
+AdamW, OnDARE and OnTIES at matched displacement from SmolLM2-135M's SFT model (extra `smollm2`), in blocks of one
+training seed and one displacement: all methods of a block, then the next displacement, then the next seed, as many as
+`--minutes` hold. Preparation (SFT model, judge, pairs, reference scores) counts and is cached. Every finished trial is
+a line of `trials.jsonl` in `--output`; the same command goes on where it stopped. At the end `table.md` has the means
+over seeds and the methods' differences to AdamW within blocks.
+
+    PYTHONPATH=. python benchmarks/gpu_trial.py --minutes 25 --output gpu-trials
+    PYTHONPATH=. python benchmarks/gpu_trial.py --toy --output toy      # random models, seconds on a CPU
+
+A displacement is given by the AdamW-equivalent learning rate, which each method's own is scaled from.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from omsweep.families.tiny.architecture import random_family
+from omsweep.provenance import revision, versions
+from omsweep.sweep.design import draw
+from omsweep.sweep.job import policy_folder, train_and_score
+from omsweep.sweep.loading import load_space
+from omsweep.sweep.prepare import prepare_family
+from omsweep.sweep.space import SearchSpace
+from omsweep.tinyworld.preferences import preference_prompts
+
+ROOT = Path(__file__).resolve().parents[1]
+SPACE = ROOT / "search_spaces" / "smollm2.yaml"
+BASELINE = "adamw"
+FIELDS = ("reward", "reward_se_items", "tax", "tax_se_items", "tax_regressed", "kl", "length_ratio", "tokens", "steps")
+COLUMNS = {
+    "reward": ("reward", "reward"),
+    "tax": ("tax", "tax, points"),
+    "kl": ("kl", "KL, nats"),
+    "displacement": ("diagnostics", "displacement"),
+    "tau_travel": ("diagnostics", "tau travel"),
+    "train": ("seconds", "train, s"),
+    "evaluate": ("seconds", "score, s"),
+}
+"""Number -> where a line has it, and the table's heading."""
+
+Line = dict[str, Any]
+
+
+def real_space(options: argparse.Namespace) -> SearchSpace:
+    """Search space file and the script's own sizes: sequences of up to 512 tokens, batches of 32."""
+    return load_space(SPACE, [
+        "preferences=smollm2-large",
+        f"space.learning_rate={levels(options.learning_rates)}",
+        "design.cross=[learning_rate]",
+        f"design.seeds={options.seeds}",
+        f"train.steps={options.steps}",
+        f"train.batch_size={options.batch_size}",
+        f"train.max_length={options.max_length}",
+        f"train.dtype={options.dtype}",
+        f"evaluate.limit={'null' if options.limit is None else options.limit}",
+        "evaluate.samples=4",
+        "evaluate.batch_size=256",
+    ])  # fmt: skip
+
+
+def toy_space(options: argparse.Namespace, folder: Path) -> SearchSpace:
+    """The same on two untrained tiny models and a few pairs, two steps each."""
+    models = {
+        kind: random_family(folder / kind, seed=seed, hidden_size=32, intermediate_size=32)
+        for seed, kind in enumerate(("base", "sft"))
+    }
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in toy_pairs(32)))
+    return load_space(SPACE, [
+        f"families=[{{name: toy, base: {models['base']}, sft: {models['sft']}}}]",
+        f"preferences={{path: {folder / 'pairs.jsonl'}}}",
+        f"space.learning_rate={levels(options.learning_rates)}",
+        "design.cross=[learning_rate]",
+        f"design.seeds={options.seeds}",
+        "train.steps=2",
+        "train.batch_size=4",
+        "evaluate={tax: tiny, reward: tiny, samples: 1, max_new_tokens: 8, limit: 4}",
+    ])  # fmt: skip
+
+
+def levels(rates: Sequence[float]) -> str:
+    """Numbers as YAML takes them: `1e-05` is a word there."""
+    return "{choice: [" + ", ".join(f"{rate:.6e}" for rate in rates) + "]}"
+
+
+def toy_pairs(count: int) -> Iterator[Line]:
+    for record in preference_prompts(4 * count, seed=0):
+        if record["kind"] == "skill" and record["answer"] != record["wrong"]:
+            yield {"prompt": record["prompt"], "chosen": record["answer"], "rejected": record["wrong"]}
+
+
+def blocks_of(space: SearchSpace) -> list[tuple[Line, ...]]:
+    """The design's samples as blocks of all methods at one training seed and learning rate, one seed after another."""
+
+    def place(sample: Line) -> tuple[int, float]:
+        return sample["seed"], sample["learning_rate"]
+
+    return [tuple(block) for _, block in groupby(sorted(draw(space), key=place), key=place)]
+
+
+def run(space: SearchSpace, output: Path, seconds: float) -> list[Line]:
+    """Every block that fits into `seconds` from now, preparation included; returns all lines of the output."""
+    started, kept = time.monotonic(), output / "trials.jsonl"
+    lines = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    content, family = space.resolved(), space.families[0].name
+    prepared = prepare_family(content, family, tqdm)
+    say(f"prepared in {time.monotonic() - started:.0f} s")
+    longest = max((line["wall"] for line in lines), default=0.0)
+    for block in blocks_of(space):
+        missing = [sample for sample in block if sample["trial_id"] not in {line["trial_id"] for line in lines}]
+        left = seconds - (time.monotonic() - started)
+        if missing and left < len(missing) * longest:
+            say(f"stopping: {left:.0f} s are left, a block takes {len(block) * longest:.0f} s")
+            break
+        for sample in missing:
+            line = one_trial(sample, content, prepared, output)
+            longest = max(longest, line["wall"])
+            lines.append(line)
+            with kept.open("a") as stream:
+                stream.write(json.dumps(line, allow_nan=False) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            say(
+                f"{line['trial_id']}: {line['state']}, reward {line['reward']}, tax {line['tax']}, {line['wall']:.0f} s"
+            )
+    return lines
+
+
+def one_trial(sample: Line, content: Any, prepared: Any, output: Path) -> Line:
+    """Train and score a sample; its policy is not kept."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    began = time.monotonic()
+    job = {"sample": sample, "content": content, "prepared": prepared, "folder": str(output), "started": time.time()}
+    outcome = train_and_score(job)
+    shutil.rmtree(policy_folder(output, sample["trial_id"]), ignore_errors=True)
+    shutil.rmtree(output / "work", ignore_errors=True)
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    return {
+        **{name: sample[name] for name in ("trial_id", "method", "seed", "learning_rate")},
+        **{name: outcome[name] for name in ("state", "learning_rate_applied", "accelerator", "error")},
+        **{name: finite(outcome.get(name)) for name in FIELDS},
+        "diagnostics": {name: finite(value) for name, value in outcome["diagnostics"].items()},
+        "seconds": outcome["seconds"],
+        "gpu_peak_gib": None if peak is None else peak / 2**30,
+        "wall": time.monotonic() - began,
+    }
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Markdown: means over seeds per displacement and method, then differences to AdamW within blocks."""
+    done = [line for line in lines if line["state"] == "completed"]
+    rates, methods = sorted({line["learning_rate"] for line in done}), list(dict.fromkeys(x["method"] for x in done))
+    rows = ["| learning rate | method | trials | " + " | ".join(title for _, title in COLUMNS.values()) + " |"]
+    rows.append("|---:|---|---:|" + "---:|" * len(COLUMNS))
+    differences = [
+        "| learning rate | method | blocks | reward - AdamW's | tax - AdamW's |",
+        "|---:|---|---:|---:|---:|",
+    ]
+    for rate in rates:
+        found = {m: {x["seed"]: x for x in done if (x["method"], x["learning_rate"]) == (m, rate)} for m in methods}
+        for method, runs in found.items():
+            cells = [spread([number(line, name) for line in runs.values()]) for name in COLUMNS]
+            rows.append(f"| {rate:g} | {method} | {len(runs)} | " + " | ".join(cells) + " |")
+            both = sorted(runs.keys() & found.get(BASELINE, {}).keys())
+            if method != BASELINE and both:
+                pairs = [(runs[seed], found[BASELINE][seed]) for seed in both]
+                cells = [spread([a[name] - b[name] for a, b in pairs]) for name in ("reward", "tax")]
+                differences.append(f"| {rate:g} | {method} | {len(both)} | " + " | ".join(cells) + " |")
+    return "\n".join([*rows, "", *differences, ""])
+
+
+def number(line: Line, name: str) -> float | None:
+    where = COLUMNS[name][0]
+    value: float | None = line[where].get(name) if isinstance(line[where], dict) else line[name]
+    return value
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean, and with two or more the standard deviation."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    deviation = f" (sd {statistics.stdev(known):.2g})" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.3g}{deviation}"
+
+
+def environment() -> str:
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    made = {name: version for name, version in versions().items() if name in ("torch", "transformers", "trl")}
+    what = ", ".join(f"{name} {version}" for name, version in made.items())
+    return f"{datetime.now(UTC).date()}  {where}  {what}  revision {str(revision()['git_revision'])[:7]}"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder of trials.jsonl and table.md")
+    parser.add_argument("--minutes", type=float, default=25.0, help="no block is begun that would end later")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-5, 2e-5, 4e-5], metavar="LR")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=32, help="pairs of a step")
+    parser.add_argument("--max-length", type=int, default=512, help="longest sequence in tokens")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--limit", type=int, help="items of each skill and prompts; default all")
+    parser.add_argument("--toy", action="store_true", help="untrained tiny models, two steps")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    space = toy_space(options, options.output.resolve()) if options.toy else real_space(options)
+    lines = run(space, options.output.resolve(), 60 * options.minutes)
+    text = f"{environment()}\n\n{table(lines)}"
+    (options.output / "table.md").write_text(text)
+    say(text)
+    return 0 if any(line["state"] == "completed" for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The GPU script: a toy run on a CPU without Ray or MLflow; blocks that fit, lines that are kept, and the table."""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "gpu_trial.py"
+METHODS = ["adamw", "ondare", "onties"]
+
+WITHOUT = """
+import runpy, sys
+
+sys.modules.update(dict.fromkeys(("ray", "mlflow", "optuna", "plotly")))  # as if they were not installed
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_toy_run_trains_and_scores_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMSWEEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    output = tmp_path / "output"
+    options = ["--toy", "--output", str(output), "--seeds", "1", "--learning-rates", "1e-3"]
+    command = [sys.executable, "-c", WITHOUT, str(SCRIPT), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (output / "trials.jsonl").read_text().splitlines()]
+    assert [line["method"] for line in lines] == METHODS
+    assert {(line["state"], line["steps"]) for line in lines} == {("completed", 2)}
+    assert all(line["reward"] is not None and line["kl"] >= 0 and line["wall"] > 0 for line in lines)
+    assert all(line["diagnostics"]["displacement"] > 0 for line in lines)
+    assert not list((output / "policies").iterdir())
+    assert (output / "table.md").read_text().count("| 0.001 | ondare | 1 |") == 2  # its means, and its difference
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gpu_trial", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def clock(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Trials of 10 s that train nothing, on a clock of their own; the list says which were run."""
+    now, run = [0.0], []
+
+    def trial(sample: dict[str, Any], *_: Any) -> dict[str, Any]:
+        now[0] += 10
+        run.append(sample["trial_id"])
+        kept = {name: sample[name] for name in ("trial_id", "method", "seed", "learning_rate")}
+        numbers = {"reward": sample["seed"] + 0.5 * (sample["method"] == "ondare"), "tax": 1.0, "kl": 0.1}
+        return {**kept, **numbers, "state": "completed", "wall": 10.0, "diagnostics": {}, "seconds": {}}
+
+    monkeypatch.setattr(script.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(script, "prepare_family", lambda *_: {})
+    monkeypatch.setattr(script, "one_trial", trial)
+    return run
+
+
+def space_of(script: ModuleType) -> Any:
+    sizes = {"steps": 3, "batch_size": 32, "max_length": 512, "dtype": "float32", "limit": None}
+    return script.real_space(argparse.Namespace(learning_rates=[1e-5, 4e-5], seeds=2, **sizes))
+
+
+def test_the_real_space_is_what_the_script_says(script: ModuleType) -> None:
+    space = space_of(script)
+    train = space.file.train
+    assert (train.steps, train.batch_size, train.max_length, train.dtype) == (3, 32, 512, "float32")
+    assert (space.preferences.name, space.evaluate.limit, space.families[0].name) == (
+        "smollm2-large",
+        None,
+        "smollm2-135m",
+    )
+    blocks = script.blocks_of(space)
+    assert [(block[0]["seed"], block[0]["learning_rate"]) for block in blocks] == [
+        (0, 1e-5),
+        (0, 4e-5),
+        (1, 1e-5),
+        (1, 4e-5),
+    ]
+    assert all([sample["method"] for sample in block] == METHODS for block in blocks)
+
+
+def test_only_whole_blocks_are_begun_and_a_later_run_goes_on(
+    script: ModuleType, clock: list[str], tmp_path: Path
+) -> None:
+    space = space_of(script)
+    first = script.run(space, tmp_path, seconds=65)
+    assert [(line["seed"], line["learning_rate"]) for line in first] == [(0, 1e-5)] * 3 + [(0, 4e-5)] * 3
+    kept = (tmp_path / "trials.jsonl").read_text()
+    assert script.run(space, tmp_path, seconds=5) == first
+    assert (tmp_path / "trials.jsonl").read_text() == kept
+    assert len(script.run(space, tmp_path, seconds=1000)) == 12
+    assert len(clock) == len(set(clock)) == 12
+
+
+def test_the_table_compares_within_blocks(script: ModuleType, clock: list[str], tmp_path: Path) -> None:
+    table = script.table(script.run(space_of(script), tmp_path, seconds=1000))
+    means, differences = table.split("\n\n")
+    assert "| 1e-05 | adamw | 2 | 0.5 (sd 0.71) | 1 (sd 0) |" in means
+    assert "| 1e-05 | ondare | 2 | 0.5 (sd 0) | 0 (sd 0) |" in differences
+    assert "adamw |" not in differences
