@@ -7,6 +7,7 @@ Needs torch and this package alone: `PYTHONPATH=. python benchmarks/optimizer_st
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -26,6 +27,8 @@ from omsweep.optim.kernels import Held
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LR, WEIGHT_DECAY, ALPHA = 1e-6, 0.01, 1e-4
+RESET_PEAK = Path("/proc/self/clear_refs")
+"""Writing 5 there makes the process's high-water mark its present size."""
 WARM_UP = 10
 """Steps before the first that is timed: kernels are compiled, and thresholds have stopped changing fast."""
 
@@ -108,6 +111,34 @@ class Timed:
         synchronize()
         return time.perf_counter() - began
 
+    def peak_bytes(self, tau_bytes: float) -> float:
+        """Most bytes per parameter during a step: weight, gradient, state, tau, and what the step itself takes.
+
+        That is what the compiled step keeps for itself and what a step allocates beside all that is held: by the
+        allocator on a GPU, by the process's high-water mark on Linux, NaN elsewhere.
+        """
+        held = sum(2 * p.numel() * p.element_size() for p in self.parameters.values()) + self.state_bytes()
+        fused = getattr(self.optimizer, "_fused", None)
+        kept = [x for x in vars(fused).values() if isinstance(x, Tensor)] if fused is not None else []
+        held += sum(x.numel() * x.element_size() for x in kept)
+        entries = sum(p.numel() for p in self.parameters.values())
+        return (held + self._allocated_by_a_step()) / entries + tau_bytes
+
+    def _allocated_by_a_step(self) -> float:
+        if torch.cuda.is_available():
+            synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            self.step()
+            return torch.cuda.max_memory_allocated() - before
+        if not RESET_PEAK.exists():
+            return math.nan
+        self.step()
+        RESET_PEAK.write_text("5")
+        before = resident("VmRSS")
+        self.step()
+        return max(0, resident("VmHWM") - before)
+
     def state_bytes(self) -> int:
         """Bytes of the optimizer's state, without 0-dimensional and sampled entries."""
         large = {p.shape for p in self.parameters.values()}
@@ -117,6 +148,12 @@ class Timed:
             for value in state.values()
             if isinstance(value, Tensor) and value.shape in large
         )
+
+
+def resident(line: str) -> int:
+    """A size of /proc/self/status, bytes."""
+    (found,) = (row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(f"{line}:"))
+    return 1024 * int(found.split()[1])
 
 
 def synchronize() -> None:
@@ -176,8 +213,6 @@ def measure(name: str, dtype_name: str, device: str, repeats: int, quick: bool) 
                 precision=row.precision,
             )
 
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
         candidate = Timed(shapes, dtype, device, ours)
         for _ in range(WARM_UP):
             candidate.step()
@@ -198,6 +233,7 @@ def measure(name: str, dtype_name: str, device: str, repeats: int, quick: bool) 
                 "ratio": statistics.median(a / b for a, b in zip(seconds["ours"], seconds["fused"], strict=True)),
                 "state_bytes": candidate.state_bytes() / entries,
                 "tau_bytes": tau_bytes(row, dtype),
+                "peak_bytes": candidate.peak_bytes(tau_bytes(row, dtype)),
                 "floor_bytes": floor,
                 "copy_share": floor * entries / ours_median / bandwidth,
             }
@@ -245,7 +281,8 @@ def print_row(row: dict[str, Any]) -> None:
     sys.stdout.write(
         f"{row['set']:<12} {row['dtype']:<9} {row['row']:<32}"
         f" {row['ms']:8.1f} {row['fused_ms']:8.1f} {row['ratio']:7.2f}"
-        f" {row['state_bytes']:6.2f} {row['tau_bytes']:6.2f} {row['floor_bytes']:6.1f} {row['copy_share']:7.0%}\n"
+        f" {row['state_bytes']:6.2f} {row['tau_bytes']:6.2f} {row['peak_bytes']:6.1f} {row['floor_bytes']:6.1f}"
+        f" {row['copy_share']:7.0%}\n"
     )
     sys.stdout.flush()
 
@@ -265,8 +302,9 @@ def main() -> int:
     date = datetime.now(UTC).date().isoformat()
     sys.stdout.write(f"{date}  {where}\n")
     sys.stdout.write(
-        "set          dtype     row                                    ms fused ms   ratio  state    tau  floor    copy"
-        "\n(bytes per parameter: held in the state, held for tau, moved at least; copy: share of the copy bandwidth)\n"
+        "set          dtype     row                                    ms fused ms   ratio"
+        "  state    tau   peak  floor    copy\n(bytes per parameter: held in the state, held for tau, most during a step with"
+        " weight and gradient,\nmoved at least; copy: share of the copy bandwidth)\n"
     )
     found = [
         row

@@ -239,6 +239,8 @@ class OnlineMergeAdamW(Optimizer):
                     known is not None
                     and known[0] is parameter
                     and known[1] == parameter.data_ptr()
+                    and known[3].shape == parameter.shape
+                    and known[3].stride() == parameter.stride()
                     and known[4] is self.state.get(parameter)
                 ):
                     _, _, piece, weights, state = known

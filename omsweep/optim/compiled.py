@@ -158,6 +158,9 @@ class FusedStep:
         if room_for == self._room_for:
             return
         self._flats.clear()
+        if self._numbers.device != device:
+            self._update = self._near = self._master = torch.empty(0, dtype=torch.float32, device=device)
+            self._lanes = None
         self._room_for, self._names = room_for, tuple(item.name for item in items)
         self._name_words = name_words(self._names)
         self._numbers = torch.empty(len(items), len(NUMBERS), dtype=torch.float32, device=device)
@@ -267,8 +270,9 @@ class FusedStep:
         return merger.tau_as_held(item.name, item.piece, device), "dense"
 
     def _alphas(self, items: Sequence[Item]) -> list[float]:
+        """alpha_t of every parameter, 0 where nothing moves."""
         alpha = self._merger.alpha
-        return [alpha(i.name, lr=i.lr, constructed_lr=i.group["constructed_lr"]) for i in items]
+        return [alpha(i.name, lr=i.lr, constructed_lr=i.group["constructed_lr"]) if i.lr else 0.0 for i in items]
 
     def _number_rows(self, items: Sequence[Item], alphas: Sequence[float]) -> Tensor:
         """`NUMBERS` of every parameter at this step, float32 `[parameters, numbers]`."""

@@ -29,7 +29,8 @@ _SHAPES = {
 }
 
 _KEPT: list[Any] = []
-"""What was compiled, kept because its code is called directly: its own call sees to profilers and caches first."""
+"""Every compiled graph. Their code is called directly, without the graph's own call, which sees to profilers and caches
+first, and a graph that is let go takes parts of its code along."""
 
 Kernel = Callable[[list[Tensor]], Sequence[Any]]
 """Takes a list of tensors, which it empties, and returns a sequence of them."""

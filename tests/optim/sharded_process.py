@@ -1,11 +1,13 @@
-"""One rank of a gloo group: steps sharded toys and writes full weights, thresholds and collective counts to a folder.
+"""One rank of a gloo group: steps sharded toys and writes full weights, diagnostics and collective counts to a folder.
 
 Run as `python sharded_process.py FOLDER RANK WORLD TASK:HOW ...`; used by `test_sharding.py`.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -16,7 +18,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-from omsweep.optim import OnlineMerge, OnlineMergeAdamW, OnlineMergeOptimizer
+from omsweep.optim import OnlineMerge, OnlineMergeAdamW, OnlineMergeOptimizer, compiled, diagnostics
+from omsweep.optim.inductor import on_given
+from omsweep.optim.kernels import Held, Kind
 
 SHAPES = {"a": (7, 5), "b": (5,), "c": (3, 4, 2), "d": (257, 3), "e": (2, 33)}
 CUTS = {"a": 0, "b": 0, "c": 0, "d": 0, "e": 1}  # the dimension along which each is sharded
@@ -116,13 +120,36 @@ def weights_task(how: str) -> dict[str, Any]:
         found[name] = run(model, optimizer, range(1, STEPS + 1))
         found[f"{name}/diagnostics"] = optimizer.diagnostics()
     low = sharded(Toy(torch.bfloat16), how)
-    found["bfloat16"] = run(low, optimizer_for(low, CASES["ondare"]), range(1, STEPS + 1))
+    found["compiled"] = compiled_weights(how)
+    lower = optimizer_for(low, CASES["ondare"])
+    found["bfloat16"] = run(low, lower, range(1, STEPS + 1))
+    found["bfloat16/diagnostics"] = lower.diagnostics()
     inner = sharded(Toy(), how)
     wrapped = OnlineMergeOptimizer(
         torch.optim.SGD(inner.parameters(), lr=0.1), inner.named_parameters(), CASES["onties"], task_vector()
     )
     found["wrapper"] = run(inner, wrapped, range(1, STEPS + 1))
     return found
+
+
+def compiled_weights(how: str) -> dict[str, Tensor]:
+    """Weights and what was merged in of the compiled path, its kernels not compiled."""
+    with mock.patch.multiple(compiled, kernel=interpreted), mock.patch.object(diagnostics, "vectors_kernel", called):
+        model = sharded(Toy(), how)
+        optimizer = optimizer_for(model, CASES["ondare"], path="compiled")
+        weights = run(model, optimizer, range(1, STEPS + 1))
+        optimizer.state_dict()  # makes samples whole
+    samples = {name: optimizer.state[p]["merged_sample"] for name, p in model.named_parameters()}
+    return weights | {f"{name}/merged": sample.clone() for name, sample in samples.items()}
+
+
+def interpreted(function: Any, kind: Kind, held: Held, *others: Tensor) -> Any:
+    of_given = on_given(function, kind, [tensor is not None for tensor in (*held, *others)])
+    return lambda given: of_given(*given)
+
+
+def called(function: Any, *rows: Tensor) -> Tensor:
+    return function(*rows)
 
 
 def swapped_task(how: str) -> dict[str, Any]:
@@ -134,10 +161,16 @@ def swapped_task(how: str) -> dict[str, Any]:
     return {"onties": run(model, optimizer, range(1, STEPS + 1))}
 
 
+def saved_cases() -> Iterator[tuple[str, OnlineMerge, Toy]]:
+    yield "onties-released-k3", CASES["onties-released-k3"], Toy()
+    yield "ondare", CASES["ondare"], Toy()
+    yield "bfloat16", CASES["ondare"], Toy(torch.bfloat16)
+
+
 def save_task(folder: Path, how: str) -> dict[str, Any]:
-    for name in ("onties-released-k3", "ondare"):
-        model = sharded(Toy(), how)
-        optimizer = optimizer_for(model, CASES[name])
+    for name, merge, toy in saved_cases():
+        model = sharded(toy, how)
+        optimizer = optimizer_for(model, merge)
         run(model, optimizer, range(1, 5))
         state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
         dcp.save(state, checkpoint_id=folder / f"checkpoint-{name}")
@@ -146,9 +179,9 @@ def save_task(folder: Path, how: str) -> dict[str, Any]:
 
 def load_task(folder: Path, how: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in ("onties-released-k3", "ondare"):
-        model = sharded(Toy(), how)
-        optimizer = optimizer_for(model, CASES[name])
+    for name, merge, toy in saved_cases():
+        model = sharded(toy, how)
+        optimizer = optimizer_for(model, merge)
         state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
         dcp.load(state, checkpoint_id=folder / f"checkpoint-{name}")
         model.load_state_dict(state["model"])

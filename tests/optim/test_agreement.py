@@ -1,9 +1,12 @@
 """The tiers step side by side on the same gradients."""
 
+import pytest
 import torch
 
 from omsweep.optim.adamw import OnlineMergeAdamW
+from omsweep.optim.merger import Merger
 from omsweep.optim.settings import OnlineMerge
+from omsweep.optim.sharding import piece_of
 
 
 def test_plain_agrees_with_the_reference_tier(toy, merge_case: OnlineMerge) -> None:
@@ -20,6 +23,22 @@ def test_plain_agrees_with_the_reference_tier(toy, merge_case: OnlineMerge) -> N
     left, right = runs[0][1].diagnostics(), runs[1][1].diagnostics()
     for key in left:
         torch.testing.assert_close(left[key], right[key], rtol=1e-4, atol=1e-6)
+
+
+def test_one_merge_equals_the_formulas(toy, merge_case: OnlineMerge) -> None:
+    """To 1e-6 of the largest entry, for an update and a task vector without ties."""
+    parameters, tau, updates = toy.parameters(), toy.tensors(21), toy.tensors(22)
+    mergers = [Merger(merge_case, parameters, task_vector=tau, reference=tau, path=p) for p in ("plain", "reference")]
+    if mergers[0].method.pull is not None:
+        pytest.skip("pulls and merges no update")
+    for name, update in updates.items():
+        alpha, piece = mergers[0].alpha(name, lr=1e-3, constructed_lr=1e-3), piece_of(name, parameters[name])
+        found, expected = (
+            sum(part for part in (merged.update_kept, merged.tau_kept) if part is not None)
+            for merged in (m.merge(name, update, piece, step=merge_case.gap_steps, alpha=alpha) for m in mergers)
+        )
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
 
 
 def test_auto_is_plain(toy) -> None:

@@ -219,7 +219,13 @@ assert "#pragma omp parallel num_threads(16)" in code[0], code[0]
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
-def stepped(merge: OnlineMerge, path: str, gradients: Callable[[int], dict[str, Tensor | None]], lr: float = 1e-3):
+def stepped(
+    merge: OnlineMerge,
+    path: str,
+    gradients: Callable[[int], dict[str, Tensor | None]],
+    lr: float = 1e-3,
+    meddle: Callable[[int, dict[str, nn.Parameter], OnlineMergeAdamW], None] = lambda *_: None,
+):
     """Weights after 8 steps, learning rates falling from `lr` after the first three, whose magnitudes tie."""
     parameters = {name: nn.Parameter(value) for name, value in tensors(0, 0.02).items()}
     optimizer = OnlineMergeAdamW(parameters.items(), merge, tensors(1, 0.01), lr=lr, path=path, precision="nearest")
@@ -227,6 +233,7 @@ def stepped(merge: OnlineMerge, path: str, gradients: Callable[[int], dict[str, 
         optimizer.param_groups[0]["lr"] = 1e-12 if step <= 3 else lr / step
         for name, gradient in gradients(step).items():
             parameters[name].grad = gradient
+        meddle(step, parameters, optimizer)
         optimizer.step()
     return {name: value.detach() for name, value in parameters.items()}, optimizer
 
@@ -252,11 +259,52 @@ def test_a_schedule_of_alpha_reaches_the_kernels(monkeypatch: pytest.MonkeyPatch
 def test_ends_of_alpha_agree_with_plain(method: str, alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "kernel", interpreted)
     merge = OnlineMerge(method, semantics="equations", alpha=alpha, density=0.4)
-    expected, _ = stepped(merge, "plain", drawn)
+    expected, plain = stepped(merge, "plain", drawn)
     found, fused = stepped(merge, "compiled", drawn)
     assert fused.path == "compiled"
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
+    for key, value in plain.diagnostics().items():
+        assert fused.diagnostics()[key] == pytest.approx(value, rel=1e-2, abs=1e-6, nan_ok=True), key
+
+
+def test_a_group_built_at_rate_0_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`follow_lr` has no alpha there."""
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    merge = OnlineMerge("linear", alpha=0.2, alpha_schedule="follow_lr")
+    weights = []
+    for path in ("plain", "compiled"):
+        parameters = {name: nn.Parameter(value) for name, value in tensors(0, 0.02).items()}
+        frozen, moving = [("a", parameters["a"])], [(name, parameters[name]) for name in "bcd"]
+        groups = [{"params": frozen, "lr": 0.0}, {"params": moving, "lr": 1e-3}]
+        optimizer = OnlineMergeAdamW(groups, merge, tensors(1, 0.01), path=path, precision="nearest")
+        for step in range(1, 4):
+            for name, gradient in drawn(step).items():
+                parameters[name].grad = gradient
+            optimizer.step()
+        assert torch.equal(parameters["a"], tensors(0, 0.02)["a"])
+        weights.append(parameters)
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("moved", ["weights", "moment", "sample"])
+def test_tensors_put_in_the_place_of_others_are_stepped(moved: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meddle(step: int, parameters: dict[str, nn.Parameter], optimizer: OnlineMergeAdamW) -> None:
+        if step == 5 and moved == "weights":
+            parameters["c"].data = parameters["c"].data.clone()
+        elif step == 5:
+            key = {"moment": "exp_avg", "sample": "merged_sample"}[moved]
+            state = optimizer.state[parameters["c"]]
+            state[key] = state[key].clone()
+
+    monkeypatch.setattr(compiled, "kernel", interpreted)
+    expected, plain = stepped(CASES["ondare"], "plain", drawn, meddle=meddle)
+    found, fused = stepped(CASES["ondare"], "compiled", drawn, meddle=meddle)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
+    for key, value in plain.diagnostics().items():
+        assert fused.diagnostics()[key] == pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True), key
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
