@@ -303,8 +303,8 @@ def main() -> int:
     sys.stdout.write(f"{date}  {where}\n")
     sys.stdout.write(
         "set          dtype     row                                    ms fused ms   ratio"
-        "  state    tau   peak  floor    copy\n(bytes per parameter: held in the state, held for tau, most during a step with"
-        " weight and gradient,\nmoved at least; copy: share of the copy bandwidth)\n"
+        "  state    tau   peak  floor    copy\n(bytes per parameter: held in the state, held for tau, most in a step"
+        " with weight and gradient,\nmoved at least; copy: share of the copy bandwidth)\n"
     )
     found = [
         row
