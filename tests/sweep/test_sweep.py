@@ -276,25 +276,25 @@ def test_an_existing_sweep_is_refused_and_named(tmp_path: Path, capsys: pytest.C
 
 
 def test_backends_and_numbers_of_workers_agree(tmp_path: Path) -> None:
-    """dpo and ipo in the Tune actor, in one Ray Train worker and in two: the same global batches, the same losses."""
-    curves: dict[str, dict[str, np.ndarray]] = {}
-    hashes: dict[str, dict[str, Any]] = {}
+    """In the Tune actor, in one Ray Train worker and in two: the same global batches, the same losses.
+
+    Algorithms and shardings in two workers: tests/align/test_workers.py.
+    """
+    curves: dict[str, np.ndarray] = {}
+    hashes: dict[str, Any] = {}
     for name, backend, workers in (("inprocess", "inprocess", 1), ("one", "train", 1), ("two", "train", 2)):
         content = space(train={"steps": STEPS, "batch_size": 8, "workers": workers, "backend": backend})
-        method = {"ondare": {"semantics": "released", "alpha": 1e-4, "density": 0.7}}
-        content["space"] |= {"algorithm": {"choice": ["dpo", "ipo"]}, "method": method}
-        content["design"] = {"blocks": 2}
+        content["space"]["method"] = {"ondare": {"semantics": "released", "alpha": 1e-4, "density": 0.7}}
+        content["design"] = {"blocks": 1}
         code, trials, _ = run(tmp_path, content, name)
-        assert (code, [t.error for t in trials]) == (0, [None, None])
-        _, children, client = mlflow_runs(tmp_path, name)
-        curves[name] = {c.data.tags["algorithm"]: losses(client, c) for c in children}
-        hashes[name] = {str(t.algorithm): t.weights_hash for t in trials}
-    for algorithm in ("dpo", "ipo"):
-        one, two = curves["one"][algorithm], curves["two"][algorithm]
-        assert len(one) == len(two) == STEPS
-        assert one.std() > 0
-        assert np.abs(one - two).max() < 1e-4 * max(1.0, one.max())
-        assert hashes["inprocess"][algorithm] == hashes["one"][algorithm] is not None
+        assert (code, [t.error for t in trials]) == (0, [None])
+        _, (child,), client = mlflow_runs(tmp_path, name)
+        curves[name], hashes[name] = losses(client, child), trials[0].weights_hash
+    one, two = curves["one"], curves["two"]
+    assert len(one) == len(two) == STEPS
+    assert one.std() > 0
+    assert np.abs(one - two).max() < 1e-4 * max(1.0, one.max())
+    assert hashes["inprocess"] == hashes["one"] is not None
 
 
 def planted(draw: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
