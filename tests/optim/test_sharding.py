@@ -77,7 +77,7 @@ def test_weights_are_bit_identical_on_any_number_of_ranks(
             for name, weights in expected.items():
                 # across columns no kernel steps a shard: the plain path does, within rounding
                 plain = case == "compiled" and how == "cut" and name.startswith("e")
-                rounding = {"rtol": 0.0, "atol": 1e-7 if plain else 0.0}
+                rounding = {"rtol": 0.0, "atol": 1e-6 if plain else 0.0}
                 torch.testing.assert_close(found[case][name], weights, **rounding, msg=f"{case} {name}")
 
 
