@@ -16,9 +16,9 @@ SCRIPT = Path(__file__).with_name("sharded_process.py")
 
 # A group of ranks costs more to start than its tasks take, so that each size runs all of its own.
 GROUPS = {
-    1: ("weights:plain", "weights:cut"),
+    1: ("weights:plain", "weights:cut", "weights:fsdp2"),
     2: ("weights:fsdp2", "swapped:fsdp2", "save:fsdp2"),
-    3: ("weights:cut", "load:fsdp2"),
+    3: ("weights:cut", "weights:fsdp2", "load:fsdp2"),
     4: ("weights:fsdp2", "weights:hsdp", "collectives:hsdp"),
 }
 
@@ -64,7 +64,9 @@ def unsharded(found_by: Found) -> dict[str, Any]:
     return found_by(1, "weights", "plain")
 
 
-@pytest.mark.parametrize(("world", "how"), [(1, "cut"), (2, "fsdp2"), (3, "cut"), (4, "fsdp2"), (4, "hsdp")])
+@pytest.mark.parametrize(
+    ("world", "how"), [(1, "cut"), (1, "fsdp2"), (2, "fsdp2"), (3, "cut"), (3, "fsdp2"), (4, "fsdp2"), (4, "hsdp")]
+)
 def test_weights_are_bit_identical_on_any_number_of_ranks(
     found_by: Found, unsharded: dict[str, Any], world: int, how: str
 ) -> None:
