@@ -26,6 +26,9 @@ SCORERS: Mapping[str, str] = {
 }
 """Scorer name -> the module whose `build(reward)` makes it."""
 
+SCORER_MODULES: Mapping[str, tuple[str, ...]] = {"positivity": ("vaderSentiment",)}
+"""Scorer name -> modules that it needs beside omsweep's own packages, see `omsweep.extras`."""
+
 REWARD_PROMPTS: Mapping[str, Path] = {name: _SUITES / name / "reward_prompts.jsonl" for name in ("tiny", "smollm2")}
 """Embedded reward prompts by name; any other JSONL file of prompts is given by its path."""
 

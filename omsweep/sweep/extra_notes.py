@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from omsweep.evaluation.reward_models import REWARD_MODELS
+from omsweep.evaluation.settings import SCORER_MODULES
 from omsweep.extras import needs
 from omsweep.families.family import PackagedRecipe
 from omsweep.preferences.table import PREFERENCES
 from omsweep.sweep.sources import algorithms_by_source
 from omsweep.sweep.space import SearchSpace
-
-SCORER_MODULES = {"positivity": ("vaderSentiment",)}
 
 
 def extra_notes(space: SearchSpace) -> list[str]:
