@@ -86,6 +86,7 @@ def notes(space: SearchSpace) -> list[str]:
 def _knobs(branch: Branch) -> str:
     said = [f"{name} {_describe(knob)}" for name, knob in branch.knobs.items()]
     said += [f"preferences = {branch.preferences.source}"] if branch.preferences is not None else []
+    said += [f"match = {branch.match}"] if branch.match is not None else []
     return ", ".join(said) or "-"
 
 

@@ -10,7 +10,7 @@ from omsweep.families.tiny.architecture import build_model
 from omsweep.families.tiny.tokenizer import build_tokenizer
 from omsweep.optim.settings import OnlineMerge
 from omsweep.preferences.settings import preferences_from, replay_from
-from omsweep.sweep.describe import summary
+from omsweep.sweep.describe import print_check, summary
 from omsweep.sweep.design import draw
 from omsweep.sweep.events import settings_of
 from omsweep.sweep.knobs import SpaceError
@@ -82,7 +82,9 @@ def test_a_branch_trains_on_its_own_pairs_and_says_so(baselines: dict[str, Any])
     assert build_space(space.resolved()).branches == space.branches
 
 
-def test_a_branch_may_be_matched_otherwise(baselines: dict[str, Any]) -> None:
+def test_a_branch_may_be_matched_otherwise(
+    baselines: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     space = changed(baselines, "ema", match="none", steps={"choice": [25, 50]})
     samples = {sample["label"]: sample for sample in draw(space)}
     assert settings_of(samples["ema-steps-25"])["match"] == "none"
@@ -91,6 +93,10 @@ def test_a_branch_may_be_matched_otherwise(baselines: dict[str, Any]) -> None:
     assert matched["ema-steps-25"] == "none"
     assert {value for label, value in matched.items() if not label.startswith("ema")} == {"displacement"}
     assert build_space(space.resolved()).branches == space.branches
+    monkeypatch.setenv("COLUMNS", "200")
+    print_check(Path("recipes.yaml"), space)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("ema-steps-25"))
+    assert line.rstrip().endswith("match = none")
 
 
 def test_a_search_matches_nothing(baselines: dict[str, Any]) -> None:
