@@ -77,8 +77,8 @@ def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) 
     return None
 
 
-ADVANCE = Kind("top", "none", "none", False, False)
-"""All kinds advance alike."""
+NO_CUT = TopThreshold(0, 0)  # everything is kept
+ADVANCE = Kind("top", "none", "none", False, False)  # all kinds advance alike
 
 
 class FusedStep:
@@ -103,7 +103,7 @@ class FusedStep:
         self._tau_tied: set[str] = set()
 
     def _fits(self, item: Item, alpha: float) -> bool:
-        """Whether a kernel can step a parameter."""
+        """Whether a kernel can step a parameter; lets go of what was kept for tensors that were replaced."""
         if item.group["lr"] == 0.0 or (self._merger.merged_in and not 0.0 < alpha < 1.0):
             return False
         if not item.grad.is_contiguous():
@@ -248,7 +248,7 @@ class FusedStep:
         """The threshold of an update, written into its words too."""
         settings, last = self._merger.settings, self._brackets.get(item.name, NOWHERE)
         k = kept_count(update.numel(), settings.density, self._merger.axes.min_kept)
-        found = TopThreshold(0, 0)
+        found = NO_CUT
         if k < update.numel():
             key, near = self._merger.update_key(item.name, step), None
             if last.middle > 0.0:
@@ -328,17 +328,19 @@ class FusedStep:
                 continue
             first, second = mask_keys(seed, at, stream, self._name_words).unbind(1)
             keys += [first, second + first * starts]  # only the low 32 bits count
-        cuts = [self._tau_cut(item, step) for item in items] if self._mask == "top" else [TopThreshold(0, 0)]
-        self._tau_tied = {item.name for item, cut in zip(items, cuts, strict=False) if cut.tie > 0}
         limit = flipped(min(keep_limit(merger.settings.density), 2**32 - 1))
+        cuts = self._tau_cuts(items, step)
         tail = torch.tensor([[limit, 0, flipped(0), cut.magnitude, flipped(cut.tie)] for cut in cuts])
-        return torch.cat([torch.stack(keys, dim=1), tail.expand(len(items), -1)], dim=1).to(torch.int32)
+        return torch.cat([torch.stack(keys, dim=1), tail], dim=1).to(torch.int32)
 
-    def _tau_cut(self, item: Item, step: int) -> TopThreshold:
-        if not self._merger.merged_in or self._merger.settings.tau_is_fixed:
-            return TopThreshold(0, 0)  # nothing to mask, or masked already
-        found = self._merger.tau_threshold(item.name, item.piece, step, item.weights.device)
-        return found or TopThreshold(0, 0)
+    def _tau_cuts(self, items: Sequence[Item], step: int) -> list[TopThreshold]:
+        """The threshold of every task vector; notes which have entries tied at it."""
+        merger = self._merger
+        if self._mask != "top" or not merger.merged_in or merger.settings.tau_is_fixed:
+            return [NO_CUT] * len(items)  # nothing to mask, or masked already
+        cuts = [merger.tau_threshold(i.name, i.piece, step, i.weights.device) or NO_CUT for i in items]
+        self._tau_tied = {item.name for item, cut in zip(items, cuts, strict=True) if cut.tie > 0}
+        return cuts
 
 
 def _padded(entries: int) -> int:
