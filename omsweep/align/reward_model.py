@@ -1,7 +1,6 @@
 """A small reward model, trained by TRL's RewardTrainer on preference pairs."""
 
 import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,8 +121,7 @@ def first_layers(start: str, *, layers: int, seed: int) -> PreTrainedModel:
     level = logger.level
     logger.setLevel(logging.ERROR)  # it would list the layers that are left out, and the head, which is new
     try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
                 start, num_labels=1, num_hidden_layers=layers, dtype=torch.float32, local_files_only=True
