@@ -6,6 +6,8 @@ BIN := .venv/bin
 STAMP := .venv/.locked
 SPACE ?= search_spaces/demo.yaml
 STORAGE ?= runs
+# One process runs what starts Ray, the other the rest (tests/conftest.py); `PARALLEL=` runs all in one, with its log live.
+PARALLEL ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 export OMSWEEP_CACHE ?= $(CURDIR)/.cache
 export OMP_NUM_THREADS ?= 1
@@ -30,14 +32,14 @@ demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
 
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/pytest
+	HF_HUB_OFFLINE=1 $(BIN)/pytest $(PARALLEL)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	HF_HUB_OFFLINE=1 $(BIN)/pytest -m "not slow and not browser"
+	HF_HUB_OFFLINE=1 $(BIN)/pytest $(PARALLEL) -m "not slow and not browser"
 
 bench: setup
 	$(BIN)/python benchmarks/trial_cost.py
