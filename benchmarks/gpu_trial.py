@@ -4,12 +4,14 @@ AdamW, OnDARE and OnTIES at matched displacement from SmolLM2-135M's SFT model (
 training seed and one displacement: all methods of a block, then the next displacement, then the next seed, as many as
 `--minutes` hold. Preparation (SFT model, judge, pairs, reference scores) counts and is cached. Every finished trial is
 a line of `trials.jsonl` in `--output`; the same command goes on where it stopped. At the end `table.md` has the means
-over seeds and the methods' differences to AdamW within blocks.
+over seeds and the methods' differences to AdamW within blocks, from three blocks on with 90 % t intervals.
 
     PYTHONPATH=. python benchmarks/gpu_trial.py --minutes 25 --output gpu-trials
     PYTHONPATH=. python benchmarks/gpu_trial.py --toy --output toy      # random models, seconds on a CPU
 
-A displacement is given by the AdamW-equivalent learning rate, which each method's own is scaled from.
+A displacement is given by the AdamW-equivalent learning rate, which each method's own is scaled from. Several
+processes may share a GPU and the cache, each with its own `--output` and `--learning-rates`; `--join` makes one table
+of their outputs.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.special import stdtrit
 from tqdm import tqdm
 
 from omsweep.families.tiny.architecture import random_family
@@ -42,6 +45,8 @@ from omsweep.tinyworld.preferences import preference_prompts
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "search_spaces" / "smollm2.yaml"
 BASELINE = "adamw"
+LEVEL = 0.9
+"""Of the intervals: t over a method's blocks."""
 FIELDS = ("reward", "reward_se_items", "tax", "tax_se_items", "tax_regressed", "kl", "length_ratio", "tokens", "steps")
 COLUMNS = {
     "reward": ("reward", "reward"),
@@ -49,6 +54,7 @@ COLUMNS = {
     "kl": ("kl", "KL, nats"),
     "displacement": ("diagnostics", "displacement"),
     "tau_travel": ("diagnostics", "tau travel"),
+    "merge_ratio": ("diagnostics", "merge ratio"),
     "train": ("seconds", "train, s"),
     "evaluate": ("seconds", "score, s"),
 }
@@ -116,7 +122,7 @@ def blocks_of(space: SearchSpace) -> list[tuple[Line, ...]]:
 def run(space: SearchSpace, output: Path, seconds: float) -> list[Line]:
     """Every block that fits into `seconds` from now, preparation included; returns all lines of the output."""
     started, kept = time.monotonic(), output / "trials.jsonl"
-    lines = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    lines = kept_lines([output])
     content, family = space.resolved(), space.families[0].name
     prepared = prepare_family(content, family, tqdm)
     say(f"prepared in {time.monotonic() - started:.0f} s")
@@ -173,8 +179,8 @@ def table(lines: Sequence[Line]) -> str:
     rows = ["| learning rate | method | trials | " + " | ".join(title for _, title in COLUMNS.values()) + " |"]
     rows.append("|---:|---|---:|" + "---:|" * len(COLUMNS))
     differences = [
-        "| learning rate | method | blocks | reward - AdamW's | tax - AdamW's |",
-        "|---:|---|---:|---:|---:|",
+        "| learning rate | method | blocks | reward - AdamW's | tax - AdamW's | KL - AdamW's |",
+        "|---:|---|---:|---:|---:|---:|",
     ]
     for rate in rates:
         found = {m: {x["seed"]: x for x in done if (x["method"], x["learning_rate"]) == (m, rate)} for m in methods}
@@ -184,7 +190,7 @@ def table(lines: Sequence[Line]) -> str:
             both = sorted(runs.keys() & found.get(BASELINE, {}).keys())
             if method != BASELINE and both:
                 pairs = [(runs[seed], found[BASELINE][seed]) for seed in both]
-                cells = [spread([a[name] - b[name] for a, b in pairs]) for name in ("reward", "tax")]
+                cells = [interval([a[name] - b[name] for a, b in pairs]) for name in ("reward", "tax", "kl")]
                 differences.append(f"| {rate:g} | {method} | {len(both)} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, "", *differences, ""])
 
@@ -202,6 +208,20 @@ def spread(values: Sequence[float | None]) -> str:
         return "-"
     deviation = f" (sd {statistics.stdev(known):.2g})" if len(known) > 1 else ""
     return f"{statistics.fmean(known):.3g}{deviation}"
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean of differences, with three or more the half-width of their t interval."""
+    if len(values) < 3:
+        return spread(values)
+    half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.fmean(values):+.3g} ± {half:.2g}"
+
+
+def kept_lines(outputs: Sequence[Path]) -> list[Line]:
+    """The lines of outputs, one after another."""
+    kept = [output / "trials.jsonl" for output in outputs]
+    return [json.loads(line) for file in kept if file.exists() for line in file.read_text().splitlines()]
 
 
 def environment() -> str:
@@ -228,10 +248,16 @@ def main() -> int:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--limit", type=int, help="items of each skill and prompts; default all")
     parser.add_argument("--toy", action="store_true", help="untrained tiny models, two steps")
+    parser.add_argument("--join", type=Path, nargs="+", metavar="OUTPUT", help="no trials: a table of these outputs")
     options = parser.parse_args()
+    if options.join and not all((output / "trials.jsonl").exists() for output in options.join):
+        parser.error("every OUTPUT of --join must hold a trials.jsonl")
     options.output.mkdir(parents=True, exist_ok=True)
-    space = toy_space(options, options.output.resolve()) if options.toy else real_space(options)
-    lines = run(space, options.output.resolve(), 60 * options.minutes)
+    if options.join:
+        lines = kept_lines(options.join)
+    else:
+        space = toy_space(options, options.output.resolve()) if options.toy else real_space(options)
+        lines = run(space, options.output.resolve(), 60 * options.minutes)
     text = f"{environment()}\n\n{table(lines)}"
     (options.output / "table.md").write_text(text)
     say(text)

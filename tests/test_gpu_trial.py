@@ -111,5 +111,32 @@ def test_the_table_compares_within_blocks(script: ModuleType, clock: list[str], 
     table = script.table(script.run(space_of(script), tmp_path, seconds=1000))
     means, differences = table.split("\n\n")
     assert "| 1e-05 | adamw | 2 | 0.5 (sd 0.71) | 1 (sd 0) |" in means
-    assert "| 1e-05 | ondare | 2 | 0.5 (sd 0) | 0 (sd 0) |" in differences
+    assert "| 1e-05 | ondare | 2 | 0.5 (sd 0) | 0 (sd 0) | 0 (sd 0) |" in differences
     assert "adamw |" not in differences
+
+
+def test_from_three_blocks_on_a_difference_has_an_interval(script: ModuleType) -> None:
+    assert script.interval([1.0, 2.0, 3.0]) == "+2 ± 1.7"  # 2.920 / sqrt(3)
+    assert script.interval([1.0, 2.0]) == "1.5 (sd 0.71)"
+
+
+def test_outputs_of_several_processes_are_joined(
+    script: ModuleType, clock: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = [tmp_path / name for name in ("a", "b")]
+    for seed, output in enumerate(outputs):
+        output.mkdir()
+        (output / "trials.jsonl").write_text(
+            "".join(json.dumps(script.one_trial({**sample, "seed": seed})) + "\n" for sample in samples(1e-5))
+        )
+    command = ["gpu_trial.py", "--output", str(tmp_path / "joined"), "--join", *map(str, outputs)]
+    monkeypatch.setattr(sys, "argv", command)
+    assert script.main() == 0
+    assert "| 1e-05 | ondare | 2 |" in (tmp_path / "joined" / "table.md").read_text()
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "absent")])
+    with pytest.raises(SystemExit):
+        script.main()
+
+
+def samples(learning_rate: float) -> list[dict[str, Any]]:
+    return [{"trial_id": method, "method": method, "learning_rate": learning_rate} for method in METHODS]

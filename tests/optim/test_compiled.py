@@ -26,6 +26,7 @@ from omsweep.optim.settings import OnlineMerge
 needs_compiler = pytest.mark.skipif(
     not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler"
 )
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SHAPES = {"a": (60, 40), "b": (77,), "c": (300, 128), "d": (1,)}
 CASES = {
     "adamw": OnlineMerge("adamw"),
@@ -47,15 +48,15 @@ PREPARED = {(seed, scale): tensors(seed, scale) for seed, scale in [(0, 0.02), (
 PREPARED |= {(100 + step, 1.0): tensors(100 + step, 1.0) for step in range(1, 9)}
 
 
-def run(merge: OnlineMerge, path: str, dtype: torch.dtype, precision: str):
-    parameters = {name: nn.Parameter(value.to(dtype)) for name, value in tensors(0, 0.02).items()}
+def run(merge: OnlineMerge, path: str, dtype: torch.dtype, precision: str, device: str = "cpu"):
+    parameters = {name: nn.Parameter(value.to(device, dtype)) for name, value in tensors(0, 0.02).items()}
     optimizer = OnlineMergeAdamW(
         parameters.items(), merge, tensors(1, 0.01), lr=1e-12, weight_decay=0.1, path=path, precision=precision
     )
     for step in range(1, 9):
         optimizer.param_groups[0]["lr"] = 1e-12 if step <= 3 else 1e-3  # the first updates tie in magnitude
         for name, gradient in tensors(100 + step, 1.0).items():
-            parameters[name].grad = gradient.to(dtype)
+            parameters[name].grad = gradient.to(device, dtype)
         optimizer.step()
     return parameters, optimizer
 
@@ -115,9 +116,19 @@ def test_compiled_agrees_with_plain(case: str, dtype: torch.dtype, precision: st
     check_agreement(case, dtype, precision)
 
 
-def check_agreement(case: str, dtype: torch.dtype, precision: str) -> None:
-    plain, left = run(CASES[case], "plain", dtype, precision)
-    fused, right = run(CASES[case], "compiled", dtype, precision)
+@pytest.mark.slow
+@needs_gpu
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(torch.float32, "nearest"), (torch.float32, "stochastic"), (torch.bfloat16, "stochastic")]
+)
+def test_compiled_agrees_with_plain_on_a_gpu(case: str, dtype: torch.dtype, precision: str) -> None:
+    check_agreement(case, dtype, precision, device="cuda")
+
+
+def check_agreement(case: str, dtype: torch.dtype, precision: str, device: str = "cpu") -> None:
+    plain, left = run(CASES[case], "plain", dtype, precision, device)
+    fused, right = run(CASES[case], "compiled", dtype, precision, device)
     assert (left.path, right.path) == ("plain", "compiled")
     for name, expected in plain.items():
         difference = (fused[name].float() - expected.float()).abs()
