@@ -24,7 +24,10 @@ from omsweep.merging.block import Block, whole
 STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding": 4, "permutation": 5}
 
 MAX_ENTRIES = 2**32
-CHUNK_ENTRIES = 2**16  # keeps the dozen passes of the hash inside the cache
+CHUNK_ENTRIES = {"cpu": 2**16}
+"""Entries hashed at a time by device type: what keeps the dozen passes inside a CPU's caches."""
+CHUNK_ENTRIES_ELSEWHERE = 2**22
+"""A GPU starts a kernel for each pass of each chunk: with small ones it waits for the starts."""
 RUN = 8
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
@@ -122,11 +125,12 @@ def keep_limit(density: float) -> int:
 
 
 def _chunks(count: int, key: MaskKey, block: Block | None, device: torch.device | None) -> Iterator[tuple[int, Tensor]]:
-    """(first position, bits) of successive runs of entries that fit a cache."""
+    """(first position, bits) of successive runs of entries; the bits do not depend on how long these are."""
     block = whole(count) if block is None else block
     assert block.total <= MAX_ENTRIES, f"{block.total} entries, the hash is defined for 2^32"
-    for low in range(0, count, CHUNK_ENTRIES):
-        high = min(low + CHUNK_ENTRIES, count)
+    size = _chunk_entries(device)
+    for low in range(0, count, size):
+        high = min(low + size, count)
         if block.contiguous:
             first = block.start + low
             yield low, _bits_(_counted(device)[: high - low] + _signed(first & _WORD), key)
@@ -152,10 +156,15 @@ def sample_index(count: int, size: int, name: str) -> Tensor:
     return (starts.unsqueeze(1) + torch.arange(RUN)).view(-1)
 
 
+def _chunk_entries(device: torch.device | None) -> int:
+    kind = "cpu" if device is None else torch.device(device).type
+    return CHUNK_ENTRIES.get(kind, CHUNK_ENTRIES_ELSEWHERE)
+
+
 @lru_cache(maxsize=8)
 def _counted(device: torch.device | None) -> Tensor:
     """0, 1, 2, ... as int32, one chunk of it."""
-    return torch.arange(CHUNK_ENTRIES, device=device).to(torch.int32)
+    return torch.arange(_chunk_entries(device), dtype=torch.int32, device=device)
 
 
 def _bits_(words: Tensor, key: MaskKey) -> Tensor:

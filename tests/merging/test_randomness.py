@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from omsweep.merging import randomness
 from omsweep.merging.block import Block
-from omsweep.merging.randomness import entry_bits, keep_random, mask_key, sample_index
+from omsweep.merging.randomness import entry_bits, keep_random, mask_key, sample_index, uniform_bits
 from omsweep.optim.reference import bits as reference_bits
 
 GOLDEN_KEY = (2956462299, 8866208)
@@ -72,6 +73,24 @@ def test_a_mask_is_the_same_however_it_is_cut(shards: int) -> None:
     edges = [count * i // shards for i in range(shards + 1)]
     parts = [keep_random(b - a, 0.4, KEY, block=Block(count, a, 1, 1)) for a, b in itertools.pairwise(edges)]
     assert torch.equal(torch.cat(parts), keep_random(count, 0.4, KEY))
+
+
+def test_bits_do_not_depend_on_how_many_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, cut = 200_003, Block(total=800_012, start=7, run=100, stride=400)
+    expected = [uniform_bits(count, KEY), uniform_bits(count, KEY, block=cut)]
+    for size in (1000, 2**22):
+        monkeypatch.setattr(randomness, "CHUNK_ENTRIES", {"cpu": size})
+        randomness._counted.cache_clear()
+        assert torch.equal(uniform_bits(count, KEY), expected[0])
+        assert torch.equal(uniform_bits(count, KEY, block=cut), expected[1])
+        assert torch.equal(keep_random(count, 0.3, KEY), expected[0] < 0.3 * 2**32)
+    randomness._counted.cache_clear()
+
+
+def test_off_the_cpu_few_runs_are_hashed() -> None:
+    """Each takes a dozen kernel launches; `meta` stands for a GPU."""
+    runs = {name: len(list(randomness._chunks(2**23, KEY, None, torch.device(name)))) for name in ("cpu", "meta")}
+    assert runs == {"cpu": 128, "meta": 2}
 
 
 def test_a_density_below_one_bit_still_keeps_something() -> None:
