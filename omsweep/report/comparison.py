@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ class ArmFound:
     Args:
         choice: what it chose at tax <= t.
         front_probability: chance that the mean of its choices is beaten by no other arm's in both tax and reward, given
-            the scatter over SFT seeds (with one, over runs); None without two of them.
+            the scatter over SFT seeds (with one, over runs); None without two of them, or where it chose the SFT model
+            in every block.
         hypervolume: mean over blocks of the area its candidates dominate on the report split.
         surface: [K, 2] (tax, reward), corners of what half of its blocks attain.
     """
@@ -50,6 +52,8 @@ class Findings:
         spreads: of every pair.
         blocks: those that were compared.
         left_out: blocks left out because something in them is missing.
+        displacement: by family and label, how far its runs moved from the SFT model over how far the baseline's of the
+            same block did, mean over blocks.
         kl_matched: whether a KL limit could be set.
         missing: what is not shown and why.
     """
@@ -60,6 +64,7 @@ class Findings:
     controls: Sequence[Comparison]
     arms: Sequence[ArmFound]
     spreads: Sequence[Spread]
+    displacement: Mapping[tuple[str, str], float]
     blocks: Sequence[Block]
     left_out: Sequence[Block]
     kl_matched: bool
@@ -80,6 +85,7 @@ def nothing_found(question: Question, missing: Sequence[str]) -> Findings:
         controls=(),
         arms=(),
         spreads=(),
+        displacement={},
         blocks=(),
         left_out=(),
         kl_matched=False,
@@ -87,7 +93,13 @@ def nothing_found(question: Question, missing: Sequence[str]) -> Findings:
     )
 
 
-def findings(points: Points, question: Question, objectives: Objectives, missing: Sequence[str] = ()) -> Findings:
+def findings(
+    points: Points,
+    question: Question,
+    objectives: Objectives,
+    missing: Sequence[str] = (),
+    displacement: Mapping[tuple[str, str], float] = MappingProxyType({}),
+) -> Findings:
     """Compare the arms of a table of policies.
 
     Args:
@@ -95,24 +107,24 @@ def findings(points: Points, question: Question, objectives: Objectives, missing
         question: which labels are what.
         objectives: whose reference point bounds the area.
         missing: what is known not to be shown; more may be added.
+        displacement: by family and label, over the baseline's.
     """
-    said = list(missing)
+    said = [*missing, *(f"blocks of {trial}: it has no reward or tax" for trial in points.unread), *_uneven(points)]
     merged = set(points.label[points.merged].tolist())
     headline = _readable(points, question.headline(merged), said)
     controls = _readable(points, question.control_pairs(merged), said)
     kl = _kl_limits(points, [label for label in (question.baseline, *question.online) if label], said)
     limits = {
         family: Limits(
-            tax=question.tax_limit,
+            tax=question.limit_of(family),
             kl=kl.get(family, 0.0),
             reference_tax=objectives.reference_tax,
             reference_reward=objectives.reference_reward,
         )
         for family in points.families
     }
-    measures = [name for name, measure in MEASURES.items() if kl or KL not in measure.reads]
     pairs = [*headline, *controls]
-    lines = judged([line for pair in pairs for line in _compared(points, pair, limits, measures, said)])
+    lines = judged([line for pair in pairs for line in _compared(points, pair, limits, _measures(pair, kl), said)])
     asked = {(pair[0].name, pair[1].name) for pair in headline}
     arms = sorted({arm for pair in pairs for arm in pair}, key=lambda a: (question.labels.index(a.label), a.merged))
     return Findings(
@@ -122,6 +134,7 @@ def findings(points: Points, question: Question, objectives: Objectives, missing
         controls=[line for line in lines if (line.arm, line.against) not in asked],
         arms=_arms(points, arms, limits) if arms else (),
         spreads=[spread for pair in pairs for spread in spreads(points, pair, limits, lines)],
+        displacement=displacement,
         blocks=points.blocks,
         left_out=points.left_out,
         kl_matched=bool(kl),
@@ -130,21 +143,26 @@ def findings(points: Points, question: Question, objectives: Objectives, missing
 
 
 def _readable(points: Points, pairs: Sequence[Pair], said: list[str]) -> list[Pair]:
-    """The pairs whose arms have policies with a reward and a tax each; says of which arms they have not."""
+    """The pairs whose arms have policies; says of which arms they have not."""
     arms = dict.fromkeys(arm for pair in pairs for arm in pair)
-    reasons = {arm: _unreadable(points, arm) for arm in arms}
-    said += [f"comparisons with {arm.name}: {reason}" for arm, reason in reasons.items() if reason]
-    return [pair for pair in pairs if not (reasons[pair[0]] or reasons[pair[1]])]
+    without = [arm for arm in arms if arm.label not in points.label]
+    said += [f"comparisons with {arm.name}: no run in a complete block ended with a policy" for arm in without]
+    return [pair for pair in pairs if not set(pair) & set(without)]
 
 
-def _unreadable(points: Points, arm: Arm) -> str:
-    members = arm.members(points)
-    if not (points.label == arm.label).any():
-        return "no run in a complete block ended with a policy"
-    both = np.concatenate(
-        [points.search[members, None], points.report[members, None], points.report_without[members]], 1
-    )
-    return "" if np.isfinite(both[:, :, [REWARD, TAX]]).all() else "a reward or tax of its policies is missing"
+def _measures(pair: Pair, kl: Mapping[str, float]) -> list[str]:
+    """What a pair is compared by; within a KL only grids, since a run alone has one KL, within the limit or not."""
+    grids = bool(kl) and all(arm.merged for arm in pair)
+    return [name for name, measure in MEASURES.items() if grids or KL not in measure.reads]
+
+
+def _uneven(points: Points) -> list[str]:
+    """Why all families together have no interval where some repeat SFT seeds and others do not."""
+    seeds = {family: len({block[1] for block in points.blocks if block[0] == family}) for family in points.families}
+    several = [family for family, count in seeds.items() if count > 1]
+    if not several or len(several) == len(seeds):
+        return []
+    return [f"an interval over all families: only {', '.join(several)} has more than one SFT seed"]
 
 
 def _kl_limits(points: Points, labels: Sequence[str], said: list[str]) -> dict[str, float]:
@@ -181,12 +199,12 @@ def _arms(points: Points, arms: Sequence[Arm], limits: Mapping[str, Limits]) -> 
     for choice in choices(points, arms, limits):
         place = next(i for i, arm in enumerate(arms) if arm.name == choice.arm)
         inside = [i for i, block in enumerate(points.blocks) if block[0] == choice.family]
-        chance = chances[choice.family]
+        chance, idle = chances[choice.family], choice.sft_chosen == choice.blocks
         surface = attainment_surface([fronts[place][i] for i in inside], 0.5)
         found.append(
             ArmFound(
                 choice=choice,
-                front_probability=None if chance is None else float(chance[place]),
+                front_probability=None if idle or chance is None else float(chance[place]),
                 hypervolume=block_mean(areas[place][inside], [points.blocks[i] for i in inside]),
                 surface=surface * [1.0, -1.0],
             )

@@ -13,7 +13,6 @@ from omsweep.report.comparison import ArmFound, Findings
 from omsweep.report.comparison_tables import lettered
 from omsweep.report.figures import LAYOUT, quiet_axis
 from omsweep.report.geometry import staircase
-from omsweep.report.numbers import short
 from omsweep.report.plots import DOTS_PER_INCH, PANEL_INCHES, quiet_axes
 from omsweep.report.styles import INK, MUTED, colours_of
 
@@ -85,8 +84,8 @@ def attainment_figure(found: Findings, family: str) -> go.Figure:
             for line in lines
         ]
     )
-    figure.add_vline(found.question.tax_limit, line={"color": MUTED, "width": 1.3, "dash": "dash"})
-    (low, high), (least, most) = _window(lines, found)
+    figure.add_vline(found.question.limit_of(family), line={"color": MUTED, "width": 1.3, "dash": "dash"})
+    (low, high), (least, most) = _window(lines, found.question.limit_of(family))
     figure.update_layout(
         **LAYOUT,
         margin={"l": 58, "r": 14, "t": 12, "b": 96},
@@ -103,8 +102,8 @@ def _panel(axes: Axes, found: Findings, family: str) -> None:
     for line in lines:
         style = "-" if line.merged else (0, (1.5, 1.2))
         axes.plot(line.tax, line.reward, color=line.colour, linestyle=style, linewidth=1.8, label=line.name)
-    axes.axvline(found.question.tax_limit, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    (low, high), (least, most) = _window(lines, found)
+    axes.axvline(found.question.limit_of(family), color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    (low, high), (least, most) = _window(lines, found.question.limit_of(family))
     axes.set_xlim(low, high)
     axes.set_ylim(least, most)
     axes.set_title(family, loc="left", fontsize=11.5, fontweight="bold", color=INK)
@@ -136,12 +135,12 @@ def _line(arm: ArmFound, found: Findings, colours: Mapping[str, str]) -> _Line:
     )
 
 
-def _window(lines: Sequence[_Line], found: Findings) -> tuple[tuple[float, float], tuple[float, float]]:
+def _window(lines: Sequence[_Line], limit: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """Ranges of tax and reward: up to where the last arm stops rising, and somewhat beyond t."""
     turns = [
         tax for line in lines for tax, reward in zip(line.tax, line.reward, strict=True) if reward < line.reward[-1]
     ]
-    taxes = [0.0, 1.25 * found.question.tax_limit, *turns, *(line.tax[0] for line in lines)]
+    taxes = [0.0, 1.25 * limit, *turns, *(line.tax[0] for line in lines)]
     rewards = [0.0, *(reward for line in lines for reward in line.reward)]
     return _padded(taxes), _padded(rewards)
 
@@ -155,5 +154,5 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 def _caption(found: Findings) -> str:
     return (
         "Lines: what half of an arm's blocks attain on the report split (its candidates on the search split's front),\n"
-        f"the SFT model at 0, 0. Dashed: tax = {short(found.question.tax_limit)}."
+        f"the SFT model at 0, 0. Dashed: tax = {found.question.limit_text(found.families)}."
     )

@@ -1,5 +1,6 @@
 """From a sweep's folder to its findings, and those as plain data: `comparison.json`."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,11 +29,11 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
     if not question.both_splits or len(labels) < 2:
         return nothing_found(question, missing)
     try:
-        points = read_points(rows, *_tables(folder), labels=labels)
+        points = read_points(rows, *_tables(folder), labels=labels, grids=question.grids)
     except ValueError as error:
         return nothing_found(question, [*missing, f"everything: {error}"])
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
-    return findings(points, question, objectives, missing)
+    return findings(points, question, objectives, missing, _displacement(question, rows))
 
 
 def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, int | None], Any]]:
@@ -53,13 +54,30 @@ def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, i
     return scores, reference
 
 
+def _displacement(question: Question, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+    """By family and label the mean over blocks of a run's displacement over that of the baseline's run."""
+    moved: dict[tuple[Any, ...], dict[str, float]] = {}
+    for row in rows:
+        distance = row["diagnostics"].get("displacement")
+        if row["kind"] == "trained" and not row["baseline"] and distance:
+            moved.setdefault(_place(row), {})[arm_label(row)] = float(distance)
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for (family, *_), by_label in moved.items():
+        for label, distance in by_label.items() if question.baseline in by_label else ():
+            ratios.setdefault((family, label), []).append(distance / by_label[str(question.baseline)])
+    return {key: statistics.fmean(values) for key, values in ratios.items()}
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("family", "sft_seed", "block", "seed"))
+
+
 def _comparable(question: Question, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """Labels that were trained in the same blocks, and why others are not among them."""
     blocks: dict[str, set[tuple[Any, ...]]] = {}
     for row in rows:
         if row["kind"] == "trained" and not row["baseline"]:
-            place = tuple(row[name] for name in ("family", "sft_seed", "block", "seed"))
-            blocks.setdefault(arm_label(row), set()).add(place)
+            blocks.setdefault(arm_label(row), set()).add(_place(row))
     said, without = [], [label for label in question.labels if label not in blocks]
     if without:
         said.append(f"comparisons with {', '.join(without)}: no run has ended")
@@ -96,6 +114,7 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
         "arms": [
             {
                 **vars(arm.choice),
+                "displacement_over_baseline": found.displacement.get((arm.choice.family, arm.choice.arm)),
                 "front_probability": arm.front_probability,
                 "hypervolume": arm.hypervolume.value,
                 **_sureness(arm.hypervolume),
@@ -120,6 +139,7 @@ def _line(line: Comparison) -> dict[str, Any]:
         "difference": line.estimate.value,
         **_sureness(line.estimate),
         "blocks": line.blocks,
+        "both_sft": line.both_sft,
         "candidates": list(line.candidates),
         "p_value": line.estimate.p_value,
         "adjusted_p": line.adjusted_p,

@@ -38,13 +38,17 @@ class Spread:
 
 
 def spreads(points: Points, pair: Pair, limits: Mapping[str, Limits], lines: Sequence[Comparison]) -> list[Spread]:
-    """The scatter of a pair's difference by family and, with several, their mean."""
+    """The scatter of a pair's difference by family and, with several, their mean.
+
+    A family in which both arms chose the SFT model in every block has none: nothing was compared.
+    """
     first, second = (block_values(points, arm, MEASURES[PRIMARY], limits) for arm in pair)
     table = pseudo_values(first - second)  # [B, G]
     by_family: dict[str, VarianceComponents] = {}
     for family in points.families:
         inside = np.array([block[0] == family for block in points.blocks])
-        if inside.sum() > 1:
+        compared = ((first != 0) | (second != 0))[inside].any()
+        if inside.sum() > 1 and compared:
             seeds = [block[1] for block in points.blocks if block[0] == family]
             by_family[family] = variance_components(table[inside], seeds)
     if len(points.families) > 1 and len(by_family) == len(points.families):

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from omsweep.evaluation.comparison.estimate import Estimate
 from omsweep.evaluation.comparison.family_wise import VERDICTS
-from omsweep.evaluation.comparison.headline import ALL_FAMILIES, Comparison
+from omsweep.evaluation.comparison.headline import ALL_FAMILIES, PRIMARY, Comparison
 from omsweep.evaluation.comparison.measures import MEASURES
 from omsweep.evaluation.comparison.points import Arm
 from omsweep.evaluation.comparison.question import Question
@@ -34,8 +34,9 @@ def headline_table(found: Findings) -> TextTable:
     count = len(found.headline) + len(found.controls)
     notes = [
         "Differences in each block (family, SFT seed, run), averaged; chosen on the search split, read on the report "
-        f"split; t = {short(found.question.tax_limit)} points{_kl_note(found)}. The SFT model (reward 0, tax 0) is a "
-        "candidate of every arm.",
+        f"split; t = {found.question.limit_text(found.families)} points{_kl_note(found)}. The SFT model (reward 0, tax "
+        "0) is a candidate of every arm; SFT both: blocks in which both arms chose it at tax \u2264 t, so that nothing "
+        "was compared.",
         f"Brackets: {100 * INTERVAL_LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. "
         f"Verdicts: false in at most 5 % of reports, over all {count} comparisons of this one (Holm).",
         f"Blocks: {_blocks(found)}.{_left_out(found)}",
@@ -59,13 +60,15 @@ _WHAT = {
     "other_seed": "tau of an SFT model with another seed",
     "alpha 0": "the mask without tau",
     "match none": "its learning rate as given, so that it moves less far",
-    "match displacement": "its learning rate over the retained share, so that it moves as far as AdamW",
+    "match displacement": "its learning rate over the share of the update it keeps",
 }
 
 
 def arms_table(found: Findings) -> TextTable:
     """What each arm chose, and what its candidates attain."""
     notes = [
+        "Displacement: of its runs, over AdamW's in the same block, mean over blocks; what is matched is the share of "
+        "the update that is kept, so that ones that walk along tau or keep its largest entries end further away. "
         "Reward, tax and KL: means on the report split of what was chosen at tax \u2264 t on the search split. SFT "
         "chosen: blocks in which nothing within the limit had a reward above 0. Tax above t: blocks in which the "
         "choice's tax on the report split exceeds t. P(front): chance that no other arm's mean choice has more reward "
@@ -75,22 +78,23 @@ def arms_table(found: Findings) -> TextTable:
     return TextTable(
         title="Arms",
         columns=[
-            *("arm", "family", "candidates", "P(front)", "hypervolume", "reward", "tax", "KL", "SFT chosen"),
-            "tax above t",
+            *("arm", "family", "candidates", "displacement", "P(front)", "hypervolume", "reward", "tax", "KL"),
+            *("SFT chosen", "tax above t"),
         ],
         words=WORDS,
-        rows=[_arm_row(arm, found.question) for arm in found.arms],
+        rows=[_arm_row(arm, found) for arm in found.arms],
         notes=notes,
     )
 
 
-def _arm_row(arm: ArmFound, question: Question) -> list[str]:
+def _arm_row(arm: ArmFound, found: Findings) -> list[str]:
     choice = arm.choice
     least, most = choice.candidates
     values = [
-        lettered(choice.arm, question),
+        lettered(choice.arm, found.question),
         choice.family,
         str(least) if least == most else f"{least}\u2013{most}",
+        fixed(found.displacement.get((choice.family, choice.arm))),
         fixed(arm.front_probability),
     ]
     chosen = [fixed(choice.reward, 3, signed=True), fixed(choice.tax, signed=True), fixed(choice.kl)]
@@ -159,10 +163,11 @@ def cell_html(shown: str) -> str:
 
 def _comparison_table(title: str, lines: Sequence[Comparison], found: Findings, notes: Sequence[str]) -> TextTable:
     measures = [measure for measure in MEASURES if any(line.measure == measure for line in lines)]
+    limit = found.question.limit_text(found.families)
     heads = {
-        "reward_at_tax": f"reward at tax \u2264 {short(found.question.tax_limit)}",
+        "reward_at_tax": f"reward at tax \u2264 {limit if len(limit.split()) == 1 else 't'}",
         "attainment_area": "attainment area",
-        "reward_at_kl": "reward at matched KL",
+        "reward_at_kl": "reward at KL \u2264 k",
     }
     by_row: dict[tuple[str, str, str], dict[str, Comparison]] = {}
     for line in lines:
@@ -171,9 +176,9 @@ def _comparison_table(title: str, lines: Sequence[Comparison], found: Findings, 
     rows = []
     for (arm, against, family), row in sorted(by_row.items(), key=lambda entry: order.index(entry[0][2])):
         upper, lower = next(iter(row.values())).candidates
-        names = [_minus(arm, against, found.question), family, f"{short(upper)} / {short(lower)}"]
+        names = [_minus(arm, against, found.question), family, f"{short(upper)} / {short(lower)}", _both_sft(row)]
         rows.append([*names, *(_difference(row[m]) if m in row else MISSING for m in measures)])
-    columns = ["comparison", "family", "candidates", *(heads[measure] for measure in measures)]
+    columns = ["comparison", "family", "candidates", "SFT both", *(heads[measure] for measure in measures)]
     return TextTable(title=title, columns=columns, words=WORDS, rows=rows, notes=notes)
 
 
@@ -181,7 +186,14 @@ def _minus(arm: str, against: str, question: Question) -> str:
     return f"{lettered(arm, question)} \u2212 {lettered(against, question)}"
 
 
+def _both_sft(row: Mapping[str, Comparison]) -> str:
+    line = row.get(PRIMARY)
+    return MISSING if line is None else f"{line.both_sft} of {line.blocks}"
+
+
 def _difference(line: Comparison) -> str:
+    if line.both_sft == line.blocks:
+        return "nothing compared"
     digits = DIGITS[line.measure]
     parts = (fixed(line.estimate.value, digits, signed=True), interval(line.estimate, digits), line.verdict)
     return " ".join(part for part in parts if part)
@@ -191,11 +203,12 @@ def _kl_note(found: Findings) -> str:
     if not found.kl_matched:
         return ""
     limits = ", ".join(f"{family} {fixed(limit.kl)}" for family, limit in found.limits.items())
-    return f"; matched KL: at most the median of the trained runs ({limits} nats)"
+    return f"; k, for grids alone, is the median KL of the trained runs ({limits} nats)"
 
 
 def _outermost(lines: Iterable[Comparison]) -> str:
-    names = dict.fromkeys(UNITS.get(line.estimate.outermost or "", "nothing: no unit is repeated") for line in lines)
+    read = [line for line in lines if line.both_sft < line.blocks]
+    names = dict.fromkeys(UNITS.get(line.estimate.outermost or "", "nothing: no unit is repeated") for line in read)
     return " or ".join(names)
 
 

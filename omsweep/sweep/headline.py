@@ -8,13 +8,12 @@ from omsweep.evaluation.comparison.question import Question, question_of
 from omsweep.report.comparison_pilot import Planned, planned, read_pilot
 from omsweep.report.numbers import fixed, short
 from omsweep.sweep.knobs import SpaceError
-from omsweep.sweep.schema import SpaceFile
 from omsweep.sweep.space import SearchSpace
 
 
-def check_headline(file: SpaceFile) -> None:
-    """Whether the headline can be asked of a file at all; raises SpaceError."""
-    objectives, report = file.objectives, file.report
+def check_headline(space: SearchSpace) -> None:
+    """Whether the headline can be asked of a space at all; raises SpaceError."""
+    file, objectives, report = space.file, space.file.objectives, space.file.report
     if objectives.tax_limit is None:
         needs = "needs objectives.tax_limit, the t of reward at tax <= t"
         if report.study == "question":
@@ -26,9 +25,15 @@ def check_headline(file: SpaceFile) -> None:
         raise SpaceError("objectives.tax_limit", "compares arms with equal draws: remove it or give mode: compare")
     if objectives.tax != "tax":
         raise SpaceError("objectives.tax", f"must be tax where tax_limit is given, got {objectives.tax!r}")
-    point = objectives.reference_point
+    point, limit = objectives.reference_point, objectives.tax_limit
+    without = [name for name in space.family_names if isinstance(limit, dict) and name not in limit]
+    if without:
+        raise SpaceError(
+            "objectives.tax_limit", f"must name every family of the sweep, is missing {', '.join(without)}"
+        )
     try:
-        Limits(tax=objectives.tax_limit, reference_tax=point.tax, reference_reward=point.reward)
+        for tax in limit.values() if isinstance(limit, dict) else [limit]:
+            Limits(tax=tax, reference_tax=point.tax, reference_reward=point.reward)
     except ValueError as error:
         raise SpaceError("objectives.reference_point", str(error)) from None
 
@@ -47,7 +52,7 @@ def headline_lines(space: SearchSpace) -> list[str]:
     question = question_of(space.resolved())
     if question is None:
         return []
-    start = f"headline: reward at tax <= {short(question.tax_limit)}"
+    start = f"headline: reward at tax <= {question.limit_text(space.family_names)}"
     pairs = question.pairs(question.merged) if question.both_splits else []
     if not pairs:
         return [f"{start}: nothing to compare"]
@@ -89,7 +94,8 @@ def _caution(space: SearchSpace, question: Question, found: Sequence[Planned], p
     if unknown:
         said.append(f"it did not have {', '.join(unknown)}, counted as the others")
     if pilot.get("tax_limit") != question.tax_limit:
-        said.append(f"its tax limit was {short(pilot.get('tax_limit'))}")
+        limit = pilot.get("tax_limit")
+        said.append(f"its tax limit was {limit if isinstance(limit, dict) else short(limit)}")
     other = [
         name for name, value in space.resolved()["evaluate"].items() if (pilot.get("evaluate") or {}).get(name) != value
     ]

@@ -22,7 +22,7 @@ def load_space(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
         space = build_space(content)
         if space.file.mode == "search":
             trial_count(space)
-        check_headline(space.file)
+        check_headline(space)
         check_pilot(space)
         check_fit(space)
     except SpaceError as error:

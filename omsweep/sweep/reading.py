@@ -97,13 +97,16 @@ def validate(content: Mapping[str, Any]) -> SpaceFile:
     try:
         return SpaceFile.model_validate(dict(content))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        start = _key_path(errors[0]["loc"])
+        first = max((e for e in errors if _key_path(e["loc"]).startswith(start)), key=lambda e: len(e["loc"]))
         raise SpaceError(_key_path(first["loc"]), _explain(first)) from None
 
 
 def _key_path(loc: tuple[int | str, ...]) -> str:
-    # pydantic appends the tried branch of a union ("str", "dict[str,any]") or "[key]", which are no keys of the file
-    return ".".join(str(part) for part in loc if not re.match(r"^(str|dict\[|\[key\])", str(part)))
+    # pydantic appends the tried branch of a union ("str", "dict[str,any]", "constrained-float") or "[key]", which
+    # are no keys of the file; of several branches the one that came furthest is meant
+    return ".".join(str(part) for part in loc if not re.match(r"^(str|dict\[|\[key\]|constrained-)", str(part)))
 
 
 def _explain(error: Any) -> str:

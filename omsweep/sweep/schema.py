@@ -53,13 +53,14 @@ class ReferencePoint(Section):
 class Objectives(Section):
     """Which trial fields are the two objectives: reward is maximised, tax minimised.
 
-    `tax_limit`, in points, asks a compare sweep for the headline: arms compared by their reward at tax <= tax_limit.
+    `tax_limit`, in points, for all families or by family name, asks a compare sweep for the headline: arms compared by
+    their reward at tax <= tax_limit.
     """
 
     reward: Literal["reward"] = "reward"
     tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
     reference_point: ReferencePoint = ReferencePoint()
-    tax_limit: NonNegative | None = None
+    tax_limit: NonNegative | dict[str, NonNegative] | None = None
 
 
 class Scheduler(Section):

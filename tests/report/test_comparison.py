@@ -79,10 +79,14 @@ PAIRS = [(C, A), (C, B), (D, B), (D, CONTROL)]
 def test_the_lines_are_those_of_compare_judged_together(found, table):
     kl = matched_kl(table, ["adamw", "ondare"])
     limits = {family: Limits(tax=4.0, kl=kl[family], reference_tax=20.0) for family in ("one", "two")}
-    expected = judged(compare(table, PAIRS, limits))
+    grids = [pair for pair in PAIRS if all(arm.merged for arm in pair)]
+    both = ["reward_at_tax", "attainment_area"]
+    expected = judged(
+        [*compare(table, PAIRS, limits, measures=both), *compare(table, grids, limits, measures=["reward_at_kl"])]
+    )
     key = lambda line: (line.measure, line.arm, line.against, line.family)  # noqa: E731
     assert sorted([*found.headline, *found.controls], key=key) == sorted(expected, key=key)
-    assert len(found.headline) == 3 * 3 * 3
+    assert len(found.headline) == 3 * (3 * 2 + 1)
     assert {(line.arm, line.against) for line in found.controls} == {(D.name, CONTROL.name)}
     assert found.limits == limits
 
@@ -162,7 +166,7 @@ def test_several_online_branches_share_the_error(make_question_space):
     asked = question_of(make_question_space(methods=methods))
     found = findings(table, asked, OBJECTIVES)
     assert {(line.arm, line.against) for line in found.headline} >= {(D.name, B.name), (CONTROL.name, B.name)}
-    assert len(found.headline) == 2 * 3 * 3 * 3
+    assert len(found.headline) == 2 * 3 * (3 * 2 + 1)
     assert not found.controls
     assert max(line.adjusted_p for line in found.headline) == 1.0
 
@@ -173,14 +177,16 @@ def test_one_run_gives_numbers_without_intervals_or_verdicts(asked):
     assert found.spreads == []
     assert all(arm.front_probability is None for arm in found.arms)
     row = tables(found)[0].rows[2]
-    assert row[3].startswith("+")
-    assert row[3].endswith("not shown")
+    assert row[4].startswith("+")
+    assert row[4].endswith("not shown")
 
 
 def test_with_one_sft_seed_runs_are_the_units(asked):
     found = findings(points(sft_seeds=1, runs=6), asked, OBJECTIVES)
-    assert {line.estimate.outermost for line in found.headline} == {"run"}
-    assert all(arm.front_probability is not None for arm in found.arms)
+    assert {line.estimate.outermost for line in found.headline if line.both_sft < line.blocks} == {"run"}
+    known = [arm for arm in found.arms if arm.choice.sft_chosen < arm.choice.blocks]
+    assert len(known) > 2
+    assert all(arm.front_probability is not None for arm in known)
     assert "over runs" in tables(found)[0].notes[1]
 
 
@@ -279,3 +285,36 @@ def test_policies_scored_on_one_split_are_a_reason(sweep):
 
 def test_a_sweep_that_asks_nothing_finds_nothing(sweep):
     assert read(sweep, objectives={"reward": "reward", "tax": "tax"}) is None
+
+
+def test_where_both_arms_chose_the_sft_model_nothing_was_compared(asked):
+    """Every run costs more than t = 4: run against run is the SFT model against itself, grid against grid is not."""
+    made = points(scatter=0.0)
+    made.search[~made.merged, 1] = 9.0
+    found = findings(made, asked, OBJECTIVES)
+    (line,) = [
+        c for c in found.headline if (c.measure, c.family, c.arm, c.against) == ("reward_at_tax", "one", C.name, A.name)
+    ]
+    assert (line.both_sft, line.estimate.value, line.verdict) == (12, 0.0, "not shown")
+    assert math.isnan(line.estimate.standard_error)
+    rows = {(row[0], row[1]): row for row in tables(found)[0].rows}
+    assert rows["(c) ondare \u2212 (a) adamw", "one"][3:5] == ["12 of 12", "nothing compared"]
+    assert rows["(d) ondare + offline \u2212 (b) adamw + offline", "one"][3] == "0 of 12"
+    assert (C.name, A.name) not in {(spread.arm, spread.against) for spread in found.spreads}
+    assert {arm.choice.arm for arm in found.arms if arm.front_probability is None} == {A.name, C.name}
+
+
+def test_all_families_have_no_interval_where_one_alone_repeats_sft_seeds(asked):
+    one, other = points(families=("one",)), points(families=("two",), sft_seeds=1, runs=12)
+    names = ("label", "merged", "search", "report", "report_without")
+    made = Points(
+        block=(*one.block, *other.block),
+        **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names},
+    )
+    found = findings(made, asked, OBJECTIVES)
+    together = [line for line in found.headline if line.family == "all families"]
+    assert together
+    assert {line.estimate.parts for line in together} == {()}
+    assert {line.verdict for line in together} == {"not shown"}
+    assert any("only one has more than one SFT seed" in said for said in found.missing)
+    assert all(c.estimate.parts for c in found.headline if c.family != "all families" and c.both_sft < c.blocks)

@@ -89,6 +89,14 @@ def test_nothing_is_said_where_nothing_is_asked(load):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ["families=[tiny-llama, tiny-qwen2]", "objectives.tax_limit={tiny-llama: 4}"],
+            "objectives.tax_limit: must name every family of the sweep, is missing tiny-qwen2",
+        ),
+        (
+            ["objectives.tax_limit={tiny-llama: -1}"],
+            "objectives.tax_limit.tiny-llama: must be greater than or equal to",
+        ),
         (["objectives.tax_limit=-1"], "objectives.tax_limit: must be greater than or equal to 0, got -1"),
         (["objectives.tax=tax_worst"], "objectives.tax: must be tax where tax_limit is given, got 'tax_worst'"),
         (["objectives.reference_point={tax: -2}"], "objectives.reference_point: the SFT model (0, 0) must lie within"),

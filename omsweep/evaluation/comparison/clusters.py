@@ -35,7 +35,9 @@ def clustered_mean(
     Args:
         values: [N] differences, for example one per run and item.
         factors: name -> [N] labels, outermost first, for example `sft_seed`, `run`, `item`. A factor with fewer than
-            two clusters in a stratum says nothing and is passed over; the first that is left is the outermost.
+            two clusters in a stratum says nothing and is passed over; the first that is left is the outermost. One
+            that some strata repeat and others do not cannot be passed over for an inner one, which would take its
+            scatter for nothing: then the estimate has no parts.
         strata: [N] labels of what is fixed (families, tasks): residuals are taken from each one's mean. Labels of the
             factors are shared by strata where they are equal; make them differ where they are not the same thing.
         weights: [N], made to sum to 1; by default every stratum counts alike, then every cluster of the first factor in
@@ -89,11 +91,16 @@ def nested_weights(levels: Sequence[ArrayLike]) -> Floats:
 
 
 def _counted(codes: Mapping[str, Codes], stratum: Codes) -> list[str]:
-    """Factors that add variance: repeated in every stratum, and not nested in an outer one of them."""
+    """Factors that add variance: repeated in every stratum, and not nested in an outer one of them.
+
+    None where some strata alone repeat what would be the outermost.
+    """
     kept: list[str] = []
     for name, labels in codes.items():
-        repeated = all(len(np.unique(labels[stratum == s])) > 1 for s in np.unique(stratum))
-        if repeated and not any(_nested(labels, codes[outer]) for outer in kept):
+        repeated = [len(np.unique(labels[stratum == s])) > 1 for s in np.unique(stratum)]
+        if any(repeated) and not all(repeated) and not kept:
+            return []
+        if all(repeated) and not any(_nested(labels, codes[outer]) for outer in kept):
             kept.append(name)
     return kept
 

@@ -29,6 +29,8 @@ class Comparison:
         against: the other arm's name.
         estimate: mean paired difference over blocks.
         blocks: number of them.
+        both_sft: blocks in which both arms came to the SFT model alone and nothing was compared; where it is all of
+            them, the estimate has no parts.
         candidates: mean number per block of either arm, the SFT model not counted.
         verdict: `better`, `worse` or `not shown`; given by `judged`.
         adjusted_p: Holm's p-value over the report; given by `judged`.
@@ -40,6 +42,7 @@ class Comparison:
     against: str
     estimate: Estimate
     blocks: int
+    both_sft: int
     candidates: tuple[float, float]
     verdict: str = "not shown"
     adjusted_p: float = 1.0
@@ -100,14 +103,17 @@ def _lines(points: Points, pair: Pair, measure: Measure, limits: Mapping[str, Li
         inside = np.array([family in (block[0], ALL_FAMILIES) for block in points.blocks])
         blocks = [block for block, kept in zip(points.blocks, inside, strict=True) if kept]
         upper, lower = (candidate_count(points, arm, inside) for arm in pair)
+        both_sft = int(((first == 0) & (second == 0)).all(axis=1)[inside].sum())
+        estimate = block_mean((first - second)[inside], blocks)
         lines.append(
             Comparison(
                 measure=measure.name,
                 family=family,
                 arm=pair[0].name,
                 against=pair[1].name,
-                estimate=block_mean((first - second)[inside], blocks),
+                estimate=estimate if both_sft < len(blocks) else replace(estimate, parts=(), outermost=None, units=0),
                 blocks=len(blocks),
+                both_sft=both_sft,
                 candidates=(upper, lower),
             )
         )

@@ -27,6 +27,7 @@ class Points:
         report_without: [N, G, 3], the same without the g-th of G groups of items; G = 0 when items are not to be seen.
         blocks: all blocks that ran, also where an arm has no policy (it diverged); by default those of `block`.
         left_out: blocks that were left out because something in them is missing.
+        unread: trial ids of policies without reward or tax, which their blocks were left out for.
 
     Raises:
         ValueError: shapes that differ, a policy outside of `blocks`, one group, or numbers on the report split missing.
@@ -40,6 +41,7 @@ class Points:
     report_without: NDArray[np.float64]
     blocks: tuple[Block, ...] = ()
     left_out: tuple[Block, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.block)

@@ -3,6 +3,7 @@
 Read from the resolved search space, before anything is trained or after. Imports nothing heavy.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,30 +33,60 @@ class Control:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfflineGrid:
+    """Merges that every run of some arms gets after training.
+
+    Args:
+        arms: the arms' labels (`arm_label`).
+        points: number of merges of a run.
+        travel_of: label of the branch whose run in the same block, where it left a policy, gives one more.
+    """
+
+    arms: frozenset[str]
+    points: int
+    travel_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """The headline that a sweep with `objectives.tax_limit` is to answer.
 
     Args:
-        tax_limit: t of "reward at tax <= t", points.
+        tax_limit: t of "reward at tax <= t", points; one for all families, or by family.
         baseline: label of the AdamW branch, None without one.
         online: labels of the branches that merge the real task vector.
         controls: of those.
-        merged: labels whose runs are merged after training too.
+        grids: what runs are merged after training, and how often.
         sft_seeds: per family.
         runs: per SFT seed, blocks x training seeds.
         both_splits: whether every policy is scored on the report split too.
         missing: what cannot be shown, and why, one sentence each.
     """
 
-    tax_limit: float
+    tax_limit: float | Mapping[str, float]
     baseline: str | None
     online: tuple[str, ...]
     controls: tuple[Control, ...]
-    merged: frozenset[str]
+    grids: tuple[OfflineGrid, ...]
     sft_seeds: int
     runs: int
     both_splits: bool
     missing: tuple[str, ...]
+
+    @property
+    def merged(self) -> frozenset[str]:
+        """Labels whose runs are merged after training too."""
+        return frozenset(arm for grid in self.grids for arm in grid.arms)
+
+    def limit_of(self, family: str) -> float:
+        """A family's t, points."""
+        return float(self.tax_limit[family] if isinstance(self.tax_limit, Mapping) else self.tax_limit)
+
+    def limit_text(self, families: Sequence[str]) -> str:
+        """The families' t: `3`, or `10 (tiny-llama), 3 (tiny-qwen2)`."""
+        limits = {family: f"{self.limit_of(family):g}" for family in families}
+        same = len(set(limits.values())) == 1
+        return next(iter(limits.values())) if same else ", ".join(f"{t} ({family})" for family, t in limits.items())
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -120,7 +151,8 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
     match = str(design.get("match", "displacement"))
     rows = _rows(resolved["space"], match)
     baseline, online = _baseline(rows), tuple(row.label for row in rows if row.merges)
-    merged = _merged_labels(resolved.get("posthoc") or {}, rows)
+    grids = tuple(_grids(resolved.get("posthoc") or {}, rows))
+    merged = frozenset(arm for grid in grids for arm in grid.arms)
     sft_seeds = int(design.get("sft_seeds", 1))
     runs = int(design.get("blocks", 1)) * int(design.get("seeds", 1))
     both_splits = (resolved.get("evaluate") or {}).get("report_split") == "all"
@@ -131,11 +163,11 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
         *_missing_repeats(sft_seeds, runs, match),
     ]
     return Question(
-        tax_limit=float(limit),
+        tax_limit=dict(limit) if isinstance(limit, Mapping) else float(limit),
         baseline=baseline,
         online=online,
         controls=tuple(_controls(rows)),
-        merged=merged,
+        grids=grids,
         sft_seeds=sft_seeds,
         runs=runs,
         both_splits=both_splits,
@@ -164,11 +196,17 @@ def _baseline(rows: Sequence[_Row]) -> str | None:
     return BASELINE_METHOD if BASELINE_METHOD in labels else labels[0] if len(labels) == 1 else None
 
 
-def _merged_labels(posthoc: Mapping[str, Any], rows: Sequence[_Row]) -> frozenset[str]:
-    """Arm labels that some grid of `posthoc` covers."""
-    everything = [row.label for row in rows]
-    covered = {label for grid in posthoc.values() for label in (grid or {}).get("of") or everything}
-    return frozenset(arm for row in rows if row.label in covered for arm, _ in row.arms)
+def _grids(posthoc: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[OfflineGrid]:
+    """The entries of `posthoc`, their branches' labels made arm labels."""
+    for entry in posthoc.values():
+        given = entry or {}
+        lists = (given.get("weights") or (), given.get("densities") or (None,), given.get("seeds") or (None,))
+        covered = [row for row in rows if given.get("of") is None or row.label in given["of"]]
+        yield OfflineGrid(
+            arms=frozenset(arm for row in covered for arm, _ in row.arms),
+            points=math.prod(len(values) for values in lists),
+            travel_of=given.get("travel_of"),
+        )
 
 
 def _controls(rows: Sequence[_Row]) -> Iterator[Control]:

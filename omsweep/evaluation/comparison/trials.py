@@ -3,6 +3,7 @@
 A table of scores is what `omsweep.evaluation.score_policy` returns, with rows of both splits.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omsweep.evaluation.comparison.items import ItemTable, item_readings, item_table
+from omsweep.evaluation.comparison.measures import REWARD, TAX
 from omsweep.evaluation.comparison.points import Block, Points
+from omsweep.evaluation.comparison.question import OfflineGrid
 
 Floats = NDArray[np.float64]
 Trial = Mapping[str, Any]
@@ -34,20 +37,23 @@ def read_points(
     reference: Callable[[str, int | None], pd.DataFrame],
     *,
     labels: Collection[str] | None = None,
+    grids: Sequence[OfflineGrid] = (),
     groups: int = GROUPS,
 ) -> Points:
     """The policies of a sweep, block by block.
 
     A block is (family, `sft_seed`, `block` and `seed`). Merged trials (`kind: posthoc`) belong to their parent's block
-    and label. A diverged run leaves its arm with the SFT model alone. A block in which a run or a merge failed, or one
-    of the labels was not run, is left out for every arm and named in `left_out`. Trials with `baseline` set (those a
-    search begins with) belong to no block and are passed over.
+    and label. A diverged run leaves its arm with the SFT model alone. A block in which a run or a merge failed or was
+    not run, or whose scores give no reward or tax, is left out for every arm and named in `left_out`; policies without
+    reward or tax are named in `unread`. Trials with `baseline` set (those a search begins with) belong to no block and
+    are passed over.
 
     Args:
         trials: trial objects, one for each trial.
         scores: trial id -> its table of scores.
         reference: (family, sft_seed) -> the SFT model's table.
         labels: the arms' labels (`arm_label`); default all of the trained trials.
+        grids: the merges that runs should have.
         groups: of items, at most; as many as the smallest task or the prompts allow.
 
     Raises:
@@ -62,12 +68,20 @@ def read_points(
     for trial_id, parent in origin.items():
         if arm_label(parent) in wanted:
             by_block.setdefault(_block(parent), []).append(trial_id)
-    complete = {block: ids for block, ids in by_block.items() if _complete([by_id[i] for i in ids], wanted)}
-    chosen = [i for ids in complete.values() for i in ids if by_id[i]["state"] in SCORED]
-    if not chosen:
-        raise ValueError(f"no block of {len(by_block)} is complete in {sorted(wanted)}")
+    travels = {(_block(trial), trial.get("label")) for trial in by_id.values() if _travelled(trial)}
+    complete = {
+        block: ids
+        for block, ids in by_block.items()
+        if _trained_all([by_id[i] for i in ids], wanted) and _merged_all([by_id[i] for i in ids], grids, travels)
+    }
     read = _reader(scores, reference, groups)
-    readings = [read(trial_id, origin[trial_id]) for trial_id in chosen]
+    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i]["state"] in SCORED}
+    unread = [i for i, readings in read_of.items() if not _known(readings)]
+    complete = {block: ids for block, ids in complete.items() if not set(ids) & set(unread)}
+    chosen = [i for ids in complete.values() for i in ids if i in read_of]
+    if not chosen:
+        raise ValueError(f"no block of {len(by_block)} is complete in {sorted(wanted)}{_because(unread)}")
+    readings = [read_of[i] for i in chosen]
     return Points(
         block=tuple(_block(origin[i]) for i in chosen),
         label=np.array([arm_label(origin[i]) for i in chosen]),
@@ -77,6 +91,7 @@ def read_points(
         report_without=np.stack([report[1:] for _, report in readings]),
         blocks=tuple(complete),
         left_out=tuple(block for block in by_block if block not in complete),
+        unread=tuple(unread),
     )
 
 
@@ -112,7 +127,40 @@ def _block(trained: Trial) -> Block:
     return str(trained["family"]), str(trained.get("sft_seed")), f"b{trained.get('block')}-s{trained.get('seed')}"
 
 
-def _complete(trials: Sequence[Trial], wanted: Collection[str]) -> bool:
+def _trained_all(trials: Sequence[Trial], wanted: Collection[str]) -> bool:
     """Whether every label was trained in the block, diverged or not, and nothing in it failed."""
     trained = {arm_label(trial) for trial in trials if trial.get("kind") != "posthoc"}
     return trained >= set(wanted) and all(trial["state"] != "failed" for trial in trials)
+
+
+def _merged_all(trials: Sequence[Trial], grids: Sequence[OfflineGrid], travels: Collection[tuple[Block, Any]]) -> bool:
+    """Whether every run of the block that left a policy has its merges; `travels` are runs that give one a weight."""
+    merges = Counter(trial["parent"] for trial in trials if trial.get("kind") == "posthoc")
+    return all(
+        merges[trial["trial_id"]]
+        >= sum(
+            grid.points + ((_block(trial), grid.travel_of) in travels)
+            for grid in grids
+            if arm_label(trial) in grid.arms
+        )
+        for trial in trials
+        if _left_policy(trial)
+    )
+
+
+def _left_policy(trial: Trial) -> bool:
+    trained = trial.get("kind") != "posthoc"
+    return trained and trial["state"] == "completed" and trial.get("policy_path") is not None
+
+
+def _travelled(trial: Trial) -> bool:
+    return _left_policy(trial) and (trial.get("diagnostics") or {}).get("tau_travel") is not None
+
+
+def _known(readings: tuple[Floats, Floats]) -> bool:
+    """Whether reward and tax are known on both splits, with every group of items left out too."""
+    return all(bool(np.isfinite(numbers[..., [REWARD, TAX]]).all()) for numbers in readings)
+
+
+def _because(unread: Sequence[str]) -> str:
+    return f"; without reward or tax: {', '.join(unread)}" if unread else ""

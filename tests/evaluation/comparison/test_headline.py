@@ -109,7 +109,7 @@ def test_swapping_arms_turns_the_sign(make_points):
     forward, backward = compare(points, pairs, LIMITS), compare(points, [pair[::-1] for pair in pairs], LIMITS)
     for one, other in zip(forward, backward, strict=True):
         assert other.estimate.value == pytest.approx(-one.estimate.value)
-        assert other.estimate.standard_error == pytest.approx(one.estimate.standard_error)
+        assert other.estimate.standard_error == pytest.approx(one.estimate.standard_error, nan_ok=True)
 
 
 def test_limits_may_differ_by_family(make_points):

@@ -132,3 +132,23 @@ def test_without_merges_only_the_runs_are_compared():
     asked = question_of(space({"adamw": {}, "ondare": DARE}, posthoc={}))
     assert asked.headline(asked.merged) == [(Arm("ondare"), Arm("adamw"))]
     assert question_of(space({"ondare": DARE})).headline({"ondare"}) == []
+
+
+def test_grids_count_the_merges_of_a_run():
+    method = {"adamw": {}, "ondare": DARE | {"task_vector": {"choice": ["real", "permuted"]}}}
+    posthoc = {
+        "ties": {"method": "ties", "weights": [0.3, 0.7], "densities": [0.2, 0.5], "seeds": [0, 1, 2], "of": ["adamw"]},
+        "shift": {"method": "tau_shift", "travel_of": "ondare"},
+    }
+    ties, shift = question_of(space(method, posthoc=posthoc)).grids
+    assert (ties.points, ties.travel_of, ties.arms) == (12, None, {"adamw"})
+    assert (shift.points, shift.travel_of, shift.arms) == (0, "ondare", {"adamw", "ondare", "ondare/permuted"})
+
+
+def test_a_limit_may_be_a_familys_own():
+    asked = question_of(space({"adamw": {}}, objectives={"tax_limit": {"one": 10.0, "two": 3}}))
+    assert (asked.limit_of("one"), asked.limit_of("two")) == (10.0, 3.0)
+    assert asked.limit_text(["one", "two"]) == "10 (one), 3 (two)"
+    assert asked.limit_text(["two"]) == question_of(space({"adamw": {}}, objectives={"tax_limit": 3.0})).limit_text(
+        "ab"
+    )

@@ -9,6 +9,7 @@ import pytest
 from omsweep.evaluation import compare
 from omsweep.evaluation.comparison import read_points
 from omsweep.evaluation.comparison.items import item_readings, item_table
+from omsweep.evaluation.comparison.question import OfflineGrid
 from omsweep.evaluation.comparison.trials import arm_label
 
 TASKS = {"sums": "math", "words": "math", "close": "code"}
@@ -165,3 +166,55 @@ def test_the_sft_models_table_is_asked_for_once_for_each_sft_seed():
     trials = [trial("a"), trial("b", seed=1), trial("c", sft_seed=1)]
     read_points(trials, lambda trial_id: scores(1), reference)
     assert asked == [("f", 0), ("f", 1)]
+
+
+GRIDS = (
+    OfflineGrid(arms=frozenset({"adamw"}), points=2),
+    OfflineGrid(arms=frozenset({"adamw"}), points=0, travel_of="ondare"),
+)
+
+
+def merged_blocks(counts, **more):
+    """Blocks of adamw and ondare, the AdamW run of each with that many merges."""
+    trials = []
+    for block, count in enumerate(counts):
+        trials.append(trial(f"a{block}", block=block, policy_path="x"))
+        trials.append(
+            trial(f"o{block}", block=block, label="ondare", policy_path="x", diagnostics={"tau_travel": 0.05})
+        )
+        trials += [merge(f"a{block}+{i}", f"a{block}") for i in range(count)]
+    return [one | (more if one["label" if "label" in one else "trial_id"] == "ondare" else {}) for one in trials]
+
+
+def test_a_block_with_merges_missing_is_left_out():
+    """As after an interruption while merges are made: a run's grid counts once it is whole."""
+    points = read(merged_blocks([3, 2, 0]), grids=GRIDS)
+    assert points.blocks == (("f", "0", "b0-s0"),)
+    assert points.left_out == (("f", "0", "b1-s0"), ("f", "0", "b2-s0"))
+    assert len(read(merged_blocks([3, 2, 0])).blocks) == 3
+
+
+def test_merges_that_were_planned_out_are_not_missed():
+    """A diverged run has no policy to merge, and a run that diverged gives the others no travel."""
+    diverged = merged_blocks([2, 2], state="diverged", policy_path=None)
+    assert len(read(diverged, grids=GRIDS).blocks) == 2
+    alone = [one | {"state": "diverged"} if one["trial_id"] == "a0" else one for one in merged_blocks([0, 3])]
+    assert len(read(alone, grids=GRIDS).blocks) == 2
+
+
+def test_a_policy_without_a_reward_costs_its_block_and_is_named():
+    trials = merged_blocks([3, 3])
+
+    def table(trial_id):
+        made = scores(sum(trial_id.encode()))
+        if trial_id == "a1+2":
+            made.loc[(made["decoder"] == "sampled").idxmax(), "score"] = math.nan
+        return made
+
+    points = read_points(trials, table, lambda family, sft_seed: REFERENCE, grids=GRIDS)
+    assert (points.unread, points.left_out) == (("a1+2",), (("f", "0", "b1-s0"),))
+    assert len(points.label) == 5
+    with pytest.raises(ValueError, match=r"without reward or tax: a1\+2"):
+        read_points(
+            [one for one in trials if "0" not in one["trial_id"][:2]], table, lambda family, sft_seed: REFERENCE
+        )
