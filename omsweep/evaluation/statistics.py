@@ -47,12 +47,6 @@ def compare(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     return {name: _plain(value) for name, value in result.items()}
 
 
-def category_taxes(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """Tax of each category in points (100 x (reference - policy)); ValueError when the items differ."""
-    _check_same_items(policy, reference)
-    return {name: float(value) for name, value in _category_losses(_paired_items(policy, reference)).items()}
-
-
 def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     gains = {decoder: _prompt_gains(policy, reference, decoder) for decoder in _DECODERS}
     drawn, drawn_reference = _rows(policy, "reward", "sampled"), _rows(reference, "reward", "sampled")

@@ -11,10 +11,6 @@ from typing import Any
 
 from omsweep.merging.layers import THIRDS, NamedWeights
 
-PAPER_WEIGHTS = (0.1, 0.3, 0.5, 0.7, 0.9)
-PAPER_DENSITIES = (0.3, 0.5, 0.7)
-"""The grid of offline merges in arXiv:2405.17931."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PosthocMethod:

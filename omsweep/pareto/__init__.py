@@ -15,8 +15,6 @@ _PUBLIC = {
     "front_probability_over_units": "omsweep.pareto.uncertainty",
     "hypervolume": "omsweep.pareto.volume",
     "hypervolumes": "omsweep.pareto.volume",
-    "paired_standard_error": "omsweep.pareto.uncertainty",
-    "two_se_interval": "omsweep.pareto.uncertainty",
 }
 __all__ = [
     "METRICS",
@@ -30,8 +28,6 @@ __all__ = [
     "front_probability_over_units",
     "hypervolume",
     "hypervolumes",
-    "paired_standard_error",
-    "two_se_interval",
 ]
 
 

@@ -1,34 +1,13 @@
 """How sure a front is, given the noise of the items it was measured on, or the scatter of repeated units.
 
 Standard errors come from the items (prompts, questions) one policy met; two runs of a recipe differ more, which
-`front_probability_over_units` takes into account and the others do not.
+`front_probability_over_units` takes into account and `front_probability` does not.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omsweep.pareto.dominance import as_losses, front
-
-
-def paired_standard_error(differences: ArrayLike) -> float:
-    """Standard error of the mean of per-item differences, sd / sqrt(n); NaN for fewer than two.
-
-    Args:
-        differences: [n], policy minus reference on the same items.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"differences must have shape [n], got {list(values.shape)}")
-    if len(values) < 2:
-        return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def two_se_interval(value: float, standard_error: float) -> tuple[float, float]:
-    """`value` minus and plus two standard errors: about 95 % for a mean over many items."""
-    if standard_error < 0:
-        raise ValueError(f"standard_error must be >= 0, got {standard_error}")
-    return value - 2 * standard_error, value + 2 * standard_error
 
 
 def front_probability(

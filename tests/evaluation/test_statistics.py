@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omsweep.evaluation.statistics import category_taxes, compare
+from omsweep.evaluation.statistics import compare
 from omsweep.store import TRIAL_FIELDS
 
 
@@ -71,7 +71,6 @@ def test_taxes_by_hand():
     # Paired differences r - p: sums 0 1 0 0 (variance 1/4), words 1 0 (1/2), close 0 0 -1 0 (1/4).
     variance = (1 / 4) ** 2 * (0.25 / 4 + 0.5 / 2) + (1 / 2) ** 2 * 0.25 / 4
     assert result["tax_se_items"] == pytest.approx(100 * math.sqrt(variance))
-    assert category_taxes(POLICY, REFERENCE) == {"math": pytest.approx(37.5), "code": pytest.approx(-25.0)}
 
 
 def test_a_policy_that_is_the_reference_has_no_reward_and_no_tax():

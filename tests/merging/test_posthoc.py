@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omsweep.merging import sources
 from omsweep.merging.offline import merge_point
-from omsweep.merging.posthoc import PAPER_DENSITIES, PAPER_WEIGHTS, POSTHOC_METHODS, PosthocPoint, posthoc_points
+from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint, posthoc_points
 from omsweep.merging.randomness import keep_random, mask_key
 
 Save = Callable[..., Path]
@@ -135,7 +135,7 @@ def test_ends_of_the_scales_are_the_models_themselves() -> None:
 
 
 def test_a_grid_has_each_point_once_and_in_order() -> None:
-    grid = posthoc_points("dare", weights=PAPER_WEIGHTS, densities=PAPER_DENSITIES, seeds=(0, 1))
+    grid = posthoc_points("dare", weights=(0.1, 0.3, 0.5, 0.7, 0.9), densities=(0.3, 0.5, 0.7), seeds=(0, 1))
     assert len(grid) == 30
     assert [(point.weight, point.density, point.seed) for point in grid[:3]] == [
         (0.1, 0.3, 0),

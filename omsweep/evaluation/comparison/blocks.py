@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from omsweep.evaluation.comparison.clusters import clustered_mean
 from omsweep.evaluation.comparison.estimate import Estimate
 from omsweep.evaluation.comparison.points import Block
-from omsweep.pareto import hypervolume
 
 Floats = NDArray[np.float64]
 
@@ -38,23 +37,6 @@ def block_mean(values: ArrayLike, blocks: Sequence[Block]) -> Estimate:
         "item": np.tile(np.arange(table.shape[1]), len(blocks)),
     }
     return clustered_mean(table.ravel(), factors, strata=_numbered([family for family, _, _ in blocks])[rows])
-
-
-def hypervolume_estimate(losses: ArrayLike, units: Sequence[Hashable], reference_point: ArrayLike) -> Estimate:
-    """Mean over units of the hypervolume of each unit's points, with its interval over units.
-
-    Args:
-        losses: [N, 2], minimised.
-        units: N labels, such as the SFT seed (or with one SFT seed the training seed) of each point.
-        reference_point: [2], finite.
-
-    Returns:
-        The estimate, in the product of the two units; outermost `unit`.
-    """
-    array, labels = np.asarray(losses, dtype=np.float64).reshape(-1, 2), list(units)
-    names = list(dict.fromkeys(labels))
-    members = [np.array([label == name for label in labels]) for name in names]
-    return clustered_mean([hypervolume(array[m], reference_point) for m in members], {"unit": np.arange(len(names))})
 
 
 def pseudo_values(readings: Floats) -> Floats:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from omsweep.evaluation.comparison import block_mean, clustered_mean, hypervolume_estimate
-from omsweep.pareto import hypervolume
+from omsweep.evaluation.comparison import block_mean, clustered_mean
 
 BLOCKS = [(f, s, f"{s}-{r}") for f in ("x", "y") for s in "012" for r in range(5)]
 
@@ -61,14 +60,3 @@ def test_order_does_not_matter():
 def test_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match=r"values must have shape \[15, 1 \+ G\], G not 1"):
         block_mean(np.zeros(shape), BLOCKS[:15])
-
-
-def test_a_hypervolume_has_an_interval_over_units():
-    losses, units = np.random.default_rng(6).random((12, 2)), list("aabbbbcccddd")
-    areas = [hypervolume(losses[[u == name for u in units]], (1, 1)) for name in "abcd"]
-    found = hypervolume_estimate(losses, units, (1, 1))
-    expected = stats.t.interval(0.9, df=3, loc=np.mean(areas), scale=stats.sem(areas))
-    assert found.interval(0.9) == pytest.approx(expected)
-    alone = hypervolume_estimate(losses, ["a"] * 12, (1, 1))
-    assert alone.outermost is None
-    assert alone.value == pytest.approx(hypervolume(losses, (1, 1)))
