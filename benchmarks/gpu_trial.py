@@ -3,15 +3,17 @@
 AdamW, OnDARE and OnTIES at matched displacement from SmolLM2-135M's SFT model (extra `smollm2`), in blocks of one
 training seed and one displacement: all methods of a block, then the next displacement, then the next seed, as many as
 `--minutes` hold. Preparation (SFT model, judge, pairs, reference scores) counts and is cached. Every finished trial is
-a line of `trials.jsonl` in `--output`; the same command goes on where it stopped. At the end `table.md` has the means
-over seeds and the methods' differences to AdamW within blocks, from three blocks on with 90 % t intervals.
+a line of `trials.jsonl` in `--output`; the same command goes on where it stopped, and other options than the number of
+seeds and the learning rates need another `--output`: `space.json` there says which its trials have. At the end
+`table.md` has the means over seeds and the methods' differences to AdamW within blocks, from three blocks on with 90 %
+t intervals.
 
     PYTHONPATH=. python benchmarks/gpu_trial.py --minutes 25 --output gpu-trials
     PYTHONPATH=. python benchmarks/gpu_trial.py --toy --output toy      # random models, seconds on a CPU
 
 A displacement is given by the AdamW-equivalent learning rate, which each method's own is scaled from. Several
 processes may share a GPU and the cache, each with its own `--output` and `--learning-rates`; `--join` makes one table
-of their outputs.
+of their outputs, whose other options must be the same.
 """
 
 import argparse
@@ -59,6 +61,8 @@ COLUMNS = {
     "evaluate": ("seconds", "score, s"),
 }
 """Number -> where a line has it, and the table's heading."""
+LEVELS = ("name", "design.seeds", "space.learning_rate.choice")
+"""Settings that tell no two trials of one id apart: what else a space says is the same for all lines of a table."""
 
 Line = dict[str, Any]
 
@@ -117,6 +121,41 @@ def blocks_of(space: SearchSpace) -> list[tuple[Line, ...]]:
         return sample["seed"], sample["learning_rate"]
 
     return [tuple(block) for _, block in groupby(sorted(draw(space), key=place), key=place)]
+
+
+def settings_of(space: SearchSpace, output: Path) -> Line:
+    """What all trials of an output share: key path -> value, without `LEVELS`, paths as seen from the output."""
+    content = json.loads(json.dumps(space.resolved()).replace(str(output), "."))
+    return {path: value for path, value in flat(content) if path not in LEVELS}
+
+
+def flat(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict) and content:
+        for key, value in content.items():
+            yield from flat(value, f"{path}.{key}" if path else key)
+    else:
+        yield path, content
+
+
+def check_settings(settings: Line, output: Path) -> None:
+    """ValueError unless the trials in an output, if any, were made with these settings."""
+    if not (output / "trials.jsonl").exists():
+        return
+    if not (output / "space.json").exists():
+        raise ValueError(f"{output} holds trials but no space.json that says with which options they were made")
+    kept = json.loads((output / "space.json").read_text())
+    others = [key for key in dict.fromkeys([*settings, *kept]) if settings.get(key) != kept.get(key)]
+    if others:
+        said = "; ".join(f"{key} {kept.get(key)!r}, not {settings.get(key)!r}" for key in others)
+        raise ValueError(f"{output} holds trials of other options: {said}")
+
+
+def begin(space: SearchSpace, output: Path) -> None:
+    """Refuse an output whose trials have other settings, and note them in a new one; raises ValueError."""
+    settings = settings_of(space, output)
+    check_settings(settings, output)
+    if not (output / "trials.jsonl").exists():
+        (output / "space.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def run(space: SearchSpace, output: Path, seconds: float) -> list[Line]:
@@ -190,7 +229,7 @@ def table(lines: Sequence[Line]) -> str:
             both = sorted(runs.keys() & found.get(BASELINE, {}).keys())
             if method != BASELINE and both:
                 pairs = [(runs[seed], found[BASELINE][seed]) for seed in both]
-                cells = [interval([a[name] - b[name] for a, b in pairs]) for name in ("reward", "tax", "kl")]
+                cells = [interval(minus(pairs, name)) for name in ("reward", "tax", "kl")]
                 differences.append(f"| {rate:g} | {method} | {len(both)} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, "", *differences, ""])
 
@@ -199,6 +238,11 @@ def number(line: Line, name: str) -> float | None:
     where = COLUMNS[name][0]
     value: float | None = line[where].get(name) if isinstance(line[where], dict) else line[name]
     return value
+
+
+def minus(pairs: Sequence[tuple[Line, Line]], name: str) -> list[float]:
+    """A number's differences within pairs of lines, over the pairs that both have it."""
+    return [a[name] - b[name] for a, b in pairs if a[name] is not None and b[name] is not None]
 
 
 def spread(values: Sequence[float | None]) -> str:
@@ -216,6 +260,13 @@ def interval(values: Sequence[float]) -> str:
         return spread(values)
     half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * statistics.stdev(values) / math.sqrt(len(values))
     return f"{statistics.fmean(values):+.3g} ± {half:.2g}"
+
+
+def check_alike(outputs: Sequence[Path]) -> None:
+    """ValueError unless the trials of all outputs were made with the same settings."""
+    first = outputs[0] / "space.json"
+    for output in outputs:
+        check_settings(json.loads(first.read_text()) if first.exists() else {}, output)
 
 
 def kept_lines(outputs: Sequence[Path]) -> list[Line]:
@@ -253,11 +304,14 @@ def main() -> int:
     if options.join and not all((output / "trials.jsonl").exists() for output in options.join):
         parser.error("every OUTPUT of --join must hold a trials.jsonl")
     options.output.mkdir(parents=True, exist_ok=True)
-    if options.join:
-        lines = kept_lines(options.join)
-    else:
-        space = toy_space(options, options.output.resolve()) if options.toy else real_space(options)
-        lines = run(space, options.output.resolve(), 60 * options.minutes)
+    output, space = options.output.resolve(), None
+    if not options.join:
+        space = toy_space(options, output) if options.toy else real_space(options)
+    try:
+        check_alike(options.join) if space is None else begin(space, output)
+    except ValueError as error:
+        parser.error(str(error))
+    lines = kept_lines(options.join) if space is None else run(space, output, 60 * options.minutes)
     text = f"{environment()}\n\n{table(lines)}"
     (options.output / "table.md").write_text(text)
     say(text)

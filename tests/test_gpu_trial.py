@@ -121,21 +121,83 @@ def test_from_three_blocks_on_a_difference_has_an_interval(script: ModuleType) -
 
 
 def test_outputs_of_several_processes_are_joined(
-    script: ModuleType, clock: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType,
+    clock: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    outputs = [tmp_path / name for name in ("a", "b")]
-    for seed, output in enumerate(outputs):
+    a, b, other = outputs = [tmp_path / name for name in ("a", "b", "other")]
+    for output, seed, steps in zip(outputs, (0, 1, 1), (100, 100, 200), strict=True):
         output.mkdir()
+        (output / "space.json").write_text(json.dumps({"train.steps": steps}))
         (output / "trials.jsonl").write_text(
             "".join(json.dumps(script.one_trial({**sample, "seed": seed})) + "\n" for sample in samples(1e-5))
         )
-    command = ["gpu_trial.py", "--output", str(tmp_path / "joined"), "--join", *map(str, outputs)]
-    monkeypatch.setattr(sys, "argv", command)
-    assert script.main() == 0
+    joined = ("--output", tmp_path / "joined", "--join", a)
+    assert run_main(script, monkeypatch, *joined, b) == 0
     assert "| 1e-05 | ondare | 2 |" in (tmp_path / "joined" / "table.md").read_text()
-    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "absent")])
     with pytest.raises(SystemExit):
-        script.main()
+        run_main(script, monkeypatch, *joined, other)
+    assert f"{other} holds trials of other options: train.steps 200, not 100" in capsys.readouterr().err
+    (b / "space.json").unlink()
+    with pytest.raises(SystemExit):
+        run_main(script, monkeypatch, *joined, b)
+    assert f"{b} holds trials but no space.json" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_main(script, monkeypatch, *joined, tmp_path / "absent")
+
+
+def run_main(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["gpu_trial.py", *map(str, arguments)])
+    code: int = script.main()
+    return code
+
+
+OTHER_OPTIONS = [
+    (("--steps", 200), "train.steps 100, not 200"),
+    (("--batch-size", 16), "train.batch_size 32, not 16"),
+    (("--max-length", 256), "train.max_length 512, not 256"),
+    (("--dtype", "bfloat16"), "train.dtype 'float32', not 'bfloat16'"),
+    (("--limit", 5), "evaluate.limit None, not 5"),
+]
+
+
+@pytest.mark.parametrize(("other", "said"), OTHER_OPTIONS, ids=[other[0] for other, _ in OTHER_OPTIONS])
+def test_an_output_keeps_its_options(
+    script: ModuleType,
+    clock: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    other: tuple[str, object],
+    said: str,
+) -> None:
+    rates = ("--learning-rates", 1e-5)
+    assert run_main(script, monkeypatch, "--output", tmp_path, "--seeds", 1, *rates) == 0
+    with pytest.raises(SystemExit) as caught:
+        run_main(script, monkeypatch, "--output", tmp_path, "--seeds", 1, *rates, *other)
+    assert caught.value.code == 2
+    assert f"holds trials of other options: {said}\n" in capsys.readouterr().err
+    assert len(clock) == 3
+    assert run_main(script, monkeypatch, "--output", tmp_path, "--seeds", 2, *rates, 4e-5) == 0
+    assert len(clock) == 12
+
+
+def test_an_output_of_unknown_options_is_not_gone_on_with(
+    script: ModuleType, clock: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trials.jsonl").write_text("")
+    with pytest.raises(SystemExit):
+        run_main(script, monkeypatch, "--output", tmp_path)
+    assert not clock
+    assert not (tmp_path / "space.json").exists()
+
+
+def test_a_number_that_a_trial_lacks_is_left_out(script: ModuleType, clock: list[str], tmp_path: Path) -> None:
+    lines = script.run(space_of(script), tmp_path, seconds=1000)
+    lines[0]["reward"] = None
+    assert "| 1e-05 | ondare | 2 | 0.5 | 0 (sd 0) | 0 (sd 0) |" in script.table(lines).split("\n\n")[1]
 
 
 def samples(learning_rate: float) -> list[dict[str, Any]]:
