@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omsweep.families.family import ModelFamily
-from omsweep.families.shape import shape_of_config
+from omsweep.families.shape import Shape, shape_of_config
 
 Place = Literal["folder", "missing folder", "hub cache", "hub"]
 
@@ -41,13 +41,24 @@ def hub_is_off() -> bool:
 
 
 def with_shape(family: ModelFamily) -> ModelFamily:
-    """The family with its shape read from the SFT model's `config.json`, where it has none and the file is here."""
-    if family.shape is not None or not family.sft:
-        return family
-    local = Path(family.sft).expanduser()
-    folder = local if local.is_dir() else _snapshot(family.sft, family.revision)
+    """The family with its shape and its base's vocabulary from the models' `config.json`, where it says none.
+
+    What is not here, or of another architecture, stays None.
+    """
+    base = _shape(family.base, family.revision) if family.base_vocabulary is None else None
+    return replace(
+        family,
+        shape=family.shape or _shape(family.sft, family.revision),
+        base_vocabulary=base.vocabulary if base else family.base_vocabulary,
+    )
+
+
+def _shape(path: str, revision: str | None) -> Shape | None:
+    """The shape of a folder or hub id; None for no path, a model that is not here or one of another architecture."""
+    local = Path(path).expanduser()
+    folder = local if path and local.is_dir() else _snapshot(path, revision) if path else None
     config = _config(folder) if folder is not None else None
-    return family if config is None else replace(family, shape=shape_of_config(config))
+    return None if config is None else shape_of_config(config)
 
 
 def _snapshot(path: str, revision: str | None) -> Path | None:

@@ -53,11 +53,11 @@ class Plan:
     def merged(self, name: str) -> Iterator[Tensor]:
         """One tensor of the result in flat pieces, in its final dtype."""
         name = self.tied.get(name, name)
-        tensors = {model: source[name] for model, source in self.sources.items()}
-        like = tensors[self.layout]
-        if not like.dtype.is_floating_point:
+        like = self.sources[self.layout][name]
+        if not like.dtype.is_floating_point or any(name not in source for source in self.sources.values()):
             yield from (entries for _, entries in pieces(like))
             return
+        tensors = {model: source[name] for model, source in self.sources.items()}
         for piece in mixed_pieces(self.mixture, tensors, self.weights(name), name=name, device=like.device):
             yield piece.to(like.dtype)
 
@@ -152,6 +152,22 @@ def merge_point(
     return _finished(plan, output, point.as_data(), _inputs(named, inputs or {}, track), carried, track)
 
 
+def check_same_tensors(models: Mapping[str, Weights], layout: str) -> None:
+    """Check that models can be merged, as a merge of them does before anything is computed.
+
+    Of folders the headers are read, and what may be a tied copy or is not floating point.
+
+    Args:
+        models: state dicts or folders of safetensors files, by what messages call them.
+        layout: the one that the others must be like.
+
+    Raises:
+        ValueError: names or shapes differ (up to five are listed), or tensors that are not floating point.
+    """
+    sources = {model: open_source(each) for model, each in models.items()}
+    _check_same_tensors(sources, layout, tied_names(list(sources.values())))
+
+
 def _planned(
     mixture: Mixture, models: Mapping[str, Weights], layout: str, weights: Callable[[str], Sequence[float]]
 ) -> Plan:
@@ -228,24 +244,29 @@ def _check(models: Sequence[Weights], method: str, weights: Sequence[float], den
 
 
 def _check_same_tensors(sources: Mapping[str, Source], layout: str, tied: Mapping[str, str]) -> None:
-    """Every model has the layout's tensors in their shapes, or a tied one in place, and equal ones of whole numbers."""
+    """Every model has the layout's tensors in their shapes, or a tied one in place, and equal ones of whole numbers.
+
+    Only `DERIVED` ones may be missing.
+    """
     wanted = sources[layout]
     for model, source in sources.items():
-        missing = sorted(name for name in wanted if tied.get(name, name) not in source)
-        extra = sorted(
-            name
-            for name in source
-            if tied.get(name, name) not in wanted and not any(fnmatchcase(name, pattern) for pattern in DERIVED)
-        )
+        there = [name for name in wanted if tied.get(name, name) in source]
+        missing = sorted(name for name in set(wanted).difference(there) if not _is_derived(name))
+        extra = sorted(name for name in source if tied.get(name, name) not in wanted and not _is_derived(name))
         if missing or extra:
             raise ValueError(
                 f"{model} must have the {layout}'s names: missing {listed(missing)}; extra {listed(extra)}"
             )
-        shapes = [name for name in wanted if wanted[name].shape != source[tied.get(name, name)].shape]
+        both = [(name, tuple(wanted[name].shape), tuple(source[tied.get(name, name)].shape)) for name in there]
+        shapes = [f"{name} {theirs} instead of {ours}" for name, ours, theirs in both if ours != theirs]
         if shapes:
             raise ValueError(f"{model} must have the {layout}'s shapes, others at {listed(shapes)}")
-        for name in wanted:
+        for name in there:
             ours, theirs = wanted[name], source[tied.get(name, name)]
             floats = ours.dtype.is_floating_point and theirs.dtype.is_floating_point
             if not floats and not same_entries(ours, theirs):
                 raise ValueError(f"{name} is {ours.dtype} and differs between models; only floating point is merged")
+
+
+def _is_derived(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in DERIVED)

@@ -9,6 +9,7 @@ from omsweep.families.family import ModelFamily
 from omsweep.families.presence import place_of, with_shape
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.memory import GIB, Load, training_bytes
+from omsweep.sweep.posthoc import check_bases
 from omsweep.sweep.resources import worker_resources
 from omsweep.sweep.space import SearchSpace, edge_samples, match_of, online_merge
 
@@ -58,7 +59,8 @@ def check_fit(space: SearchSpace) -> None:
 
     Raises:
         SpaceError: with the terms of the sum and what would make it fit; a GPU memory without a GPU; a task vector
-            where base and SFT model have other vocabularies; what is neither folder nor hub id.
+            or a post-hoc point of the base where base and SFT model have other vocabularies, as the families or the
+            configurations that are here say; what is neither folder nor hub id.
     """
     for index, family in enumerate(space.families):
         _check_places(family, f"families.{index}")
@@ -86,16 +88,19 @@ def _check_places(family: ModelFamily, path: str) -> None:
 
 
 def _check_vocabularies(space: SearchSpace, family: ModelFamily, path: str) -> None:
-    rows = family.base_vocabulary
-    if rows is None or family.shape is None or rows == family.shape.vocabulary:
+    shaped = with_shape(family)
+    check_bases(space.posthoc, [shaped])
+    rows, shape = shaped.base_vocabulary, shaped.shape
+    if rows is None or shape is None or rows == shape.vocabulary:
         return
+    named = f" and name it with {{name: mine, like: {family.name}, base: FOLDER, base_vocabulary: null}}"
     for sample in edge_samples(space):
         if online_merge(sample).resolved().needs_task_vector:
             raise SpaceError(
                 path,
                 f"{family.name} has no task vector, and {sample['label']!r} needs one: the base's vocabulary has {rows}"
-                f" rows, the SFT model's {family.shape.vocabulary}; resize the base's embedding and name it with"
-                f" {{name: mine, like: {family.name}, base: FOLDER, base_vocabulary: null}}",
+                f" rows, the SFT model's {shape.vocabulary}; resize the base's embedding"
+                f"{named if family.base_vocabulary else ''}",
             )
 
 

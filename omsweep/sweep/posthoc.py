@@ -91,6 +91,25 @@ def needs_base(grids: Sequence[PosthocGrid]) -> bool:
     return any("base" in POSTHOC_METHODS[grid.method].models for grid in grids)
 
 
+def check_models(grids: Sequence[PosthocGrid], family: str, base: str, sft: str) -> None:
+    """Refuse folders of base and SFT model that points of both cannot be made of; ValueError naming family and tensors.
+
+    Reads the headers of their files, and nothing where no point is made of the base.
+    """
+    from omsweep.merging.offline import check_same_tensors
+
+    users = [f"posthoc.{grid.label}" for grid in grids if needs_base([grid])]
+    if not users:
+        return
+    try:
+        check_same_tensors({"base": base, "SFT model": sft}, "SFT model")
+    except ValueError as error:
+        raise ValueError(
+            f"{', '.join(users)} cannot be made of {family}'s models: {error}; methods without base:"
+            f" {', '.join(_without_base())}"
+        ) from None
+
+
 def check_parts(grids: Sequence[PosthocGrid], sft: str) -> None:
     """Refuse weights by part that do not cover the tensors of an SFT model's folder; ValueError naming the key path."""
     from omsweep.merging.layers import weights_by_name

@@ -13,7 +13,7 @@ from omsweep.families.family import ModelFamily
 from omsweep.preferences.settings import PreferenceData
 from omsweep.sweep.controls import other_seed
 from omsweep.sweep.gpu_memory import hold_gpu_memory
-from omsweep.sweep.posthoc import check_parts, needs_base
+from omsweep.sweep.posthoc import check_models, check_parts, needs_base
 from omsweep.sweep.resources import worker_resources
 from omsweep.sweep.reward_model_cache import build_reward_model
 from omsweep.sweep.space import SearchSpace, build_space, task_vectors_of
@@ -72,6 +72,8 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
     gpu_memory_gib = worker_resources(space.file.train, family).gpu_memory_gib
     hold_gpu_memory(gpu_memory_gib)
     folders = prepare(family, progress=progress)
+    check_models(space.posthoc, family.name, folders.base, folders.sft)
+    check_parts(space.posthoc, folders.sft)
     tokenizer = load_tokenizer(folders.sft, revision=folders.sft_revision, chat_template=family.chat_template)
     prepared: dict[str, Any] = {
         "base": str(folders.base),
@@ -85,7 +87,6 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
         "weights_hash": weights_hash(folders.sft, folders.sft_revision),
         "base_hash": weights_hash(folders.base, folders.base_revision) if needs_base(space.posthoc) else None,
     }
-    check_parts(space.posthoc, folders.sft)
     prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
     build_reward_model(space.evaluate.reward, progress=progress)
     prepared |= training_data(

@@ -105,7 +105,7 @@ def test_mistakes_are_named() -> None:
         merge(BASE, [POLICY], "linear", [1.0], density=0.5)
     with pytest.raises(ValueError, match="missing b; extra none"):
         merge(BASE, [{"a": POLICY["a"]}], "linear", [1.0])
-    with pytest.raises(ValueError, match="shapes, others at a"):
+    with pytest.raises(ValueError, match=r"shapes, others at a \(2,\) instead of \(6, 5\)"):
         merge(BASE, [{**POLICY, "a": torch.zeros(2)}], "linear", [1.0])
     with pytest.raises(ValueError, match="output needs a base that is a folder"):
         merge(BASE, [POLICY], "linear", [1.0], output="never-made")

@@ -81,3 +81,6 @@ def test_rotary_frequencies_of_old_checkpoints_are_passed_over() -> None:
     extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}
     given = {"policy": model(0), "sft": model(1) | extra, "base": model(2)}
     assert merge_point(POINT, given).keys() == model(0).keys()
+    (name,) = extra
+    merged = merge_point(POINT, {"policy": model(0) | extra, "sft": model(1) | extra, "base": model(2)})
+    assert torch.equal(merged[name], extra[name]), "the policy's own stay"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from omsweep.cli import main
+from omsweep.families.load import load_tokenizer
 from omsweep.families.table import FAMILIES
 from omsweep.families.tiny.architecture import random_family
 from omsweep.sweep.family_notes import family_notes
@@ -85,6 +86,21 @@ def test_other_vocabularies_have_no_task_vector(compare: dict[str, Any]) -> None
     check_fit(space_of(adamw, "tulu-3-8b", resources_per_worker=roomy))
     resized = {"name": "resized", "like": "tulu-3-8b", "base": "my/resized", "base_vocabulary": None}
     check_fit(space_of(compare, resized, resources_per_worker=roomy))
+
+
+def test_vocabularies_of_folders_are_read_from_their_configurations(compare: dict[str, Any], tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 32}
+    sft = random_family(tmp_path / "sft", **sizes)
+    base = random_family(tmp_path / "base", vocab_size=len(load_tokenizer(str(sft))) + 8, **sizes)
+    mine = {"name": "mine", "base": str(base), "sft": str(sft)}
+    with pytest.raises(SpaceError, match=r"mine has no task vector, and 'ondare' needs one: .* resize the base's emb"):
+        check_fit(space_of(compare, mine))
+    compare["space"]["method"] = {"adamw": {}}
+    grids = {"ties": {"method": "ties", "weights": [0.5], "densities": [0.5]}}
+    check_fit(space_of(compare, mine))
+    check_fit(space_of(compare | {"posthoc": grids}, mine | {"base": str(sft)}))
+    with pytest.raises(SpaceError, match=r"posthoc\.ties\.method: ties needs SFT model minus base, and mine has no"):
+        check_fit(space_of(compare | {"posthoc": grids}, mine))
 
 
 def test_what_is_neither_folder_nor_id_is_refused(compare: dict[str, Any]) -> None:

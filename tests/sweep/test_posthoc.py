@@ -1,14 +1,18 @@
 """The `posthoc` section: mistakes, how many points, and which samples become of finished trials."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
+from omsweep.families.tiny.architecture import random_family
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.store import TrialRecord
 from omsweep.sweep.describe import summary
 from omsweep.sweep.knobs import SpaceError
-from omsweep.sweep.posthoc import plan_posthoc, points_of, recorded_point
+from omsweep.sweep.posthoc import check_models, plan_posthoc, points_of, recorded_point
+from omsweep.sweep.prepare import prepare_family
 from omsweep.sweep.space import SearchSpace, build_space
 
 GRIDS: dict[str, Any] = {
@@ -71,6 +75,31 @@ def test_without_a_task_vector_nothing_is_made_of_the_base(compare: dict[str, An
         SpaceError, match=r"posthoc.x.method: tau_shift needs SFT model minus base, and tulu-3-8b has no"
     ):
         build_space(compare | {"posthoc": {"x": {"method": "tau_shift", "weights": [0.1]}}})
+
+
+def test_a_base_that_does_not_fit_stops_the_preparation(compare: dict[str, Any], tmp_path: Path) -> None:
+    base, sft = (
+        random_family(tmp_path / name, hidden_size=32, intermediate_size=size) for name, size in (("b", 32), ("s", 48))
+    )
+    compare |= {"families": [{"name": "mine", "base": str(base), "sft": str(sft)}]}
+    compare["space"]["method"] = {"adamw": {}}
+    space = build_space(compare | {"posthoc": {"ties": GRIDS["ties"] | {"of": ["adamw"]}}})
+    name, shapes = "model.layers.0.mlp.down_proj.weight", r"\(32, 32\) instead of \(32, 48\)"
+    with pytest.raises(ValueError, match=rf"posthoc.ties cannot be made of mine's models: base .* {name} {shapes}"):
+        prepare_family(space.resolved(), "mine", tqdm)
+
+
+def test_base_and_sft_model_need_only_fit_where_a_point_is_made_of_both(
+    compare: dict[str, Any], tmp_path: Path
+) -> None:
+    folders = [str(random_family(tmp_path / str(size), hidden_size=32, intermediate_size=size)) for size in (32, 48)]
+    grids = built(compare).posthoc
+    check_models(grids[:1], "mine", *folders)
+    check_models(grids, "mine", folders[0], folders[0])
+    with pytest.raises(
+        ValueError, match=r"^posthoc.ties, posthoc.shift cannot .*; methods without base: linear, layer"
+    ):
+        check_models(grids, "mine", *folders)
 
 
 def test_points_are_counted_apart_from_trials(compare: dict[str, Any]) -> None:
