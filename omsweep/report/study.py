@@ -39,6 +39,7 @@ class StudyRow:
         scores: means by category, shares.
         differences: of `DIFFERENCES`, this row's minus the baseline's in the same block; empty without pairs.
         pairs: blocks that the differences are over.
+        other_levels: crossed knobs of which the baseline's run of some pair has another level.
     """
 
     family: str
@@ -50,6 +51,7 @@ class StudyRow:
     scores: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
     pairs: int
+    other_levels: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +98,14 @@ def study_result(view: SweepView, study: Study) -> StudyResult:
     for trial in trials:
         grouped.setdefault(place.key(trial), []).append(trial)
     of_baseline = [t for t in scored if t.kind == "trained" and place.origin(t) == baseline]
-    partner = _partners(view, of_baseline)
+    crossed = list((view.resolved.get("design") or {}).get("cross") or [])
+    partner = _partners(crossed, of_baseline, baseline)
     rows = []
     for key in sorted(grouped, key=lambda key: place.order(key, grouped[key][0], list(grouped))):
         alive = [t for t in grouped[key] if is_scored(t, view.objectives)]
         pairs = [(t, p) for t in alive if t not in of_baseline and (p := partner(t)) is not None]
-        rows.append(_row(key, grouped[key], alive, pairs, read))
+        other = [name for name in crossed if any(not _share(t, p, name) for t, p in pairs)]
+        rows.append(_row(key, grouped[key], alive, pairs, other, read))
     return StudyResult(study=study, split="report" if on_report else "search", baseline=baseline, rows=rows)
 
 
@@ -164,24 +168,30 @@ def _baseline(view: SweepView, trials: Sequence[TrialRecord]) -> str | None:
     return BASELINE_METHOD if BASELINE_METHOD in branches else next(iter(branches), None)
 
 
-def _partners(view: SweepView, baselines: Iterable[TrialRecord]) -> Callable[[TrialRecord], TrialRecord | None]:
-    """Trial -> the baseline's of its block with the same levels of the crossed knobs that both have."""
-    crossed = list((view.resolved.get("design") or {}).get("cross") or [])
+def _partners(
+    crossed: Sequence[str], baselines: Iterable[TrialRecord], branch: str | None
+) -> Callable[[TrialRecord], TrialRecord | None]:
+    """Trial -> the baseline's of its block with the same levels of the crossed knobs that both have.
+
+    Where the baseline's branch has no levels, so that each block has one run of it by design, that one stands in for a
+    level it does not share. A run that is the only one left of several levels does not.
+    """
     by_block: dict[Block, list[TrialRecord]] = {}
     for trial in baselines:
         by_block.setdefault(block_of(trial), []).append(trial)
 
     def partner(trial: TrialRecord) -> TrialRecord | None:
-        alike = [
-            other
-            for other in by_block.get(block_of(trial), [])
-            if all(
-                setting(trial, name) is None or setting(other, name) in (None, setting(trial, name)) for name in crossed
-            )
-        ]
-        return alike[0] if len(alike) == 1 else None
+        met = by_block.get(block_of(trial), [])
+        alike = [other for other in met if all(_share(trial, other, name) for name in crossed)]
+        found = alike or [other for other in met if label_of(other) == branch]
+        return found[0] if len(found) == 1 else None
 
     return partner
+
+
+def _share(trial: TrialRecord, other: TrialRecord, name: str) -> bool:
+    """Whether two trials have the same level of a knob, or one of them none."""
+    return setting(trial, name) is None or setting(other, name) in (None, setting(trial, name))
 
 
 def _row(
@@ -189,6 +199,7 @@ def _row(
     trials: Sequence[TrialRecord],
     alive: Sequence[TrialRecord],
     pairs: Sequence[tuple[TrialRecord, TrialRecord]],
+    other_levels: Sequence[str],
     read: Read,
 ) -> StudyRow:
     names = ("reward", "tax", "benchmark_average", "kl", "tau_travel")
@@ -206,6 +217,7 @@ def _row(
         scores={name: mean for name, mean in scores.items() if mean is not None},
         differences={name: mean for name, mean in gaps.items() if mean is not None},
         pairs=len(pairs),
+        other_levels=other_levels,
     )
 
 

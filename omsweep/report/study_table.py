@@ -130,6 +130,12 @@ def _missing_notes(result: StudyResult) -> Sequence[str]:
         notes.append("No branch trains with AdamW, so there is nothing to take differences to.")
     if any(row.differences and row.pairs < row.runs for row in result.rows):
         notes.append(f"Differences are over the blocks in which {result.baseline} ended with scores too.")
+    others = list(dict.fromkeys(name for row in result.rows for name in row.other_levels))
+    if others:
+        notes.append(
+            f"Where no {result.baseline} run shares a row's level of {' or '.join(others)}, the difference is to the"
+            f" block's only {result.baseline} run, which has another."
+        )
     if lost:
         notes.append(
             "Where fewer runs than were started ended with scores, the others diverged or failed, and the means are"

@@ -194,6 +194,37 @@ def test_methods_are_rows_and_post_hoc_points_stand_beside_them(folder, make_tri
     assert "AdamW" in study_markdown(view, result), "the paper's Table 1"
 
 
+def test_without_the_level_the_only_baseline_run_of_the_block_is_the_partner(folder, make_trial, make_space):
+    methods = {"adamw": {}, "adamw-lr": {"method": "adamw"}, "kl": {"method": "adamw"}, "ondare": {}}
+    design = {"blocks": 2, "seeds": 1, "cross": ["learning_rate", "beta"]}
+    folder.create(make_space(report={"study": "methods"}, space={"method": methods}, design=design))
+    fixed = {"learning_rate": 1e-6, "beta": 0.1}
+    labels = {"adamw": {}, "adamw-lr-learning_rate-1e-05": {"learning_rate": 1e-5}, "kl-beta-1": {"beta": 1.0}}
+    for block in range(2):
+        for number, (label, own) in enumerate({**labels, "ondare": {}}.items()):
+            method = "ondare" if label == "ondare" else "adamw"
+            known = {"block": block, "seed": block, "sft_seed": 0, "method": method, "params": fixed | own}
+            folder.append(make_trial(f"b{block}-{label}", label=label, reward=0.5 + block + number / 10, **known))
+    view, result = read_view(folder), result_of(folder)
+    found = {row.recipe: (row.pairs, row.differences.get("reward"), row.other_levels) for row in result.rows}
+    assert found["adamw"] == (0, None, [])
+    for number, (recipe, other) in enumerate(
+        [("adamw-lr-learning_rate-1e-05", ["learning_rate"]), ("kl-beta-1", ["beta"]), ("ondare", [])], start=1
+    ):
+        pairs, difference, levels = found[recipe]
+        assert (pairs, levels) == (2, other)
+        assert difference.value == pytest.approx(number / 10)
+    note = "Where no adamw run shares a row's level of learning_rate or beta, the difference is to the block's only"
+    assert any(said.startswith(note) for said in study_tables(view, result)[0].notes)
+
+
+def test_the_only_one_left_of_the_baselines_levels_is_no_partner_for_others(folder, make_trial, make_space):
+    lost = [f"tiny-llama-f0-b{block}-s0-adamw-beta-{beta:g}" for block in range(3) for beta in (0.001, 0.01)]
+    result = result_of(beta_study(folder, make_trial, make_space, lost=lost))
+    assert [row_of(result, "ondare", beta).pairs for beta in BETAS] == [0, 0, 3]
+    assert not any(row.other_levels for row in result.rows)
+
+
 def test_controls_stand_apart(folder, make_trial, make_space):
     space = make_space(design={"blocks": 1, "cross": ["beta"]}, report={"study": "beta"})
     folder.create(space)
