@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from omsweep.evaluation.comparison.arms import Choice, block_values, candidates, choices, chosen, matched_kl
 from omsweep.evaluation.comparison.blocks import block_mean
 from omsweep.evaluation.comparison.estimate import Estimate
-from omsweep.evaluation.comparison.headline import Comparison, compare, judged
+from omsweep.evaluation.comparison.headline import Comparison, compare, judged, run_differences
 from omsweep.evaluation.comparison.measures import KL, MEASURES, REWARD, TAX, Limits
 from omsweep.evaluation.comparison.points import Arm, Block, Pair, Points
 from omsweep.evaluation.comparison.question import Question
@@ -48,6 +48,7 @@ class Findings:
         limits: by family; empty when nothing could be read.
         headline: judged comparisons of the arms.
         controls: judged comparisons with the controls; their verdicts share the headline's family-wise error.
+        runs: plain differences between runs, nothing chosen and nothing judged.
         arms: every family and arm of both.
         spreads: of every pair.
         blocks: those that were compared.
@@ -62,6 +63,7 @@ class Findings:
     limits: Mapping[str, Limits]
     headline: Sequence[Comparison]
     controls: Sequence[Comparison]
+    runs: Sequence[Comparison]
     arms: Sequence[ArmFound]
     spreads: Sequence[Spread]
     displacement: Mapping[tuple[str, str], float]
@@ -83,6 +85,7 @@ def nothing_found(question: Question, missing: Sequence[str]) -> Findings:
         limits={},
         headline=(),
         controls=(),
+        runs=(),
         arms=(),
         spreads=(),
         displacement={},
@@ -132,6 +135,7 @@ def findings(
         limits=limits,
         headline=[line for line in lines if (line.arm, line.against) in asked],
         controls=[line for line in lines if (line.arm, line.against) not in asked],
+        runs=run_differences(points, pairs, limits),
         arms=_arms(points, arms, limits) if arms else (),
         spreads=[spread for pair in pairs for spread in spreads(points, pair, limits, lines)],
         displacement=displacement,

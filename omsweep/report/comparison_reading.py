@@ -6,7 +6,7 @@ from typing import Any
 
 from omsweep.evaluation.comparison.estimate import Estimate
 from omsweep.evaluation.comparison.headline import Comparison
-from omsweep.evaluation.comparison.measures import MEASURES
+from omsweep.evaluation.comparison.measures import MEASURES, RUN_MEASURES
 from omsweep.evaluation.comparison.question import Control, Question, question_of
 from omsweep.evaluation.comparison.trials import arm_label, read_points
 from omsweep.pareto import Objectives
@@ -14,6 +14,7 @@ from omsweep.report.comparison import Findings, findings, nothing_found
 from omsweep.report.numbers import INTERVAL_LEVEL
 from omsweep.store import SweepFolder, TrialRecord
 
+UNITS = {measure.name: measure.unit for measure in (*MEASURES.values(), *RUN_MEASURES)}
 COLUMNS = ("kind", "task", "category", "item_id", "split", "decoder", "score", "kl")
 """What is read of a table of scores; completions stay on the disk."""
 
@@ -111,6 +112,7 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
         "not_shown": list(found.missing),
         "headline": [_line(line) for line in found.headline],
         "controls": [_line(line) for line in found.controls],
+        "runs": [{key: value for key, value in _line(line).items() if key in RUN_KEYS} for line in found.runs],
         "arms": [
             {
                 **vars(arm.choice),
@@ -129,10 +131,14 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+RUN_KEYS = ("measure", "unit", "family", "arm", "against", "difference", "low", "high", "blocks")
+"""What is said of a difference that is not judged."""
+
+
 def _line(line: Comparison) -> dict[str, Any]:
     return {
         "measure": line.measure,
-        "unit": MEASURES[line.measure].unit,
+        "unit": UNITS[line.measure],
         "family": line.family,
         "arm": line.arm,
         "against": line.against,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from omsweep.evaluation.comparison.estimate import Estimate
 from omsweep.evaluation.comparison.family_wise import VERDICTS
 from omsweep.evaluation.comparison.headline import ALL_FAMILIES, PRIMARY, Comparison
-from omsweep.evaluation.comparison.measures import MEASURES
+from omsweep.evaluation.comparison.measures import MEASURES, RUN_MEASURES
 from omsweep.evaluation.comparison.points import Arm
 from omsweep.evaluation.comparison.question import Question
 from omsweep.report.comparison import ArmFound, Findings
@@ -17,6 +17,7 @@ from omsweep.report.numbers import INTERVAL_LEVEL, MISSING, fixed, short
 from omsweep.report.text_table import TextTable
 
 DIGITS = {"reward_at_tax": 3, "attainment_area": 2, "reward_at_kl": 3}
+RUN_DIGITS = {"run_reward": 3, "run_tax": 2, "run_kl": 2}
 WORDS = 2
 """Columns of every table that are words."""
 _JUDGED = re.compile(rf"(\S+)(?: (\[.*\]))?(?: ({'|'.join(VERDICTS)}))?")
@@ -25,7 +26,13 @@ UNITS = {"sft_seed": "SFT seeds", "run": "runs"}
 
 def tables(found: Findings) -> list[TextTable]:
     """Those that have rows, in the order in which they are read."""
-    made = (headline_table(found), controls_table(found), arms_table(found), variance_table(found))
+    made = (
+        headline_table(found),
+        controls_table(found),
+        runs_table(found),
+        arms_table(found),
+        variance_table(found),
+    )
     return [table for table in made if table.rows]
 
 
@@ -52,6 +59,31 @@ def controls_table(found: Findings) -> TextTable:
     whats = dict.fromkeys(f"{arms[name].label}: {_WHAT[arms[name].what]}" for name in arms if name in shown)
     notes = [f"{'; '.join(whats)}.", "Same choice, splits, intervals and family-wise error as the headline."]
     return _comparison_table("Is it the direction of tau?", found.controls, found, notes)
+
+
+def runs_table(found: Findings) -> TextTable:
+    """Runs against runs as they are: no limit, no choice, no verdict."""
+    by_row: dict[tuple[str, str, str], dict[str, Comparison]] = {}
+    for line in found.runs:
+        by_row.setdefault((line.family, line.arm, line.against), {})[line.measure] = line
+    order = [ALL_FAMILIES, *found.families]
+    rows = [
+        [_minus(arm, against, found.question), family, *(_plain(row.get(measure.name)) for measure in RUN_MEASURES)]
+        for (family, arm, against), row in sorted(by_row.items(), key=lambda entry: order.index(entry[0][0]))
+    ]
+    notes = [
+        "Paired differences of the runs themselves on the report split, whatever their tax; one that diverged counts "
+        "as the SFT model. Exploratory: each 90 % interval holds for itself, uncorrected for their number.",
+    ]
+    columns = ["comparison", "family", *(measure.title for measure in RUN_MEASURES)]
+    return TextTable(title="Run against run", columns=columns, words=WORDS, rows=rows, notes=notes)
+
+
+def _plain(line: Comparison | None) -> str:
+    if line is None:
+        return MISSING
+    digits = RUN_DIGITS[line.measure]
+    return f"{fixed(line.estimate.value, digits, signed=True)} {interval(line.estimate, digits)}".strip()
 
 
 _WHAT = {

@@ -318,3 +318,21 @@ def test_all_families_have_no_interval_where_one_alone_repeats_sft_seeds(asked):
     assert {line.verdict for line in together} == {"not shown"}
     assert any("only one has more than one SFT seed" in said for said in found.missing)
     assert all(c.estimate.parts for c in found.headline if c.family != "all families" and c.both_sft < c.blocks)
+
+
+def test_runs_are_compared_as_they_are(asked):
+    """Whatever their tax: here every run is beyond t, where the choice leaves the SFT model alone."""
+    made = points(gains=(1.0, 1.2, 1.0))
+    made.search[~made.merged, 1] = 9.0
+    found = findings(made, asked, OBJECTIVES)
+    assert {(line.arm, line.against) for line in found.runs} == {(C.name, A.name), (C.name, CONTROL.label)}
+    for column, name in enumerate(("run_reward", "run_tax", "run_kl")):
+        run = {label: made.report[(made.label == label) & ~made.merged, column] for label in ("ondare", "adamw")}
+        (line,) = [c for c in found.runs if (c.measure, c.family, c.against) == (name, "all families", A.name)]
+        assert line.estimate.value == pytest.approx((run["ondare"] - run["adamw"]).mean())
+        assert line.estimate.outermost == "sft_seed"
+    (table,) = [table for table in tables(found) if table.title == "Run against run"]
+    assert [row[1] for row in table.rows] == 2 * ["all families"] + 2 * ["one"] + 2 * ["two"]
+    assert table.rows[0][2].startswith("+0.1")
+    assert "shown" not in str(table.rows)
+    assert {line.measure for line in findings(points(kl=False), asked, OBJECTIVES).runs} == {"run_reward", "run_tax"}

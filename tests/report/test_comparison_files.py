@@ -66,7 +66,7 @@ def test_markdown_has_every_table_with_the_numbers(sweep, found):
 
 def test_latex_is_whole_and_escapes(sweep, found):
     text = (sweep.path / "comparison.tex").read_text()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 5
     assert r"reward at tax $\leq$ 4" in text
     assert "90 \\% intervals" in text
     assert "\u2212" not in text

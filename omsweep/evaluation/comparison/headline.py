@@ -10,8 +10,8 @@ from omsweep.evaluation.comparison.arms import block_values, candidate_count
 from omsweep.evaluation.comparison.blocks import block_mean
 from omsweep.evaluation.comparison.estimate import Estimate
 from omsweep.evaluation.comparison.family_wise import ALPHA, adjusted_p_values, verdicts
-from omsweep.evaluation.comparison.measures import MEASURES, Limits, Measure
-from omsweep.evaluation.comparison.points import Pair, Points
+from omsweep.evaluation.comparison.measures import KL, MEASURES, RUN_MEASURES, Limits, Measure
+from omsweep.evaluation.comparison.points import Arm, Pair, Points
 
 ALL_FAMILIES = "all families"
 PRIMARY = "reward_at_tax"
@@ -74,6 +74,21 @@ def compare(
         line
         for name, pair in product(measures, list(pairs))
         for line in _lines(points, pair, MEASURES[name], by_family)
+    ]
+
+
+def run_differences(points: Points, pairs: Iterable[Pair], limits: Mapping[str, Limits]) -> list[Comparison]:
+    """`RUN_MEASURES` of every two labels that are paired, of their runs alone, in every family and over all.
+
+    They are not to be judged. KL is among them where every policy's is known.
+    """
+    labels = dict.fromkeys((first.label, second.label) for first, second in pairs)
+    known = all(np.isfinite(array[..., KL]).all() for array in (points.search, points.report, points.report_without))
+    return [
+        line
+        for (first, second), measure in product(labels, RUN_MEASURES)
+        if known or KL not in measure.reads
+        for line in _lines(points, (Arm(first), Arm(second)), measure, limits)
     ]
 
 

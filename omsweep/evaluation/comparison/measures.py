@@ -92,6 +92,21 @@ class Measure:
     read: Callable[[Floats, Floats, Limits], Floats]
 
 
+def _of_run(column: int) -> Callable[[Floats, Floats, Limits], Floats]:
+    """What a run reads on the report split, nothing chosen; the SFT model's reading where it diverged."""
+    return lambda search, report, limits: report[:, 0, column]
+
+
+RUN_MEASURES = tuple(
+    Measure(name=f"run_{name}", title=title, unit=unit, reads=(column,), read=_of_run(column))
+    for name, title, unit, column in (
+        ("reward", "Reward", "scorer units", REWARD),
+        ("tax", "Tax", "points", TAX),
+        ("kl", "KL", "nats per completion", KL),
+    )
+)
+"""Plain readings of two runs; of tax and KL less is better."""
+
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
