@@ -21,6 +21,7 @@ WITH_RAY = ("sweep", "test_cluster.py", "test_operations.py")
 """Folders and files of this folder whose tests start Ray: two at once would look for the same free ports."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group("ray" if _with_ray(item) else str(item.path)))
