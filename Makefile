@@ -6,14 +6,13 @@ BIN := .venv/bin
 STAMP := .venv/.locked
 SPACE ?= search_spaces/demo.yaml
 STORAGE ?= runs
-# One process runs what starts Ray, the other the rest (tests/conftest.py); `PARALLEL=` runs all in one, with its log live.
-PARALLEL ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+RAY_TESTS := tests/sweep tests/test_cluster.py tests/test_operations.py
 
 export OMSWEEP_CACHE ?= $(CURDIR)/.cache
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: setup smollm2 demo test check bench ui lock
+.PHONY: setup smollm2 demo test test-with-ray test-without-ray check bench ui lock
 
 setup: $(STAMP)
 
@@ -31,15 +30,22 @@ smollm2: setup
 demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
 
+# Two processes: what starts Ray, one test after another, and the rest.
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/pytest $(PARALLEL)
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-with-ray test-without-ray
+
+test-with-ray: setup
+	HF_HUB_OFFLINE=1 $(BIN)/pytest $(RAY_TESTS)
+
+test-without-ray: setup
+	HF_HUB_OFFLINE=1 $(BIN)/pytest $(addprefix --ignore=,$(RAY_TESTS))
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	HF_HUB_OFFLINE=1 $(BIN)/pytest $(PARALLEL) -m "not slow and not browser"
+	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not browser"
 
 bench: setup
 	$(BIN)/python benchmarks/trial_cost.py
