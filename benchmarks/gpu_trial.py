@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.special import stdtrit
 from tqdm import tqdm
 
+from omsweep.evaluation.comparison.clusters import clustered_mean
 from omsweep.families.tiny.architecture import random_family
 from omsweep.provenance import revision, versions
 from omsweep.sweep.design import draw
@@ -43,6 +43,7 @@ from omsweep.sweep.loading import load_space
 from omsweep.sweep.prepare import prepare_family
 from omsweep.sweep.space import SearchSpace
 from omsweep.tinyworld.preferences import preference_prompts
+from omsweep.tracking import flatten
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "search_spaces" / "smollm2.yaml"
@@ -126,15 +127,7 @@ def blocks_of(space: SearchSpace) -> list[tuple[Line, ...]]:
 def settings_of(space: SearchSpace, output: Path) -> Line:
     """What all trials of an output share: key path -> value, without `LEVELS`, paths as seen from the output."""
     content = json.loads(json.dumps(space.resolved()).replace(str(output), "."))
-    return {path: value for path, value in flat(content) if path not in LEVELS}
-
-
-def flat(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict) and content:
-        for key, value in content.items():
-            yield from flat(value, f"{path}.{key}" if path else key)
-    else:
-        yield path, content
+    return {path: value for path, value in flatten(content).items() if path not in LEVELS}
 
 
 def check_settings(settings: Line, output: Path) -> None:
@@ -258,8 +251,8 @@ def interval(values: Sequence[float]) -> str:
     """Mean of differences, with three or more the half-width of their t interval."""
     if len(values) < 3:
         return spread(values)
-    half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.fmean(values):+.3g} ± {half:.2g}"
+    estimate = clustered_mean(values, {"block": range(len(values))})
+    return f"{estimate.value:+.3g} ± {estimate.interval(LEVEL)[1] - estimate.value:.2g}"
 
 
 def check_alike(outputs: Sequence[Path]) -> None:

@@ -29,8 +29,8 @@ class Comparison:
         against: the other arm's name.
         estimate: mean paired difference over blocks.
         blocks: number of them.
-        both_sft: blocks in which both arms came to the SFT model alone and nothing was compared; where it is all of
-            them, the estimate has no parts.
+        both_sft: blocks in which both arms read as the SFT model does, 0 whatever items are left out, so that nothing
+            was compared; where it is all of them, the estimate has no parts.
         candidates: mean number per block of either arm, the SFT model not counted.
         verdict: `better`, `worse` or `not shown`; given by `judged`.
         adjusted_p: Holm's p-value over the report; given by `judged`.

@@ -76,7 +76,7 @@ class Question:
     @property
     def merged(self) -> frozenset[str]:
         """Labels whose runs are merged after training too."""
-        return frozenset(arm for grid in self.grids for arm in grid.arms)
+        return _covered(self.grids)
 
     def limit_of(self, family: str) -> float:
         """A family's t, points."""
@@ -152,7 +152,7 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
     rows = _rows(resolved["space"], match)
     baseline, online = _baseline(rows), tuple(row.label for row in rows if row.merges)
     grids = tuple(_grids(resolved.get("posthoc") or {}, rows))
-    merged = frozenset(arm for grid in grids for arm in grid.arms)
+    merged = _covered(grids)
     sft_seeds = int(design.get("sft_seeds", 1))
     runs = int(design.get("blocks", 1)) * int(design.get("seeds", 1))
     both_splits = (resolved.get("evaluate") or {}).get("report_split") == "all"
@@ -194,6 +194,10 @@ def _baseline(rows: Sequence[_Row]) -> str | None:
     """The branch labelled adamw, else the only one of this method."""
     labels = [row.label for row in rows if row.method == BASELINE_METHOD and row.other_match is None]
     return BASELINE_METHOD if BASELINE_METHOD in labels else labels[0] if len(labels) == 1 else None
+
+
+def _covered(grids: Sequence[OfflineGrid]) -> frozenset[str]:
+    return frozenset(arm for grid in grids for arm in grid.arms)
 
 
 def _grids(posthoc: Mapping[str, Any], rows: Sequence[_Row]) -> Iterator[OfflineGrid]:
