@@ -62,6 +62,8 @@ COLUMNS = {
     "evaluate": ("seconds", "score, s"),
 }
 """Number -> where a line has it, and the table's heading."""
+TOY_SIZES = ("steps", "batch_size", "max_length", "dtype", "limit")
+"""Options that `--toy` fixes."""
 LEVELS = ("name", "design.seeds", "space.learning_rate.choice")
 """Settings that tell no two trials of one id apart: what else a space says is the same for all lines of a table."""
 
@@ -294,6 +296,11 @@ def main() -> int:
     parser.add_argument("--toy", action="store_true", help="untrained tiny models, two steps")
     parser.add_argument("--join", type=Path, nargs="+", metavar="OUTPUT", help="no trials: a table of these outputs")
     options = parser.parse_args()
+    own = [name for name in TOY_SIZES if options.toy and getattr(options, name) != parser.get_default(name)]
+    if own:
+        parser.error(
+            f"--toy has sizes of its own, leave out {', '.join('--' + name.replace('_', '-') for name in own)}"
+        )
     if options.join and not all((output / "trials.jsonl").exists() for output in options.join):
         parser.error("every OUTPUT of --join must hold a trials.jsonl")
     options.output.mkdir(parents=True, exist_ok=True)

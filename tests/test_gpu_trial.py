@@ -194,6 +194,19 @@ def test_an_output_of_unknown_options_is_not_gone_on_with(
     assert not (tmp_path / "space.json").exists()
 
 
+def test_the_toy_takes_no_sizes(
+    script: ModuleType,
+    clock: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        run_main(script, monkeypatch, "--toy", "--output", tmp_path, "--steps", 50, "--batch-size", 8)
+    assert "--toy has sizes of its own, leave out --steps, --batch-size\n" in capsys.readouterr().err
+    assert not clock
+
+
 def test_a_number_that_a_trial_lacks_is_left_out(script: ModuleType, clock: list[str], tmp_path: Path) -> None:
     lines = script.run(space_of(script), tmp_path, seconds=1000)
     lines[0]["reward"] = None
