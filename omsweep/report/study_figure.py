@@ -21,6 +21,8 @@ NUMBERS = {"reward": "Reward gain (scorer units)", "tax": "Alignment tax (points
 RECIPE_INCHES = 0.26
 SPREAD = {True: 0.012, False: 0.05}
 """Recipes stand apart by this share of the axis, so that bars can be told apart; by whether levels are numbers."""
+LEVELS_SIDE_BY_SIDE = 5
+"""As many levels are written upright; more of them would run into each other and are slanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +44,11 @@ def study_image(view: SweepView, result: StudyResult) -> bytes:
     families = result.families or ["nothing yet"]
     by_recipe = result.study.axis == "label"
     panel = max(1.6, RECIPE_INCHES * len(result.recipes) + 0.9) if by_recipe else PANEL_INCHES[1]
-    width, height = 2 * PANEL_INCHES[0], panel * len(families) + 1.6
+    width, height = 2 * PANEL_INCHES[0], panel * len(families) + 1.95
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(families), 2, squeeze=False)
-    edges = {"left": 0.3 if by_recipe else 0.07, "right": 0.985, "top": 1 - 0.75 / height, "bottom": 1.15 / height}
+    edges = {"left": 0.3 if by_recipe else 0.07, "right": 0.985, "top": 1 - 0.75 / height, "bottom": 1.5 / height}
     figure.subplots_adjust(**edges, wspace=0.06 if by_recipe else 0.18, hspace=0.55 if by_recipe else 0.42)
     draw = _recipe_panel if by_recipe else _level_panel
     for family, panels in zip(families, grid, strict=True):
@@ -92,7 +94,10 @@ def _level_panel(axes: Axes, result: StudyResult, family: str, name: str) -> Non
     if scale.log:
         axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(list(scale.places.values()), list(scale.places), fontsize=8)
+    slant = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(scale.places) > LEVELS_SIDE_BY_SIDE else {}
+    )
+    axes.set_xticks(list(scale.places.values()), list(scale.places), fontsize=8, **slant)
 
 
 def _tick(row: StudyRow) -> str:
