@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if os.environ.get("OMSWEEP_TRACEBACK"):
             raise
         sys.stderr.write(f"omsweep: {error}\n")

@@ -60,8 +60,10 @@ class RewardSettings:
             raise ValueError(f"reward scorer must be one of {sorted(SCORERS)}, got {self.scorer!r}")
         if self.scorer == "reward_model" and not self.model:
             raise ValueError("reward scorer 'reward_model' needs model: a folder or hub id, got none")
-        if self.scorer != "reward_model" and (self.model or self.revision):
-            raise ValueError(f"reward model and revision belong to scorer 'reward_model', got scorer {self.scorer!r}")
+        if self.scorer != "reward_model" and (self.model or self.revision or self.dtype != "float32"):
+            raise ValueError(
+                f"reward model, revision and dtype belong to scorer 'reward_model', got scorer {self.scorer!r}"
+            )
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"reward dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         prompts_path(self.prompts)

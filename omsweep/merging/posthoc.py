@@ -4,6 +4,7 @@ What a point is and which are allowed; `omsweep.merging.offline.merge_point` com
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -206,6 +207,9 @@ def _checked_weights(method: str, weight: object) -> tuple[object, ...]:
             raise ValueError(
                 f"weight of {method} must go by part: {', '.join(THIRDS)} or globs over tensor names, got {weight!r}"
             )
+        twice = [key for key, count in Counter(key for key, _ in weight).items() if count > 1]
+        if twice:
+            raise ValueError(f"weight of {method} must have each part once, got {', '.join(map(repr, twice))} twice")
         return tuple(number for _, number in weight)
     if isinstance(weight, tuple):
         raise ValueError(f"weight of {method} must be one number {POSTHOC_METHODS[method].allowed}, got {dict(weight)}")

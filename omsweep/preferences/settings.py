@@ -15,6 +15,7 @@ Generate = Callable[
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 RENDERINGS = ("chat", "plain")
+HUB_ONLY = ("config", "split", "revision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +26,16 @@ class PreferenceData:
         name: an embedded data set, see `PREFERENCES`.
         path: a local `.jsonl`, `.json` (one object per line) or `.parquet` file.
         hub: a data set id on the Hugging Face hub.
-        config, split, revision: of the hub data set.
+        config, split, revision: of the hub data set; not with `name` or `path`.
         limit: use the first `limit` records only.
         rendering: how records in TRL's standard (plain text) format become tokens: `chat` puts prompt and completion
             into one user and one assistant message, so that training sees the template that scoring uses; `plain`
-            tokenises the text as it is, as TRL does. Conversational records always go through the template.
+            tokenises the text as it is, as TRL does. Conversational records always go through the template. Not
+            with `name`: embedded records are conversations.
 
     Raises:
-        ValueError: none or several sources, an unknown name, a file suffix that is not read, a limit below 1.
+        ValueError: none or several sources, an unknown name, a file suffix that is not read, a limit below 1, a setting
+            that the source has no use for.
     """
 
     name: str | None = None
@@ -60,6 +63,11 @@ class PreferenceData:
             raise ValueError(f"preferences limit must be at least 1, got {self.limit}")
         if self.rendering not in RENDERINGS:
             raise ValueError(f"preferences rendering must be one of {', '.join(RENDERINGS)}, got {self.rendering!r}")
+        unused = {"path": HUB_ONLY, "name": (*HUB_ONLY, "rendering"), "hub": ()}[given[0]]
+        default = {field.name: field.default for field in fields(self)}
+        idle = [name for name in unused if getattr(self, name) != default[name]]
+        if idle:
+            raise ValueError(f"preferences with {given[0]} take no {' and no '.join(idle)}, got {self.source!r}")
 
     @property
     def source(self) -> str:

@@ -42,9 +42,8 @@ def family_line(view: SweepView, family: str) -> str:
     )
 
 
-def outside(shown: Window, view: SweepView) -> str:
-    """Says that trials past the reference tax are not in sight; empty when all are."""
+def outside(shown: Window) -> str:
+    """Says that trials past the window's end are not in sight; empty when all are."""
     if not shown.beyond:
         return ""
-    limit = short(view.summary["reference_point"]["tax"])
-    return f"{counted(shown.beyond, 'trial')} with {view.objectives.tax.name} above {limit} not shown."
+    return f"{counted(shown.beyond, 'trial')} outside of the plot not shown."

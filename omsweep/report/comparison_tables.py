@@ -45,7 +45,8 @@ def headline_table(found: Findings) -> TextTable:
         "0) is a candidate of every arm; SFT both: blocks in which both arms chose it at tax \u2264 t, so that nothing "
         "was compared.",
         f"Brackets: {100 * INTERVAL_LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. "
-        f"Verdicts: false in at most 5 % of reports, over all {count} comparisons of this one (Holm).",
+        f"Verdicts: false in at most 5 % of reports, over all {count} comparisons of this one (Holm), "
+        "which asks for more than an interval without 0.",
         f"Blocks: {_blocks(found)}.{_left_out(found)}",
     ]
     title = "Does merging do it, and is online better than offline?"

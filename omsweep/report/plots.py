@@ -81,7 +81,7 @@ def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str],
     axes.set_ylim(*seen.reward)
     axes.set_title(f"{family}\n", loc="left", fontsize=11.5, fontweight="bold", color=INK)
     axes.text(0, 1.015, captions.family_line(view, family), transform=axes.transAxes, fontsize=8.2, color=MUTED)
-    note = captions.outside(seen, view)
+    note = captions.outside(seen)
     axes.text(0.99, 0.015, note, transform=axes.transAxes, fontsize=8.2, color=CAUTION, ha="right", zorder=5)
 
 

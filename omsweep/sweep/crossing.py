@@ -55,5 +55,7 @@ def _levels(branch: Branch, shared: Mapping[str, Knob], names: Sequence[str]) ->
 
 
 def level_name(name: str, value: Scalar) -> str:
-    """How a level stands in a label: `beta-0.01`, and words alone, as in `adamw-kto`."""
-    return value if isinstance(value, str) else f"{name}-{value:g}"
+    """How a level stands in a label: `beta-0.01`, `clip-none`, and words alone, as in `adamw-kto`."""
+    if isinstance(value, str):
+        return value
+    return f"{name}-none" if value is None else f"{name}-{value:g}"

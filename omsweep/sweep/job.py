@@ -151,10 +151,11 @@ def _scored_and_saved(space: SearchSpace, job: Mapping[str, Any], model: Any, to
 
     model.eval()
     prepared, folder, trial_id = job["prepared"], Path(job["folder"]), job["sample"]["trial_id"]
-    frame, fields = score_splits(space, prepared, model, tokenizer, sft_model(prepared))
+    # First what was dear: a scorer that fails must not cost the weights.
     policy = policy_folder(folder, trial_id)
     model.save_pretrained(policy)
     tokenizer.save_pretrained(policy)
+    frame, fields = score_splits(space, prepared, model, tokenizer, sft_model(prepared))
     SweepFolder(folder.parent, folder.name).write_scores(trial_id, frame)
     return {**fields, "policy_path": str(policy), "weights_hash": weights_hash(str(policy))}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omsweep.align.algorithms import ALGORITHMS
+from omsweep.align.settings import DTYPES as TRAINED_DTYPES
 from omsweep.align.settings import TrainSettings
 from omsweep.evaluation.settings import SPLITS, EvaluateSettings
 from omsweep.families.family import ModelFamily
@@ -112,6 +113,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         replay=None if file.replay is None else _at("replay", replay_from, file.replay),
     )
     _check_names(space)
+    _check_dtypes(space)
     check_sft_seeds(space.families, space.design.sft_seeds)
     check_task_vectors(space.families, space.shared, space.branches)
     check_replay(space.replay, space.families, space.shared, space.branches)
@@ -285,6 +287,16 @@ def _at(path: str, read: Any, raw: Any) -> Any:
         name = str(error).split(maxsplit=1)[0] if str(error) else ""
         inner = f"{path}.{name}" if isinstance(raw, Mapping) and name in raw else path
         raise SpaceError(inner, str(error)) from None
+
+
+def _check_dtypes(space: SearchSpace) -> None:
+    """A family's own dtype must be one to train in, unless the file gives another."""
+    for number, family in enumerate(space.families):
+        if space.file.train.dtype is None and family.dtype not in TRAINED_DTYPES:
+            allowed = ", ".join(TRAINED_DTYPES)
+            raise SpaceError(
+                f"families.{number}.dtype", f"training takes {allowed}, got {family.dtype}: give one, or train.dtype"
+            )
 
 
 def task_vectors_of(space: SearchSpace) -> list[str]:

@@ -21,7 +21,15 @@ def check_study(file: SpaceFile, shared: Mapping[str, Knob], branches: Sequence[
     if study.axis == "label":
         if len(branches) < 2:
             raise SpaceError(PATH, "'methods' compares the branches of space.method, and there is one")
-    elif study.axis is not None and not _varies(study, shared, branches):
+        return
+    for branch in branches:
+        for name in filter(None, (study.axis, study.also)):
+            knob = alive(branch, shared).get(name)
+            if isinstance(knob, Fixed) and isinstance(knob.value, Mapping):
+                raise SpaceError(
+                    PATH, f"{study.name!r} needs one number of {name} per run, and {branch.label} has by_name"
+                )
+    if study.axis is not None and not _varies(study, shared, branches):
         raise SpaceError(
             PATH,
             f"{study.name!r} needs two levels of {study.axis} within a block, and no method here has them: give"

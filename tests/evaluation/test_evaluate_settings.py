@@ -46,6 +46,7 @@ def test_reward_may_be_a_name_or_a_mapping():
         ({"reward": "gold"}, f"reward scorer must be one of {names(SCORERS)}, got 'gold'"),
         ({"reward": {"scorer": "reward_model"}}, "needs model"),
         ({"reward": {"scorer": "tiny", "model": "x"}}, "belong to scorer 'reward_model'"),
+        ({"reward": {"scorer": "tiny", "dtype": "bfloat16"}}, "belong to scorer 'reward_model'"),
         ({"reward": {"scorer": "tiny", "prompts": "nowhere.jsonl"}}, "reward prompts must be one of"),
         ({"reward": {"scorer": "tiny", "modle": "x"}}, r"got unknown \['modle'\]"),
         ({"reward": 3}, "evaluate.reward must be a mapping, got 3"),

@@ -165,6 +165,10 @@ def test_points_are_plain_data_and_come_back(method: str) -> None:
         ({"method": "expo", "weight": -0.1}, "weight of expo must be finite and >= 0, got -0.1"),
         ({"method": "tau_shift", "weight": float("inf")}, "weight of tau_shift must be finite, got inf"),
         ({"method": "layerwise", "weight": 0.5}, "weight of layerwise must go by part: input, middle, output or globs"),
+        (
+            {"method": "layerwise", "weight": (("input", 0.2), ("input", 0.9), ("*", 1.0))},
+            "weight of layerwise must have each part once, got 'input' twice",
+        ),
         ({"method": "layerwise", "weight": {}}, "weight of layerwise must go by part"),
         ({"method": "layerwise", "weight": {"input": 2}}, r"weight of layerwise must be in \[0, 1\], got 2"),
         ({"method": "dare", "weight": 0.5, "density": 0}, r"density must be in \(0, 1\], got 0"),

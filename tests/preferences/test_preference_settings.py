@@ -27,6 +27,9 @@ def test_settings_survive_being_plain_data():
         ({"path": "a.csv"}, r"must end with one of .jsonl, .json, .parquet, got 'a.csv'"),
         ({"name": "tiny", "limit": 0}, "limit must be at least 1, got 0"),
         ({"name": "tiny", "rendering": "html"}, "rendering must be one of chat, plain, got 'html'"),
+        ({"name": "tiny", "split": "train_prefs", "config": "x"}, "with name take no config and no split, got 'tiny'"),
+        ({"name": "tiny", "rendering": "plain"}, "with name take no rendering, got 'tiny'"),
+        ({"path": "a.jsonl", "revision": "abc"}, "with path take no revision, got 'a.jsonl'"),
         (3, "must be a name or a mapping, got 3"),
     ],
 )

@@ -80,6 +80,25 @@ def test_what_cannot_be_crossed_or_studied_is_said(
     assert message in str(caught.value)
 
 
+def test_a_study_takes_one_number_a_run(compare: dict[str, Any]) -> None:
+    compare["space"]["method"] = {
+        "adamw": {},
+        "ondare": {"semantics": "equations", "alpha": 1e-4},
+        "parts": {"method": "ondare", "semantics": "equations", "alpha": {"by_name": {"*norm*": 0.0, "*": 1e-4}}},
+    }
+    with pytest.raises(
+        SpaceError, match=r"report.study: 'alpha' needs one number of alpha per run, and parts has by_name"
+    ):
+        build_space(compare | {"report": {"study": "alpha"}})
+
+
+def test_a_level_may_be_none(crossed: dict[str, Any]) -> None:
+    crossed["space"]["method"]["ondare"]["clip"] = {"choice": [None, 1.0]}
+    crossed["design"]["cross"] = ["clip"]
+    labels = [branch.label for branch in build_space(crossed).branches]
+    assert {"ondare-clip-none", "ondare-clip-1"} <= set(labels)
+
+
 def test_a_study_needs_equal_draws(search: dict[str, Any]) -> None:
     with pytest.raises(SpaceError, match=r"^report\.study: 'methods' needs mode: compare"):
         build_space(search | {"report": {"study": "methods"}})

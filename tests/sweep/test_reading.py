@@ -4,13 +4,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.loading import load_space
 from omsweep.sweep.reading import SpaceFileError, apply_overrides, parse_yaml
-from omsweep.sweep.space import make_sample, online_merge
+from omsweep.sweep.space import build_space, make_sample, online_merge
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "search_spaces" / "demo.yaml"
@@ -117,6 +119,14 @@ MISTAKES = [
     ("train", {"backend": "inprocess", "sharding": "fsdp2"}, "train.sharding: fsdp2 needs backend 'train'"),
     ("train.dtype", "float16", "train.dtype: must be 'float32' or 'bfloat16', got 'float16'"),
 ]
+
+
+def test_a_family_in_a_dtype_that_is_not_trained_needs_another(compare: dict[str, Any]) -> None:
+    half = compare | {"families": [{"name": "half", "base": "a/b", "sft": "a/c", "dtype": "float16"}]}
+    expected = "families.0.dtype: training takes float32, bfloat16, got float16: give one, or train.dtype"
+    with pytest.raises(SpaceError, match=expected):
+        build_space(half)
+    assert build_space(half | {"train": {"dtype": "bfloat16"}}).families[0].dtype == "float16"
 
 
 @pytest.mark.parametrize(("path", "value", "expected"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])

@@ -56,9 +56,13 @@ class RewardModelScorer:
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
+        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
-            self.name, revision=self.revision, dtype=getattr(torch, self.dtype)
+            self.name,
+            revision=self.revision,
+            dtype=getattr(torch, self.dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
         )
         if model.config.num_labels != 1:
             raise ValueError(f"reward model {self.name!r} must have 1 output, got {model.config.num_labels}")
