@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -94,10 +95,9 @@ def _level_panel(axes: Axes, result: StudyResult, family: str, name: str) -> Non
     if scale.log:
         axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    slant = (
-        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(scale.places) > LEVELS_SIDE_BY_SIDE else {}
-    )
-    axes.set_xticks(list(scale.places.values()), list(scale.places), fontsize=8, **slant)
+    slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    look = slanted if len(scale.places) > LEVELS_SIDE_BY_SIDE else {}
+    axes.set_xticks(list(scale.places.values()), list(scale.places), fontsize=8, **look)
 
 
 def _tick(row: StudyRow) -> str:

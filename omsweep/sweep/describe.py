@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omsweep.sweep.extra_notes import extra_notes
-from omsweep.sweep.family_notes import family_notes
+from omsweep.sweep.family_notes import family_notes, reward_model_notes
 from omsweep.sweep.headline import headline_lines, headline_notes
 from omsweep.sweep.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.sweep.points import plan, startup_trials, trial_count
@@ -29,7 +29,7 @@ def print_check(path: Path, space: SearchSpace) -> None:
         console.print(_posthoc_table(space))
     for line in headline_lines(space):
         console.print(escape(line))
-    said = [notes, recipe_notes, headline_notes, family_notes, extra_notes]
+    said = [notes, recipe_notes, headline_notes, family_notes, reward_model_notes, extra_notes]
     for note in [note for each in said for note in each(space)]:
         console.print(f"[yellow]note[/] {escape(note)}")
 

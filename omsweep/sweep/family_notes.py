@@ -1,7 +1,8 @@
-"""What `omsweep check` says of families: where their models are, whom to ask for them, how much memory they take."""
+"""What `omsweep check` says of families and the reward model: where they are, whom to ask, what memory they need."""
 
 from collections.abc import Iterator
 
+from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.families.family import ModelFamily, TinyRecipe
 from omsweep.families.presence import Place, hub_is_off, place_of
 from omsweep.optim.footprint import DTYPE_BYTES
@@ -29,19 +30,27 @@ def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
     paths = (family.base, family.sft, *family.other_sft) if family.recipe is None else ()
     places = [(path, place_of(path, revision=family.revision)) for path in paths]
     for path, place in places:
-        yield from _place_notes(family, path, place)
+        yield from _place_notes(path, place, family.size)
     if family.gated and any(place == "hub" for _, place in places):
         yield "gated: accept the licence on the hub and log in (HF_TOKEN) where the sweep runs"
     if family.sft_kind == "aligned":
         yield "its SFT model is aligned already: reward and tax are measured against that"
 
 
-def _place_notes(family: ModelFamily, path: str, place: Place) -> Iterator[str]:
+def reward_model_notes(space: SearchSpace) -> list[str]:
+    """Where the reward model is, unless it is embedded or here; nothing is downloaded to find it out."""
+    reward = space.evaluate.reward
+    if reward.model is None or reward.model in REWARD_MODELS:
+        return []
+    place = place_of(reward.model, revision=reward.revision)
+    return [f"reward model: {note}" for note in _place_notes(reward.model, place, None)]
+
+
+def _place_notes(path: str, place: Place, size: int | None) -> Iterator[str]:
     match place:
         case "missing folder":
             yield f"{path} is no folder of this machine; it must be one where the sweep runs"
         case "hub":
-            size = family.size
             much = f" (about {size * DTYPE_BYTES['bfloat16'] / GIB:.1f} GiB as bfloat16)" if size else ""
             if hub_is_off():
                 yield f"{path} is not in the local hub cache and HF_HUB_OFFLINE is set: a run here would stop"

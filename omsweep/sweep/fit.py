@@ -1,4 +1,4 @@
-"""Whether the training of every family fits what its workers are declared to have. Torch-free."""
+"""Whether training and scoring of every family fit what its workers are declared to have. Torch-free."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.known_share import known_share
 from omsweep.families.family import ModelFamily
 from omsweep.families.presence import place_of, with_shape
+from omsweep.optim.footprint import DTYPE_BYTES
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.memory import GIB, Load, training_bytes
 from omsweep.sweep.posthoc import check_bases
@@ -55,13 +56,15 @@ def limit_of(space: SearchSpace, family: ModelFamily) -> tuple[str, float | None
 
 
 def check_fit(space: SearchSpace) -> None:
-    """Refuse a space in which some family cannot train on what its workers are declared to have.
+    """Refuse a space in which some family cannot be trained or scored on what its workers are declared to have.
 
     Raises:
         SpaceError: with the terms of the sum and what would make it fit; a GPU memory without a GPU; a task vector
             or a post-hoc point of the base where base and SFT model have other vocabularies, as the families or the
             configurations that are here say; what is neither folder nor hub id.
     """
+    if space.evaluate.reward.model is not None:
+        _check_place(space.evaluate.reward.model, space.evaluate.reward.revision, "evaluate.reward.model")
     for index, family in enumerate(space.families):
         _check_places(family, f"families.{index}")
         resources = worker_resources(space.file.train, family)
@@ -76,15 +79,31 @@ def check_fit(space: SearchSpace) -> None:
                 f"{family.name} cannot train on workers with resources_per_worker.{name} {gib:g}: it needs about"
                 f" {need.describe()}; make it fit with {', '.join(_remedies(space, need, name))}",
             )
+        if need is not None and gib is not None and (scoring := _scoring_bytes(need.load)) > gib * GIB:
+            raise SpaceError(
+                f"families.{index}",
+                f"{family.name} cannot be scored on workers with resources_per_worker.{name} {gib:g}: however it is"
+                f" sharded, one worker holds policy and SFT model whole, {_gib(scoring)} GiB as {need.load.dtype}; give"
+                f" workers more memory (train.resources_per_worker.{name})",
+            )
+
+
+def _scoring_bytes(load: Load) -> int:
+    """The least that scoring holds on one worker: the weights of policy and SFT model, without a reward model's."""
+    return 2 * DTYPE_BYTES[load.dtype] * load.parameters
 
 
 def _check_places(family: ModelFamily, path: str) -> None:
     others = [(f"other_sft.{i}", model) for i, model in enumerate(family.other_sft)]
     for key, model in [("base", family.base), ("sft", family.sft), *others] if family.recipe is None else ():
-        try:
-            place_of(model, revision=family.revision)
-        except ValueError as error:
-            raise SpaceError(f"{path}.{key}", str(error)) from None
+        _check_place(model, family.revision, f"{path}.{key}")
+
+
+def _check_place(model: str, revision: str | None, path: str) -> None:
+    try:
+        place_of(model, revision=revision)
+    except ValueError as error:
+        raise SpaceError(path, str(error)) from None
 
 
 def _check_vocabularies(space: SearchSpace, family: ModelFamily, path: str) -> None:

@@ -71,6 +71,7 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
     family = listed.with_sft_seed(sft_seed)
     gpu_memory_gib = worker_resources(space.file.train, family).gpu_memory_gib
     hold_gpu_memory(gpu_memory_gib)
+    build_reward_model(space.evaluate.reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(space.posthoc, family.name, folders.base, folders.sft)
     check_parts(space.posthoc, folders.sft)
@@ -88,7 +89,6 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
         "base_hash": weights_hash(folders.base, folders.base_revision) if needs_base(space.posthoc) else None,
     }
     prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
-    build_reward_model(space.evaluate.reward, progress=progress)
     prepared |= training_data(
         space, prepared, tokenizer, lambda source: _preferences(space, source, prepared, tokenizer, progress)
     )

@@ -13,17 +13,23 @@ GENERATION_BATCH = 32
 
 
 def build_reward_model(reward: RewardSettings, *, progress: Any) -> None:
-    """Train the embedded reward model that `reward` names if the cache has none; nothing for any other scorer.
+    """Have the reward model here that `reward` names: trained once if it is embedded, downloaded if it is a hub id.
+
+    Nothing for a scorer without one.
 
     Args:
         reward: the scorer's settings.
         progress: `progress(total=..., desc=...)` makes a bar with `update(n)` and `close()`.
 
     Raises:
-        ValueError: its packages are not installed.
+        ValueError: its packages are not installed, or it is no folder and no hub id that can be reached.
     """
+    from omsweep.families.load import find
+
     model = REWARD_MODELS.get(reward.model or "")
-    if model is not None:
+    if model is None and reward.model is not None:
+        find(reward.model, revision=reward.revision)
+    elif model is not None:
         build_once(KIND, reward_recipe(model), lambda folder: _train(model, folder, progress))
 
 

@@ -309,7 +309,7 @@ def task_vectors_of(space: SearchSpace) -> list[str]:
 
 
 def edge_samples(space: SearchSpace, branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
-    """A sample for every fixed value, choice and end of range of the branches (None: all), one knob at a time."""
+    """A sample for every fixed value, choice and end of range of the branches (None: all), two knobs at a time."""
     for branch in space.branches if branches is None else branches:
-        for values, _ in edges(space.knobs_of(branch)):
+        for values, _ in edges(space.knobs_of(branch), together=2):
             yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)

@@ -11,7 +11,7 @@ from omsweep.cli import main
 from omsweep.families.load import load_tokenizer
 from omsweep.families.table import FAMILIES
 from omsweep.families.tiny.architecture import random_family
-from omsweep.sweep.family_notes import family_notes
+from omsweep.sweep.family_notes import family_notes, reward_model_notes
 from omsweep.sweep.fit import check_fit, need_of
 from omsweep.sweep.knobs import SpaceError
 from omsweep.sweep.loading import load_space
@@ -133,6 +133,42 @@ def test_what_a_run_will_need_is_said_and_nothing_is_downloaded(
     assert "is not in the local hub cache: a run downloads it (about 2.8 GiB as bfloat16)" in notes
     assert "gated" not in notes
     assert "aligned already" not in notes
+
+
+def test_scoring_is_not_sharded(compare: dict[str, Any]) -> None:
+    """Policy and SFT model are whole on one worker, however little of them each worker trains."""
+    model = {"name": "large", "base": "/absent/base", "sft": "/absent/sft", "dtype": "bfloat16", "parameters": 10**10}
+    sharded = {"workers": 16, "sharding": "fsdp2"}
+    enough, little = ({"resources_per_worker": {"gpus": 1, "gpu_memory_gib": gib}} for gib in (38, 37))
+    check_fit(space_of(compare, model, **sharded, **enough))
+    with pytest.raises(SpaceError, match=r"large cannot be scored on .*gpu_memory_gib 37: .* 37.3 GiB as bfloat16"):
+        check_fit(space_of(compare, model, **sharded, **little))
+
+
+def test_knobs_are_counted_together(compare: dict[str, Any]) -> None:
+    """Paired data and a gap sum, neither of them the first value of its knob."""
+    method = {"ondare": {"semantics": "equations", "alpha": 1e-4, "gap_steps": {"choice": [1, 10]}}}
+    space = compare["space"] | {"algorithm": {"choice": ["kto", "dpo"]}, "method": method}
+    need = need_of(space_of(compare | {"space": space}, "olmo-2-1b"), FAMILIES["olmo-2-1b"])
+    assert need is not None
+    assert need.load.sequences == 64
+    assert "gap sum" in need.terms
+
+
+def test_a_reward_model_is_looked_for(compare: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged_by(model: str) -> SearchSpace:
+        return build_space(compare | {"evaluate": {"reward": {"scorer": "reward_model", "model": model}}})
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (note,) = reward_model_notes(judged_by("/no/such"))
+    assert note == "reward model: /no/such is no folder of this machine; it must be one where the sweep runs"
+    (note,) = reward_model_notes(judged_by("some/judge"))
+    assert "some/judge is not in the local hub cache and HF_HUB_OFFLINE is set" in note
+    assert reward_model_notes(judged_by(str(tmp_path))) == reward_model_notes(judged_by("smollm2-judge")) == []
+    with pytest.raises(
+        SpaceError, match=r"evaluate.reward.model: 'a judge' is neither a folder that exists nor a hub id"
+    ):
+        check_fit(judged_by("a judge"))
 
 
 def test_what_is_not_known_is_said(compare: dict[str, Any]) -> None:

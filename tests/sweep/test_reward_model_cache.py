@@ -69,11 +69,19 @@ def test_it_is_trained_once_and_scores(small_judge: list[str]) -> None:
     assert len(make_scorer(JUDGE).score([chat], ["a good day"])) == 1
 
 
-def test_other_scorers_train_nothing(small_judge: list[str]) -> None:
+def test_other_scorers_train_nothing(small_judge: list[str], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     build_reward_model(RewardSettings(scorer="tiny"), progress=Bar)
-    build_reward_model(RewardSettings(scorer="reward_model", model="some/folder"), progress=Bar)
+    build_reward_model(RewardSettings(scorer="reward_model", model=str(tmp_path)), progress=Bar)
     assert small_judge == []
     assert trained_folder("some/folder") == "some/folder"
+
+
+def test_a_reward_model_that_is_not_there_stops_the_preparation(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no Hugging Face model folder: it has no config.json"):
+        build_reward_model(RewardSettings(scorer="reward_model", model=str(tmp_path)), progress=Bar)
+    with pytest.raises(ValueError, match="'some/judge@abc' is no folder that exists, and as a hub id it is not in the"):
+        build_reward_model(RewardSettings(scorer="reward_model", model="some/judge@abc"), progress=Bar)
 
 
 @pytest.mark.usefixtures("small_judge")

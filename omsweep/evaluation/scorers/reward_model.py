@@ -18,7 +18,7 @@ class RewardModelScorer:
     chat template renders the whole chat; one without gets the last turn and the completion as a text pair.
 
     Args:
-        model: folder or hub id.
+        model: folder or hub id, also `id@revision`; safetensors only, no remote code.
         revision: on the hub, None = its default.
         dtype: torch dtype by name.
         batch_size: pairs at a time.
@@ -56,10 +56,12 @@ class RewardModelScorer:
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision, trust_remote_code=False)
+        from omsweep.families.load import find
+
+        folder, _ = find(self.name, revision=self.revision)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
-            self.name,
-            revision=self.revision,
+            folder,
             dtype=getattr(torch, self.dtype),
             use_safetensors=True,
             trust_remote_code=False,
