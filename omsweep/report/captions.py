@@ -43,7 +43,7 @@ def family_line(view: SweepView, family: str) -> str:
 
 
 def outside(shown: Window) -> str:
-    """Says that trials past the window's end are not in sight; empty when all are."""
+    """Says how many trials past the reference tax are not in sight; empty when all are."""
     if not shown.beyond:
         return ""
     return f"{counted(shown.beyond, 'trial')} outside of the plot not shown."
