@@ -193,8 +193,9 @@ def _check(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from omsweep.report.tables import print_status
     from omsweep.store import SweepFolder
+    from omsweep.sweep.storage import storage_path
 
-    print_status(SweepFolder(options.storage or DEFAULT_STORAGE, options.name))
+    print_status(SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name))
     return DONE
 
 
@@ -202,8 +203,9 @@ def _report(options: argparse.Namespace) -> int:
     from omsweep.report import write_report
     from omsweep.report.tables import print_answers, print_status
     from omsweep.store import SweepFolder
+    from omsweep.sweep.storage import storage_path
 
-    folder = SweepFolder(options.storage or DEFAULT_STORAGE, options.name)
+    folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
     write_report(folder)
     print_status(folder)
     print_answers(folder)

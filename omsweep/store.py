@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omsweep.provenance import revision, versions
-from omsweep.strict_json import plain, write_json
+from omsweep.strict_json import plain, read_json, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -182,10 +182,10 @@ class SweepFolder:
             write_json(self.sweep_json, description)
 
     def sweep(self) -> dict[str, Any]:
-        """The content of `sweep.json`; FileNotFoundError naming the folder when there is no such sweep."""
+        """The content of `sweep.json`; FileNotFoundError when there is no such sweep, ValueError when it is broken."""
         if not self.sweep_json.is_file():
             raise FileNotFoundError(f"no sweep in {self.path}: sweep.json is missing")
-        description: dict[str, Any] = json.loads(self.sweep_json.read_text())
+        description: dict[str, Any] = read_json(self.sweep_json)
         return description
 
     def append(self, record: TrialRecord) -> None:
@@ -252,7 +252,7 @@ class SweepFolder:
         """What `write_reference` kept, by family or `family#sft_seed`; empty when nothing was."""
         if not self.references_json.is_file():
             return {}
-        references: dict[str, dict[str, Any]] = json.loads(self.references_json.read_text())
+        references: dict[str, dict[str, Any]] = read_json(self.references_json)
         return references
 
     def write_reference_scores(self, family: str, frame: "DataFrame", *, sft_seed: int | None = None) -> Path:
@@ -275,7 +275,7 @@ class SweepFolder:
         """The content of `front.json`, None before the first was written."""
         if not self.front_json.is_file():
             return None
-        front: dict[str, Any] = json.loads(self.front_json.read_text())
+        front: dict[str, Any] = read_json(self.front_json)
         return front
 
     def _write_table(self, target: Path, frame: "DataFrame") -> Path:

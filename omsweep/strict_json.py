@@ -36,6 +36,14 @@ def plain(value: Any) -> Any:
     raise ValueError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")
 
 
+def read_json(source: Path) -> Any:
+    """The content of a JSON file; ValueError naming the file when it is broken."""
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source} is broken: {error}") from None
+
+
 def write_json(target: Path, content: Any) -> None:
     """Replace `target` by indented JSON in one step, on the disk when this returns; OSError when refused."""
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

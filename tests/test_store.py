@@ -160,6 +160,14 @@ def test_sweep_json_says_what_ran_and_with_what(folder):
     assert sweep["git_revision"] is None or re.fullmatch("[0-9a-f]{40}", sweep["git_revision"])
 
 
+@pytest.mark.parametrize("name", ["sweep", "references", "front"])
+def test_a_broken_file_is_named(folder, name):
+    file = folder.path / f"{name}.json"
+    file.write_text('{"name": ')
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(file))} is broken: Expecting value"):
+        getattr(folder, name)()
+
+
 def test_the_git_revision_is_that_of_a_checkout_and_none_elsewhere(tmp_path):
     package = tmp_path / "inner" / "provenance.py"
     package.parent.mkdir()

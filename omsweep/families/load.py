@@ -17,6 +17,7 @@ from omsweep.merging.listing import listed
 from omsweep.merging.safetensors_file import folder_hash
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
+_SECOND_WEIGHTS = ["consolidated*", "original/*"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -137,7 +138,9 @@ def find(path: str, *, revision: str | None = None) -> tuple[str, str | None]:
         return str(local), None
     name, _, named_revision = path.partition("@")
     try:
-        snapshot = snapshot_download(name, revision=named_revision or revision, allow_patterns=_WANTED)
+        snapshot = snapshot_download(
+            name, revision=named_revision or revision, allow_patterns=_WANTED, ignore_patterns=_SECOND_WEIGHTS
+        )
     except HFValidationError as error:
         raise ValueError(f"{path!r} is neither a folder that exists nor a hub id (organisation/model)") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from omsweep.merging.safetensors_file import weight_files
+
 Weights: TypeAlias = Mapping[str, Tensor] | str | os.PathLike[str]
 
 
@@ -31,7 +33,7 @@ class SafetensorsFolder(Mapping[str, Tensor]):
     def __init__(self, path: Path, files: ExitStack) -> None:
         self.names_by_file: dict[str, list[str]] = {}
         self._handles: dict[str, Any] = {}
-        for file in sorted(path.glob("*.safetensors")):
+        for file in weight_files(path):
             handle = files.enter_context(opened_file(file))
             self.names_by_file[file.name] = list(handle.keys())
             for name in self.names_by_file[file.name]:

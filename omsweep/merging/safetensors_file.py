@@ -38,6 +38,23 @@ Track: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
 _HASHED_BYTES = 1 << 24
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder that hold its model, by name; none where there are none.
+
+    As transformers chooses: `model.safetensors`, else the files that its index lists, else all; a second set of weights
+    beside them (`consolidated.safetensors`) is not the model's. ValueError for an index that cannot be understood.
+    """
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        return sorted(folder / name for name in set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} cannot be read as an index of weights: {error!r}") from error
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """A tensor in a safetensors file, by where its bytes lie.
@@ -132,7 +149,7 @@ def data_bytes(entries: Tensor) -> memoryview:
 
 
 def folder_hash(folder: str | Path, *, track: Track = iter) -> str:
-    """Sixteen hex digits over names, dtypes, shapes and bytes of all tensors of a folder's safetensors files.
+    """Sixteen hex digits over names, dtypes, shapes and bytes of all tensors of a folder's `weight_files`.
 
     Independent of file times, of how tensors are spread over files, of their order and of metadata.
 
@@ -143,7 +160,7 @@ def folder_hash(folder: str | Path, *, track: Track = iter) -> str:
     Raises:
         ValueError: no safetensors file, or one that cannot be read.
     """
-    files = sorted(Path(folder).glob("*.safetensors"))
+    files = weight_files(Path(folder))
     if not files:
         raise ValueError(f"{folder} has no *.safetensors file")
     tensors = [(name, tensor) for file in files for name, tensor in stored_tensors(file).items()]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omsweep.merging.folders import Weights
 from omsweep.merging.layers import layer_of
-from omsweep.merging.safetensors_file import StoredTensor, stored_tensors
+from omsweep.merging.safetensors_file import StoredTensor, stored_tensors, weight_files
 
 PIECE_ENTRIES = 1 << 18
 
@@ -96,7 +96,7 @@ class FolderTensors(Mapping[str, Readable]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = {file.name: stored_tensors(file) for file in sorted(path.glob("*.safetensors"))}
+        self.files = {file.name: stored_tensors(file) for file in weight_files(path)}
         self.stored: dict[str, StoredTensor] = {}
         for tensors in self.files.values():
             twice = sorted(tensors.keys() & self.stored.keys())

@@ -28,7 +28,6 @@ class PaperFigure:
         setting: method and level.
         values: by name, as printed there; differences with their sign.
         reason: why no number of a sweep is comparable with it.
-        comparable: always false.
     """
 
     study: str
@@ -37,7 +36,6 @@ class PaperFigure:
     setting: str
     values: Mapping[str, str] = field(default_factory=dict)
     reason: str = QWEN
-    comparable: bool = False
 
 
 def _alpha(alpha: str, average: str, judged: str) -> PaperFigure:
@@ -95,13 +93,13 @@ def paper_table(study: str) -> TextTable | None:
     names = list(dict.fromkeys(name for figure in figures for name in figure.values))
     return TextTable(
         title=f"The paper's own figures ({PAPER}): not comparable",
-        columns=["model", "setting", "source", "comparable", *names],
+        columns=["model", "setting", "source", "why not comparable", *names],
         rows=[
             [
                 figure.model,
                 figure.setting,
                 figure.place,
-                f"{'yes' if figure.comparable else 'no'}: {figure.reason}",
+                figure.reason,
                 *(figure.values.get(name, MISSING).replace("-", "\u2212") for name in names),
             ]
             for figure in figures

@@ -11,8 +11,11 @@ FRONT_LINE, FRONT_FILL = "#3a4556", "#eef2f8"
 LOSS, GAIN = (204, 85, 0), (0, 104, 168)
 
 BASELINE_COLOUR = "#4b5563"
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#a64d8c", "#c98a00", "#3aa0d8", "#7a5195", "#8c564b")
-"""Okabe and Ito's colours, the lighter ones darkened; they stay apart for colour-blind readers."""
+PALETTE = (
+    *("#0072b2", "#d55e00", "#009e73", "#a64d8c", "#c98a00", "#3aa0d8", "#7a5195", "#8c564b"),
+    *("#882255", "#7d7d1c", "#332288", "#2b8f80"),
+)
+"""Okabe and Ito's colours, the lighter ones darkened, which stay apart for colour-blind readers; then some of Tol's."""
 
 
 @dataclass(frozen=True)

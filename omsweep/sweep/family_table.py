@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from omsweep.families.family import ModelFamily
+from omsweep.families.family import ModelFamily, PackagedRecipe
 from omsweep.families.table import FAMILIES
 
 SHORT_COMMIT = 7
@@ -44,10 +44,11 @@ def family_fields(family: ModelFamily) -> dict[str, Any]:
 
 def _row(family: ModelFamily) -> tuple[str, ...]:
     trained = "trained here, cached"
+    packaged = f"package {family.recipe.distribution}" if isinstance(family.recipe, PackagedRecipe) else None
     gated = {True: "yes", False: "no", None: "unknown"}[family.gated]
     return (
         family.name,
-        _short(family.base) or trained,
+        _short(family.base) or packaged or trained,
         trained if family.recipe else _short(family.sft) or "yours (none is public)",
         family.sft_kind,
         f"{family.size:,}" if family.size else "unknown",

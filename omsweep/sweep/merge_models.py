@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from omsweep.merging.posthoc import POSTHOC_METHODS, NamedWeights, PosthocPoint
+from omsweep.merging.safetensors_file import weight_files
 
 
 def merge_models(
@@ -47,7 +48,7 @@ def merge_models(
         inputs={model: {"path": models[model], "revision": revision} for model, (_, revision) in found.items()},
         track=_progress,
     )
-    size = sum(file.stat().st_size for file in Path(output).glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in weight_files(Path(output)))
     seconds = time.monotonic() - started
     sys.stdout.write(f"{output}: {point.row.formula}, {_settings(point)}; {size / 1e9:.2f} GB in {seconds:.0f} s\n")
     for model in sorted(model for model, folder in models.items() if folder is not None and model not in needed):

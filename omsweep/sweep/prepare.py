@@ -59,10 +59,12 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
         `reference_scores` = its table of scores on every split that all policies are scored on.
 
     Raises:
-        ValueError: a family, preference data or suite that cannot be used, or a base and SFT model that do not fit.
+        ValueError: a family, preference data, reward prompts or suite that cannot be used, preference prompts that are
+            scored on, or a base and SFT model that do not fit.
     """
     import pandas
 
+    from omsweep.evaluation.item_ids import evaluation_ids
     from omsweep.evaluation.statistics import compare
     from omsweep.families.load import load_tokenizer, prepare, weights_hash
 
@@ -71,6 +73,7 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
     family = listed.with_sft_seed(sft_seed)
     gpu_memory_gib = worker_resources(space.file.train, family).gpu_memory_gib
     hold_gpu_memory(gpu_memory_gib)
+    reserved_ids = evaluation_ids(space.evaluate)
     build_reward_model(space.evaluate.reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(space.posthoc, family.name, folders.base, folders.sft)
@@ -90,7 +93,10 @@ def prepare_family(content: Mapping[str, Any], family_name: str, progress: Any, 
     }
     prepared["task_vectors"] = _task_vectors(space, listed, prepared, progress)
     prepared |= training_data(
-        space, prepared, tokenizer, lambda source: _preferences(space, source, prepared, tokenizer, progress)
+        space,
+        prepared,
+        tokenizer,
+        lambda source: _preferences(space, source, prepared, tokenizer, progress, reserved_ids=reserved_ids),
     )
     scores = {split: family_reference(space, prepared, split) for split in space.splits}
     prepared["reference"] = compare(scores["search"], scores["search"])
@@ -163,7 +169,13 @@ def _other_sft(family: ModelFamily, progress: Any) -> dict[str, Any]:
 
 
 def _preferences(
-    space: SearchSpace, source: PreferenceData, prepared: Mapping[str, Any], tokenizer: Any, progress: Any
+    space: SearchSpace,
+    source: PreferenceData,
+    prepared: Mapping[str, Any],
+    tokenizer: Any,
+    progress: Any,
+    *,
+    reserved_ids: frozenset[str],
 ) -> Any:
     from omsweep.evaluation.generation import generate
     from omsweep.preferences.load import load_preferences
@@ -191,4 +203,5 @@ def _preferences(
         family_key=recipe_hash(sampling),
         generate=sample_completions,
         seed=PREFERENCE_SEED,
+        reserved_ids=reserved_ids,
     )

@@ -17,7 +17,7 @@ def storage_folder(given: str | None, default: str) -> Path:
     """
     if in_ray_job():
         check_job_storage(given)
-    folder = Path(_local_path(given or default)).expanduser().absolute()
+    folder = storage_path(given, default)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -25,6 +25,11 @@ def storage_folder(given: str | None, default: str) -> Path:
     except OSError as error:
         raise ValueError(f"--storage {folder} cannot be written: {error.strerror or error}") from None
     return folder
+
+
+def storage_path(given: str | None, default: str) -> Path:
+    """The absolute storage folder, whether there or not; ValueError for an object store."""
+    return Path(_local_path(given or default)).expanduser().absolute()
 
 
 def in_ray_job() -> bool:

@@ -148,7 +148,7 @@ def test_neither_folder_nor_hub_id() -> None:
 def test_hub_ids_are_resolved_to_snapshots_and_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def download(name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
         asked.append((name, revision))
         return str(tmp_path / "models--x" / "snapshots" / ("ab" * 20))
 

@@ -8,7 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from omsweep.merging.safetensors_file import CODES, DTYPES, METADATA, data_bytes, folder_hash, header_bytes
+from omsweep.merging.safetensors_file import (
+    CODES,
+    DTYPES,
+    METADATA,
+    data_bytes,
+    folder_hash,
+    header_bytes,
+    weight_files,
+)
 from omsweep.merging.safetensors_file import stored_tensors as stored
 
 KINDS = {dtype: torch.arange(12).remainder(2 if dtype is torch.bool else 12).to(dtype) for dtype in CODES}
@@ -61,6 +69,22 @@ def test_a_dtype_torch_does_not_have_is_named_when_it_is_asked_for(tmp_path: Pat
     with pytest.raises(ValueError, match="dtype F4, allowed are F64, F32"):
         stored(tmp_path / "model.safetensors")["w"].read(0, 2)
     assert len(folder_hash(tmp_path)) == 16
+
+
+def test_a_second_set_of_weights_is_not_the_models(tmp_path: Path) -> None:
+    for name in ("model-1", "model-2", "consolidated"):
+        save_file({name: torch.zeros(2)}, tmp_path / f"{name}.safetensors")
+    assert [file.stem for file in weight_files(tmp_path)] == ["consolidated", "model-1", "model-2"]
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model-2.safetensors", "b": "model-1.safetensors"}}))
+    assert [file.stem for file in weight_files(tmp_path)] == ["model-1", "model-2"]
+    save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
+    assert [file.stem for file in weight_files(tmp_path)] == ["model"]
+    (tmp_path / "model.safetensors").unlink()
+    for broken in ("{", "[]", "{}"):
+        index.write_text(broken)
+        with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json cannot be read as an index of weights"):
+            weight_files(tmp_path)
 
 
 def test_a_hash_is_one_of_content_and_passes_names_to_track(tmp_path: Path) -> None:

