@@ -61,7 +61,7 @@ def _headline(view: SweepView) -> str:
     if not view.trials:
         return "No trial has finished yet."
     text_parts = [
-        f"{counted(len(view.trials), 'trial')} of {counted(len(view.labels), 'method')} with "
+        f"{counted(len(view.trials), 'trial')} of {counted(len(view.trained_labels), 'method')} with "
         f"{', '.join(view.algorithms)} on {' and '.join(view.families)};",
         f"{content['scored']} ended with both objectives and {len(content['members'])} lie on a front.",
     ]

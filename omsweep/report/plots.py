@@ -1,7 +1,9 @@
 """front.png: one panel per family, drawn by matplotlib without a display or global state."""
 
 import io
+import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,13 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from omsweep.report import captions
-from omsweep.report.front import parent_label
 from omsweep.report.geometry import Mark, dominated_area, marks, staircase, window
 from omsweep.report.styles import CAUTION, FRONT_FILL, FRONT_LINE, GRID, INK, MUTED, Marker, colours_of, markers_of
 from omsweep.report.view import SweepView
 
 PANEL_INCHES = (5.6, 4.6)
 DOTS_PER_INCH = 150
+LEGEND: Mapping[str, Any] = {
+    "frameon": False,
+    "fontsize": 9,
+    "handletextpad": 0.2,
+    "columnspacing": 1.4,
+    "labelcolor": INK,
+}
+LINE_CHARACTERS, LINES = 100, 2
 
 
 def front_image(view: SweepView) -> bytes:
@@ -40,7 +49,7 @@ def _canvas(panels: int, legend: list[Line2D]) -> tuple[Figure, list[Axes], floa
     columns = min(panels, 3)
     rows = -(-panels // columns)
     width = max(PANEL_INCHES[0] * columns, 7.2)
-    legend_columns = min(len(legend), int(width / 1.15))
+    legend_columns = _fitting_columns(legend, width)
     foot = 1.25 + 0.25 * -(-len(legend) // legend_columns)
     height = PANEL_INCHES[1] * rows + foot
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
@@ -49,17 +58,20 @@ def _canvas(panels: int, legend: list[Line2D]) -> tuple[Figure, list[Axes], floa
     edges = {"left": 0.75 / width, "right": 1 - 0.2 / width, "top": 1 - 0.95 / height, "bottom": foot / height}
     figure.subplots_adjust(**edges, wspace=0.2, hspace=0.34)
     figure.legend(
-        handles=legend,
-        loc="lower left",
-        bbox_to_anchor=(0.006, 0.53 / height),
-        ncols=legend_columns,
-        frameon=False,
-        fontsize=9,
-        handletextpad=0.2,
-        columnspacing=1.4,
-        labelcolor=INK,
+        handles=legend, loc="lower left", bbox_to_anchor=(0.006, 0.53 / height), ncols=legend_columns, **LEGEND
     )
     return figure, list(grid.flat), height
+
+
+def _fitting_columns(legend: list[Line2D], width: float) -> int:
+    """The most columns in which the legend is no wider than a figure of `width` inches."""
+    probe = Figure(figsize=(width, 1), dpi=DOTS_PER_INCH)
+    for columns in range(min(len(legend), int(width / 1.15)), 1, -1):
+        drawn = probe.legend(handles=legend, ncols=columns, **LEGEND)
+        if drawn.get_window_extent().width <= 0.98 * probe.bbox.width:
+            return columns
+        drawn.remove()
+    return 1
 
 
 def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str], markers: Mapping[str, Marker]) -> None:
@@ -79,8 +91,11 @@ def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str],
         _draw(axes, mark, colours[mark.label], markers[mark.algorithm].matplotlib)
     axes.set_xlim(*seen.tax)
     axes.set_ylim(*seen.reward)
-    axes.set_title(f"{family}\n", loc="left", fontsize=11.5, fontweight="bold", color=INK)
-    axes.text(0, 1.015, captions.family_line(view, family), transform=axes.transAxes, fontsize=8.2, color=MUTED)
+    line = textwrap.fill(
+        captions.family_line(view, family), LINE_CHARACTERS, max_lines=LINES, placeholder=" ...", break_on_hyphens=False
+    )
+    axes.text(0, 1.015, line, transform=axes.transAxes, fontsize=8.2, color=MUTED)
+    axes.set_title(family, loc="left", pad=18 + 10 * line.count("\n"), fontsize=11.5, fontweight="bold", color=INK)
     note = captions.outside(seen)
     axes.text(0.99, 0.015, note, transform=axes.transAxes, fontsize=8.2, color=CAUTION, ha="right", zorder=5)
 
@@ -147,7 +162,7 @@ def _legend_handles(view: SweepView) -> list[Line2D]:
             [], [], linestyle="none", marker=marker, color=colour, markeredgecolor=edge, markersize=size, label=name
         )
 
-    trained = [label for label in view.labels if label == parent_label(label)]
+    trained = view.trained_labels
     merged = [handle("merged after training", "$\\odot$", MUTED)] if len(trained) < len(view.labels) else []
     return [
         *(handle(name, "o", colour) for name, colour in colours_of(trained).items()),

@@ -9,7 +9,7 @@ import yaml
 from omsweep.report import captions
 from omsweep.report.category_table import category_noise, category_table
 from omsweep.report.figures import alternative_text, figure_html, front_figure
-from omsweep.report.front import SCORED_STATES, parent_label
+from omsweep.report.front import SCORED_STATES
 from omsweep.report.markup import Column, badge, cell, plus_minus, sort_key, swatch, symbol, table, text
 from omsweep.report.numbers import counted, fixed, short, with_error
 from omsweep.report.styles import MUTED, colours_of, markers_of
@@ -32,7 +32,7 @@ def summary(view: SweepView) -> str:
         "search": "adaptive search, ranks nothing",
     }.get(str(resolved.get("mode")), "")
     merged = sum(trial.kind == "posthoc" for trial in view.trials)
-    trained = [label for label in view.labels if label == parent_label(label)]
+    trained = view.trained_labels
     apart = f"{len(view.trials) - merged} trained, {merged} merged after training; {states}" if merged else states
     tiles = (
         ("Trials", str(len(view.trials)), apart),

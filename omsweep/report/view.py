@@ -62,6 +62,11 @@ class SweepView:
         return sorted(ran, key=order)
 
     @cached_property
+    def trained_labels(self) -> list[str]:
+        """Those of `labels` that were trained, not merged after training."""
+        return [label for label in self.labels if label == parent_label(label)]
+
+    @cached_property
     def algorithms(self) -> list[str]:
         """Algorithms that ran, in alphabetical order."""
         return sorted({trial.algorithm or "none" for trial in self.trials})

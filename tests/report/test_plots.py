@@ -82,6 +82,18 @@ def test_many_methods_and_families_fit(folder, make_trial, make_space):
     assert image.shape[0] > 1200
 
 
+def test_nothing_is_drawn_past_the_edges(folder, fill_question, drawn):
+    fill_question(folder, families=("tiny-llama",))
+    plots.front_image(read_view(folder))
+    figure = drawn[0]
+    inside = figure.bbox.padded(1)
+    texts = [*figure.texts, *figure.legends[0].get_texts(), *figure.axes[0].texts]
+    assert len(texts) > 10
+    for text in texts:
+        box = text.get_window_extent()
+        assert (text.get_text(), box.x0 >= inside.x0, box.x1 <= inside.x1) == (text.get_text(), True, True)
+
+
 def test_methods_differ_in_colour_and_the_baseline_is_grey():
     labels = ["adamw", *(f"m{i}" for i in range(len(PALETTE)))]
     colours = colours_of(labels)
