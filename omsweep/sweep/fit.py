@@ -152,8 +152,9 @@ def _remedies(space: SearchSpace, need: Need, limit: str) -> list[str]:
         found.append(f"train.max_length below {train.max_length}")
         passes = train.workers * train.gradient_accumulation_steps
         if train.batch_size > passes:
+            groups = "" if train.backend == "train" else " (with train.backend: train)"
             found.append(
-                "a smaller train.batch_size, more train.workers or train.gradient_accumulation_steps"
+                f"a smaller train.batch_size, more train.workers{groups} or train.gradient_accumulation_steps"
                 f" (now {train.batch_size} over {train.workers} x {train.gradient_accumulation_steps})"
             )
     if "activations" in need.terms and not train.gradient_checkpointing:

@@ -80,7 +80,7 @@ def headline_notes(space: SearchSpace) -> list[str]:
 def _effect(one: Planned) -> str:
     name = f"{one.arm} - {one.against}: smallest detectable effect"
     if one.effect is None:
-        return f"{name} unknown, not in the pilot"
+        return f"{name} unknown: the pilot compared no such pair"
     return f"{name} {'none, nothing is repeated' if math.isinf(one.effect) else fixed(one.effect, 3)}"
 
 

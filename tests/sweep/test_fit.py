@@ -51,6 +51,9 @@ def test_what_cannot_fit_is_refused_with_terms_and_remedies(compare: dict[str, A
     for remedy in ("train.max_length below 512", "train.batch_size", "train.dtype: bfloat16", "with more memory"):
         assert remedy in message
     assert "\n" not in message
+    assert "backend" not in message
+    with pytest.raises(SpaceError, match=r"more train\.workers \(with train\.backend: train\) or train\.gradient"):
+        check_fit(space_of(compare, "llama-3-8b-ultrachat", batch_size=128, backend="inprocess"))
 
 
 @pytest.mark.parametrize(("gib", "fits"), [(33, True), (32, False)])

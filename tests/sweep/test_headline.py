@@ -65,7 +65,7 @@ def test_a_pilot_says_how_small_an_effect_can_be_seen(load, tmp_path):
     start, _, effect = lines[1].rpartition(" ")
     assert start == "  ondare - adamw: smallest detectable effect"
     assert 0 < float(effect) < 0.1
-    assert lines[2] == "  ondare - adamw + offline: smallest detectable effect unknown, not in the pilot"
+    assert lines[2] == "  ondare - adamw + offline: smallest detectable effect unknown: the pilot compared no such pair"
     assert "by the variances of before (2026-11-25)" in lines[-1]
     assert "one SFT seed" in lines[-1]
     assert "it did not have tiny-qwen2, counted as the others" in lines[-1]
