@@ -97,10 +97,12 @@ def _check_own_data(space: SearchSpace) -> None:
     sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
     own = [source for source in sources if source.name is None]
     if own:
+        from omsweep.evaluation.item_ids import evaluation_ids
         from omsweep.preferences.load import load_preferences
 
+        reserved_ids = evaluation_ids(space.evaluate)
         for source in own:
-            load_preferences(source, family_key="", generate=_no_generation)
+            load_preferences(source, family_key="", generate=_no_generation, reserved_ids=reserved_ids)
     if space.replay is not None:
         from omsweep.preferences.replay import load_replay
 

@@ -11,6 +11,7 @@ from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.families.tiny.architecture import random_family
 from omsweep.sweep.prepare import prepare_family
 from omsweep.sweep.space import build_space
+from omsweep.sweep.tuner import run_sweep
 
 
 def never(*_: Any, **__: Any) -> Any:
@@ -55,5 +56,9 @@ def test_own_preference_data_may_hold_nothing_that_policies_are_scored_on(
         scored = json.loads(file.read_text().splitlines()[0])["id"]
         pairs = [{"id": name, "prompt": "say", "chosen": "yes .", "rejected": "no ."} for name in ("mine", scored)]
         compare["preferences"] = written(tmp_path / f"{file.stem}.jsonl", pairs)
-        with pytest.raises(ValueError, match=f"disjoint from the test items, got 1 in both: {scored}"):
+        refused = pytest.raises(ValueError, match=f"disjoint from the test items, got 1 in both: {scored}")
+        with refused:
             prepare(compare, tmp_path / file.stem)
+        with refused:
+            run_sweep(build_space(compare), "s", tmp_path, None)
+        assert not (tmp_path / "s").exists()
