@@ -89,11 +89,10 @@ def _write_weights(
                 stream.write(data_bytes(piece))
             stream.flush()
             os.fsync(stream.fileno())
-    index = next((path.name for path in layout.path.glob("*.safetensors.index.json")), INDEX)
-    if len(layout.files) > 1 or (layout.path / index).is_file():
+    if len(layout.files) > 1 or (layout.path / INDEX).is_file():
         total = sum(tensor.size for tensor in layout.stored.values())
         content = {"metadata": {"total_size": total}, "weight_map": dict(sorted(file_of.items()))}
-        (folder / index).write_text(json.dumps(content, indent=2) + "\n")
+        (folder / INDEX).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _carried_files(folder: Path) -> list[Path]:

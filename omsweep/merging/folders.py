@@ -14,7 +14,7 @@ Weights: TypeAlias = Mapping[str, Tensor] | str | os.PathLike[str]
 
 
 class SafetensorsFolder(Mapping[str, Tensor]):
-    """The tensors of a folder's safetensors files, by name.
+    """The tensors of a folder's `weight_files`, by name.
 
     A tensor is a view of its mapped file: asking for it reads nothing, its pages come when they are touched, and
     writing to it leaves the file as it is.

@@ -41,8 +41,9 @@ _HASHED_BYTES = 1 << 24
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder that hold its model, by name; none where there are none.
 
-    As transformers chooses: `model.safetensors`, else the files that its index lists, else all; a second set of weights
-    beside them (`consolidated.safetensors`) is not the model's. ValueError for an index that cannot be understood.
+    As transformers chooses: `model.safetensors`, else the files that its index lists; where there is neither, all. A
+    second set of weights beside them (`consolidated.safetensors`) is not the model's. ValueError for an index that
+    cannot be understood.
     """
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if whole.is_file():

@@ -80,7 +80,7 @@ class HeldTensors(Mapping[str, Readable]):
 
 
 class FolderTensors(Mapping[str, Readable]):
-    """The safetensors files of a folder as a source; nothing but their headers is read before a piece is asked.
+    """The `weight_files` of a folder as a source; nothing but their headers is read before a piece is asked.
 
     Args:
         path: the folder; files in subfolders do not count.

@@ -35,8 +35,8 @@ def record_id(record: dict[str, Any]) -> str:
 
 
 def check_disjoint(ids: Sequence[str], reserved: Iterable[str]) -> None:
-    """ValueError naming up to five ids when a preference prompt is also a test item."""
-    shared = sorted(set(ids) & set(reserved))
+    """ValueError naming up to five ids when a preference prompt is also a test item; only ids are compared."""
+    shared = sorted(set(map(str, ids)) & set(reserved))
     if shared:
         raise ValueError(
             f"preference prompts must be disjoint from the test items, got {len(shared)} in both: "

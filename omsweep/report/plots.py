@@ -24,7 +24,7 @@ LEGEND: Mapping[str, Any] = {
     "columnspacing": 1.4,
     "labelcolor": INK,
 }
-LINE_CHARACTERS, LINES = 100, 2
+LINES, CHARACTERS_PER_INCH = 2, 17
 
 
 def front_image(view: SweepView) -> bytes:
@@ -91,9 +91,9 @@ def _panel(axes: Axes, view: SweepView, family: str, colours: Mapping[str, str],
         _draw(axes, mark, colours[mark.label], markers[mark.algorithm].matplotlib)
     axes.set_xlim(*seen.tax)
     axes.set_ylim(*seen.reward)
-    line = textwrap.fill(
-        captions.family_line(view, family), LINE_CHARACTERS, max_lines=LINES, placeholder=" ...", break_on_hyphens=False
-    )
+    fitting = int(CHARACTERS_PER_INCH * axes.bbox.width / DOTS_PER_INCH)
+    line = captions.family_line(view, family)
+    line = textwrap.fill(line, fitting, max_lines=LINES, placeholder=" ...", break_on_hyphens=False)
     axes.text(0, 1.015, line, transform=axes.transAxes, fontsize=8.2, color=MUTED)
     axes.set_title(family, loc="left", pad=18 + 10 * line.count("\n"), fontsize=11.5, fontweight="bold", color=INK)
     note = captions.outside(seen)

@@ -40,6 +40,7 @@ def test_what_belongs_to_a_model_is_carried_over(tmp_path: Path, given: dict[str
 
 def test_the_index_says_where_tensors_lie(tmp_path: Path, given: dict[str, Path]) -> None:
     (given["policy"] / "model.safetensors.index.json").unlink()  # two files without one are not left so
+    (given["policy"] / "consolidated.safetensors.index.json").write_text("{}")
     merge_point(HALF, given, output=tmp_path / "out")
     index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == 3 * 24

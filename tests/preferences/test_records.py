@@ -24,6 +24,8 @@ def test_ids_follow_the_content_only():
 
 def test_a_shared_id_is_an_error_that_names_it():
     check_disjoint(["a", "b"], ["c"])
+    with pytest.raises(ValueError, match="got 1 in both: 7"):
+        check_disjoint([7, 8], ["7"])
     with pytest.raises(ValueError, match="got 2 in both: a, b"):
         check_disjoint(["b", "a", "x"], ["a", "b", "c"])
 

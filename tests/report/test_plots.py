@@ -82,12 +82,13 @@ def test_many_methods_and_families_fit(folder, make_trial, make_space):
     assert image.shape[0] > 1200
 
 
-def test_nothing_is_drawn_past_the_edges(folder, fill_question, drawn):
-    fill_question(folder, families=("tiny-llama",))
+@pytest.mark.parametrize("families", [("tiny-llama",), ("tiny-llama", "tiny-qwen2", "mine")])
+def test_nothing_is_drawn_past_the_edges(folder, fill_question, drawn, families):
+    fill_question(folder, families=families)
     plots.front_image(read_view(folder))
     figure = drawn[0]
     inside = figure.bbox.padded(1)
-    texts = [*figure.texts, *figure.legends[0].get_texts(), *figure.axes[0].texts]
+    texts = [*figure.texts, *figure.legends[0].get_texts(), *(text for axes in figure.axes for text in axes.texts)]
     assert len(texts) > 10
     for text in texts:
         box = text.get_window_extent()
