@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from omsweep.evaluation.comparison import Comparison, Limits, Points, compare, headline_pairs, judged
+from omsweep.results.comparison import Comparison, Limits, Points, compare, headline_pairs, judged
 
 Floats = NDArray[np.float64]
 

@@ -34,16 +34,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from omsweep.evaluation.comparison.clusters import clustered_mean
 from omsweep.families.tiny.architecture import random_family
+from omsweep.plan.design import draw
 from omsweep.provenance import revision, versions
-from omsweep.sweep.design import draw
-from omsweep.sweep.job import policy_folder, train_and_score
-from omsweep.sweep.loading import load_space
-from omsweep.sweep.prepare import prepare_family
-from omsweep.sweep.space import SearchSpace
-from omsweep.tinyworld.preferences import preference_prompts
-from omsweep.tracking import flatten
+from omsweep.results.comparison.clusters import clustered_mean
+from omsweep.sinks.mlflow import flatten
+from omsweep.space.load import load_space
+from omsweep.space.search_space import SearchSpace
+from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.session import policy_folder, train_and_score
+from omsweep.worlds.tiny.preferences import preference_prompts
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "search_spaces" / "smollm2.yaml"

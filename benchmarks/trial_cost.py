@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omsweep.store import SweepFolder, TrialRecord
-from omsweep.sweep.space import build_space
-from omsweep.sweep.tuner import run_sweep
+from omsweep.engine.run import run_sweep
+from omsweep.space.search_space import build_space
+from omsweep.store.folder import SweepFolder, TrialRecord
 
 PHASES = ("start", "pilot", "train", "evaluate")
 BACKENDS = ("inprocess", "train")

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omsweep.store import SweepFolder
-from omsweep.sweep.space import build_space
-from omsweep.sweep.tuner import run_sweep
+from omsweep.engine.run import run_sweep
+from omsweep.space.search_space import build_space
+from omsweep.store.folder import SweepFolder
 
 METHODS = ("ondare", "onties")
 ALPHAS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)

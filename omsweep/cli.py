@@ -167,9 +167,9 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from omsweep.sweep.describe import print_check
-    from omsweep.sweep.loading import load_space
-    from omsweep.sweep.storage import check_job_tracking, in_ray_job, storage_folder
+    from omsweep.cluster.storage import check_job_tracking, in_ray_job, storage_folder
+    from omsweep.commands.check.summary import print_check
+    from omsweep.space.load import load_space
 
     space = load_space(options.space, options.overrides)
     if in_ray_job():
@@ -177,33 +177,33 @@ def _run(options: argparse.Namespace) -> int:
     storage = storage_folder(options.storage, DEFAULT_STORAGE)
     print_check(options.space, space)
 
-    from omsweep.sweep.tuner import run_sweep
+    from omsweep.engine.run import run_sweep
 
     return run_sweep(space, options.name or space.file.name, storage, options.tracking_uri)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from omsweep.sweep.describe import print_check
-    from omsweep.sweep.loading import load_space
+    from omsweep.commands.check.summary import print_check
+    from omsweep.space.load import load_space
 
     print_check(options.space, load_space(options.space, options.overrides))
     return DONE
 
 
 def _status(options: argparse.Namespace) -> int:
+    from omsweep.cluster.storage import storage_path
     from omsweep.report.tables import print_status
-    from omsweep.store import SweepFolder
-    from omsweep.sweep.storage import storage_path
+    from omsweep.store.folder import SweepFolder
 
     print_status(SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name))
     return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
+    from omsweep.cluster.storage import storage_path
     from omsweep.report import write_report
     from omsweep.report.tables import print_answers, print_status
-    from omsweep.store import SweepFolder
-    from omsweep.sweep.storage import storage_path
+    from omsweep.store.folder import SweepFolder
 
     folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
     write_report(folder)
@@ -213,11 +213,11 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from omsweep.sweep.loading import load_space
+    from omsweep.space.load import load_space
 
     load_space(options.space, options.overrides)
 
-    from omsweep.sweep.submit import submit_sweep
+    from omsweep.cluster.submit import submit_sweep
 
     return submit_sweep(
         options.space,
@@ -231,7 +231,7 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from omsweep.sweep.merge_models import merge_models
+    from omsweep.commands.merge import merge_models
 
     models = {"base": options.base, "sft": options.sft, "policy": options.policy}
     merge_models(options.method, options.weights, options.density, options.seed, models=models, output=options.output)
@@ -239,7 +239,7 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _prefs(options: argparse.Namespace) -> int:
-    from omsweep.sweep.collect_pairs import OPTIONS, collect_pairs
+    from omsweep.commands.prefs import OPTIONS, collect_pairs
 
     found = collect_pairs(
         {name: getattr(options, name) for name in OPTIONS},
@@ -253,14 +253,14 @@ def _prefs(options: argparse.Namespace) -> int:
 
 
 def _families(options: argparse.Namespace) -> int:
-    from omsweep.sweep.family_table import print_families
+    from omsweep.commands.families import print_families
 
     print_families(as_json=options.json)
     return DONE
 
 
 def _tau_inspect(options: argparse.Namespace) -> int:
-    from omsweep.sweep.task_vector_table import print_inspection
+    from omsweep.commands.tau import print_inspection
 
     return DONE if print_inspection(options.base, options.sft, as_json=options.json) else FAILED
 

@@ -56,7 +56,7 @@ def test_pareto_needs_only_numpy() -> None:
 
 def test_comparing_arms_needs_neither_torch_nor_ray() -> None:
     code = """
-    import omsweep.evaluation.comparison as package
+    import omsweep.results.comparison as package
     for name in package.__all__:
         getattr(package, name)
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.evaluation.settings import SPLITS, check_split
-from omsweep.tinyworld.splits import split_of
+from omsweep.worlds.tiny.splits import split_of
 
 
 @dataclass(frozen=True, kw_only=True)

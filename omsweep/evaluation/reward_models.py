@@ -101,11 +101,11 @@ def trained_folder(name: str) -> str:
 
 
 def _source_hash() -> str:
-    import omsweep.everyday.positivity
-    import omsweep.everyday.prompts
     import omsweep.preferences.smollm2
+    import omsweep.worlds.everyday.positivity
+    import omsweep.worlds.everyday.prompts
 
     digest = hashlib.sha256()
-    for module in (omsweep.everyday.positivity, omsweep.everyday.prompts, omsweep.preferences.smollm2):
+    for module in (omsweep.worlds.everyday.positivity, omsweep.worlds.everyday.prompts, omsweep.preferences.smollm2):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16]

@@ -12,7 +12,7 @@ from omsweep.preferences.files import file_hash
 from omsweep.preferences.records import check_values
 from omsweep.preferences.settings import PreferenceData
 from omsweep.preferences.sources import hub_revision, read_file, read_hub, without_bars
-from omsweep.tinyworld.training_text import draw_conversation
+from omsweep.worlds.tiny.training_text import draw_conversation
 
 FORMAT_VERSION = 1
 EMBEDDED_EXAMPLES = 2048

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from omsweep.everyday.positivity import Compound, positivity, vader
-from omsweep.everyday.prompts import Pool, prompts_of, some_prompts
 from omsweep.preferences.records import check_disjoint
 from omsweep.preferences.settings import Generate
+from omsweep.worlds.everyday.positivity import Compound, positivity, vader
+from omsweep.worlds.everyday.prompts import Pool, prompts_of, some_prompts
 
 MIN_MARGIN = 0.1
 """Points of positivity that chosen and rejected must be more than apart."""

@@ -6,16 +6,16 @@ from typing import Any
 
 from omsweep.preferences.records import check_disjoint
 from omsweep.preferences.settings import Generate
-from omsweep.tinyworld.items import reward_prompts, tax_items
-from omsweep.tinyworld.preferences import preference_pair, preference_prompts
-from omsweep.tinyworld.skills.table import SKILLS
+from omsweep.worlds.tiny.items import reward_prompts, tax_items
+from omsweep.worlds.tiny.preferences import preference_pair, preference_prompts
+from omsweep.worlds.tiny.skills.table import SKILLS
 
 
 def build_pairs(generate: Generate, *, prompts: int, samples: int, seed: int) -> list[dict[str, Any]]:
     """Annotated pairs in TRL's conversational format with an `id`; at most one for each of `prompts` prompts.
 
     Open-ended prompts (70 %) get `samples` answers from `generate`, skill prompts constructed ones; see
-    `omsweep.tinyworld.preferences` for the annotator.
+    `omsweep.worlds.tiny.preferences` for the annotator.
 
     Raises:
         ValueError: a prompt is also a tax item or a reward prompt.

@@ -9,7 +9,7 @@ from omsweep.preferences.pairing import Answer, pair_answers, pair_record
 from omsweep.preferences.prompts import Prompt
 from omsweep.preferences.settings import Generate
 from omsweep.preferences.tiny import check_no_test_item, open_prompts
-from omsweep.tinyworld.gold import gold_reward
+from omsweep.worlds.tiny.gold import gold_reward
 
 __all__ = ["build_pairs", "open_prompts"]
 

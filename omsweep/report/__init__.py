@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "family_hypervolumes": "omsweep.report.front",
-    "front_summary": "omsweep.report.front",
+    "family_hypervolumes": "omsweep.results.front",
+    "front_summary": "omsweep.results.front",
     "print_status": "omsweep.report.tables",
     "write_front": "omsweep.report.write",
     "write_report": "omsweep.report.write",

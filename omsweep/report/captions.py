@@ -1,9 +1,9 @@
 """Sentences that stand under plots and in the page, the same in both."""
 
-from omsweep.report.front import EXPLORATORY
-from omsweep.report.geometry import Window
-from omsweep.report.numbers import counted, fixed, short
-from omsweep.report.view import SweepView
+from omsweep.results.front import EXPLORATORY
+from omsweep.results.geometry import Window
+from omsweep.results.numbers import counted, fixed, short
+from omsweep.results.view import SweepView
 
 
 def error_bars(view: SweepView) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from omsweep.report.front import label_of
 from omsweep.report.markup import Column, cell, sort_key, swatch, table, text
-from omsweep.report.numbers import Z95, fixed, is_number
 from omsweep.report.styles import GAIN, LOSS, colours_of
-from omsweep.report.view import SweepView
-from omsweep.store import TrialRecord
+from omsweep.results.front import label_of
+from omsweep.results.numbers import Z95, fixed, is_number
+from omsweep.results.view import SweepView
+from omsweep.store.folder import TrialRecord
 
 STRONGEST = 0.6
 WEAKEST_SCALE = 4.0

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from omsweep.report.comparison import ArmFound, Findings
 from omsweep.report.comparison_tables import lettered
 from omsweep.report.figures import LAYOUT, quiet_axis
-from omsweep.report.geometry import staircase
 from omsweep.report.plots import DOTS_PER_INCH, PANEL_INCHES, quiet_axes
 from omsweep.report.styles import INK, MUTED, colours_of
+from omsweep.results.comparison.findings import ArmFound, Findings
+from omsweep.results.geometry import staircase
 
 MARGIN = 0.08
 NARROWEST_INCHES, LEGEND_INCHES = 7.2, 2.3

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omsweep.report.comparison import Findings
 from omsweep.report.comparison_figures import attainment_image
-from omsweep.report.comparison_reading import as_json
 from omsweep.report.comparison_tables import tables
 from omsweep.report.text_table import latex, markdown, markdown_text
-from omsweep.store import SweepFolder
+from omsweep.results.comparison.findings import Findings
+from omsweep.results.comparison.reading import as_json
+from omsweep.store.folder import SweepFolder
 from omsweep.strict_json import plain
 
 

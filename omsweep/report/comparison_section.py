@@ -5,7 +5,7 @@ from omsweep.report.comparison_tables import cell_html, tables
 from omsweep.report.figures import figure_html
 from omsweep.report.markup import text
 from omsweep.report.text_table import html
-from omsweep.report.view import SweepView
+from omsweep.results.view import SweepView
 
 ELEMENT = "comparison"
 

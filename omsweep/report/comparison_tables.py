@@ -4,17 +4,17 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from omsweep.evaluation.comparison.estimate import Estimate
-from omsweep.evaluation.comparison.family_wise import VERDICTS
-from omsweep.evaluation.comparison.headline import ALL_FAMILIES, PRIMARY, Comparison
-from omsweep.evaluation.comparison.measures import MEASURES, RUN_MEASURES
-from omsweep.evaluation.comparison.points import Arm
-from omsweep.evaluation.comparison.question import Question
-from omsweep.report.comparison import ArmFound, Findings
-from omsweep.report.comparison_spread import Spread
 from omsweep.report.markup import badge, text
-from omsweep.report.numbers import INTERVAL_LEVEL, MISSING, fixed, short
 from omsweep.report.text_table import TextTable
+from omsweep.results.comparison.estimate import Estimate
+from omsweep.results.comparison.family_wise import VERDICTS
+from omsweep.results.comparison.findings import ArmFound, Findings
+from omsweep.results.comparison.headline import ALL_FAMILIES, PRIMARY, Comparison
+from omsweep.results.comparison.measures import MEASURES, RUN_MEASURES
+from omsweep.results.comparison.points import Arm
+from omsweep.results.comparison.question import Question
+from omsweep.results.comparison.spread import Spread
+from omsweep.results.numbers import INTERVAL_LEVEL, MISSING, fixed, short
 
 DIGITS = {"reward_at_tax": 3, "attainment_area": 2, "reward_at_kl": 3}
 RUN_DIGITS = {"run_reward": 3, "run_tax": 2, "run_kl": 2}

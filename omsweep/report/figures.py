@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 import plotly.io
 
 from omsweep.report import captions
-from omsweep.report.geometry import Mark, dominated_area, marks, staircase, window
-from omsweep.report.numbers import Z95, fixed, short, with_error
 from omsweep.report.styles import FRONT_LINE, GRID, INK, MUTED, colours_of, markers_of
-from omsweep.report.view import SweepView
-from omsweep.store import TrialRecord
+from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
+from omsweep.results.numbers import Z95, fixed, short, with_error
+from omsweep.results.view import SweepView
+from omsweep.store.folder import TrialRecord
 
 CONFIG = {
     "displaylogo": False,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from omsweep.report.numbers import MISSING, is_number
 from omsweep.report.styles import Marker
+from omsweep.results.numbers import MISSING, is_number
 
 
 def text(value: Any) -> str:

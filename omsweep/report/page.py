@@ -3,11 +3,11 @@
 from omsweep.report import captions, sections
 from omsweep.report.comparison_section import comparison
 from omsweep.report.markup import text
-from omsweep.report.numbers import counted
 from omsweep.report.page_script import JAVASCRIPT
 from omsweep.report.page_style import CSS
 from omsweep.report.study_section import study_section
-from omsweep.report.view import SweepView
+from omsweep.results.numbers import counted
+from omsweep.results.view import SweepView
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"

@@ -7,8 +7,8 @@ verdicts, so nothing measured here can stand beside them: they are printed in a 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from omsweep.report.numbers import MISSING
 from omsweep.report.text_table import TextTable
+from omsweep.results.numbers import MISSING
 
 PAPER = "arXiv:2405.17931"
 QWEN = "the paper's SFT model was never published"

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from omsweep.report import captions
-from omsweep.report.geometry import Mark, dominated_area, marks, staircase, window
 from omsweep.report.styles import CAUTION, FRONT_FILL, FRONT_LINE, GRID, INK, MUTED, Marker, colours_of, markers_of
-from omsweep.report.view import SweepView
+from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
+from omsweep.results.view import SweepView
 
 PANEL_INCHES = (5.6, 4.6)
 DOTS_PER_INCH = 150

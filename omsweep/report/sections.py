@@ -9,12 +9,12 @@ import yaml
 from omsweep.report import captions
 from omsweep.report.category_table import category_noise, category_table
 from omsweep.report.figures import alternative_text, figure_html, front_figure
-from omsweep.report.front import SCORED_STATES
 from omsweep.report.markup import Column, badge, cell, plus_minus, sort_key, swatch, symbol, table, text
-from omsweep.report.numbers import counted, fixed, short, with_error
 from omsweep.report.styles import MUTED, colours_of, markers_of
 from omsweep.report.trial_table import trial_table
-from omsweep.report.view import SweepView
+from omsweep.results.front import SCORED_STATES
+from omsweep.results.numbers import counted, fixed, short, with_error
+from omsweep.results.view import SweepView
 
 WHAT_IS_MEASURED = (
     "<b>Reward</b> is what the scorer gives the policy's answers beyond the SFT model's, averaged over prompts. "

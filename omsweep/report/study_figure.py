@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from omsweep.report.numbers import is_number
 from omsweep.report.plots import DOTS_PER_INCH, quiet_axes
-from omsweep.report.study import StudyResult, StudyRow
 from omsweep.report.study_table import EXPLORATORY, half_width, interval_note, level_text
 from omsweep.report.styles import CAUTION, INK, MARKERS, MUTED, colours_of
-from omsweep.report.view import SweepView
+from omsweep.results.numbers import is_number
+from omsweep.results.study import StudyResult, StudyRow
+from omsweep.results.view import SweepView
 
 PANEL_INCHES = (5.6, 3.5)
 NUMBERS = {"reward": "Reward gain (scorer units)", "tax": "Alignment tax (points)"}

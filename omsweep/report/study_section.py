@@ -3,11 +3,11 @@
 from base64 import b64encode
 
 from omsweep.report.markup import text
-from omsweep.report.study import asked_study, study_result
 from omsweep.report.study_figure import study_image
 from omsweep.report.study_table import study_tables
 from omsweep.report.text_table import html
-from omsweep.report.view import SweepView
+from omsweep.results.study import asked_study, study_result
+from omsweep.results.view import SweepView
 
 
 def study_section(view: SweepView) -> str:

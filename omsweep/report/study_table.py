@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from omsweep.evaluation.comparison.estimate import Estimate
-from omsweep.report.numbers import INTERVAL_LEVEL, MISSING, fixed, is_number, short
 from omsweep.report.paper_figures import CURVES, paper_table
-from omsweep.report.study import DIFFERENCES, Level, StudyResult, StudyRow
 from omsweep.report.text_table import TextTable, latex, markdown
-from omsweep.report.view import SweepView
+from omsweep.results.comparison.estimate import Estimate
+from omsweep.results.numbers import INTERVAL_LEVEL, MISSING, fixed, is_number, short
+from omsweep.results.study import DIFFERENCES, Level, StudyResult, StudyRow
+from omsweep.results.view import SweepView
 
 UNITS = {"sft_seed": "SFT seeds", "run": "runs (blocks x training seeds)"}
 

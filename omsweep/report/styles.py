@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from omsweep.report.front import parent_label
+from omsweep.results.front import parent_label
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5d6878", "#e6e9ef", "#ffffff"
 CAUTION = "#8a4b00"

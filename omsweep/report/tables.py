@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from omsweep.report import captions
-from omsweep.report.front import label_of
-from omsweep.report.numbers import MISSING, counted, fixed, short, with_error
-from omsweep.report.view import SweepView, read_view
-from omsweep.store import STATES, SweepFolder
+from omsweep.results.front import label_of
+from omsweep.results.numbers import MISSING, counted, fixed, short, with_error
+from omsweep.results.view import SweepView, read_view
+from omsweep.store.folder import STATES, SweepFolder
 
 LONGEST_MESSAGE = 160
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omsweep.pareto.objectives import METRICS
-from omsweep.report.front import label_of
 from omsweep.report.markup import Column, badge, cell, plus_minus, sort_key, swatch, table, text
-from omsweep.report.numbers import fixed, short, with_error
 from omsweep.report.styles import colours_of
-from omsweep.report.view import SweepView
-from omsweep.store import TrialRecord
-from omsweep.tracking import flatten
+from omsweep.results.front import label_of
+from omsweep.results.numbers import fixed, short, with_error
+from omsweep.results.view import SweepView
+from omsweep.sinks.mlflow import flatten
+from omsweep.store.folder import TrialRecord
 
 GROUPS = {
     "g-trial": "Trial",

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omsweep.report.view import SweepView, read_view
-from omsweep.store import SweepFolder
+from omsweep.results.view import SweepView, read_view
+from omsweep.store.folder import SweepFolder
 
 
 def write_front(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> SweepView:
@@ -33,9 +33,9 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
         ValueError: the folder cannot be written.
     """
     from omsweep.report.comparison_files import comparison_contents
-    from omsweep.report.comparison_reading import read_findings
     from omsweep.report.page import page
     from omsweep.report.plots import front_image
+    from omsweep.results.comparison.reading import read_findings
 
     view = write_front(folder, report_scores=report_scores)
     found = read_findings(folder, view.resolved, view.trials)
@@ -49,9 +49,9 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
 
 
 def _write_study(folder: SweepFolder, view: SweepView) -> None:
-    from omsweep.report.study import asked_study, study_result
     from omsweep.report.study_figure import study_image
     from omsweep.report.study_table import study_latex, study_markdown
+    from omsweep.results.study import asked_study, study_result
 
     study = asked_study(view)
     if study is None:

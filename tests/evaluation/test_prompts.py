@@ -3,7 +3,7 @@ import json
 import pytest
 
 from omsweep.evaluation.prompts import read_reward_prompts
-from omsweep.tinyworld.splits import split_of
+from omsweep.worlds.tiny.splits import split_of
 
 
 def write(path, *records):

@@ -5,7 +5,7 @@ import pytest
 from omsweep.evaluation.generation import generate
 from omsweep.evaluation.reward import score_reward
 from omsweep.evaluation.score import COLUMNS
-from omsweep.tinyworld.gold import gold_reward
+from omsweep.worlds.tiny.gold import gold_reward
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from omsweep.evaluation.suite import content_hash, load_suite
-from omsweep.tinyworld.splits import split_of
+from omsweep.worlds.tiny.splits import split_of
 
 
 @pytest.fixture

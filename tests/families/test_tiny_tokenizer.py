@@ -7,8 +7,8 @@ from transformers import PreTrainedTokenizerFast
 from trl.chat_template_utils import is_chat_template_stop_token_trained
 
 from omsweep.families.tiny.tokenizer import ASSISTANT, BOS, EOS, PAD, USER, build_tokenizer
-from omsweep.tinyworld.training_text import draw_conversation
-from omsweep.tinyworld.vocabulary import vocabulary
+from omsweep.worlds.tiny.training_text import draw_conversation
+from omsweep.worlds.tiny.vocabulary import vocabulary
 
 
 @pytest.fixture(scope="module")

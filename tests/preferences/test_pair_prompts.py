@@ -9,8 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from omsweep.preferences.prompts import prompts_hash, read_prompts
-from omsweep.tinyworld.items import reward_prompts
-from omsweep.tinyworld.splits import partition_of
+from omsweep.worlds.tiny.items import reward_prompts
+from omsweep.worlds.tiny.splits import partition_of
 
 CHAT = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from omsweep.everyday.prompts import prompts_of
 from omsweep.preferences import smollm2
 from omsweep.preferences.prompts import read_prompts
 from omsweep.preferences.smollm2 import best_and_worst, build_pairs, open_prompts, pairs_of
 from omsweep.preferences.table import PREFERENCES
+from omsweep.worlds.everyday.prompts import prompts_of
 
 WORTH = {"good": 0.6, "fine": 0.3, "bad": -0.5}
 

@@ -4,7 +4,7 @@ from omsweep.preferences.load import load_preferences
 from omsweep.preferences.settings import PreferenceData
 from omsweep.preferences.table import PREFERENCES
 from omsweep.preferences.tiny import build_pairs
-from omsweep.tinyworld.splits import partition_of
+from omsweep.worlds.tiny.splits import partition_of
 
 
 def generate(prompts, samples, seed):

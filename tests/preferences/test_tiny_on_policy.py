@@ -9,7 +9,7 @@ from omsweep.preferences.pairs_file import write_pairs
 from omsweep.preferences.prompts import read_prompts
 from omsweep.preferences.request import PairSettings
 from omsweep.preferences.tiny_on_policy import build_pairs
-from omsweep.tinyworld.gold import gold_reward
+from omsweep.worlds.tiny.gold import gold_reward
 
 ANSWERS = ("please start with soil .", "soil", "soil and soil and soil", "soil")
 

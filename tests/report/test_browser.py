@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from omsweep.report.comparison_reading import read_findings
 from omsweep.report.page import page
-from omsweep.report.view import read_view
-from omsweep.store import SweepFolder
+from omsweep.results.comparison.reading import read_findings
+from omsweep.results.view import read_view
+from omsweep.store.folder import SweepFolder
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

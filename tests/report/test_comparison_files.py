@@ -7,16 +7,16 @@ import pytest
 
 from omsweep.cli import main
 from omsweep.report import write_report
-from omsweep.report.comparison import nothing_found
 from omsweep.report.comparison_figures import attainment_figure, shown_arms
 from omsweep.report.comparison_files import comparison_latex, comparison_markdown
-from omsweep.report.comparison_reading import read_findings
 from omsweep.report.comparison_section import comparison
 from omsweep.report.comparison_tables import cell_html, tables
-from omsweep.report.numbers import MISSING
-from omsweep.report.view import read_view
-from omsweep.store import SweepFolder
-from omsweep.tracking import SWEEP_FILES
+from omsweep.results.comparison.findings import nothing_found
+from omsweep.results.comparison.reading import read_findings
+from omsweep.results.numbers import MISSING
+from omsweep.results.view import read_view
+from omsweep.sinks.mlflow import SWEEP_FILES
+from omsweep.store.folder import SweepFolder
 
 WRITTEN = ("comparison.json", "comparison.md", "comparison.tex", "attainment.png")
 

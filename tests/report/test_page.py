@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from omsweep.report import write_report
-from omsweep.report.numbers import MISSING
 from omsweep.report.page import page
-from omsweep.report.view import read_view
-from omsweep.store import SweepFolder
+from omsweep.results.numbers import MISSING
+from omsweep.results.view import read_view
+from omsweep.store.folder import SweepFolder
 
 ATTACK = '</script><script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>&'
 

@@ -3,7 +3,7 @@
 import pytest
 
 from omsweep.report.paper_figures import CURVES, FIGURES, paper_table
-from omsweep.report.studies import STUDIES
+from omsweep.space.studies import STUDIES
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.model} {figure.setting}")

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from omsweep.report import plots
 from omsweep.report.figures import front_figure
 from omsweep.report.styles import PALETTE, colours_of, markers_of
-from omsweep.report.view import read_view
+from omsweep.results.view import read_view
 
 
 def pixels(image):

@@ -10,9 +10,9 @@ from omsweep.evaluation.settings import SPLITS, prompts_path, suite_folder
 from omsweep.evaluation.suites.files import write_files
 from omsweep.evaluation.suites.generate_smollm2 import SMOLLM2, suite_files
 from omsweep.evaluation.tax import score_tax
-from omsweep.everyday.items import ITEMS_PER_SPLIT, SKILLS
 from omsweep.families.load import load_model, load_tokenizer
 from omsweep.families.tiny.architecture import random_family
+from omsweep.worlds.everyday.items import ITEMS_PER_SPLIT, SKILLS
 
 
 def test_the_committed_files_are_regenerated_byte_for_byte(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from omsweep.evaluation.suites.generate import TINY
 from omsweep.families.load import load_model, load_tokenizer
 from omsweep.families.tiny.architecture import random_family
-from omsweep.tinyworld.skills.table import SKILLS
+from omsweep.worlds.tiny.skills.table import SKILLS
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 
 from omsweep.evaluation.suites.files import write_files
 from omsweep.evaluation.suites.generate import TINY, suite_files
-from omsweep.tinyworld.skills.table import SKILLS
-from omsweep.tinyworld.splits import split_of
+from omsweep.worlds.tiny.skills.table import SKILLS
+from omsweep.worlds.tiny.splits import split_of
 
 
 def read(path: Path) -> list[dict[str, str]]:

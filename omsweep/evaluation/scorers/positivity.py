@@ -1,9 +1,9 @@
-"""How positive an answer sounds, less what its length costs; see `omsweep.everyday.positivity`."""
+"""How positive an answer sounds, less what its length costs; see `omsweep.worlds.everyday.positivity`."""
 
 from collections.abc import Mapping, Sequence
 
 from omsweep.evaluation.settings import RewardSettings
-from omsweep.everyday.positivity import positivity, vader
+from omsweep.worlds.everyday.positivity import positivity, vader
 
 
 class PositivityScorer:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from omsweep.evaluation.settings import RewardSettings
-from omsweep.tinyworld.gold import gold_reward
+from omsweep.worlds.tiny.gold import gold_reward
 
 
 class TinyScorer:
-    """`omsweep.tinyworld.gold.gold_reward` of the last turn and its completion."""
+    """`omsweep.worlds.tiny.gold.gold_reward` of the last turn and its completion."""
 
     def score(self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]) -> list[float]:
         """One gold reward for each pair."""

@@ -6,8 +6,8 @@ The files are committed, so that no evaluation depends on the generator; a test 
 from pathlib import Path
 
 from omsweep.evaluation.suites.files import json_lines, write_files
-from omsweep.tinyworld.items import reward_prompts, tax_items
-from omsweep.tinyworld.skills.table import SKILLS
+from omsweep.worlds.tiny.items import reward_prompts, tax_items
+from omsweep.worlds.tiny.skills.table import SKILLS
 
 TINY = Path(__file__).parent / "tiny"
 

@@ -6,8 +6,8 @@ The files are committed, so that no evaluation depends on the generator; a test 
 from pathlib import Path
 
 from omsweep.evaluation.suites.files import json_lines, write_files
-from omsweep.everyday.items import SKILLS, tax_items
-from omsweep.everyday.prompts import reward_prompts
+from omsweep.worlds.everyday.items import SKILLS, tax_items
+from omsweep.worlds.everyday.prompts import reward_prompts
 
 SMOLLM2 = Path(__file__).parent / "smollm2"
 

@@ -9,22 +9,22 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import omsweep.everyday.instructions
-import omsweep.everyday.prompts
 import omsweep.families.smollm2.training
 import omsweep.families.tiny.training
+import omsweep.worlds.everyday.instructions
+import omsweep.worlds.everyday.prompts
 from omsweep.cache import build_once, recipe_hash
-from omsweep.everyday.instructions import documented
 from omsweep.families.family import PackagedRecipe
 from omsweep.families.smollm2.package import packaged_version, write_unpacked
 from omsweep.families.smollm2.training import conversation_batches
 from omsweep.families.tiny.architecture import quiet_transformers
 from omsweep.families.tiny.build import KIND, MakeProgress
 from omsweep.families.tiny.training import train_stage
+from omsweep.worlds.everyday.instructions import documented
 
 _SOURCES = (
-    omsweep.everyday.instructions,
-    omsweep.everyday.prompts,
+    omsweep.worlds.everyday.instructions,
+    omsweep.worlds.everyday.prompts,
     omsweep.families.smollm2.training,
     omsweep.families.tiny.training,
 )

@@ -6,9 +6,9 @@ from itertools import islice
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from omsweep.everyday.instructions import Conversation, conversations
 from omsweep.families.family import Stage
 from omsweep.families.tiny.training import IGNORED, Batch
+from omsweep.worlds.everyday.instructions import Conversation, conversations
 
 ROW_LENGTH = 160
 """Tokens of a row: at least two conversations."""

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 import omsweep.families.tiny
-import omsweep.tinyworld
+import omsweep.worlds.tiny
 from omsweep.cache import build_once, recipe_hash
 from omsweep.families.family import Stage, TinyRecipe
 from omsweep.families.tiny.architecture import build_model, quiet_transformers, write_folder
@@ -64,7 +64,7 @@ def _base_recipe(recipe: TinyRecipe) -> dict[str, Any]:
 def source_hash() -> str:
     """Sixteen hex digits over the source of the world and of the training: other code is another recipe."""
     digest = hashlib.sha256()
-    for package in (omsweep.tinyworld, omsweep.families.tiny):
+    for package in (omsweep.worlds.tiny, omsweep.families.tiny):
         folder = Path(package.__path__[0])
         for file in sorted(folder.rglob("*.py")):
             digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())

@@ -3,7 +3,7 @@
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from omsweep.tinyworld.vocabulary import vocabulary
+from omsweep.worlds.tiny.vocabulary import vocabulary
 
 PAD, UNKNOWN, BOS, EOS, USER, ASSISTANT = "<pad>", "<unk>", "<s>", "</s>", "<|user|>", "<|assistant|>"
 MAX_LENGTH = 256

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from omsweep.families.family import Stage
 from omsweep.families.tiny.tokenizer import ASSISTANT, BOS, EOS, PAD, USER
-from omsweep.tinyworld.training_text import draw_conversation, draw_document
+from omsweep.worlds.tiny.training_text import draw_conversation, draw_document
 
 ROW_LENGTH = 64
 WARMUP_SHARE = 0.05

@@ -1,0 +1,77 @@
+"""The Ray a sweep runs on: the cluster of the job or of $RAY_ADDRESS, else one of its own on this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from rich.console import Console
+
+from omsweep.cache import cache_root
+from omsweep.cluster.storage import in_ray_job
+
+DRIVER_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the sweep prints its own progress
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store and MLflow keep what the trials report
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+WORKER_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the default of 2 s delays every report and every end of a trial
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a search space mean the same in every process
+    "TOKENIZERS_PARALLELISM": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TQDM_DISABLE": "1",  # bars of libraries inside workers; our own come through Ray to the driver
+}
+LOCAL_SETTINGS = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process per trial that watches for nodes taken away
+}
+PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", *LOCAL_SETTINGS)
+QUIET_LOGGERS = (
+    "ray.tune.analysis.experiment_analysis",  # misses the result files that the store replaces
+    "ray._private.authentication.authentication_token_setup",
+)
+LOCAL_OBJECT_STORE_BYTES = 512 * 1024**2
+
+
+def cluster_environment() -> dict[str, str]:
+    """Environment of every worker process: settings of ours that the user has not set otherwise, and the cache."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**WORKER_SETTINGS, **passed, "OMSWEEP_CACHE": str(cache_root())}
+
+
+@contextmanager
+def connect(console: Console) -> Iterator[None]:
+    """Connect to Ray for the length of a sweep; a Ray of our own ends with it, one that was there stays as it was."""
+    if ray.is_initialized():
+        yield
+        return
+    for name, value in DRIVER_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    own = not (in_ray_job() or os.environ.get("RAY_ADDRESS"))
+    settings = {
+        "logging_level": logging.WARNING,
+        "runtime_env": {"env_vars": (LOCAL_SETTINGS if own else {}) | cluster_environment()},
+    }
+    if not own:
+        context = ray.init(**settings)
+    else:
+        console.print("starting Ray on this machine")
+        context = ray.init(
+            address="local",
+            include_dashboard=True,  # without it stopped trials leak their workers' placement groups
+            dashboard_host="127.0.0.1",
+            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+            **settings,
+        )
+    if context.dashboard_url:
+        console.print(f"Ray dashboard: http://{context.dashboard_url}", highlight=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()

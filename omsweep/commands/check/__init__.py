@@ -1,0 +1,1 @@
+"""What `omsweep check` prints of a search space before anything runs."""

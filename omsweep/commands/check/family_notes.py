@@ -1,0 +1,58 @@
+"""What `omsweep check` says of families and the reward model: where they are, whom to ask, what memory they need."""
+
+from collections.abc import Iterator
+
+from omsweep.evaluation.reward_models import REWARD_MODELS
+from omsweep.families.family import ModelFamily, TinyRecipe
+from omsweep.families.presence import Place, hub_is_off, place_of
+from omsweep.optim.footprint import DTYPE_BYTES
+from omsweep.space.checks.fit import limit_of, need_of
+from omsweep.space.memory import GIB
+from omsweep.space.search_space import SearchSpace
+
+
+def family_notes(space: SearchSpace) -> list[str]:
+    """One line for each thing to know about a family before a run; nothing is downloaded to find it out."""
+    return [f"{family.name}: {note}" for family in space.families for note in _notes(space, family)]
+
+
+def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
+    if isinstance(family.recipe, TinyRecipe):
+        return
+    need = need_of(space, family)
+    name, gib = limit_of(space, family)
+    declared = f"{gib:g} declared ({name})" if gib is not None else f"no {name} declared"
+    if need is None:
+        yield "size not known, so memory is not checked: give the family parameters or shape"
+    else:
+        partly = "" if need.load.shape is not None else ", activations not counted (give the family a shape)"
+        yield f"a worker needs about {need.describe()}{partly}; {declared}"
+    paths = (family.base, family.sft, *family.other_sft) if family.recipe is None else ()
+    places = [(path, place_of(path, revision=family.revision)) for path in paths]
+    for path, place in places:
+        yield from _place_notes(path, place, family.size)
+    if family.gated and any(place == "hub" for _, place in places):
+        yield "gated: accept the licence on the hub and log in (HF_TOKEN) where the sweep runs"
+    if family.sft_kind == "aligned":
+        yield "its SFT model is aligned already: reward and tax are measured against that"
+
+
+def reward_model_notes(space: SearchSpace) -> list[str]:
+    """Where the reward model is, unless it is embedded or here; nothing is downloaded to find it out."""
+    reward = space.evaluate.reward
+    if reward.model is None or reward.model in REWARD_MODELS:
+        return []
+    place = place_of(reward.model, revision=reward.revision)
+    return [f"reward model: {note}" for note in _place_notes(reward.model, place, None)]
+
+
+def _place_notes(path: str, place: Place, size: int | None) -> Iterator[str]:
+    match place:
+        case "missing folder":
+            yield f"{path} is no folder of this machine; it must be one where the sweep runs"
+        case "hub":
+            much = f" (about {size * DTYPE_BYTES['bfloat16'] / GIB:.1f} GiB as bfloat16)" if size else ""
+            if hub_is_off():
+                yield f"{path} is not in the local hub cache and HF_HUB_OFFLINE is set: a run here would stop"
+            else:
+                yield f"{path} is not in the local hub cache: a run downloads it{much}"

@@ -1,0 +1,1 @@
+"""What is tried next: blocked design, adaptive search, grids, and points merged after training. Knows no Ray."""

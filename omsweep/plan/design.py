@@ -1,0 +1,119 @@
+"""Blocked design of `mode: compare`: within a block every method meets the same draws, training seed and data order."""
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.stats import qmc
+
+from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, from_unit
+from omsweep.space.search_space import Branch, SearchSpace, make_sample
+
+
+def draw(space: SearchSpace) -> list[dict[str, Any]]:
+    """All samples of a compare sweep, families x SFT seeds x blocks x seeds x methods, in the order they are started.
+
+    Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
+    choices run through shuffled rounds, so that with enough blocks every value occurs equally often. The SFT seeds of a
+    family meet the same draws and training seeds, and so do the levels of `design.cross`.
+
+    Returns:
+        One flat dict per trial as `make_sample` builds it, with `trial_id, family, sft_seed, block, seed, label`.
+    """
+    drawn = {name: _draw_family(space, name) for name in space.family_names}
+    design = space.design
+    places = itertools.product(
+        range(design.blocks), range(design.seeds), range(design.sft_seeds), space.family_names, space.branches
+    )
+    return [
+        _sample(space, branch, *drawn[family][block], family=family, sft_seed=sft_seed, block=block, repeat=repeat)
+        for block, repeat, sft_seed, family, branch in places
+    ]
+
+
+def _sample(
+    space: SearchSpace,
+    branch: Branch,
+    shared: Mapping[str, Scalar],
+    by_label: Mapping[str, Mapping[str, Scalar]],
+    *,
+    family: str,
+    sft_seed: int,
+    block: int,
+    repeat: int,
+) -> dict[str, Any]:
+    design = space.design
+    start = f"{family}-f{sft_seed}" if design.sft_seeds > 1 else family
+    return make_sample(
+        space,
+        branch,
+        {**{name: shared[name] for name in space.shared_by(branch)}, **by_label[branch.label]},
+        trial_id=f"{start}-b{block}-s{repeat}-{branch.label}",
+        family=family,
+        sft_seed=sft_seed,
+        block=block,
+        seed=1000 * design.seed + block * design.seeds + repeat,
+    )
+
+
+def _draw_family(space: SearchSpace, family: str) -> list[tuple[dict[str, Scalar], dict[str, dict[str, Scalar]]]]:
+    """Per block: the values of the shared knobs, and per label those of the branch's own knobs."""
+    columns = _draw_columns(space, family)
+    return [
+        (
+            {name: columns[name][block] for name in space.shared},
+            {
+                branch.label: {name: _value(branch, name, columns, block) for name in branch.knobs}
+                for branch in space.branches
+            },
+        )
+        for block in range(space.design.blocks)
+    ]
+
+
+def _draw_columns(space: SearchSpace, family: str) -> dict[str, list[Scalar]]:
+    knobs: dict[str, Knob] = dict(space.shared)
+    for branch in space.branches:
+        drawn = {name: knob for name, knob in branch.knobs.items() if not isinstance(knob, Fixed)}
+        knobs |= {_column(branch, name): knob for name, knob in drawn.items()}
+    blocks, seed = space.design.blocks, space.design.seed
+    quantiles = _sobol(knobs, blocks, f"{seed}/{family}")
+    columns: dict[str, list[Scalar]] = {}
+    for path, knob in knobs.items():
+        match knob:
+            case Fixed(value):
+                columns[path] = [value] * blocks
+            case Choice(values):
+                columns[path] = _cycle(values, blocks, f"{seed}/{family}/{path}")
+            case Interval() | Integer():
+                columns[path] = [from_unit(knob, u) for u in quantiles[path]]
+    return columns
+
+
+def _sobol(knobs: Mapping[str, Knob], blocks: int, seed: str) -> dict[str, list[float]]:
+    ranged = [path for path, knob in knobs.items() if isinstance(knob, Interval | Integer)]
+    if not ranged:
+        return {}
+    engine = qmc.Sobol(len(ranged), scramble=True, rng=random.Random(seed).getrandbits(32))
+    points = engine.random_base2(math.ceil(math.log2(blocks)) if blocks > 1 else 0)[:blocks]
+    return {path: points[:, i].tolist() for i, path in enumerate(ranged)}
+
+
+def _cycle(values: tuple[Scalar, ...], count: int, seed: str) -> list[Scalar]:
+    rng = random.Random(seed)
+    drawn: list[Scalar] = []
+    while len(drawn) < count:
+        drawn += rng.sample(values, len(values))
+    return drawn[:count]
+
+
+def _value(branch: Branch, name: str, columns: Mapping[str, list[Scalar]], block: int) -> Scalar:
+    knob = branch.knobs[name]
+    return knob.value if isinstance(knob, Fixed) else columns[_column(branch, name)][block]
+
+
+def _column(branch: Branch, name: str) -> str:
+    """The draws of a branch's own knob, which the levels of its crossed knobs share."""
+    return f"method.{branch.origin}.{name}"

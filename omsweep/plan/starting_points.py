@@ -1,0 +1,100 @@
+"""The points a search starts with: baselines, one per remaining method, or a whole grid. Torch-free, Ray-free."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from omsweep.space.knobs import Fixed, Integer, Interval, Knob, SpaceError, contains, edge_values
+from omsweep.space.search_space import Branch, SearchSpace
+
+BASELINE_METHOD = "adamw"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point enqueued in every family's study: study parameters by key path, and why it is there."""
+
+    params: Mapping[str, Any]
+    proposal: Literal["baseline", "first", "grid"]
+
+
+def plan(space: SearchSpace) -> list[Point]:
+    """What every family's study holds before anything is proposed.
+
+    First AdamW for each algorithm and combination of `baselines` values, then one point per remaining method (its
+    knobs left to the sampler) or, for `grid`, every further point of the grid.
+
+    Raises:
+        SpaceError: a baseline that cannot be drawn, or a grid over a range.
+    """
+    baselines = list(_baseline_points(space))
+    points = [Point(params, "baseline") for params in baselines]
+    if space.search.algorithm == "grid":
+        return points + [Point(params, "grid") for params in _grid_points(space) if params not in baselines]
+    others = [b.label for b in space.branches if not (baselines and b.label == BASELINE_METHOD)]
+    return points + [Point({"method": label}, "first") for label in others]
+
+
+def trial_count(space: SearchSpace) -> int:
+    """How many trials the search starts over all families; raises SpaceError where `trials` is missing or too few."""
+    points, families, trials = plan(space), len(space.families), space.search.trials
+    if space.search.algorithm == "grid":
+        whole = len(points) * families
+        if trials is not None and trials != whole:
+            raise SpaceError("search.trials", f"a grid has {whole} points, got {trials}; leave it out")
+        return whole
+    if trials is None:
+        raise SpaceError("search.trials", f"is missing; {space.search.algorithm!r} needs the number of trials")
+    baselines = sum(point.proposal == "baseline" for point in points) * families
+    if trials < baselines:
+        raise SpaceError("search.trials", f"must be at least the {baselines} baselines, got {trials}")
+    return trials
+
+
+def startup_trials(space: SearchSpace) -> int:
+    """Completed trials a family's sampler waits for before it proposes from its model."""
+    return space.search.startup_trials or max(1, len(plan(space)))
+
+
+def live_knobs(space: SearchSpace, branch: Branch) -> dict[str, tuple[str, Knob]]:
+    """Knob name -> (study parameter, knob) of what is alive under a branch; its overrides replace shared knobs."""
+    shared = {name: (name, knob) for name, knob in space.shared_by(branch).items()}
+    own = {name: (f"method.{branch.label}.{name}", knob) for name, knob in branch.knobs.items()}
+    return shared | own
+
+
+def _baseline_points(space: SearchSpace) -> Iterator[dict[Any, Any]]:
+    if not space.file.baselines:
+        return
+    branch = next((b for b in space.branches if b.label == BASELINE_METHOD), None)
+    if branch is None:
+        raise SpaceError("baselines", f"need the method {BASELINE_METHOD!r} in space.method")
+    live = live_knobs(space, branch)
+    values: dict[str, list[Any]] = {"algorithm": list(edge_values(live["algorithm"][1]))}
+    for name, raw in space.file.baselines.items():
+        if name not in live:
+            raise SpaceError(f"baselines.{name}", f"unknown key {name!r}; allowed: {', '.join(live)}")
+        values[name] = raw if isinstance(raw, list) else [raw]
+        for value in values[name]:
+            if not contains(live[name][1], value):
+                path = f"space.{live[name][0]}"
+                raise SpaceError(f"baselines.{name}", f"must lie in what {path} can draw, got {value!r}")
+    for combination in itertools.product(*values.values()):
+        chosen = dict(zip(values, combination, strict=True))
+        yield {"method": branch.label} | _drawn(live, chosen)
+
+
+def _grid_points(space: SearchSpace) -> Iterator[dict[Any, Any]]:
+    for branch in space.branches:
+        live = live_knobs(space, branch)
+        for path, knob in live.values():
+            if isinstance(knob, Interval | Integer):
+                raise SpaceError(f"space.{path}", "a grid needs plain values and choices; a range has no grid")
+        for combination in itertools.product(*(edge_values(knob) for _, knob in live.values())):
+            yield {"method": branch.label} | _drawn(live, dict(zip(live, combination, strict=True)))
+
+
+def _drawn(live: Mapping[str, tuple[str, Knob]], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Study parameters for the chosen knobs; fixed knobs are none."""
+    return {live[name][0]: value for name, value in chosen.items() if not isinstance(live[name][1], Fixed)}

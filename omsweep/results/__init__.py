@@ -1,0 +1,1 @@
+"""What was found: numbers only. Fronts, studies, comparisons of arms."""

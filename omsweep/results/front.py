@@ -1,0 +1,210 @@
+"""The content of `front.json`: per family which trials no other beats, hypervolume, and how far seeds scatter.
+
+Fronts are selected on the search split's numbers only; the report split's (`reward_report`, `tax_report`) are looked
+at once the members are known, and change no membership.
+"""
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from omsweep.pareto.dominance import front
+from omsweep.pareto.objectives import METRICS, Objectives
+from omsweep.pareto.uncertainty import front_probability
+from omsweep.pareto.volume import hypervolume
+from omsweep.store.folder import STATES, TrialRecord
+
+SCORED_STATES = ("completed", "stopped")
+EXPLORATORY = "exploratory, no ranking"
+REPORT_FIELDS = (
+    *(f"{name}_report{suffix}" for name in METRICS for suffix in ("", "_se_items")),
+    "kl_report",
+)  # members carry them once rescored
+_NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
+_IDENTITY = (
+    *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "sft_seed", "kind", "task_vector"),
+    *("parent", "params", "learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
+)
+
+
+def front_summary(
+    trials: Sequence[TrialRecord],
+    objectives: Mapping[str, Any] | Objectives,
+    *,
+    mode: str = "search",
+    report_scores: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Fronts and hypervolumes of the trials, family by family.
+
+    A trial counts when it is completed or stopped and both objectives are numbers. The untrained SFT model is the
+    origin (reward 0, tax 0), not a trial.
+
+    Args:
+        trials: records of one sweep.
+        objectives: the resolved space's `objectives`.
+        mode: `compare` adds a hypervolume per label (equal draws make them comparable), `search` does not.
+        report_scores: per trial id its numbers on the report split, fields as in the trial object.
+
+    Returns:
+        Plain data: `mode, split, objectives, reference_point, trials` (count by state), `scored, seeds` (fewest seeds
+        of a setting), `exploratory, note, hypervolume` (mean over families), `members` (over all families, by tax) and
+        `families: {name: {trials, scored, hypervolume, members (ids), front_probability {id: share}, labels: {label:
+        {method, trials, scored, members, hypervolume, reward_sd_seeds, tax_sd_seeds}}}}`. Missing numbers are None.
+    """
+    chosen = objectives if isinstance(objectives, Objectives) else Objectives.from_settings(objectives)
+    scored = [trial for trial in trials if is_scored(trial, chosen)]
+    families = {
+        family: _family_summary([t for t in trials if t.family == family], chosen, mode)
+        for family in dict.fromkeys(trial.family for trial in trials)
+    }
+    seeds = _fewest_seeds(scored)
+    volumes = [content["hypervolume"] for content in families.values()]
+    return {
+        "mode": mode,
+        "split": "search",
+        "objectives": {"reward": chosen.reward.name, "tax": chosen.tax.name},
+        "reference_point": {"reward": chosen.reference_reward, "tax": chosen.reference_tax},
+        "trials": _states(trials),
+        "scored": len(scored),
+        "seeds": seeds,
+        "exploratory": seeds < 2,
+        "note": EXPLORATORY if seeds < 2 else None,
+        "hypervolume": float(np.mean(volumes)) if volumes else None,
+        "families": families,
+        "members": _members(scored, families, report_scores or {}),
+    }
+
+
+def family_hypervolumes(trials: Sequence[TrialRecord], objectives: Mapping[str, Any] | Objectives) -> dict[str, float]:
+    """Hypervolume by family, as in a `front_summary` of the same trials and in a fraction of its time."""
+    chosen = objectives if isinstance(objectives, Objectives) else Objectives.from_settings(objectives)
+    scored: dict[str, list[dict[str, Any]]] = {trial.family: [] for trial in trials}
+    for trial in trials:
+        if is_scored(trial, chosen):
+            scored[trial.family].append(vars(trial))
+    return {family: hypervolume(chosen.losses(rows), chosen.reference_losses) for family, rows in scored.items()}
+
+
+def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:
+    """Whether the trial ended with a policy for which both objectives are finite numbers."""
+    values = (getattr(trial, objectives.reward.name), getattr(trial, objectives.tax.name))
+    return trial.state in SCORED_STATES and all(v is not None and math.isfinite(v) for v in values)
+
+
+def label_of(trial: TrialRecord) -> str:
+    """What a trial is reported under: its branch's label, else its method, and a control's task vector.
+
+    The name of its arm (`omsweep.results.comparison.trials.arm_label`).
+    """
+    label = trial.label or trial.method or "unlabelled"
+    return label if trial.task_vector == "real" else f"{label}/{trial.task_vector}"
+
+
+def as_report(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of the report split, fields as in the trial object, under the names of `REPORT_FIELDS`."""
+    return {name: numbers.get(name.replace("_report", "")) for name in REPORT_FIELDS}
+
+
+def parent_label(label: str) -> str:
+    """The label of the trials that a label's were merged from: `ondare/flipped` of `ondare+ties/flipped`."""
+    return re.sub(r"\+[^/]*", "", label)
+
+
+def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode: str) -> dict[str, Any]:
+    scored = [trial for trial in trials if is_scored(trial, objectives)]
+    rows = [trial.to_json() for trial in scored]
+    losses = objectives.losses(rows)
+    chances = front_probability(losses, objectives.standard_errors(rows))
+    order = np.lexsort((losses[:, 1], losses[:, 0]))
+    members = [scored[i].trial_id for i in order if front(losses)[i]]
+    return {
+        "trials": _states(trials),
+        "scored": len(scored),
+        "hypervolume": hypervolume(losses, objectives.reference_losses),
+        "members": members,
+        "front_probability": {t.trial_id: float(p) for t, p in zip(scored, chances, strict=True)},
+        "labels": {
+            label: _label_summary([t for t in trials if label_of(t) == label], members, objectives, mode)
+            for label in dict.fromkeys(label_of(trial) for trial in trials)
+        },
+    }
+
+
+def _label_summary(
+    trials: Sequence[TrialRecord], members: Sequence[str], objectives: Objectives, mode: str
+) -> dict[str, Any]:
+    scored = [trial for trial in trials if is_scored(trial, objectives)]
+    losses = objectives.losses(trial.to_json() for trial in scored)
+    return {
+        "method": trials[0].method,
+        "trials": len(trials),
+        "scored": len(scored),
+        "members": sum(trial.trial_id in members for trial in scored),
+        "hypervolume": hypervolume(losses, objectives.reference_losses) if mode == "compare" else None,
+        "reward_sd_seeds": _sd_over_seeds(scored, objectives.reward.name),
+        "tax_sd_seeds": _sd_over_seeds(scored, objectives.tax.name),
+    }
+
+
+def _members(
+    scored: Sequence[TrialRecord],
+    families: Mapping[str, Mapping[str, Any]],
+    report_scores: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    by_id = {trial.trial_id: trial.to_json() for trial in scored}
+    labels = {trial.trial_id: label_of(trial) for trial in scored}
+    members = []
+    for content in families.values():
+        for trial_id in content["members"]:
+            row = by_id[trial_id]
+            rescored = row if row["reward_report"] is not None else as_report(report_scores.get(trial_id, {}))
+            member = {name: row[name] for name in _IDENTITY}
+            member["label"] = labels[trial_id]
+            member["front_probability"] = content["front_probability"][trial_id]
+            for name in REPORT_FIELDS:
+                member[name] = rescored.get(name)
+            members.append(member)
+    return members
+
+
+def _settings(trial: TrialRecord) -> str:
+    """Everything that makes two trials the same recipe but for the seed, as canonical text."""
+    own = {name: value for name, value in trial.to_json()["params"].items() if name not in _NOT_SETTINGS}
+    posthoc = own.get("posthoc") or {}
+    if "travel_of" in posthoc:  # the weight is what another trial of the block walked, so it differs between seeds
+        own["posthoc"] = {name: value for name, value in posthoc.items() if name != "weight"}
+    place = [trial.family, trial.sft_seed, label_of(trial), trial.algorithm, trial.kind]
+    return json.dumps([place, own], sort_keys=True)
+
+
+def _by_settings(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
+    groups: dict[str, list[TrialRecord]] = defaultdict(list)
+    for trial in trials:
+        groups[_settings(trial)].append(trial)
+    return list(groups.values())
+
+
+def _fewest_seeds(scored: Sequence[TrialRecord]) -> int:
+    """The smallest number of seeds any setting was scored with; 0 when none was."""
+    return min((len({trial.seed for trial in group}) for group in _by_settings(scored)), default=0)
+
+
+def _sd_over_seeds(scored: Sequence[TrialRecord], name: str) -> float | None:
+    """Standard deviation over the seeds of one setting, pooled over settings; None without a repeated setting."""
+    squares, freedom = 0.0, 0
+    for group in _by_settings(scored):
+        by_seed = {trial.seed: getattr(trial, name) for trial in group}
+        values = np.array(list(by_seed.values()), dtype=np.float64)
+        squares += float(((values - values.mean()) ** 2).sum())
+        freedom += len(values) - 1
+    return math.sqrt(squares / freedom) if freedom else None
+
+
+def _states(trials: Sequence[TrialRecord]) -> dict[str, int]:
+    counted = Counter(trial.state for trial in trials)
+    return {state: counted[state] for state in STATES if counted[state]}

@@ -1,0 +1,103 @@
+"""Where a front's line runs and which part of the plane a plot shows; points are (tax, reward), tax to the right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omsweep.pareto.objectives import Objectives
+from omsweep.results.front import label_of
+from omsweep.results.numbers import Z95
+from omsweep.results.view import SweepView
+
+MARGIN = 0.07
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One trial in the plane, with half-widths of its error bars (0 where no error is known)."""
+
+    trial_id: str
+    label: str
+    algorithm: str
+    tax: float
+    reward: float
+    tax_error: float
+    reward_error: float
+    on_front: bool
+    merged: bool = False
+    """Whether it was merged after training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The shown part of the plane; `beyond` trials lie past the reference tax and outside of it."""
+
+    tax: tuple[float, float]
+    reward: tuple[float, float]
+    beyond: int
+
+
+def marks(view: SweepView, family: str) -> list[Mark]:
+    """The scored trials of a family."""
+    trials = view.scored(family)
+    errors = view.objectives.standard_errors(trial.to_json() for trial in trials)
+    return [
+        Mark(
+            trial_id=trial.trial_id,
+            label=label_of(trial),
+            algorithm=trial.algorithm or "none",
+            tax=float(getattr(trial, view.objectives.tax.name)),
+            reward=float(getattr(trial, view.objectives.reward.name)),
+            tax_error=_half_width(tax_error),
+            reward_error=_half_width(reward_error),
+            on_front=trial.trial_id in view.member_ids,
+            merged=trial.kind == "posthoc",
+        )
+        for trial, (tax_error, reward_error) in zip(trials, errors, strict=True)
+    ]
+
+
+def staircase(members: Sequence[Point]) -> list[Point]:
+    """Corners of the front's line through its members: along the least tax reached so far, then up."""
+    corners: list[Point] = []
+    for tax, reward in sorted(set(members)):
+        if corners:
+            corners.append((tax, corners[-1][1]))
+        corners.append((tax, reward))
+    return corners
+
+
+def dominated_area(members: Sequence[Point], objectives: Objectives) -> list[Point]:
+    """Outline of the area the hypervolume counts, empty when no member is better than the reference in both."""
+    tax_limit, reward_limit = objectives.reference_tax, objectives.reference_reward
+    inside = [(tax, reward) for tax, reward in members if tax < tax_limit and reward > reward_limit]
+    if not inside:
+        return []
+    line = staircase(inside)
+    return [
+        (line[0][0], reward_limit),
+        *line,
+        (tax_limit, line[-1][1]),
+        (tax_limit, reward_limit),
+    ]
+
+
+def window(shown: Sequence[Mark], objectives: Objectives) -> Window:
+    """A window around the SFT model and the trials, no further than the reference tax if any trial is within it."""
+    within = [mark for mark in shown if mark.tax <= objectives.reference_tax] or list(shown)
+    taxes = [0.0] + [edge for m in within for edge in (m.tax - m.tax_error, m.tax + m.tax_error)]
+    rewards = [0.0] + [edge for m in within for edge in (m.reward - m.reward_error, m.reward + m.reward_error)]
+    tax, reward = _padded(taxes), _padded(rewards)
+    beyond = sum(not (tax[0] <= m.tax <= tax[1] and reward[0] <= m.reward <= reward[1]) for m in shown)
+    return Window(tax=tax, reward=reward, beyond=beyond)
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    pad = MARGIN * (high - low) or 1.0
+    return low - pad, high + pad
+
+
+def _half_width(standard_error: float) -> float:
+    return Z95 * float(standard_error) if standard_error == standard_error else 0.0  # NaN is unknown

@@ -1,0 +1,260 @@
+"""What a study found: per family, recipe and level of its axis the means over runs, and the paired difference to AdamW.
+
+A block is a family's SFT model, draws and training seed; levels and methods of a block are paired. Means and intervals
+are those of `omsweep.results.comparison.block_mean`, over SFT seeds and the runs in them. Reads the records alone.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.estimate import Estimate
+from omsweep.results.comparison.points import Block
+from omsweep.results.comparison.question import BASELINE_METHOD
+from omsweep.results.front import is_scored, label_of
+from omsweep.results.numbers import is_number, short
+from omsweep.results.view import SweepView
+from omsweep.space.studies import STUDIES, Study
+from omsweep.store.folder import TrialRecord
+
+ON_BOTH_SPLITS = ("reward", "tax", "kl")
+"""Numbers that are read from the report split where every run has them there."""
+DIFFERENCES = ("reward", "tax")
+
+Level = float | int | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """One level of one recipe in one family.
+
+    Args:
+        family: its name.
+        recipe: the branch, with the levels of crossed knobs other than the axis.
+        level: of the axis; None where the recipe does not have it.
+        runs: trials with both objectives, which the means are over.
+        trials: all that ended, diverged and failed ones too.
+        values: means of `reward`, `tax`, `benchmark_average`, `kl`, `tau_travel`; a number no run has is left out.
+        scores: means by category, shares.
+        differences: of `DIFFERENCES`, this row's minus the baseline's in the same block; empty without pairs.
+        pairs: blocks that the differences are over.
+        other_levels: crossed knobs of which the baseline's run of some pair has another level.
+    """
+
+    family: str
+    recipe: str
+    level: Level
+    runs: int
+    trials: int
+    values: Mapping[str, Estimate]
+    scores: Mapping[str, Estimate]
+    differences: Mapping[str, Estimate]
+    pairs: int
+    other_levels: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """All rows of a study; `split` is where `ON_BOTH_SPLITS` were read, `baseline` the branch of the differences."""
+
+    study: Study
+    split: str
+    baseline: str | None
+    rows: Sequence[StudyRow]
+
+    @property
+    def families(self) -> list[str]:
+        """Families that have rows, in order."""
+        return list(dict.fromkeys(row.family for row in self.rows))
+
+    @property
+    def recipes(self) -> list[str]:
+        """Recipes that have rows, in order."""
+        return list(dict.fromkeys(row.recipe for row in self.rows))
+
+    @property
+    def categories(self) -> list[str]:
+        """Categories scored in any row, in alphabetical order."""
+        return sorted({name for row in self.rows for name in row.scores})
+
+
+def asked_study(view: SweepView) -> Study | None:
+    """The study whose table the sweep's space asks for, None for none or one without an axis."""
+    name = (view.resolved.get("report") or {}).get("study")
+    study = STUDIES.get(name) if name else None
+    return study if study is not None and study.axis is not None else None
+
+
+def study_result(view: SweepView, study: Study) -> StudyResult:
+    """Every row of a study from the trials that have ended."""
+    trials = [t for t in view.trials if not t.baseline and (t.kind == "trained" or study.axis == "label")]
+    scored = [t for t in trials if is_scored(t, view.objectives)]
+    on_report = bool(scored) and all(_number(t, f"{name}_report") is not None for t in scored for name in DIFFERENCES)
+    read = _reader("report" if on_report else "search")
+    baseline = _baseline(view, trials)
+    place = _Places(view, study)
+    grouped: dict[Key, list[TrialRecord]] = {}
+    for trial in trials:
+        grouped.setdefault(place.key(trial), []).append(trial)
+    of_baseline = [t for t in scored if t.kind == "trained" and place.origin(t) == baseline]
+    crossed = list((view.resolved.get("design") or {}).get("cross") or [])
+    partner = _partners(crossed, of_baseline, baseline)
+    rows = []
+    for key in sorted(grouped, key=lambda key: place.order(key, grouped[key][0], list(grouped))):
+        alive = [t for t in grouped[key] if is_scored(t, view.objectives)]
+        pairs = [(t, p) for t in alive if t not in of_baseline and (p := partner(t)) is not None]
+        other = [name for name in crossed if any(not _share(t, p, name) for t, p in pairs)]
+        rows.append(_row(key, grouped[key], alive, pairs, other, read))
+    return StudyResult(study=study, split="report" if on_report else "search", baseline=baseline, rows=rows)
+
+
+Key = tuple[str, str, Level]
+Read = Callable[[TrialRecord, str], float | None]
+
+
+class _Places:
+    """Which row a trial belongs to, and the order of rows."""
+
+    def __init__(self, view: SweepView, study: Study) -> None:
+        methods = (view.resolved.get("space") or {}).get("method")
+        self._branches = list(methods) if isinstance(methods, Mapping) else []
+        self._crossed = list((view.resolved.get("design") or {}).get("cross") or [])
+        self._families, self._study = view.families, study
+
+    def origin(self, trial: TrialRecord) -> str:
+        """The branch of the file that a trial belongs to: the longest that its label begins with."""
+        label = label_of(trial)
+        found = [b for b in self._branches if label == b or label.startswith((f"{b}-", f"{b}+", f"{b}/"))]
+        return max(found, key=len, default=label)
+
+    def key(self, trial: TrialRecord) -> Key:
+        """Family, recipe and level; a post-hoc point is a recipe of its own, by its place in its grid."""
+        if self._study.axis == "label":
+            point = trial.trial_id.removeprefix(trial.parent or "") if trial.kind == "posthoc" else ""
+            return trial.family, label_of(trial) + point, None
+        held = [name for name in self._crossed if name not in (self._study.axis, self._study.also)]
+        levels = [f"{name} {setting(trial, name)}" for name in held if setting(trial, name) is not None]
+        control = "" if trial.task_vector == "real" else f"/{trial.task_vector}"
+        return trial.family, ", ".join([self.origin(trial) + control, *levels]), self._level(trial)
+
+    def order(self, key: Key, trial: TrialRecord, met: Sequence[Key]) -> tuple[int, int, int, float, str]:
+        """Families and branches as in the file, recipes as they were met, levels from small to large."""
+        family, recipe, level = key
+        origin = self.origin(trial)
+        branch = self._branches.index(origin) if origin in self._branches else len(self._branches)
+        first = [name for _, name, _ in met].index(recipe)
+        return self._families.index(family), branch, first, level if is_number(level) else 0.0, str(level)
+
+    def _level(self, trial: TrialRecord) -> Level:
+        value = setting(trial, str(self._study.axis))
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def setting(trial: TrialRecord, name: str) -> Any:
+    """A knob's value in a trial, None where its method does not take it."""
+    return trial.algorithm if name == "algorithm" else trial.params.get(name)
+
+
+def block_of(trial: TrialRecord) -> Block:
+    """Family, SFT seed, and draws with training seed."""
+    return trial.family, str(trial.sft_seed), f"b{trial.block}-s{trial.seed}"
+
+
+def _baseline(view: SweepView, trials: Sequence[TrialRecord]) -> str | None:
+    """The branch that rows are compared with: `adamw`, else the first whose method it is."""
+    place = _Places(view, STUDIES["methods"])
+    branches = dict.fromkeys(place.origin(t) for t in trials if t.method == BASELINE_METHOD and t.kind == "trained")
+    return BASELINE_METHOD if BASELINE_METHOD in branches else next(iter(branches), None)
+
+
+def _partners(
+    crossed: Sequence[str], baselines: Iterable[TrialRecord], branch: str | None
+) -> Callable[[TrialRecord], TrialRecord | None]:
+    """Trial -> the baseline's of its block with the same levels of the crossed knobs that both have.
+
+    Where the baseline's branch has no levels, so that each block has one run of it by design, that one stands in for a
+    level it does not share. A run that is the only one left of several levels does not.
+    """
+    by_block: dict[Block, list[TrialRecord]] = {}
+    for trial in baselines:
+        by_block.setdefault(block_of(trial), []).append(trial)
+
+    def partner(trial: TrialRecord) -> TrialRecord | None:
+        met = by_block.get(block_of(trial), [])
+        alike = [other for other in met if all(_share(trial, other, name) for name in crossed)]
+        found = alike or [other for other in met if label_of(other) == branch]
+        return found[0] if len(found) == 1 else None
+
+    return partner
+
+
+def _share(trial: TrialRecord, other: TrialRecord, name: str) -> bool:
+    """Whether two trials have the same level of a knob, or one of them none."""
+    return setting(trial, name) is None or setting(other, name) in (None, setting(trial, name))
+
+
+def _row(
+    key: Key,
+    trials: Sequence[TrialRecord],
+    alive: Sequence[TrialRecord],
+    pairs: Sequence[tuple[TrialRecord, TrialRecord]],
+    other_levels: Sequence[str],
+    read: Read,
+) -> StudyRow:
+    names = ("reward", "tax", "benchmark_average", "kl", "tau_travel")
+    categories = sorted({name for trial in alive for name in trial.scores})
+    means = {name: _mean([(t, read(t, name)) for t in alive]) for name in names}
+    scores = {name: _mean([(t, t.scores.get(name)) for t in alive]) for name in categories}
+    gaps = {name: _mean([(t, _minus(read(t, name), read(p, name))) for t, p in pairs]) for name in DIFFERENCES}
+    return StudyRow(
+        family=key[0],
+        recipe=_recipe_text(key[1], trials),
+        level=key[2],
+        runs=len(alive),
+        trials=len(trials),
+        values={name: mean for name, mean in means.items() if mean is not None},
+        scores={name: mean for name, mean in scores.items() if mean is not None},
+        differences={name: mean for name, mean in gaps.items() if mean is not None},
+        pairs=len(pairs),
+        other_levels=other_levels,
+    )
+
+
+def _recipe_text(recipe: str, trials: Sequence[TrialRecord]) -> str:
+    """The recipe; of post-hoc points what merges them, in place of their number."""
+    settings = [t.params.get("posthoc") or {} for t in trials if t.kind == "posthoc"]
+    if not settings:
+        return recipe
+    first = settings[0]
+    if first.get("travel_of"):
+        return f"{label_of(trials[0])} (weight: tau_travel of {first['travel_of']})"
+    named = {name: value for name, value in first.items() if name != "method" and (name != "seed" or value)}
+    shown = [f"{name} {short(value)}" for name, value in named.items() if value is not None]
+    return f"{label_of(trials[0])} ({', '.join(shown)})"
+
+
+def _reader(split: str) -> Read:
+    def read(trial: TrialRecord, name: str) -> float | None:
+        if name == "tau_travel":
+            value = trial.diagnostics.get(name)
+            return value if is_number(value) else None
+        return _number(trial, f"{name}_report" if split == "report" and name in ON_BOTH_SPLITS else name)
+
+    return read
+
+
+def _number(trial: TrialRecord, name: str) -> float | None:
+    value = trial.to_json().get(name)
+    return value if is_number(value) else None
+
+
+def _minus(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
+
+
+def _mean(found: Iterable[tuple[TrialRecord, float | None]]) -> Estimate | None:
+    known = [(trial, value) for trial, value in found if value is not None]
+    if not known:
+        return None
+    return block_mean([[value] for _, value in known], [block_of(trial) for trial, _ in known])

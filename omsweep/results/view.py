@@ -1,0 +1,130 @@
+"""Everything a report shows of one sweep, read from its folder once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from omsweep.pareto.objectives import Objectives
+from omsweep.results.front import REPORT_FIELDS, front_summary, is_scored, label_of, parent_label
+from omsweep.sinks.mlflow import flatten
+from omsweep.store.folder import SweepFolder, TrialRecord, reference_of
+
+if TYPE_CHECKING:
+    from omsweep.results.comparison.findings import Findings
+
+SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "seed", "baseline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepView:
+    """One sweep as its report shows it; `description` is `sweep.json`, `summary` the content of `front.json`.
+
+    `findings` is the comparison, where one was asked for and this is the view of a whole report.
+    """
+
+    description: Mapping[str, Any]
+    trials: Sequence[TrialRecord]
+    summary: Mapping[str, Any]
+    references: Mapping[str, Mapping[str, Any]]
+    objectives: Objectives
+    findings: "Findings | None" = None
+
+    @cached_property
+    def name(self) -> str:
+        """The sweep's name."""
+        return str(self.description["name"])
+
+    @cached_property
+    def resolved(self) -> Mapping[str, Any]:
+        """The resolved search space."""
+        resolved: Mapping[str, Any] = self.description["resolved"]
+        return resolved
+
+    @cached_property
+    def families(self) -> list[str]:
+        """Families in the space's order, then any other that has trials."""
+        asked = [f if isinstance(f, str) else f.get("name") for f in self.resolved.get("families") or []]
+        ran = [trial.family for trial in self.trials]
+        return list(dict.fromkeys([name for name in asked if name in ran] + ran))
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Labels that have trials, by their branches' order in the space, controls and merges after a branch's own."""
+        methods = (self.resolved.get("space") or {}).get("method")
+        place = {label: i for i, label in enumerate(methods if isinstance(methods, Mapping) else ())}
+        ran = dict.fromkeys(label_of(trial) for trial in self.trials)
+
+        def order(label: str) -> tuple[int, bool, bool]:
+            trained = parent_label(label)
+            return place.get(trained.partition("/")[0], len(place)), "/" in label, label != trained
+
+        return sorted(ran, key=order)
+
+    @cached_property
+    def trained_labels(self) -> list[str]:
+        """Those of `labels` that were trained, not merged after training."""
+        return [label for label in self.labels if label == parent_label(label)]
+
+    @cached_property
+    def algorithms(self) -> list[str]:
+        """Algorithms that ran, in alphabetical order."""
+        return sorted({trial.algorithm or "none" for trial in self.trials})
+
+    @cached_property
+    def member_ids(self) -> set[str]:
+        """Trials on their family's front."""
+        return {member["trial_id"] for member in self.summary["members"]}
+
+    def scored(self, family: str) -> list[TrialRecord]:
+        """Trials of a family that ended with both objectives."""
+        return [t for t in self.trials if t.family == family and is_scored(t, self.objectives)]
+
+    def reference_scores(self, family: str) -> dict[int | None, Mapping[str, float]]:
+        """By SFT seed of a family's scored trials, what that SFT model scored; nothing for one that was not kept."""
+        seeds = sorted({t.sft_seed for t in self.scored(family)}, key=lambda seed: -1 if seed is None else seed)
+        kept = {seed: reference_of(self.references, family, seed) for seed in seeds}
+        return {seed: reference["scores"] for seed, reference in kept.items() if reference and reference.get("scores")}
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Per trial id its flattened settings, without what is shown in columns of its own."""
+        return {
+            trial.trial_id: {k: v for k, v in flatten(trial.params).items() if k not in SHOWN_APART}
+            for trial in self.trials
+        }
+
+
+def read_view(folder: SweepFolder, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> SweepView:
+    """Read a sweep's folder and summarise its fronts; raises FileNotFoundError where there is no sweep.
+
+    Args:
+        folder: the sweep's.
+        report_scores: per trial id its numbers on the report split; those an earlier `front.json` holds are kept.
+    """
+    description, trials = folder.sweep(), folder.trials()
+    resolved = description["resolved"]
+    objectives = Objectives.from_settings(resolved.get("objectives") or {})
+    summary = front_summary(
+        trials,
+        objectives,
+        mode=resolved.get("mode", "search"),
+        report_scores={**_kept_report_scores(folder), **(report_scores or {})},
+    )
+    return SweepView(
+        description=description,
+        trials=trials,
+        summary=summary,
+        references=folder.references(),
+        objectives=objectives,
+    )
+
+
+def _kept_report_scores(folder: SweepFolder) -> dict[str, dict[str, Any]]:
+    """What the front's members of the last `front.json` scored on the report split."""
+    kept = {}
+    for member in (folder.front() or {}).get("members", []):
+        numbers = {name.replace("_report", ""): member.get(name) for name in REPORT_FIELDS}
+        if any(value is not None for value in numbers.values()):
+            kept[member["trial_id"]] = numbers
+    return kept

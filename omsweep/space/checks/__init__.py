@@ -1,0 +1,1 @@
+"""Checks of a search space that need the file alone. Torch-free."""

@@ -1,0 +1,164 @@
+"""The shape of a search space file: which keys there are, their types, ranges and defaults. Torch-free."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from omsweep.families.family import Resources
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+
+
+class Section(BaseModel):
+    """A mapping of the file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Design(Section):
+    """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
+
+    With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws.
+    `cross` names knobs every choice of which is run in every block, in place of one choice per block.
+    """
+
+    blocks: PositiveInt = 3
+    seeds: PositiveInt = 1
+    seed: Count = 0
+    sft_seeds: PositiveInt = 1
+    match: Literal["displacement", "none"] = "displacement"
+    cross: list[str] = []
+
+
+class Search(Section):
+    """Adaptive search of `mode: search`; `trials` counts everything started, failures too (grid: its points)."""
+
+    algorithm: Literal["tpe", "random", "grid"] = "tpe"
+    trials: PositiveInt | None = None
+    seed: Count = 0
+    startup_trials: PositiveInt | None = None
+
+
+class ReferencePoint(Section):
+    """Worst reward and tax that still count for the hypervolume."""
+
+    reward: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    tax: Annotated[float, Field(allow_inf_nan=False)] = 20.0
+
+
+class Objectives(Section):
+    """Which trial fields are the two objectives: reward is maximised, tax minimised.
+
+    `tax_limit`, in points, for all families or by family name, asks a compare sweep for the headline: arms compared by
+    their reward at tax <= tax_limit.
+    """
+
+    reward: Literal["reward"] = "reward"
+    tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
+    reference_point: ReferencePoint = ReferencePoint()
+    tax_limit: NonNegative | dict[str, NonNegative] | None = None
+
+
+class Scheduler(Section):
+    """Early stopping of trials; only `none` exists."""
+
+    algorithm: Literal["none"] = "none"
+
+
+class Train(Section):
+    """How every trial trains; `batch_size` is global and split over the workers; `dtype: null` is the family's.
+
+    `gradient_accumulation_steps` splits it further; `sharding: fsdp2` gives each worker a part of every parameter;
+    `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
+    """
+
+    steps: PositiveInt = 100
+    batch_size: PositiveInt = 32
+    workers: PositiveInt = 1
+    gradient_accumulation_steps: PositiveInt = 1
+    gradient_checkpointing: bool = False
+    sharding: Literal["ddp", "fsdp2"] = "ddp"
+    backend: Literal["train", "inprocess"] = "train"
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup_steps: Count = 0
+    max_grad_norm: NonNegative = 1.0
+    weight_decay: NonNegative = 0.0
+    dtype: Literal["float32", "bfloat16"] | None = None
+    task_vector_dtype: Literal["float32", "bfloat16"] = "float32"
+    max_length: Annotated[int, Field(ge=8)] = 512
+    checkpoint_every: Count = 0
+    max_failures: Count = 0
+    concurrent_trials: PositiveInt | None = None
+    resources_per_worker: Resources = Resources()
+
+
+class Evaluate(Section):
+    """What scores the policy: a tax suite and a reward scorer.
+
+    `report_split: all` scores every policy on the report split too, which comparisons of arms read; `front` only the
+    front's members. Whatever selects reads the search split.
+    """
+
+    tax: str = "tiny"
+    reward: str | dict[str, Any] = "tiny"
+    samples: PositiveInt = 4
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    max_new_tokens: PositiveInt = 64
+    batch_size: PositiveInt = 256
+    limit: PositiveInt | None = None
+    report_split: Literal["front", "all"] = "front"
+
+
+class Posthoc(Section):
+    """One grid of post-hoc points: models made after training from a policy, its SFT model and their base.
+
+    `weights`, `densities` and `seeds` span the grid (`omsweep.merging.posthoc`). `of` names the branches whose trials
+    get it, default all; `travel_of` a branch whose trial of the same block says one more weight, its `tau_travel`.
+    Merged weights are deleted once scored unless `keep`.
+    """
+
+    method: str
+    weights: list[Any] = []
+    densities: list[Any] | None = None
+    seeds: list[Count] | None = None
+    of: Annotated[list[str], Field(min_length=1)] | None = None
+    travel_of: str | None = None
+    keep: bool = False
+
+
+class Report(Section):
+    """What the report shows beside the fronts: the table and figure of one study (`omsweep.space.studies`).
+
+    `pilot` is an earlier sweep's folder, or its comparison.json, whose variances say how small an effect the headline
+    can be expected to show.
+    """
+
+    study: Literal["beta", "alpha", "density", "gap_steps", "algorithms", "methods", "question"] | None = None
+    pilot: str | None = None
+
+
+class SpaceFile(Section):
+    """A whole search space file, before its `space`, `families` and `preferences` are read.
+
+    `replay` is the SFT data that `replay_share` mixes in; null: what each embedded family was fine-tuned on.
+    """
+
+    name: Name
+    mode: Literal["compare", "search"]
+    families: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
+    preferences: str | dict[str, Any] = "tiny"
+    replay: str | dict[str, Any] | None = None
+    space: dict[str, Any]
+    design: Design | None = None
+    search: Search | None = None
+    baselines: dict[str, Any] = {}
+    posthoc: dict[Name, Posthoc] = {}
+    objectives: Objectives = Objectives()
+    scheduler: Scheduler = Scheduler()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()

@@ -1,0 +1,315 @@
+"""A checked search space: families, shared knobs and one branch per method, and the samples made of them. Torch-free.
+
+A *sample* is a flat dict of plain values that fixes one trial: identity (`trial_id, family, sft_seed, block, seed,
+label, baseline, task_vector`), the shared knobs, `method` and the knobs of that method. `online_merge` and
+`train_settings` turn it into the settings its trainer takes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omsweep.align.algorithms import ALGORITHMS
+from omsweep.align.settings import DTYPES as TRAINED_DTYPES
+from omsweep.align.settings import TrainSettings
+from omsweep.evaluation.settings import SPLITS, EvaluateSettings
+from omsweep.families.family import ModelFamily
+from omsweep.families.table import family_from
+from omsweep.merging.knobs import METHOD_KNOBS
+from omsweep.optim.settings import OnlineMerge
+from omsweep.optim.travel import alpha_for_travel
+from omsweep.preferences.settings import PreferenceData, preferences_from, replay_from
+from omsweep.space.branches import (
+    MATCH,
+    RECIPE_KNOBS,
+    TASK_VECTOR,
+    TRAIN_KNOBS,
+    Branch,
+    allowed_knobs,
+    read_branches,
+    read_shared,
+)
+from omsweep.space.checks.controls import check_sft_seeds, check_task_vectors
+from omsweep.space.checks.study import check_study
+from omsweep.space.corners import check_kind, edges, lies_idle
+from omsweep.space.crossing import alive, crossed
+from omsweep.space.data_sources import check_replay
+from omsweep.space.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
+from omsweep.space.parse import validate
+from omsweep.space.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
+from omsweep.space.schema import NAME_PATTERN, Design, Search, SpaceFile
+from omsweep.store.folder import TASK_VECTORS
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A checked search space; `file` holds the sections that need no further reading."""
+
+    file: SpaceFile
+    families: tuple[ModelFamily, ...]
+    preferences: PreferenceData
+    evaluate: EvaluateSettings
+    shared: Mapping[str, Knob]
+    branches: tuple[Branch, ...]
+    posthoc: tuple[PosthocGrid, ...] = ()
+    replay: PreferenceData | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on which every policy is scored, `search` first."""
+        return SPLITS if self.file.evaluate.report_split == "all" else SPLITS[:1]
+
+    @property
+    def family_names(self) -> list[str]:
+        """Names of the families, in the file's order."""
+        return [family.name for family in self.families]
+
+    @property
+    def design(self) -> Design:
+        """The blocked design (defaults where the file has none)."""
+        return self.file.design or Design()
+
+    @property
+    def search(self) -> Search:
+        """The adaptive search (defaults where the file has none)."""
+        return self.file.search or Search()
+
+    def knobs_of(self, branch: Branch) -> dict[str, Knob]:
+        """The knobs alive under a branch: the shared ones that its method takes, then its own, which replace them."""
+        return alive(branch, self.shared)
+
+    def shared_by(self, branch: Branch) -> dict[str, Knob]:
+        """The shared knobs that a branch's method takes."""
+        return {name: knob for name, knob in self.shared.items() if name in allowed_knobs(branch.method)}
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole space as plain data with every default filled in: what `sweep.json` records."""
+        content = self.file.model_dump(mode="json", exclude={"design", "search", "baselines"})
+        if self.file.mode == "compare":
+            content["design"] = self.design.model_dump(mode="json")
+        else:
+            content["search"] = self.search.model_dump(mode="json")
+            content["baselines"] = self.file.baselines
+        return content
+
+
+def build_space(content: Mapping[str, Any]) -> SearchSpace:
+    """Check a search space given as plain data; raises SpaceError."""
+    file = validate(content)
+    _check_mode(file)
+    _check_backend(file)
+    branches = read_branches(file.space.get("method"))
+    space = SearchSpace(
+        file=file,
+        families=tuple(_at(f"families.{i}", family_from, raw) for i, raw in enumerate(file.families)),
+        preferences=_at("preferences", preferences_from, file.preferences),
+        evaluate=_at(
+            "evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump(exclude={"report_split"})
+        ),
+        shared=read_shared(file.space),
+        branches=branches,
+        posthoc=read_posthoc(file.posthoc, branches, file.mode),
+        replay=None if file.replay is None else _at("replay", replay_from, file.replay),
+    )
+    _check_names(space)
+    _check_dtypes(space)
+    check_sft_seeds(space.families, space.design.sft_seeds)
+    check_task_vectors(space.families, space.shared, space.branches)
+    check_replay(space.replay, space.families, space.shared, space.branches)
+    check_bases(space.posthoc, space.families)
+    for branch in space.branches:
+        if branch.match is not None and file.mode == "search":
+            raise SpaceError(f"space.method.{branch.origin}.{MATCH}", "is of mode compare: a search matches nothing")
+        if lies_idle(space.knobs_of(branch), "lora_alpha", "lora_rank"):
+            raise SpaceError(_knob_path(space, branch, "lora_alpha"), "needs lora_rank above 0 beside it")
+        _check_branch(space, branch)
+    if space.design.cross:
+        levels = crossed(space.branches, space.shared, space.design.cross)
+        space = replace(space, branches=levels, posthoc=over_levels(space.posthoc, levels))
+        for branch in space.branches:
+            _check_branch(space, branch)
+    check_study(file, space.shared, space.branches)
+    return space
+
+
+def make_sample(
+    space: SearchSpace,
+    branch: Branch,
+    values: Mapping[str, Scalar],
+    *,
+    trial_id: str,
+    family: str,
+    block: int | None,
+    seed: int,
+    sft_seed: int = 0,
+    baseline: bool = False,
+) -> dict[str, Any]:
+    """One flat sample from drawn knob values; `tau_travel`, where given, becomes `alpha` (and is kept beside it)."""
+    sample: dict[str, Any] = {
+        "trial_id": trial_id,
+        "family": family,
+        "sft_seed": sft_seed,
+        "block": block,
+        "seed": seed,
+        "baseline": baseline,
+        "label": branch.label,
+        "method": branch.method,
+        TASK_VECTOR: "real",
+        **values,
+    }
+    if branch.preferences is not None:
+        sample["preferences"] = branch.preferences.source
+    if branch.match is not None:
+        sample[MATCH] = branch.match
+    if "tau_travel" in sample:
+        sample["alpha"] = _alpha_of(space, sample)
+    return sample
+
+
+def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
+    """The merge settings of a sample; raises ValueError naming knob, value and range."""
+    own = {name: sample[name] for name in METHOD_KNOBS[sample["method"]] if name in sample}
+    return OnlineMerge(sample["method"], seed=sample["seed"], **own)
+
+
+def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
+    """Whether a sample's learning rate is matched: `displacement` or `none`."""
+    return str(sample.get(MATCH, space.design.match)) if space.file.mode == "compare" else "none"
+
+
+def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
+    """The settings of a sample's trainer (`dtype`: the family's where the file leaves it open); raises ValueError."""
+    train = space.file.train
+    return TrainSettings(
+        algorithm=sample["algorithm"],
+        learning_rate=sample["learning_rate"],
+        beta=sample["beta"],
+        seed=sample["seed"],
+        merge=online_merge(sample),
+        batch_size=train.batch_size,
+        workers=train.workers,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        gradient_checkpointing=train.gradient_checkpointing,
+        sharding=train.sharding,
+        dtype=train.dtype or "float32",
+        max_length=train.max_length,
+        checkpoint_every=train.checkpoint_every,
+        **{name: sample.get(name, getattr(train, name)) for name in TRAIN_KNOBS},
+        **{name: sample[name] for name in RECIPE_KNOBS if name in sample},
+    )
+
+
+def _check_mode(file: SpaceFile) -> None:
+    foreign = {"compare": ("search", "baselines"), "search": ("design",)}[file.mode]
+    for key in foreign:
+        if getattr(file, key):
+            raise SpaceError(key, f"belongs to the other mode, and mode is {file.mode!r}; remove it or change mode")
+
+
+def _check_backend(file: SpaceFile) -> None:
+    if file.train.backend == "inprocess" and file.train.workers > 1:
+        raise SpaceError("train.workers", f"must be 1 with backend 'inprocess', got {file.train.workers}")
+    if file.train.backend == "inprocess" and file.train.sharding != "ddp":
+        raise SpaceError("train.sharding", "fsdp2 needs backend 'train', whose workers hold the parts of the model")
+    if file.train.backend == "inprocess" and (file.train.checkpoint_every or file.train.max_failures):
+        key = "checkpoint_every" if file.train.checkpoint_every else "max_failures"
+        raise SpaceError(f"train.{key}", "needs backend 'train', whose workers can be restarted from a checkpoint")
+
+
+def _check_names(space: SearchSpace) -> None:
+    names = space.family_names
+    for i, name in enumerate(names):
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise SpaceError(f"families.{i}.name", f"must be letters, digits, '.', '_' and '-', got {name!r}")
+    for branch in space.branches:
+        if not re.fullmatch(NAME_PATTERN, branch.label):
+            raise SpaceError("space.method", f"labels must be letters, digits, '.', '_' and '-', got {branch.label!r}")
+    if len(set(names)) < len(names):
+        raise SpaceError("families", f"must not repeat a family, got {names!r}")
+    algorithms = [("space.algorithm", space.shared["algorithm"])]
+    algorithms += [
+        (f"space.method.{b.label}.algorithm", b.knobs["algorithm"]) for b in space.branches if "algorithm" in b.knobs
+    ]
+    for path, knob in algorithms:
+        for value in edge_values(knob):
+            if value not in ALGORITHMS:
+                raise SpaceError(path, f"unknown algorithm {value!r}; allowed: {', '.join(ALGORITHMS)}")
+
+
+def _check_branch(space: SearchSpace, branch: Branch) -> None:
+    """Try every fixed value, choice and end of range as plain settings, two knobs at a time: some exclude others."""
+    knobs = space.knobs_of(branch)
+    for name, knob in knobs.items():
+        for value in edge_values(knob):
+            check_kind(_knob_path(space, branch, name), name, value)
+    for values, changed in edges(knobs, together=2):
+        _try_settings(space, branch, values, suspect=changed)
+
+
+def _knob_path(space: SearchSpace, branch: Branch, name: str) -> str:
+    return f"space.method.{branch.label}.{name}" if name in branch.knobs else f"space.{name}"
+
+
+def _try_settings(space: SearchSpace, branch: Branch, values: Mapping[str, Scalar], suspect: str | None = None) -> None:
+    try:
+        sample = make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)
+        train_settings(space, sample)
+    except (ValueError, TypeError) as error:
+        raise SpaceError(_path_of(space, branch, str(error), suspect), str(error)) from None
+
+
+def _path_of(space: SearchSpace, branch: Branch, message: str, suspect: str | None) -> str:
+    """The key path a settings error is about: these messages start with the name of what is wrong."""
+    first = message.split(maxsplit=1)[0].strip("`'\":,") if message else ""
+    name = first if first in branch.knobs or first in space.shared else suspect
+    if name is not None and (name in branch.knobs or name in space.shared):
+        return _knob_path(space, branch, name)
+    if first in type(space.file.train).model_fields:
+        return f"train.{first}"
+    return f"space.method.{branch.label}"
+
+
+def _alpha_of(space: SearchSpace, sample: Mapping[str, Any]) -> float:
+    online_merge(sample)  # whatever is wrong with the other knobs is said first
+    names = ("steps", "warmup_steps", "lr_scheduler")
+    schedule = {name: sample.get(name, getattr(space.file.train, name)) for name in names}
+    axes = ("semantics", "density", "gap_steps", "alpha_schedule", "rescale")
+    given = {name: sample[name] for name in axes if name in sample}
+    return alpha_for_travel(sample["tau_travel"], method=sample["method"], **schedule, **given)
+
+
+def _at(path: str, read: Any, raw: Any) -> Any:
+    """Call `read(raw)`; a ValueError becomes a SpaceError at `path`."""
+    try:
+        return read(raw)
+    except (ValueError, TypeError) as error:
+        name = str(error).split(maxsplit=1)[0] if str(error) else ""
+        inner = f"{path}.{name}" if isinstance(raw, Mapping) and name in raw else path
+        raise SpaceError(inner, str(error)) from None
+
+
+def _check_dtypes(space: SearchSpace) -> None:
+    """A family's own dtype must be one to train in, unless the file gives another."""
+    for number, family in enumerate(space.families):
+        if space.file.train.dtype is None and family.dtype not in TRAINED_DTYPES:
+            allowed = ", ".join(TRAINED_DTYPES)
+            raise SpaceError(
+                f"families.{number}.dtype", f"training takes {allowed}, got {family.dtype}: give one, or train.dtype"
+            )
+
+
+def task_vectors_of(space: SearchSpace) -> list[str]:
+    """Every kind of task vector that some branch can merge, in `TASK_VECTORS`' order; none where tau is unused."""
+    found = set()
+    for branch in space.branches:
+        if any(online_merge(sample).resolved().needs_task_vector for sample in edge_samples(space, [branch])):
+            found |= set(edge_values(space.knobs_of(branch).get(TASK_VECTOR, Fixed("real"))))
+    return [kind for kind in TASK_VECTORS if kind in found]
+
+
+def edge_samples(space: SearchSpace, branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
+    """A sample for every fixed value, choice and end of range of the branches (None: all), two knobs at a time."""
+    for branch in space.branches if branches is None else branches:
+        for values, _ in edges(space.knobs_of(branch), together=2):
+            yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)

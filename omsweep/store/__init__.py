@@ -1,0 +1,1 @@
+"""What happened: the records of trials and the folder of a sweep."""

@@ -1,1 +1,0 @@
-"""A sweep: its space, design or search, trials under Ray Tune, and the driver around them."""

@@ -1,0 +1,1 @@
+"""What all trials from one SFT model of a family share, made once and kept in the cache."""

@@ -1,0 +1,1 @@
+"""What the embedded families learn: a closed language with gold reward, and plain English. Pure Python."""

@@ -1,0 +1,446 @@
+"""Small real sweeps on a real Ray: both backends, both modes, one and two workers, failures, interruption."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from omsweep.cli import main
+from omsweep.engine import merging as posthoc_trials
+from omsweep.engine import run as tuner
+from omsweep.evaluation import compare
+from omsweep.families.load import weights_hash
+from omsweep.plan.optuna import StudySearcher
+from omsweep.results.comparison import read_points
+from omsweep.space.posthoc import PosthocPlan
+from omsweep.store.folder import TRIAL_FIELDS, SweepFolder, TrialRecord
+from omsweep.trial.merge import SCRATCH, merged_again
+
+pytestmark = pytest.mark.slow
+
+STEPS = 12
+
+
+def space(**changes: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": "small",
+        "mode": "compare",
+        "families": ["tiny-llama"],
+        "space": {
+            "algorithm": "dpo",
+            "learning_rate": 4e-4,
+            "beta": 0.1,
+            "method": {
+                "adamw": {},
+                "ondare": {"semantics": "equations", "tau_travel": 0.05, "density": 0.5},
+                "onties": {"semantics": "equations", "alpha": 1e-3, "density": 0.5},
+            },
+        },
+        "design": {"blocks": 1},
+        "train": {"steps": STEPS, "batch_size": 8, "backend": "inprocess"},
+        "evaluate": {"limit": 8, "samples": 2, "max_new_tokens": 24},
+    }
+    return content | changes
+
+
+def write(tmp_path: Path, content: dict[str, Any]) -> Path:
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def run(tmp_path: Path, content: dict[str, Any], name: str = "s") -> tuple[int, list[TrialRecord], SweepFolder]:
+    code = main(["run", str(write(tmp_path, content)), "--name", name, "--storage", str(tmp_path / "runs")])
+    folder = SweepFolder(tmp_path / "runs", name)
+    return code, folder.trials(), folder
+
+
+def mlflow_runs(tmp_path: Path, name: str = "s") -> tuple[Run, list[Run], MlflowClient]:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert len(parents) == 1
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    assert len(children) == len(runs) - 1
+    return parents[0], children, client
+
+
+def losses(client: MlflowClient, child: Run) -> np.ndarray:
+    history = client.get_metric_history(child.info.run_id, "loss")
+    return np.array([m.value for m in sorted(history, key=lambda m: m.step)])
+
+
+POSTHOC: dict[str, Any] = {
+    "line": {"method": "linear", "weights": [0.0, 1.0], "of": ["adamw"]},
+    "shift": {"method": "tau_shift", "travel_of": "ondare", "of": ["adamw"]},
+    "ties": {"method": "ties", "weights": [0.5], "densities": [0.5], "of": ["onties"], "keep": True},
+    "broken": {"method": "linear", "weights": [0.5], "of": ["ondare"]},
+}
+
+
+@dataclasses.dataclass
+class Compared:
+    """A finished compare sweep with post-hoc trials, one of them planted to fail, scored on both splits."""
+
+    tmp_path: Path
+    code: int
+    folder: SweepFolder
+    prepared: dict[tuple[str, int], Any]
+
+    @property
+    def trained(self) -> list[TrialRecord]:
+        return [t for t in self.folder.trials() if t.kind == "trained"]
+
+    @property
+    def merged(self) -> dict[str, TrialRecord]:
+        return {str(t.label): t for t in self.folder.trials() if t.kind == "posthoc"} | {
+            f"weight {t.params['posthoc']['weight']:g}": t for t in self.folder.trials() if t.method == "linear"
+        }
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    tmp_path, plan = tmp_path_factory.mktemp("compared"), posthoc_trials.plan_posthoc
+
+    def planted_plan(*given: Any) -> PosthocPlan:
+        made = plan(*given)
+        (broken,) = (s for samples in made.samples.values() for s in samples if s["label"] == "ondare+broken")
+        broken["posthoc"]["weight"] = 7.0
+        return made
+
+    kept: dict[tuple[str, int], Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(posthoc_trials, "plan_posthoc", planted_plan)
+        run_posthoc = tuner.run_posthoc
+        patch.setattr(tuner, "run_posthoc", lambda *given: (kept.update(given[3]), run_posthoc(*given)))
+        evaluate = {"limit": 8, "samples": 2, "max_new_tokens": 24, "report_split": "all"}
+        code, _, folder = run(tmp_path, space(posthoc=POSTHOC, evaluate=evaluate))
+    return Compared(tmp_path, code, folder, kept)
+
+
+def test_compare_in_process_is_stored_tracked_and_reported(compared: Compared) -> None:
+    tmp_path, folder, trials = compared.tmp_path, compared.folder, compared.trained
+    assert compared.code == 0
+    assert [t.state for t in trials] == ["completed"] * 3
+    assert {t.label for t in trials} == {"adamw", "ondare", "onties"}
+    for trial in trials:
+        assert None not in (trial.reward, trial.tax, trial.kl, trial.benchmark_average, trial.weights_hash)
+        assert trial.steps == STEPS
+        assert trial.params["learning_rate"] == 4e-4
+        scores = folder.scores(trial.trial_id)
+        assert set(scores["kind"]) == {"tax", "reward"}
+        assert set(scores["split"]) == {"search", "report"}
+        reference = folder.reference_scores(trial.family, trial.sft_seed)
+        report = compare(*(frame[frame["split"] == "report"] for frame in (scores, reference)))
+        assert (trial.reward_report, trial.tax_report) == (report["reward"], report["tax"])
+        assert trial.kl_report == report["kl"] > 0
+        assert Path(str(trial.policy_path), "model.safetensors").is_file()
+    by_label = {t.label: t for t in trials}
+    assert by_label["adamw"].learning_rate_applied == pytest.approx(4e-4)
+    assert by_label["ondare"].learning_rate_applied == pytest.approx(4e-4 / 0.5)
+    assert 4e-4 < by_label["onties"].learning_rate_applied < 4e-4 / 0.5  # top-p keeps more than its share
+    assert by_label["ondare"].diagnostics["tau_travel"] == pytest.approx(0.05, rel=0.1)
+
+    parent, children, client = mlflow_runs(tmp_path)
+    assert parent.info.status == "FINISHED"
+    child_of = {c.info.run_id: c for c in children}
+    for trial in trials:
+        child = child_of[str(trial.mlflow_run_id)]
+        assert child.info.status == "FINISHED"
+        assert child.data.metrics["reward"] == pytest.approx(trial.reward)
+        assert child.data.metrics["tax"] == pytest.approx(trial.tax)
+        assert len(losses(client, child)) == STEPS
+        assert {f"tax.{category}" for category in trial.scores} <= set(child.data.metrics)
+    steps = [m.step for m in client.get_metric_history(parent.info.run_id, "hypervolume")]
+    assert sorted(steps) == list(range(1, 3 + 5 + 1))
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"front.json", "front.png", "report.html"}
+
+    front = json.loads((folder.path / "front.json").read_text())
+    assert front["members"]
+    assert all(m["reward_report"] is not None and m["tax_report"] is not None for m in front["members"])
+    lines = folder.trials_jsonl.read_text().splitlines()
+    assert all(list(json.loads(line)) == list(TRIAL_FIELDS) for line in lines)
+    assert "NaN" not in folder.trials_jsonl.read_text()
+
+
+SCORED = (
+    "reward",
+    "reward_se_items",
+    "tax",
+    "scores",
+    "kl",
+    "length_ratio",
+    "reward_report",
+    "tax_report",
+    "kl_report",
+)
+
+
+def test_what_is_merged_after_training_is_scored_like_a_policy(compared: Compared) -> None:
+    by_id, merged = {t.trial_id: t for t in compared.trained}, compared.merged
+    assert {label: t.state for label, t in merged.items() if "+" in label} == {
+        "adamw+line": "completed",
+        "adamw+shift": "completed",
+        "onties+ties": "completed",
+        "ondare+broken": "failed",
+    }
+    assert "weight of linear must be in [0, 1], got 7.0" in str(merged["ondare+broken"].error)
+    for trial in merged.values():
+        parent = by_id[str(trial.parent)]
+        assert trial.trial_id.startswith(f"{parent.trial_id}+")
+        for name in ("family", "algorithm", "block", "seed", "sft_seed", "task_vector"):
+            assert getattr(trial, name) == getattr(parent, name)
+        assert {k: v for k, v in trial.params.items() if k != "posthoc"} == parent.params
+
+    whole, none = merged["weight 1"], merged["weight 0"]
+    parent = by_id[str(whole.parent)]
+    assert [getattr(whole, name) for name in SCORED] == [getattr(parent, name) for name in SCORED]
+    assert whole.weights_hash == parent.weights_hash
+    paired = [compared.folder.scores(t.trial_id) for t in (whole, parent)]
+    pd.testing.assert_frame_equal(*paired)
+    assert (none.reward, none.tax, none.kl, none.reward_report, none.tax_report) == (0, 0, 0, 0, 0)
+    assert none.weights_hash == compared.prepared["tiny-llama", 0]["weights_hash"]
+
+    walked = next(t for t in compared.trained if t.label == "ondare").diagnostics["tau_travel"]
+    shift = merged["adamw+shift"].params["posthoc"]
+    assert shift == {"method": "tau_shift", "weight": walked, "travel_of": "ondare"}
+
+
+def test_merged_weights_go_unless_kept_and_can_be_made_again(compared: Compared) -> None:
+    folder, merged = compared.folder, compared.merged
+    kept = [t for t in merged.values() if t.policy_path is not None]
+    assert kept == [merged["onties+ties"]]
+    assert weights_hash(str(kept[0].policy_path)) == kept[0].weights_hash
+    assert not (folder.path / SCRATCH).exists()
+    shift = merged["adamw+shift"]
+    job = {
+        "content": folder.sweep()["resolved"],
+        "prepared": compared.prepared["tiny-llama", 0],
+        "folder": str(folder.path),
+        "trial": shift.to_json(),
+        "parent": next(t for t in compared.trained if t.trial_id == shift.parent).to_json(),
+    }
+    with merged_again(job) as policy:
+        assert weights_hash(policy) == shift.weights_hash
+    assert not Path(policy).exists()
+
+
+def test_what_is_merged_is_tracked_as_a_child_of_its_kind(compared: Compared) -> None:
+    _, children, _ = mlflow_runs(compared.tmp_path)
+    assert len(children) == 3 + 5
+    for trial in compared.merged.values():
+        child = next(c for c in children if c.info.run_id == trial.mlflow_run_id)
+        assert child.info.status == ("FINISHED" if trial.state == "completed" else "FAILED")
+        tags, params = child.data.tags, child.data.params
+        assert (tags["kind"], tags["parent"], tags["label"]) == ("posthoc", trial.parent, trial.label)
+        assert float(params["posthoc.weight"]) == trial.params["posthoc"]["weight"]
+        if trial.state == "completed":
+            assert child.data.metrics["reward"] == pytest.approx(trial.reward)
+            assert child.data.metrics["reward_report"] == pytest.approx(trial.reward_report)
+
+
+def test_a_sweeps_folder_can_be_compared(compared: Compared) -> None:
+    folder = compared.folder
+    without_the_failure = [t.to_json() for t in folder.trials() if t.label not in ("ondare+broken", "onties+ties")]
+    points = read_points(without_the_failure, folder.scores, folder.reference_scores)
+    chosen = [t for t in folder.trials() if t.trial_id in {t["trial_id"] for t in without_the_failure}]
+    assert points.left_out == ()
+    assert points.label.tolist() == [str(t.label).partition("+")[0] for t in chosen]
+    assert points.merged.tolist() == [t.kind == "posthoc" for t in chosen]
+    assert points.search == pytest.approx(np.array([[t.reward, t.tax, t.kl] for t in chosen]))
+    expected = [[t.reward_report, t.tax_report, t.kl_report] for t in chosen]
+    assert points.report == pytest.approx(np.array(expected, dtype=float))
+    with pytest.raises(ValueError, match="no block of 1 is complete"):
+        read_points([t.to_json() for t in folder.trials()], folder.scores, folder.reference_scores)
+
+
+def test_an_existing_sweep_is_refused_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs" / "s").mkdir(parents=True)
+    code, _, _ = run(tmp_path, space())
+    assert code == 2
+    assert str(tmp_path / "runs" / "s") in capsys.readouterr().err
+
+
+def test_backends_and_numbers_of_workers_agree(tmp_path: Path) -> None:
+    """In the Tune actor, in one Ray Train worker and in two: the same global batches, the same losses.
+
+    Algorithms and shardings in two workers: tests/align/test_workers.py.
+    """
+    curves: dict[str, np.ndarray] = {}
+    hashes: dict[str, Any] = {}
+    for name, backend, workers in (("inprocess", "inprocess", 1), ("one", "train", 1), ("two", "train", 2)):
+        content = space(train={"steps": STEPS, "batch_size": 8, "workers": workers, "backend": backend})
+        content["space"]["method"] = {"ondare": {"semantics": "released", "alpha": 1e-4, "density": 0.7}}
+        content["design"] = {"blocks": 1}
+        code, trials, _ = run(tmp_path, content, name)
+        assert (code, [t.error for t in trials]) == (0, [None])
+        _, (child,), client = mlflow_runs(tmp_path, name)
+        curves[name], hashes[name] = losses(client, child), trials[0].weights_hash
+    one, two = curves["one"], curves["two"]
+    assert len(one) == len(two) == STEPS
+    assert one.std() > 0
+    assert np.abs(one - two).max() < 1e-4 * max(1.0, one.max())
+    assert hashes["inprocess"] == hashes["one"] is not None
+
+
+def planted(draw: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
+    """The design with one sample that no trainer accepts."""
+
+    def with_a_mistake(*args: Any) -> list[dict[str, Any]]:
+        samples = draw(*args)
+        return [s | {"learning_rate": -1.0} if s["label"] == "ondare" else s for s in samples]
+
+    return with_a_mistake
+
+
+def test_a_worker_that_raises_fails_its_trial_and_the_sweep_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tuner, "draw", planted(tuner.draw))
+    content = space(
+        train={"steps": STEPS, "batch_size": 8, "backend": "train"},
+        posthoc={"same": {"method": "linear", "weights": [1.0]}},
+    )
+    del content["space"]["method"]["onties"]
+    code, trials, folder = run(tmp_path, content)
+    assert code == 0
+    assert {t.label: t.state for t in trials} == {"adamw": "completed", "ondare": "failed", "adamw+same": "completed"}
+    assert "left out 1 post-hoc points" in capsys.readouterr().out
+    members = (folder.front() or {})["members"]  # two equal policies, the second merged again to be rescored
+    assert [m["kind"] for m in members] == ["trained", "posthoc"]
+    numbers = [[m[name] for name in ("reward_report", "tax_report", "kl_report")] for m in members]
+    assert numbers[0] == numbers[1]
+    assert None not in numbers[0]
+    failed = next(t for t in trials if t.state == "failed")
+    assert "learning_rate must be positive, got -1.0" in str(failed.error)
+    _, children, _ = mlflow_runs(tmp_path)
+    child = next(c for c in children if c.info.run_id == failed.mlflow_run_id)
+    assert child.info.status == "FAILED"
+    assert "learning_rate must be positive" in child.data.tags["error"]
+
+
+def test_a_run_that_blows_up_is_diverged_not_failed(tmp_path: Path) -> None:
+    content = space()
+    content["space"] |= {"learning_rate": 1e30, "method": {"adamw": {}}}
+    code, trials, _ = run(tmp_path, content)
+    assert code == 1
+    assert [t.state for t in trials] == ["diverged"]
+    assert trials[0].reward is None
+    assert "not finite" in str(trials[0].error)
+    _, children, _ = mlflow_runs(tmp_path)
+    assert [c.info.status for c in children] == ["FAILED"]
+
+
+def test_search_tells_a_planted_failure_and_goes_on_to_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searchers: list[StudySearcher] = []
+
+    class Planting(StudySearcher):
+        def __init__(self, searched: Any) -> None:
+            super().__init__(searched)
+            searchers.append(self)
+
+        def suggest(self, trial_id: str) -> Any:
+            suggested = super().suggest(trial_id)
+            if isinstance(suggested, dict) and self._started == 3:
+                suggested["sample"]["learning_rate"] = -1.0
+            return suggested
+
+    monkeypatch.setattr(tuner, "StudySearcher", Planting)
+    content = space(mode="search", search={"trials": 8, "startup_trials": 3}, baselines={"learning_rate": [2e-4, 4e-4]})
+    del content["design"]
+    content["space"]["learning_rate"] = {"loguniform": [1e-4, 1e-3]}
+    code, trials, _ = run(tmp_path, content)
+    assert code == 0
+    assert len(trials) == 8
+    assert [t.state for t in trials].count("failed") == 1
+    states = [t.state.name for t in searchers[0].studies["tiny-llama"].trials]
+    assert states.count("FAIL") == 1
+    assert states.count("COMPLETE") == 7
+    proposals = [t.params["proposal"] for t in trials]
+    assert proposals.count("baseline") == 2
+    assert "model" in proposals
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "hold no records"),
+        ([{"question": "a", "chosen": "b"}], "rejected"),
+    ],
+)
+def test_preference_data_that_cannot_be_used_stop_the_sweep_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, str]], message: str
+) -> None:
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, folder = run(tmp_path, space(preferences={"path": str(data)}))
+    assert code == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not folder.exists()
+
+
+def test_storage_that_cannot_be_written_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    file = write(tmp_path, space())
+    assert main(["run", str(file), "--storage", str(tmp_path / "file" / "runs")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert str(tmp_path / "file" / "runs") in error
+    assert len(error.splitlines()) == 1
+
+
+def test_ctrl_c_kills_unfinished_runs_writes_the_front_and_exits_130(tmp_path: Path) -> None:
+    content = space(train={"steps": 60, "batch_size": 8, "backend": "inprocess", "concurrent_trials": 1})
+    content["design"] = {"blocks": 20}
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "omsweep.cli",
+            "run",
+            str(write(tmp_path, content)),
+            "--name",
+            "s",
+            "--storage",
+            str(tmp_path / "runs"),
+        ],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    folder = SweepFolder(tmp_path / "runs", "s")
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None and len(folder.trials()) < 2:
+        time.sleep(0.2)
+    while time.monotonic() < deadline and "RUNNING" not in {c.info.status for c in mlflow_runs(tmp_path)[1]}:
+        time.sleep(0.1)  # between two trials there is nothing to kill
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=90) == 130, (tmp_path / "log").read_text()
+    done = folder.trials()
+    assert 2 <= len(done) < 60
+    assert folder.front_json.is_file()
+    assert folder.report_html.is_file()
+    parent, children, _ = mlflow_runs(tmp_path)
+    assert parent.info.status == "KILLED"
+    statuses = {c.info.run_id: c.info.status for c in children}
+    assert all(statuses[str(t.mlflow_run_id)] == "FINISHED" for t in done)
+    assert {s for run_id, s in statuses.items() if run_id not in {t.mlflow_run_id for t in done}} == {"KILLED"}

@@ -1,0 +1,220 @@
+"""From trial objects to points: agreement with the trial object's own numbers, blocks, merges, what is left out."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from omsweep.evaluation import compare
+from omsweep.results.comparison import read_points
+from omsweep.results.comparison.items import item_readings, item_table
+from omsweep.results.comparison.question import OfflineGrid
+from omsweep.results.comparison.trials import arm_label
+
+TASKS = {"sums": "math", "words": "math", "close": "code"}
+
+
+def scores(seed, *, items=6, prompts=8, splits=("search", "report")):
+    """A table of scores of both splits, rows in random order."""
+    rng, rows = np.random.default_rng(seed), []
+    for split in splits:
+        for task, category in TASKS.items():
+            for i in range(items + (2 if task == "words" else 0)):
+                rows.append(
+                    ("tax", task, category, f"{split}-{task}-{i}", split, "greedy", 0, rng.integers(2), math.nan)
+                )
+        for i in range(prompts):
+            for sample in range(4):
+                rows.append(
+                    ("reward", "p", "reward", f"{split}-{i}", split, "sampled", sample, rng.normal(), rng.random())
+                )
+            rows.append(("reward", "p", "reward", f"{split}-{i}", split, "greedy", 0, rng.normal(), math.nan))
+    columns = ["kind", "task", "category", "item_id", "split", "decoder", "sample", "score", "kl"]
+    frame = pd.DataFrame(rows, columns=columns).assign(length=1.0, completion="")
+    return frame.sample(frac=1.0, random_state=seed, ignore_index=True)
+
+
+REFERENCE = scores(0)
+
+
+def trial(trial_id, *, family="f", label="adamw", block=0, seed=0, sft_seed=0, state="completed", **more):
+    return {"trial_id": trial_id, "kind": "trained", "family": family, "label": label, "method": label} | {
+        "block": block,
+        "seed": seed,
+        "sft_seed": sft_seed,
+        "state": state,
+        "task_vector": "real",
+        **more,
+    }
+
+
+def merge(trial_id, parent, **more):
+    return {"trial_id": trial_id, "kind": "posthoc", "parent": parent, "family": "f", "state": "completed", **more}
+
+
+def read(trials, **options):
+    return read_points(
+        trials, lambda trial_id: scores(sum(trial_id.encode())), lambda family, sft_seed: REFERENCE, **options
+    )
+
+
+@pytest.mark.parametrize("split", ["search", "report"])
+def test_readings_agree_with_the_trial_object(split):
+    policy = scores(1)
+    found = item_readings(policy, item_table(REFERENCE, split, 4), split)[0]
+    own, theirs = (frame[frame["split"] == split] for frame in (policy, REFERENCE))
+    expected = compare(own, theirs)
+    assert found == pytest.approx([expected["reward"], expected["tax"], expected["kl"]])
+
+
+def test_readings_without_a_group_are_those_of_the_other_items():
+    policy = scores(1)
+    found = item_readings(policy, item_table(REFERENCE, "report", 3), "report")
+    assert found.shape == (4, 3)
+    for group in range(3):
+        kept = [
+            not (split == "report" and int(item.rsplit("-", 1)[1]) % 3 == group)
+            for item, split in zip(policy["item_id"], policy["split"], strict=True)
+        ]  # below ten items of a task, ids in order are numbers in order
+        own, theirs = policy[kept], REFERENCE[REFERENCE["item_id"].isin(policy["item_id"][kept])]
+        expected = compare(own[own["split"] == "report"], theirs[theirs["split"] == "report"])
+        assert found[1 + group] == pytest.approx([expected["reward"], expected["tax"], expected["kl"]])
+
+
+def test_no_more_groups_than_the_smallest_task_allows():
+    assert item_table(REFERENCE, "report", 20).tax_weights.shape == (7, 20)
+    assert item_table(scores(0, items=1), "report", 20).tax_weights.shape[0] == 1
+
+
+def test_the_sft_model_reads_nothing():
+    assert item_readings(REFERENCE, item_table(REFERENCE, "report", 3), "report")[:, :2] == pytest.approx(0)
+
+
+def test_what_was_not_scored_is_missing():
+    only_tax = REFERENCE[REFERENCE["kind"] == "tax"]
+    found = item_readings(only_tax, item_table(only_tax, "report", 3), "report")
+    assert np.isnan(found[:, [0, 2]]).all()
+    assert np.isfinite(found[:, 1]).all()
+
+
+def test_a_score_that_is_no_number_is_no_reward():
+    policy = scores(1)
+    policy.loc[(policy["decoder"] == "sampled").idxmax(), "score"] = math.nan
+    found = [item_readings(policy, item_table(REFERENCE, s, 3), s)[0, 0] for s in ("search", "report")]
+    assert np.isnan(found).sum() == 1
+
+
+def test_other_items_are_refused():
+    with pytest.raises(ValueError, match="3 items of split report are in one table only, such as"):
+        item_readings(scores(1, items=5), item_table(REFERENCE, "report", 3), "report")
+
+
+def test_merges_join_their_parents_block_and_label():
+    trials = [trial("a"), trial("o", label="ondare"), merge("a-5", "a"), merge("a-5-3", "a-5"), merge("o-5", "o")]
+    points = read(trials)
+    assert points.blocks == (("f", "0", "b0-s0"),)
+    assert points.label.tolist() == ["adamw", "ondare", "adamw", "adamw", "ondare"]
+    assert points.merged.tolist() == [False, False, True, True, True]
+    assert points.report_without.shape == (5, 6, 3)
+
+
+def test_blocks_are_families_sft_seeds_blocks_and_seeds():
+    runs = [("f", 0, 0, 0), ("f", 0, 0, 1), ("f", 0, 1, 0), ("f", 1, 0, 0), ("g", 0, 0, 0)]
+    trials = [
+        trial(f"{label}{n}", label=label, family=f, sft_seed=sft, block=b, seed=s)
+        for n, (f, sft, b, s) in enumerate(runs)
+        for label in ("adamw", "ondare")
+    ]
+    assert len(read(trials).blocks) == 5
+
+
+def test_a_diverged_run_leaves_the_block_a_failed_one_does_not():
+    trials = [trial("a"), trial("o", label="ondare", state="diverged")]
+    points = read(trials)
+    assert (points.label.tolist(), points.blocks, points.left_out) == (["adamw"], (("f", "0", "b0-s0"),), ())
+    more = [*trials, trial("a1", seed=1), trial("o1", label="ondare", seed=1, state="failed"), trial("a2", seed=2)]
+    assert read(more).left_out == (("f", "0", "b0-s1"), ("f", "0", "b0-s2"))
+    with pytest.raises(ValueError, match="no block of 1 is complete in"):
+        read([trial("a"), trial("o", label="ondare"), merge("x", "a", state="failed")])
+
+
+def test_controls_are_labels_of_their_own():
+    control = trial("c", label="ondare", task_vector="permuted")
+    assert arm_label(control) == "ondare/permuted"
+    trials = [trial("a"), trial("o", label="ondare"), control, trial("b", seed=1), trial("p", label="ondare", seed=1)]
+    assert read(trials, labels=["adamw", "ondare"]).blocks == (("f", "0", "b0-s0"), ("f", "0", "b0-s1"))
+    assert read(trials).left_out == (("f", "0", "b0-s1"),)
+
+
+def test_baselines_of_a_search_are_passed_over():
+    assert len(read([trial("a"), trial("z", baseline=True)]).block) == 1
+
+
+def test_a_merge_without_its_parent_is_refused():
+    with pytest.raises(ValueError, match="parent a of merged trial x is not among the trials"):
+        read([merge("x", "a")])
+
+
+def test_the_sft_models_table_is_asked_for_once_for_each_sft_seed():
+    asked = []
+
+    def reference(family, sft_seed):
+        asked.append((family, sft_seed))
+        return REFERENCE
+
+    trials = [trial("a"), trial("b", seed=1), trial("c", sft_seed=1)]
+    read_points(trials, lambda trial_id: scores(1), reference)
+    assert asked == [("f", 0), ("f", 1)]
+
+
+GRIDS = (
+    OfflineGrid(arms=frozenset({"adamw"}), points=2),
+    OfflineGrid(arms=frozenset({"adamw"}), points=0, travel_of="ondare"),
+)
+
+
+def merged_blocks(counts, **more):
+    """Blocks of adamw and ondare, the AdamW run of each with that many merges."""
+    trials = []
+    for block, count in enumerate(counts):
+        trials.append(trial(f"a{block}", block=block, policy_path="x"))
+        trials.append(
+            trial(f"o{block}", block=block, label="ondare", policy_path="x", diagnostics={"tau_travel": 0.05})
+        )
+        trials += [merge(f"a{block}+{i}", f"a{block}") for i in range(count)]
+    return [one | (more if one["label" if "label" in one else "trial_id"] == "ondare" else {}) for one in trials]
+
+
+def test_a_block_with_merges_missing_is_left_out():
+    """As after an interruption while merges are made: a run's grid counts once it is whole."""
+    points = read(merged_blocks([3, 2, 0]), grids=GRIDS)
+    assert points.blocks == (("f", "0", "b0-s0"),)
+    assert points.left_out == (("f", "0", "b1-s0"), ("f", "0", "b2-s0"))
+    assert len(read(merged_blocks([3, 2, 0])).blocks) == 3
+
+
+def test_merges_that_were_planned_out_are_not_missed():
+    """A diverged run has no policy to merge, and a run that diverged gives the others no travel."""
+    diverged = merged_blocks([2, 2], state="diverged", policy_path=None)
+    assert len(read(diverged, grids=GRIDS).blocks) == 2
+    alone = [one | {"state": "diverged"} if one["trial_id"] == "a0" else one for one in merged_blocks([0, 3])]
+    assert len(read(alone, grids=GRIDS).blocks) == 2
+
+
+def test_a_policy_without_a_reward_costs_its_block_and_is_named():
+    trials = merged_blocks([3, 3])
+
+    def table(trial_id):
+        made = scores(sum(trial_id.encode()))
+        if trial_id == "a1+2":
+            made.loc[(made["decoder"] == "sampled").idxmax(), "score"] = math.nan
+        return made
+
+    points = read_points(trials, table, lambda family, sft_seed: REFERENCE, grids=GRIDS)
+    assert (points.unread, points.left_out) == (("a1+2",), (("f", "0", "b1-s0"),))
+    assert len(points.label) == 5
+    with pytest.raises(ValueError, match=r"without reward or tax: a1\+2"):
+        read_points(
+            [one for one in trials if "0" not in one["trial_id"][:2]], table, lambda family, sft_seed: REFERENCE
+        )

@@ -1,0 +1,64 @@
+"""What stops the preparation before anything is trained: suites and prompts that cannot be used, prompts in both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tqdm import tqdm
+
+from omsweep.engine.run import run_sweep
+from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
+from omsweep.families.tiny.architecture import random_family
+from omsweep.space.search_space import build_space
+from omsweep.trial.prepare.family import prepare_family
+
+
+def never(*_: Any, **__: Any) -> Any:
+    raise AssertionError("no model may be prepared")
+
+
+def prepare(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    model = str(random_family(folder / "model", hidden_size=32, intermediate_size=32))
+    content |= {"families": [{"name": "mine", "base": model, "sft": model}]}
+    content["space"]["method"] = {"adamw": {}}
+    return prepare_family(build_space(content).resolved(), "mine", tqdm)
+
+
+def written(path: Path, records: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def test_reward_prompts_and_suites_are_read_before_any_model(
+    compare: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omsweep.families.load.prepare", never)
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a", "split": "search"}\n{"prompt": "b"\n')
+    compare["evaluate"] = {"reward": {"scorer": "tiny", "prompts": str(tmp_path / "prompts.jsonl")}}
+    with pytest.raises(ValueError, match=r"prompts\.jsonl:2: not JSON"):
+        prepare(compare, tmp_path)
+    compare["evaluate"]["reward"]["prompts"] = written(
+        tmp_path / "one.jsonl", [{"prompt": "a", "split": "search"}, {"prompt": "b", "split": "search"}]
+    )
+    with pytest.raises(ValueError, match=r"one\.jsonl: no prompt in split 'report', 2 in all"):
+        prepare(compare, tmp_path)
+    (tmp_path / "suite").mkdir()
+    compare["evaluate"] = {"tax": str(tmp_path / "suite")}
+    with pytest.raises(ValueError, match=r"tax suite .*suite holds no lm-eval task"):
+        prepare(compare, tmp_path)
+
+
+def test_own_preference_data_may_hold_nothing_that_policies_are_scored_on(
+    compare: dict[str, Any], tmp_path: Path
+) -> None:
+    for file in (TAX_SUITES["tiny"] / "data" / "knowledge.jsonl", REWARD_PROMPTS["tiny"]):
+        scored = json.loads(file.read_text().splitlines()[0])["id"]
+        pairs = [{"id": name, "prompt": "say", "chosen": "yes .", "rejected": "no ."} for name in ("mine", scored)]
+        compare["preferences"] = written(tmp_path / f"{file.stem}.jsonl", pairs)
+        refused = pytest.raises(ValueError, match=f"disjoint from the test items, got 1 in both: {scored}")
+        with refused:
+            prepare(compare, tmp_path / file.stem)
+        with refused:
+            run_sweep(build_space(compare), "s", tmp_path, None)
+        assert not (tmp_path / "s").exists()
