@@ -17,7 +17,8 @@ from typing import Any
 
 from omsweep.engine.run import run_sweep
 from omsweep.space.search_space import build_space
-from omsweep.store.folder import SweepFolder, TrialRecord
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import TrialRecord
 
 PHASES = ("start", "pilot", "train", "evaluate")
 BACKENDS = ("inprocess", "train")

@@ -1,4 +1,4 @@
-"""JSON without NaN or infinity, written so that a reader sees the old file or the new one, never a part."""
+"""Plain data, and JSON without NaN or infinity, written so that a reader sees the old file or the new one, never a part."""
 
 import json
 import math
@@ -34,6 +34,17 @@ def plain(value: Any) -> Any:
     if callable(getattr(value, "tolist", None)):
         return plain(value.tolist())
     raise ValueError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `key.path -> value`; lists and empty mappings stay one value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def read_json(source: Path) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omsweep.store.folder import SweepFolder, TrialRecord
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import TrialRecord
 
 CATEGORIES = ("agent", "code", "code_switching", "instruction", "knowledge", "math", "reading")
 METHODS = {

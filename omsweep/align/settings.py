@@ -1,7 +1,8 @@
 """What one training run needs to know; plain values, checked, without torch."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from omsweep.align.algorithms import algorithm_named
 
@@ -136,6 +137,10 @@ class TrainSettings:
                 f" ({self.passes}), got {self.replay_share} of batch_size {self.batch_size}: {self.replayed} examples"
             )
 
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain data from which `train_settings_from` makes an equal value."""
+        return asdict(self)
+
     @property
     def replayed(self) -> int:
         """SFT examples among the `batch_size` of a step."""
@@ -155,6 +160,16 @@ class TrainSettings:
     def per_device_batch_size(self) -> int:
         """Examples of a worker in one forward pass."""
         return self.batch_size // self.passes
+
+
+def train_settings_from(content: Mapping[str, Any]) -> TrainSettings:
+    """The settings that `TrainSettings.as_mapping` wrote down."""
+    from omsweep.optim.settings import OnlineMerge
+
+    merge = dict(content["merge"])
+    if isinstance(merge["alpha"], list):  # by parameter name, as JSON keeps it
+        merge["alpha"] = tuple((pattern, weight) for pattern, weight in merge["alpha"])
+    return TrainSettings(**{**content, "merge": OnlineMerge(**merge)})
 
 
 def per_device_batch(*, batch_size: int, workers: int, gradient_accumulation_steps: int = 1, unpaired: bool) -> int:

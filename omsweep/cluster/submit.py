@@ -28,7 +28,6 @@ from omsweep.cluster.storage import check_job_storage, check_job_tracking, check
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.provenance import revision
-from omsweep.space.load import load_space
 from omsweep.space.search_space import SearchSpace
 
 SUCCEEDED, FAILED = 0, 1
@@ -59,6 +58,7 @@ class JobRequest:
 
 def submit_sweep(
     space_path: Path,
+    space: SearchSpace,
     *,
     overrides: Sequence[str],
     address: str | None,
@@ -73,6 +73,7 @@ def submit_sweep(
 
     Args:
         space_path: search space file here; a copy of it is shipped.
+        space: what it says, checked.
         overrides: `key=value` settings passed on as `--set`.
         address: URL of the cluster's dashboard; None leaves it to `$RAY_API_SERVER_ADDRESS`, `$RAY_ADDRESS` and Ray.
         name: of the sweep; None takes the file's.
@@ -87,7 +88,6 @@ def submit_sweep(
         ValueError: a storage, tracking URI or file that a job cannot use; nothing has been submitted then.
         KeyboardInterrupt: Ctrl-C, after saying how to go on.
     """
-    space = load_space(space_path, overrides)
     check_job_storage(storage)
     check_job_tracking(tracking_uri)
     _check_paths(space_path, space)

@@ -19,7 +19,7 @@ from omsweep.preferences.collection import AnswerPrompts
 from omsweep.preferences.pairing import Answer, finite
 from omsweep.preferences.prompts import Prompt
 from omsweep.preferences.request import PairSettings
-from omsweep.trial.prepare.family import placed
+from omsweep.trial.models import placed
 from omsweep.trial.prepare.reward_model import build_reward_model
 
 

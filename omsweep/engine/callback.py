@@ -12,7 +12,8 @@ from rich.progress import Progress, TaskID
 from omsweep.results.front import family_hypervolumes
 from omsweep.sinks.mlflow import Tracker
 from omsweep.space.search_space import TRAIN_KNOBS, SearchSpace
-from omsweep.store.folder import TRIAL_FIELDS, SweepFolder, TrialRecord
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import TRIAL_FIELDS, TrialRecord
 
 IDENTITY = (
     *("trial_id", "family", "sft_seed", "block", "seed", "label", "baseline", "algorithm", "method", "task_vector"),

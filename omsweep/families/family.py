@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from omsweep.families.shape import Shape
 
 DTYPES = ("float32", "bfloat16", "float16")
+GIB = 1 << 30
 UNKNOWN = "unknown"
 """What a row says where nobody could check: better than a guess."""
 

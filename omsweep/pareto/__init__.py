@@ -1,12 +1,9 @@
-"""Fronts of two minimised losses: dominance, hypervolume, attainment, uncertainty, and what the losses are made of."""
+"""Fronts of two minimised losses: dominance, hypervolume, attainment, uncertainty. Numpy only."""
 
 from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "METRICS": "omsweep.pareto.objectives",
-    "Metric": "omsweep.pareto.objectives",
-    "Objectives": "omsweep.pareto.objectives",
     "attainment": "omsweep.pareto.surfaces",
     "attainment_area": "omsweep.pareto.surfaces",
     "attainment_surface": "omsweep.pareto.surfaces",
@@ -17,9 +14,6 @@ _PUBLIC = {
     "hypervolumes": "omsweep.pareto.volume",
 }
 __all__ = [
-    "METRICS",
-    "Metric",
-    "Objectives",
     "attainment",
     "attainment_area",
     "attainment_surface",

@@ -4,23 +4,21 @@ import itertools
 import math
 import random
 from collections.abc import Mapping
-from typing import Any
 
 from scipy.stats import qmc
 
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, from_unit
 from omsweep.space.search_space import Branch, SearchSpace, make_sample
+from omsweep.space.specs import trial_spec
+from omsweep.store.records import TrialSpec
 
 
-def draw(space: SearchSpace) -> list[dict[str, Any]]:
-    """All samples of a compare sweep, families x SFT seeds x blocks x seeds x methods, in the order they are started.
+def draw(space: SearchSpace) -> list[TrialSpec]:
+    """All trials of a compare sweep, families x SFT seeds x blocks x seeds x methods, in the order they are started.
 
     Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
     choices run through shuffled rounds, so that with enough blocks every value occurs equally often. The SFT seeds of a
     family meet the same draws and training seeds, and so do the levels of `design.cross`.
-
-    Returns:
-        One flat dict per trial as `make_sample` builds it, with `trial_id, family, sft_seed, block, seed, label`.
     """
     drawn = {name: _draw_family(space, name) for name in space.family_names}
     design = space.design
@@ -28,12 +26,12 @@ def draw(space: SearchSpace) -> list[dict[str, Any]]:
         range(design.blocks), range(design.seeds), range(design.sft_seeds), space.family_names, space.branches
     )
     return [
-        _sample(space, branch, *drawn[family][block], family=family, sft_seed=sft_seed, block=block, repeat=repeat)
+        _spec(space, branch, *drawn[family][block], family=family, sft_seed=sft_seed, block=block, repeat=repeat)
         for block, repeat, sft_seed, family, branch in places
     ]
 
 
-def _sample(
+def _spec(
     space: SearchSpace,
     branch: Branch,
     shared: Mapping[str, Scalar],
@@ -43,10 +41,10 @@ def _sample(
     sft_seed: int,
     block: int,
     repeat: int,
-) -> dict[str, Any]:
+) -> TrialSpec:
     design = space.design
     start = f"{family}-f{sft_seed}" if design.sft_seeds > 1 else family
-    return make_sample(
+    sample = make_sample(
         space,
         branch,
         {**{name: shared[name] for name in space.shared_by(branch)}, **by_label[branch.label]},
@@ -56,6 +54,7 @@ def _sample(
         block=block,
         seed=1000 * design.seed + block * design.seeds + repeat,
     )
+    return trial_spec(space, sample)
 
 
 def _draw_family(space: SearchSpace, family: str) -> list[tuple[dict[str, Scalar], dict[str, dict[str, Scalar]]]]:

@@ -12,20 +12,18 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
 from omsweep.plan.starting_points import live_knobs, plan, startup_trials, trial_count
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar
 from omsweep.space.search_space import Branch, SearchSpace, make_sample
+from omsweep.space.specs import trial_spec
+from omsweep.store.records import TrialSpec
 
-OUTCOME = "outcome/"
 
-
-class StudySearcher(Searcher):
-    """Proposes samples from one study per family over ask and tell; knobs are named by key path."""
+class StudyProposer:
+    """Proposes trials from one study per family over ask and tell, families in turn; knobs are named by key path."""
 
     def __init__(self, space: SearchSpace) -> None:
-        super().__init__()
         self._space = space
         self._total = trial_count(space)
         self._families = itertools.cycle(space.family_names)
@@ -33,14 +31,14 @@ class StudySearcher(Searcher):
         self._asked: dict[str, tuple[str, optuna.Trial]] = {}
         self.studies = {name: _study(space, i) for i, name in enumerate(space.family_names)}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next sample as `{"sample": {...}}`, or FINISHED once every trial was started."""
+    def next(self) -> TrialSpec | None:
+        """The next trial, or None once every trial was started."""
         if self._started == self._total:
-            return Searcher.FINISHED
+            return None
         family = next(self._families)
         trial = self.studies[family].ask()
-        self._asked[trial_id] = family, trial
         branch, values = suggest_values(self._space, trial)
+        proposal = self._proposal(family, trial)
         sample = make_sample(
             self._space,
             branch,
@@ -49,24 +47,19 @@ class StudySearcher(Searcher):
             family=family,
             block=None,
             seed=self._space.search.seed,
-            baseline=self._proposal(family, trial) == "baseline",
+            baseline=proposal == "baseline",
         )
+        spec = trial_spec(self._space, {**sample, "proposal": proposal})
+        self._asked[spec.trial_id] = family, trial
         self._started += 1
-        return {"sample": {**sample, "proposal": self._proposal(family, trial)}}
+        return spec
 
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Tell the study: COMPLETE where both objectives are finite, else FAIL. Tune flattens `result`'s keys."""
+    def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
+        """Tell the study: COMPLETE where both objectives are finite, else FAIL."""
         family, trial = self._asked.pop(trial_id)
-        outcome = {key.removeprefix(OUTCOME): value for key, value in (result or {}).items() if key.startswith(OUTCOME)}
-        values = None if error else objective_values(self._space, outcome)
+        values = None if outcome is None else objective_values(self._space, outcome)
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
         self.studies[family].tell(trial, values, state=state)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing is saved: a sweep's trials.jsonl is the truth, studies are rebuilt from it."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore, see `save`."""
 
     def _proposal(self, family: str, trial: optuna.Trial) -> str:
         enqueued = trial.user_attrs.get("proposal")

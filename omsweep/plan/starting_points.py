@@ -52,6 +52,12 @@ def trial_count(space: SearchSpace) -> int:
     return trials
 
 
+def check_trials(space: SearchSpace) -> None:
+    """Whether a search starts as many trials as its starting points need; raises SpaceError."""
+    if space.file.mode == "search":
+        trial_count(space)
+
+
 def startup_trials(space: SearchSpace) -> int:
     """Completed trials a family's sampler waits for before it proposes from its model."""
     return space.search.startup_trials or max(1, len(plan(space)))

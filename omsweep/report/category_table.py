@@ -8,7 +8,7 @@ from omsweep.report.styles import GAIN, LOSS, colours_of
 from omsweep.results.front import label_of
 from omsweep.results.numbers import Z95, fixed, is_number
 from omsweep.results.view import SweepView
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord
 
 STRONGEST = 0.6
 WEAKEST_SCALE = 4.0

@@ -12,7 +12,7 @@ from omsweep.report.styles import FRONT_LINE, GRID, INK, MUTED, colours_of, mark
 from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
 from omsweep.results.numbers import Z95, fixed, short, with_error
 from omsweep.results.view import SweepView
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord
 
 CONFIG = {
     "displaylogo": False,

@@ -15,7 +15,8 @@ from omsweep.report import captions
 from omsweep.results.front import label_of
 from omsweep.results.numbers import MISSING, counted, fixed, short, with_error
 from omsweep.results.view import SweepView, read_view
-from omsweep.store.folder import STATES, SweepFolder
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import STATES
 
 LONGEST_MESSAGE = 160
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from omsweep.pareto.objectives import METRICS
 from omsweep.report.markup import Column, badge, cell, plus_minus, sort_key, swatch, table, text
 from omsweep.report.styles import colours_of
 from omsweep.results.front import label_of
 from omsweep.results.numbers import fixed, short, with_error
+from omsweep.results.objectives import METRICS
 from omsweep.results.view import SweepView
-from omsweep.sinks.mlflow import flatten
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord
+from omsweep.strict_json import flatten
 
 GROUPS = {
     "g-trial": "Trial",

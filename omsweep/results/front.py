@@ -14,22 +14,15 @@ from typing import Any
 import numpy as np
 
 from omsweep.pareto.dominance import front
-from omsweep.pareto.objectives import METRICS, Objectives
 from omsweep.pareto.uncertainty import front_probability
 from omsweep.pareto.volume import hypervolume
-from omsweep.store.folder import STATES, TrialRecord
+from omsweep.results.objectives import Objectives
+from omsweep.store.records import SHOWN, STATES, TWINS, TrialRecord, on_report_split
 
 SCORED_STATES = ("completed", "stopped")
 EXPLORATORY = "exploratory, no ranking"
-REPORT_FIELDS = (
-    *(f"{name}_report{suffix}" for name in METRICS for suffix in ("", "_se_items")),
-    "kl_report",
-)  # members carry them once rescored
 _NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
-_IDENTITY = (
-    *("trial_id", "family", "algorithm", "label", "method", "block", "seed", "sft_seed", "kind", "task_vector"),
-    *("parent", "params", "learning_rate_applied", *METRICS, "reward_se_items", "tax_se_items", "policy_path"),
-)
+_MEMBER_FIELDS = ("trial_id", *(name for name, shown in SHOWN.items() if shown.front))
 
 
 def front_summary(
@@ -105,11 +98,6 @@ def label_of(trial: TrialRecord) -> str:
     return label if trial.task_vector == "real" else f"{label}/{trial.task_vector}"
 
 
-def as_report(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers of the report split, fields as in the trial object, under the names of `REPORT_FIELDS`."""
-    return {name: numbers.get(name.replace("_report", "")) for name in REPORT_FIELDS}
-
-
 def parent_label(label: str) -> str:
     """The label of the trials that a label's were merged from: `ondare/flipped` of `ondare+ties/flipped`."""
     return re.sub(r"\+[^/]*", "", label)
@@ -162,11 +150,11 @@ def _members(
     for content in families.values():
         for trial_id in content["members"]:
             row = by_id[trial_id]
-            rescored = row if row["reward_report"] is not None else as_report(report_scores.get(trial_id, {}))
-            member = {name: row[name] for name in _IDENTITY}
+            rescored = row if row["reward_report"] is not None else on_report_split(report_scores.get(trial_id, {}))
+            member = {name: row[name] for name in _MEMBER_FIELDS}
             member["label"] = labels[trial_id]
             member["front_probability"] = content["front_probability"][trial_id]
-            for name in REPORT_FIELDS:
+            for name in TWINS.values():
                 member[name] = rescored.get(name)
             members.append(member)
     return members

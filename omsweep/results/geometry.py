@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omsweep.pareto.objectives import Objectives
 from omsweep.results.front import label_of
 from omsweep.results.numbers import Z95
+from omsweep.results.objectives import Objectives
 from omsweep.results.view import SweepView
 
 MARGIN = 0.07

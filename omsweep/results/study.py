@@ -16,7 +16,7 @@ from omsweep.results.front import is_scored, label_of
 from omsweep.results.numbers import is_number, short
 from omsweep.results.view import SweepView
 from omsweep.space.studies import STUDIES, Study
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord
 
 ON_BOTH_SPLITS = ("reward", "tax", "kl")
 """Numbers that are read from the report split where every run has them there."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from omsweep.pareto.objectives import Objectives
-from omsweep.results.front import REPORT_FIELDS, front_summary, is_scored, label_of, parent_label
-from omsweep.sinks.mlflow import flatten
-from omsweep.store.folder import SweepFolder, TrialRecord, reference_of
+from omsweep.results.front import front_summary, is_scored, label_of, parent_label
+from omsweep.results.objectives import Objectives
+from omsweep.store.folder import SweepFolder, reference_of
+from omsweep.store.records import TWINS, TrialRecord
+from omsweep.strict_json import flatten
 
 if TYPE_CHECKING:
     from omsweep.results.comparison.findings import Findings
@@ -124,7 +125,7 @@ def _kept_report_scores(folder: SweepFolder) -> dict[str, dict[str, Any]]:
     """What the front's members of the last `front.json` scored on the report split."""
     kept = {}
     for member in (folder.front() or {}).get("members", []):
-        numbers = {name.replace("_report", ""): member.get(name) for name in REPORT_FIELDS}
+        numbers = {name: member.get(twin) for name, twin in TWINS.items()}
         if any(value is not None for value in numbers.values()):
             kept[member["trial_id"]] = numbers
     return kept

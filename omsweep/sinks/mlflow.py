@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from omsweep.strict_json import flatten
+
 RUN_STATUS = {
     "completed": "FINISHED",
     "stopped": "FINISHED",
@@ -189,17 +191,6 @@ def trial_metrics(record: Mapping[str, Any], reference_scores: Mapping[str, floa
         if _is_finite_number(score) and _is_finite_number(reference):
             metrics[f"tax.{category}"] = 100 * (reference - score)
     return metrics
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `key.path -> value`; lists and empty mappings stay one value."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _tags(tags: Mapping[str, Any]) -> dict[str, str]:

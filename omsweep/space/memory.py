@@ -12,7 +12,6 @@ from omsweep.families.shape import TRAITS, Shape
 from omsweep.optim.footprint import DTYPE_BYTES, FLOAT32_BYTES, state_bytes
 from omsweep.optim.settings import OnlineMerge, ResolvedMerge
 
-GIB = 1 << 30
 TOKEN_CHUNK, VOCABULARY_CHUNK = 4096, 32768
 """TRL scores so many tokens against so many rows of the output head at once."""
 

@@ -1,10 +1,8 @@
-"""The `posthoc` section: models merged after training, and the trials (`kind: posthoc`) they become. Torch-free."""
+"""The `posthoc` section: grids of models that are merged after training. Torch-free."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from omsweep.families.family import ModelFamily
 from omsweep.merging.knobs import TAU_METHODS
@@ -12,10 +10,7 @@ from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint, posthoc_point
 from omsweep.space.branches import Branch
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Posthoc
-from omsweep.store.folder import TrialRecord
-
-INHERITED = ("family", "sft_seed", "block", "seed", "baseline", "algorithm", "task_vector")
-"""Fields of a post-hoc trial that are its parent's: it belongs to the parent's block and arm."""
+from omsweep.trial.merge import methods_without_base
 
 SHIFT = "tau_shift"
 """The method whose weight may be a trained trial's `tau_travel`."""
@@ -43,14 +38,6 @@ class PosthocGrid:
 
     def __len__(self) -> int:
         return len(self.points) + (self.travel_of is not None)
-
-
-@dataclass(frozen=True)
-class PosthocPlan:
-    """What is merged after training: samples by parent, and how many points of the grids cannot be made."""
-
-    samples: Mapping[str, Sequence[Mapping[str, Any]]]
-    left_out: int
 
 
 def read_posthoc(sections: Mapping[str, Posthoc], branches: Sequence[Branch], mode: str) -> tuple[PosthocGrid, ...]:
@@ -82,82 +69,13 @@ def check_bases(grids: Sequence[PosthocGrid], families: Sequence[ModelFamily]) -
             raise SpaceError(
                 f"posthoc.{grid.label}.method",
                 f"{grid.method} needs SFT model minus base, and {family.name} has no task vector: the base's vocabulary"
-                f" has {rows} rows, the SFT model's {shape.vocabulary}; without base: {', '.join(_without_base())}",
+                f" has {rows} rows, the SFT model's {shape.vocabulary}; without base: {', '.join(methods_without_base())}",
             )
-
-
-def needs_base(grids: Sequence[PosthocGrid]) -> bool:
-    """Whether some point is made of the base too."""
-    return any("base" in POSTHOC_METHODS[grid.method].models for grid in grids)
-
-
-def check_models(grids: Sequence[PosthocGrid], family: str, base: str, sft: str) -> None:
-    """Refuse folders of base and SFT model that points of both cannot be made of; ValueError naming family and tensors.
-
-    Reads the headers of their files, and nothing where no point is made of the base.
-    """
-    from omsweep.merging.offline import check_same_tensors
-
-    users = [f"posthoc.{grid.label}" for grid in grids if needs_base([grid])]
-    if not users:
-        return
-    try:
-        check_same_tensors({"base": base, "SFT model": sft}, "SFT model")
-    except ValueError as error:
-        raise ValueError(
-            f"{', '.join(users)} cannot be made of {family}'s models: {error}; methods without base:"
-            f" {', '.join(_without_base())}"
-        ) from None
-
-
-def check_parts(grids: Sequence[PosthocGrid], sft: str) -> None:
-    """Refuse weights by part that do not cover the tensors of an SFT model's folder; ValueError naming the key path."""
-    from omsweep.merging.layers import weights_by_name
-    from omsweep.merging.sources import FolderTensors
-
-    by_part = [(grid, point) for grid in grids for point in grid.points if point.row.by_name]
-    names = list(FolderTensors(Path(sft))) if by_part else []
-    for grid, point in by_part:
-        try:
-            weights_by_name(point.named_weights, names)
-        except ValueError as error:
-            raise ValueError(f"posthoc.{grid.label}.weights: {error}") from None
 
 
 def points_of(grids: Sequence[PosthocGrid], label: str) -> int:
     """How many post-hoc points a trial of a branch has."""
     return sum(len(grid) for grid in grids if label in grid.of)
-
-
-def plan_posthoc(grids: Sequence[PosthocGrid], trials: Sequence[TrialRecord]) -> PosthocPlan:
-    """Samples for every trained trial that left a policy, in the order of the trials.
-
-    A trial that did not complete gives none, and no point is made whose weight is the `tau_travel` of such a trial.
-
-    Args:
-        grids: of a search space.
-        trials: its finished trials.
-
-    Returns:
-        Flat samples as `make_sample` builds them, with `kind`, `parent` and, among the settings, the parent's own and
-        `posthoc`: what `PosthocPoint.as_data` says, and `travel_of` where the weight comes from there.
-    """
-    trained = [trial for trial in trials if trial.kind == "trained"]
-    by_place = {(_block(trial), trial.label): trial for trial in trained}
-    samples: dict[str, list[dict[str, Any]]] = {}
-    left_out = 0
-    for parent in trained:
-        wanted = points_of(grids, str(parent.label))
-        made = list(_samples(grids, parent, by_place)) if _has_policy(parent) else []
-        left_out += wanted - len(made)
-        if made:
-            samples[parent.trial_id] = made
-    return PosthocPlan(samples, left_out)
-
-
-def recorded_point(settings: Mapping[str, Any]) -> PosthocPoint:
-    """The point that `params.posthoc` of a trial object describes."""
-    return PosthocPoint(**{name: value for name, value in settings.items() if name != "travel_of"})
 
 
 def _grid(label: str, section: Posthoc, branches: Sequence[Branch], mode: str) -> PosthocGrid:
@@ -218,40 +136,3 @@ def _check_travel(path: str, section: Posthoc, branches: Sequence[Branch], mode:
             f"must be a label whose method merges a task vector ({', '.join(merging) or 'here is none'}), got"
             f" {section.travel_of!r}",
         )
-
-
-def _samples(
-    grids: Sequence[PosthocGrid], parent: TrialRecord, by_place: Mapping[Any, TrialRecord]
-) -> Iterator[dict[str, Any]]:
-    for grid in grids:
-        if parent.label not in grid.of:
-            continue
-        settings = [point.as_data() for point in grid.points]
-        traveller = by_place.get((_block(parent), grid.travel_of))
-        travel = traveller.diagnostics.get("tau_travel") if traveller and _has_policy(traveller) else None
-        if travel is not None:
-            point = PosthocPoint(method=grid.method, weight=travel)
-            settings.append(point.as_data() | {"travel_of": grid.travel_of})
-        for number, posthoc in enumerate(settings):
-            yield {
-                **parent.params,
-                **{name: getattr(parent, name) for name in INHERITED},
-                "trial_id": f"{parent.trial_id}+{grid.label}-{number}",
-                "kind": "posthoc",
-                "parent": parent.trial_id,
-                "method": grid.method,
-                "label": f"{parent.label}+{grid.label}",
-                "posthoc": posthoc,
-            }
-
-
-def _has_policy(trial: TrialRecord) -> bool:
-    return trial.state == "completed" and trial.policy_path is not None
-
-
-def _block(trial: TrialRecord) -> tuple[Any, ...]:
-    return trial.family, trial.sft_seed, trial.block, trial.seed
-
-
-def _without_base() -> list[str]:
-    return [name for name, row in POSTHOC_METHODS.items() if "base" not in row.models]

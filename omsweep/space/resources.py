@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omsweep.families.family import ModelFamily, Resources
-from omsweep.space.memory import GIB
+from omsweep.families.family import GIB, ModelFamily, Resources
 from omsweep.space.schema import Train
 
 TRIAL_CPUS = 0.1

@@ -39,7 +39,7 @@ from omsweep.space.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
 from omsweep.space.parse import validate
 from omsweep.space.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
 from omsweep.space.schema import NAME_PATTERN, Design, Search, SpaceFile
-from omsweep.store.folder import TASK_VECTORS
+from omsweep.store.records import TASK_VECTORS
 
 
 @dataclass(frozen=True)

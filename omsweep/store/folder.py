@@ -1,4 +1,4 @@
-"""Trial records and the folder of a sweep, the one truth that MLflow and the report are written from.
+"""The folder of a sweep, the one truth that MLflow and the report are written from.
 
 `sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
 a study also `study.md`, `study.tex`, `study.png`, of a headline `comparison.json`, `comparison.md`, `comparison.tex`,
@@ -9,110 +9,19 @@ scores.
 import fcntl
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omsweep.provenance import revision, versions
+from omsweep.store.records import TrialRecord, check_file_name
 from omsweep.strict_json import plain, read_json, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-KINDS = ("trained", "posthoc")
-STATES = ("completed", "stopped", "diverged", "failed")
-TASK_VECTORS = ("real", "permuted", "flipped", "other_seed")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord:
-    """One finished trial, as a line of `trials.jsonl`; None is a number that does not exist (never NaN).
-
-    `reward` and its parts are in the scorer's unit, `tax`, `tax_se_items`, `tax_regressed`, `tax_worst` and
-    `benchmark_average` in points, `flip_rate` and the values of `scores` in [0, 1], `kl` in nats per
-    completion. All of them come from the search split, but for those named `_report`: the same on the report split,
-    where a sweep scores every trial on it (`evaluate.report_split: all`).
-
-    Raises:
-        ValueError: unknown `state`, `kind` or `task_vector`, or a `trial_id` that cannot name a file.
-    """
-
-    trial_id: str
-    kind: str = "trained"
-    parent: str | None = None
-    state: str
-    block: int | None = None
-    baseline: bool | str | None = None
-    family: str
-    algorithm: str | None = None
-    method: str | None = None
-    label: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate_applied: float | None = None
-    seed: int | None = None
-    sft_seed: int | None = None
-    task_vector: str = "real"
-    attempts: int = 1
-    reward: float | None = None
-    reward_se_items: float | None = None
-    rewards: Mapping[str, float | None] = field(default_factory=dict)
-    reward_absolute: float | None = None
-    tax: float | None = None
-    tax_se_items: float | None = None
-    tax_regressed: float | None = None
-    tax_worst: float | None = None
-    flip_rate: float | None = None
-    benchmark_average: float | None = None
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    kl: float | None = None
-    length_ratio: float | None = None
-    reward_report: float | None = None
-    reward_report_se_items: float | None = None
-    tax_report: float | None = None
-    tax_report_se_items: float | None = None
-    tax_regressed_report: float | None = None
-    tax_worst_report: float | None = None
-    flip_rate_report: float | None = None
-    kl_report: float | None = None
-    diagnostics: Mapping[str, float | None] = field(default_factory=dict)
-    merge_active: bool | None = None
-    steps: int | None = None
-    tokens: int | None = None
-    seconds: Mapping[str, float | None] = field(default_factory=dict)
-    accelerator: str | None = None
-    policy_path: str | None = None
-    weights_hash: str | None = None
-    mlflow_run_id: str | None = None
-    error: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_file_name("trial_id", self.trial_id)
-        for name, allowed in (("state", STATES), ("kind", KINDS), ("task_vector", TASK_VECTORS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} of trial {self.trial_id} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
-                )
-
-    def to_json(self) -> dict[str, Any]:
-        """The trial object as a dict that strict JSON accepts, NaN and infinity as None."""
-        return {name: plain(getattr(self, name)) for name in TRIAL_FIELDS}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "TrialRecord":
-        """The record of one trial object; fields this version does not know are left out with a warning."""
-        unknown = sorted(set(record) - set(TRIAL_FIELDS))
-        if unknown:
-            warnings.warn(f"trial {record.get('trial_id')}: unknown fields ignored: {', '.join(unknown)}", stacklevel=2)
-        return cls(**{name: value for name, value in record.items() if name in TRIAL_FIELDS})
-
-
-TRIAL_FIELDS: tuple[str, ...] = tuple(entry.name for entry in fields(TrialRecord))
 
 
 class SweepFolder:
@@ -129,7 +38,7 @@ class SweepFolder:
     """
 
     def __init__(self, storage: str | Path, name: str) -> None:
-        _check_file_name("name", name)
+        check_file_name("name", name)
         if "://" in str(storage):
             raise ValueError(f"storage must be a local folder, got {str(storage)!r}")
         self.name = name
@@ -229,14 +138,14 @@ class SweepFolder:
 
     def write_scores(self, trial_id: str, frame: "DataFrame") -> Path:
         """Write the per-item scores of a trial to `scores/<trial_id>.parquet` and return the path."""
-        _check_file_name("trial_id", trial_id)
+        check_file_name("trial_id", trial_id)
         return self._write_table(self.scores_folder / f"{trial_id}.parquet", frame)
 
     def scores(self, trial_id: str, columns: Sequence[str] | None = None) -> "DataFrame":
         """The per-item scores of a trial, all columns or those named; FileNotFoundError when it has none."""
         import pandas
 
-        _check_file_name("trial_id", trial_id)
+        check_file_name("trial_id", trial_id)
         return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet", columns=columns)
 
     def write_reference(self, family: str, reference: Mapping[str, Any], *, sft_seed: int | None = None) -> None:
@@ -296,13 +205,6 @@ def reference_of(
 
 def _reference_key(family: str, sft_seed: int | None) -> str:
     return family if sft_seed is None else f"{family}#{sft_seed}"
-
-
-def _check_file_name(what: str, value: str) -> None:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError(
-            f"{what} must be letters, digits, '.', '_', '+' or '-' and start with a letter or digit, got {value!r}"
-        )
 
 
 @contextmanager

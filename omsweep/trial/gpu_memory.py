@@ -1,6 +1,6 @@
 """A worker's declared GPU memory made true: its card must have it, and its process takes no more."""
 
-from omsweep.space.memory import GIB
+from omsweep.families.family import GIB
 
 DEVICE = 0
 """Ray shows a worker its own GPUs only, and a worker trains on the first."""

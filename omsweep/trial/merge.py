@@ -2,18 +2,20 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omsweep.merging.posthoc import PosthocPoint
-from omsweep.space.posthoc import recorded_point
-from omsweep.space.search_space import build_space
+from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
-from omsweep.trial.prepare.family import placed, sft_model
-from omsweep.trial.session import policy_folder, score_splits
+from omsweep.trial.models import accelerator_of, placed, sft_model
+from omsweep.trial.scoring import score_splits
+from omsweep.trial.session import policy_folder
 
 SCRATCH = Path("merging")
 """Where, in a sweep's folder, models lie that are deleted once they are scored."""
@@ -23,62 +25,59 @@ class PointScorer:
     """Makes and scores the post-hoc points of one trained trial; what they share is loaded once.
 
     Args:
-        job: plain data: `content` (resolved space), `prepared` (of the parent's SFT model), `folder` (the sweep's) and
-            `parent`, its trial object.
+        parent: the trained trial.
+        prepared: of its SFT model.
+        folder: the sweep's.
     """
 
-    def __init__(self, job: Mapping[str, Any]) -> None:
-        self._space = build_space(job["content"])
-        self._prepared, self._folder, self._parent = job["prepared"], Path(job["folder"]), job["parent"]
-        self._kept = {grid.label for grid in self._space.posthoc if grid.keep}
+    def __init__(self, parent: TrialRecord, prepared: Prepared, folder: Path) -> None:
+        self._parent, self._prepared, self._folder = parent, prepared, folder
 
     @cached_property
     def _sft(self) -> Any:
-        hold_gpu_memory(self._prepared["gpu_memory_gib"])
+        hold_gpu_memory(self._prepared.gpu_memory_gib)
         return sft_model(self._prepared)
 
     @cached_property
     def _tokenizer(self) -> Any:
         from omsweep.families.load import load_tokenizer
 
-        return load_tokenizer(self._parent["policy_path"], chat_template=self._prepared["chat_template"])
+        return load_tokenizer(str(self._parent.policy_path), chat_template=self._prepared.chat_template)
 
-    def __call__(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge and score one sample of `plan_posthoc`; returns the fields of the trial object known here."""
-        import torch
-
+    def __call__(self, spec: TrialSpec) -> Outcome:
+        """Merge and score one post-hoc trial of the parent."""
         from omsweep.families.load import load_model, weights_hash
-        from omsweep.store.folder import SweepFolder
 
+        assert spec.point is not None, "a trained trial is not merged"
         started = time.time()
-        trial_id, keep = sample["trial_id"], sample["label"].rpartition("+")[2] in self._kept
-        output = policy_folder(self._folder, trial_id) if keep else _scratch(self._folder, trial_id)
-        with merged(recorded_point(sample["posthoc"]), self._prepared, self._parent, output, keep=keep):
-            model = placed(load_model(str(output), dtype=self._prepared["dtype"]))
+        output = policy_folder(self._folder, spec.trial_id) if spec.keep else _scratch(self._folder, spec.trial_id)
+        with merged(recorded_point(spec.point), self._prepared, self._parent, output, keep=spec.keep):
+            model = placed(load_model(str(output), dtype=self._prepared.dtype))
             digest = weights_hash(str(output))
             merged_at = time.time()
-            frame, fields = score_splits(self._space, self._prepared, model, self._tokenizer, self._sft)
-        SweepFolder(self._folder.parent, self._folder.name).write_scores(trial_id, frame)
-        return {
+            evaluate = EvaluateSettings(**spec.evaluate)
+            frame, fields = score_splits(evaluate, self._prepared, model, self._tokenizer, self._sft, spec.splits)
+        SweepFolder(self._folder.parent, self._folder.name).write_scores(spec.trial_id, frame)
+        return Outcome(
             **fields,
-            "state": "completed",
-            "policy_path": str(output) if keep else None,
-            "weights_hash": digest,
-            "accelerator": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
-            "seconds": {"merge": merged_at - started, "evaluate": time.time() - merged_at},
-        }
+            state="completed",
+            policy_path=str(output) if spec.keep else None,
+            weights_hash=digest,
+            accelerator=accelerator_of(model),
+            seconds={"merge": merged_at - started, "evaluate": time.time() - merged_at},
+        )
 
 
 @contextmanager
 def merged(
-    point: PosthocPoint, prepared: Mapping[str, Any], parent: Mapping[str, Any], output: Path, *, keep: bool = False
+    point: PosthocPoint, prepared: Prepared, parent: TrialRecord, output: Path, *, keep: bool = False
 ) -> Iterator[None]:
     """`output` as the folder of a post-hoc model of a trained trial, streamed there and deleted after unless `keep`.
 
     Args:
         point: which model.
         prepared: of the parent's SFT model: where it and its base are.
-        parent: the trained trial's object.
+        parent: the trained trial.
         output: a new folder.
         keep: leave the folder, unless something fails.
     """
@@ -86,9 +85,9 @@ def merged(
     from omsweep.merging.offline import merge_point
 
     inputs = {
-        "policy": (parent["policy_path"], None, parent["weights_hash"]),
-        "sft": (prepared["sft"], prepared["sft_revision"], prepared["weights_hash"]),
-        "base": (prepared["base"], prepared["base_revision"], prepared["base_hash"]),
+        "policy": (parent.policy_path, None, parent.weights_hash),
+        "sft": (prepared.sft, prepared.sft_revision, prepared.weights_hash),
+        "base": (prepared.base, prepared.base_revision, prepared.base_hash),
     }
     used = {
         model: dict(zip(("path", "revision", "weights_hash"), inputs[model], strict=True)) for model in point.row.models
@@ -107,19 +106,74 @@ def merged(
 
 
 @contextmanager
-def merged_again(job: Mapping[str, Any]) -> Iterator[str]:
+def merged_again(trial: TrialRecord, parent: TrialRecord | None, prepared: Prepared, folder: Path) -> Iterator[str]:
     """The folder of a trial's policy: where it was saved, or for the time being where a post-hoc one is merged again.
 
     Args:
-        job: plain data: `prepared`, `folder` (the sweep's), `trial` and, of a post-hoc one, `parent`: trial objects.
+        trial: whose policy.
+        parent: of a post-hoc trial, the trained one.
+        prepared: of its SFT model.
+        folder: the sweep's.
     """
-    trial, folder = job["trial"], Path(job["folder"])
-    if trial["policy_path"] is not None:
-        yield trial["policy_path"]
+    if trial.policy_path is not None:
+        yield trial.policy_path
         return
-    output = _scratch(folder, trial["trial_id"])
-    with merged(recorded_point(trial["params"]["posthoc"]), job["prepared"], job["parent"], output):
+    assert parent is not None, "a trained trial has a policy"
+    output = _scratch(folder, trial.trial_id)
+    with merged(recorded_point(trial.params["posthoc"]), prepared, parent, output):
         yield str(output)
+
+
+def recorded_point(settings: Mapping[str, Any]) -> PosthocPoint:
+    """The point that `params.posthoc` of a trial object describes."""
+    return PosthocPoint(**{name: value for name, value in settings.items() if name != "travel_of"})
+
+
+def check_models(users: Sequence[str], family: str, base: str, sft: str) -> None:
+    """Refuse folders of base and SFT model that points of both cannot be made of; ValueError naming family and tensors.
+
+    Reads the headers of their files, and nothing where no point is made of the base.
+
+    Args:
+        users: key paths of what is made of the base too.
+        family: its name.
+        base: the base's folder.
+        sft: the SFT model's.
+    """
+    from omsweep.merging.offline import check_same_tensors
+
+    if not users:
+        return
+    try:
+        check_same_tensors({"base": base, "SFT model": sft}, "SFT model")
+    except ValueError as error:
+        raise ValueError(
+            f"{', '.join(users)} cannot be made of {family}'s models: {error}; methods without base:"
+            f" {', '.join(methods_without_base())}"
+        ) from None
+
+
+def check_parts(points: Sequence[tuple[str, PosthocPoint]], sft: str) -> None:
+    """Refuse weights by part that do not cover the tensors of an SFT model's folder; ValueError naming the key path.
+
+    Args:
+        points: with the key path of the weights of each, those that go by part.
+        sft: the SFT model's folder.
+    """
+    from omsweep.merging.layers import weights_by_name
+    from omsweep.merging.sources import FolderTensors
+
+    names = list(FolderTensors(Path(sft))) if points else []
+    for path, point in points:
+        try:
+            weights_by_name(point.named_weights, names)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def methods_without_base() -> list[str]:
+    """Post-hoc methods that need no base."""
+    return [name for name, row in POSTHOC_METHODS.items() if "base" not in row.models]
 
 
 def _scratch(folder: Path, trial_id: str) -> Path:

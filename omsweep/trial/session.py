@@ -1,168 +1,198 @@
-"""One trial's work in one process: train with the online merging optimizer, then score the policy.
+"""One trial's work in one process: train with the online merging optimizer, save the policy, score it.
 
-Runs in a Ray Train worker or in the Tune actor itself; knows neither. Rank 0 scores and saves, the others only train.
+Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0 saves and scores, the others only train.
 """
 
 import dataclasses
 import math
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omsweep.space.search_space import SearchSpace, build_space, match_of, train_settings
+from omsweep.align.settings import train_settings_from
+from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
-from omsweep.trial.prepare.family import EVALUATION_SEED, family_reference, placed, sft_model, unplaced_sft_model
-from omsweep.trial.prepare.training_data import data_of
+from omsweep.trial.models import accelerator_of, placed, sft_model, sft_tokenizer, unplaced_sft_model
+from omsweep.trial.scoring import score_split, score_splits
 
 ACTIVE_SHARE = 0.01
 """Below this share of merged-in movement in a trial's displacement nothing may be credited to merging."""
 
 
-def train_and_score(
-    job: Mapping[str, Any],
+def run_session(
+    spec: TrialSpec,
+    prepared: Prepared,
+    folder: Path,
     *,
+    started: float,
     rank: int = 0,
     resume_from: Path | None = None,
     on_step: Callable[[int, dict], None] | None = None,
     on_checkpoint: Callable[[int, Path], None] | None = None,
-) -> dict[str, Any]:
-    """Train one sample and score it on the search split.
+) -> Outcome | None:
+    """Train, save and score one trial.
+
+    Scoring that raises gives a `failed` outcome that still says what was trained and where the policy is.
 
     Args:
-        job: plain data: `sample`, `content` (resolved space), `prepared` (of the sample's SFT model), `folder` (the
-            sweep's), `started` (Unix time at which the trial was started).
+        spec: the trial.
+        prepared: of its SFT model.
+        folder: the sweep's.
+        started: Unix time at which the trial was started.
         rank: of this process in the trial's worker group.
         resume_from: checkpoint folder to continue from.
         on_step: called with step and metrics after each optimizer step.
         on_checkpoint: called with step and folder of each checkpoint.
 
     Returns:
-        The fields of the trial object that are known here; from ranks above 0 an empty dict.
+        The outcome; None from ranks above 0.
     """
-    import torch
-
-    from omsweep.align.train import train
-    from omsweep.families.load import load_tokenizer
-    from omsweep.optim.task_vector_file import open_task_vector
-
-    space, sample, prepared = build_space(job["content"]), job["sample"], job["prepared"]
-    hold_gpu_memory(prepared["gpu_memory_gib"])
-    settings = dataclasses.replace(
-        train_settings(space, sample), match=match_of(space, sample), dtype=prepared["dtype"]
-    )
-    tokenizer = load_tokenizer(
-        prepared["sft"], revision=prepared["sft_revision"], chat_template=prepared["chat_template"]
-    )
-    model = unplaced_sft_model(prepared) if settings.sharded else sft_model(prepared)
-    uses_tau = settings.merge.resolved().needs_task_vector
-    work = Path(job["folder"]) / "work" / sample["trial_id"]
+    session = TrialSession(spec, prepared, folder)
     begun = time.time()
-    outcome = train(
-        settings,
-        model=model,
-        tokenizer=tokenizer,
-        data=Path(data_of(space, sample, prepared)),
-        replay=Path(prepared["replay"]) if settings.replay_share else None,
-        task_vector=open_task_vector(prepared["task_vectors"][sample["task_vector"]]) if uses_tau else None,
-        output_dir=work,
-        on_step=on_step,
-        on_checkpoint=on_checkpoint,
-        resume_from=resume_from,
-    )
+    trained = session.train(resume_from=resume_from, on_step=on_step, on_checkpoint=on_checkpoint)
     if rank > 0:
-        return {}
-    placed(model)
-    trained = {
-        "state": outcome.state,
-        "learning_rate_applied": outcome.learning_rate_applied,
-        "diagnostics": outcome.diagnostics,
-        "merge_active": _merge_active(outcome.diagnostics),
-        "steps": outcome.steps,
-        "tokens": outcome.tokens,
-        "accelerator": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
-        "error": None if outcome.state == "completed" else f"loss or weights not finite after step {outcome.steps}",
-        "losses": outcome.losses,
-        "preflight": outcome.preflight,
-    }
+        return None
+    start = begun - started + (trained.seconds["start"] or 0.0)
+    if trained.state != "completed":
+        return trained.model_copy(update={"seconds": {**trained.seconds, "start": start, "evaluate": 0.0}})
     scored_from = time.time()
-    scored = _scored_and_saved(space, job, model, tokenizer) if outcome.state == "completed" else {}
-    seconds = {
-        **outcome.seconds,
-        "start": begun - job["started"] + outcome.seconds["start"],
-        "evaluate": time.time() - scored_from,
-    }
-    return {**trained, **scored, "seconds": seconds}
+    found = session.save()  # first what was dear: a scorer that fails must not cost the weights
+    try:
+        found |= session.evaluate()
+    except Exception as error:  # whatever it was, the policy is there and can be scored again
+        found |= {"state": "failed", "error": f"scoring failed: {error_line(error)}"}
+    seconds = {**trained.seconds, "start": start, "evaluate": time.time() - scored_from}
+    return trained.model_copy(update={**found, "seconds": seconds})
 
 
-def score_saved(job: Mapping[str, Any], policy_path: str, split: str) -> dict[str, Any]:
-    """Score a saved policy on a split against the SFT model; returns the trial object's score fields."""
-    from omsweep.families.load import load_model, load_tokenizer
+class TrialSession:
+    """One trained trial, step by step: `train`, `save`, `evaluate`.
 
-    space, prepared = build_space(job["content"]), job["prepared"]
-    hold_gpu_memory(prepared["gpu_memory_gib"])
-    policy = placed(load_model(policy_path, dtype=prepared["dtype"]))
-    tokenizer = load_tokenizer(policy_path, chat_template=prepared["chat_template"])
-    return score_split(space, prepared, policy, tokenizer, sft_model(prepared), split)[1]
-
-
-def score_split(
-    space: SearchSpace, prepared: Mapping[str, Any], model: Any, tokenizer: Any, sft: Any, split: str
-) -> tuple[Any, dict[str, Any]]:
-    """A policy's table of scores on a split, and the trial object's score fields from it.
+    `evaluate` needs a policy: the one just trained, or the one that `save` left in an earlier session.
 
     Args:
-        space: says what is measured.
+        spec: the trial.
+        prepared: of its SFT model.
+        folder: the sweep's.
+    """
+
+    def __init__(self, spec: TrialSpec, prepared: Prepared, folder: Path) -> None:
+        self.spec, self.prepared, self.folder = spec, prepared, folder
+        self.policy_folder = policy_folder(folder, spec.trial_id)
+        self._model: Any = None
+        hold_gpu_memory(prepared.gpu_memory_gib)
+
+    def train(
+        self,
+        *,
+        resume_from: Path | None = None,
+        on_step: Callable[[int, dict], None] | None = None,
+        on_checkpoint: Callable[[int, Path], None] | None = None,
+    ) -> Outcome:
+        """Train the policy from the SFT model; `completed`, or `diverged` where a loss or a weight is not finite."""
+        from omsweep.align.train import train
+        from omsweep.optim.task_vector_file import open_task_vector
+
+        spec, prepared = self.spec, self.prepared
+        assert spec.train is not None and spec.algorithm is not None, "a post-hoc trial trains nothing"
+        settings = dataclasses.replace(train_settings_from(spec.train), dtype=prepared.dtype)
+        model = unplaced_sft_model(prepared) if settings.sharded else sft_model(prepared)
+        uses_tau = settings.merge.resolved().needs_task_vector
+        outcome = train(
+            settings,
+            model=model,
+            tokenizer=self._tokenizer,
+            data=Path(prepared.data[spec.data][spec.algorithm]),
+            replay=Path(prepared.replay) if settings.replay_share and prepared.replay else None,
+            task_vector=open_task_vector(prepared.task_vectors[spec.task_vector]) if uses_tau else None,
+            output_dir=self.folder / "work" / spec.trial_id,
+            on_step=on_step,
+            on_checkpoint=on_checkpoint,
+            resume_from=resume_from,
+        )
+        self._model = placed(model)
+        completed = outcome.state == "completed"
+        return Outcome(
+            state=outcome.state,
+            learning_rate_applied=outcome.learning_rate_applied,
+            diagnostics=outcome.diagnostics,
+            merge_active=_merge_active(outcome.diagnostics),
+            steps=outcome.steps,
+            tokens=outcome.tokens,
+            accelerator=accelerator_of(self._model),
+            error=None if completed else f"loss or weights not finite after step {outcome.steps}",
+            losses=tuple(outcome.losses),
+            preflight=outcome.preflight,
+            seconds=outcome.seconds,
+        )
+
+    def save(self) -> dict[str, Any]:
+        """Write the policy and its tokenizer; returns `policy_path` and `weights_hash`."""
+        from omsweep.families.load import weights_hash
+
+        self._model.eval()
+        self._model.save_pretrained(self.policy_folder)
+        self._tokenizer.save_pretrained(self.policy_folder)
+        return {"policy_path": str(self.policy_folder), "weights_hash": weights_hash(str(self.policy_folder))}
+
+    def evaluate(self) -> dict[str, Any]:
+        """Score the policy on the trial's splits and keep the table; returns the numbers of `Scores`."""
+        spec, prepared = self.spec, self.prepared
+        if self._model is None:
+            self._model = _saved_policy(str(self.policy_folder), prepared)
+        frame, fields = score_splits(
+            EvaluateSettings(**spec.evaluate),
+            prepared,
+            self._model.eval(),
+            self._tokenizer,
+            sft_model(prepared),
+            spec.splits,
+        )
+        SweepFolder(self.folder.parent, self.folder.name).write_scores(spec.trial_id, frame)
+        return fields
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return sft_tokenizer(self.prepared)
+
+
+def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: str, split: str) -> dict[str, Any]:
+    """Score a saved policy on a split against the SFT model; returns the numbers of `Scores`, named as on search.
+
+    Args:
+        evaluate: the fields of `EvaluateSettings`.
         prepared: of the policy's SFT model.
-        model: the policy.
-        tokenizer: its tokenizer.
-        sft: the SFT model, for `kl`.
+        policy_path: the policy's folder.
         split: `search` or `report`.
     """
-    from omsweep.evaluation.score import score_policy
-    from omsweep.evaluation.statistics import compare
+    from omsweep.families.load import load_tokenizer
 
-    frame = score_policy(
-        model, tokenizer, settings=space.evaluate, split=split, seed=EVALUATION_SEED, reference_model=sft
-    )
-    return frame, compare(frame, family_reference(space, prepared, split))
-
-
-def score_splits(
-    space: SearchSpace, prepared: Mapping[str, Any], model: Any, tokenizer: Any, sft: Any
-) -> tuple[Any, dict[str, Any]]:
-    """As `score_split` over every split of the space; the report split's numbers are those named `_report`."""
-    import pandas
-
-    from omsweep.results.front import as_report
-
-    frames: list[Any] = []
-    fields: dict[str, Any] = {}
-    for split in space.splits:
-        frame, numbers = score_split(space, prepared, model, tokenizer, sft, split)
-        frames.append(frame)
-        fields |= numbers if split == "search" else as_report(numbers)
-    return pandas.concat(frames, ignore_index=True), fields
-
-
-def _scored_and_saved(space: SearchSpace, job: Mapping[str, Any], model: Any, tokenizer: Any) -> dict[str, Any]:
-    from omsweep.families.load import weights_hash
-    from omsweep.store.folder import SweepFolder
-
-    model.eval()
-    prepared, folder, trial_id = job["prepared"], Path(job["folder"]), job["sample"]["trial_id"]
-    # First what was dear: a scorer that fails must not cost the weights.
-    policy = policy_folder(folder, trial_id)
-    model.save_pretrained(policy)
-    tokenizer.save_pretrained(policy)
-    frame, fields = score_splits(space, prepared, model, tokenizer, sft_model(prepared))
-    SweepFolder(folder.parent, folder.name).write_scores(trial_id, frame)
-    return {**fields, "policy_path": str(policy), "weights_hash": weights_hash(str(policy))}
+    hold_gpu_memory(prepared.gpu_memory_gib)
+    policy = _saved_policy(policy_path, prepared)
+    tokenizer = load_tokenizer(policy_path, chat_template=prepared.chat_template)
+    return score_split(EvaluateSettings(**evaluate), prepared, policy, tokenizer, sft_model(prepared), split)[1]
 
 
 def policy_folder(folder: Path, trial_id: str) -> Path:
     """Where a sweep's folder keeps the policy of a trial."""
     return folder / "policies" / trial_id
+
+
+def error_line(error: BaseException) -> str:
+    """What went wrong, in one line: the exception's type and message."""
+    last = traceback.format_exception_only(error)[-1].strip()
+    return last if last else type(error).__name__
+
+
+def _saved_policy(path: str, prepared: Prepared) -> Any:
+    from omsweep.families.load import load_model
+
+    return placed(load_model(path, dtype=prepared.dtype))
 
 
 def _merge_active(diagnostics: Mapping[str, float]) -> bool | None:

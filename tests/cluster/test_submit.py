@@ -75,7 +75,9 @@ def run(monkeypatch: pytest.MonkeyPatch, space: Path) -> Callable[..., int]:
     def submit_to(cluster: Cluster, **changed: Any) -> int:
         monkeypatch.setattr(submit, "connect", lambda address: cluster)
         usual = {"overrides": [], "address": None, "name": None, "storage": "/shared/s", "tracking_uri": None}
-        return submit.submit_sweep(space, **{**usual, "wait": True, **changed})
+        return submit.submit_sweep(
+            space, load_space(space, changed.get("overrides", [])), **{**usual, "wait": True, **changed}
+        )
 
     return submit_to
 

@@ -26,7 +26,8 @@ from omsweep.families.load import weights_hash
 from omsweep.plan.optuna import StudySearcher
 from omsweep.results.comparison import read_points
 from omsweep.space.posthoc import PosthocPlan
-from omsweep.store.folder import TRIAL_FIELDS, SweepFolder, TrialRecord
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import TRIAL_FIELDS, TrialRecord
 from omsweep.trial.merge import SCRATCH, merged_again
 
 pytestmark = pytest.mark.slow

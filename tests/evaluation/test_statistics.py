@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from omsweep.evaluation.statistics import compare
-from omsweep.store.folder import TRIAL_FIELDS
+from omsweep.store.records import TRIAL_FIELDS
 
 
 def tax_rows(scores):

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from omsweep.pareto import Objectives, front, hypervolume
+from omsweep.pareto import front, hypervolume
 from omsweep.results.front import EXPLORATORY, family_hypervolumes, front_summary, parent_label
+from omsweep.results.objectives import Objectives
 
 OBJECTIVES = {"reward": "reward", "tax": "tax", "reference_point": {"reward": 0.0, "tax": 20.0}}
 

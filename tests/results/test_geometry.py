@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from omsweep.pareto import Objectives, hypervolume
+from omsweep.pareto import hypervolume
 from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
+from omsweep.results.objectives import Objectives
 from omsweep.results.view import read_view
 
 

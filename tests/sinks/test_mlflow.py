@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from omsweep.sinks.mlflow import RUN_STATUS, Tracker, flatten, trial_metrics
-from omsweep.store.folder import STATES, TrialRecord
+from omsweep.sinks.mlflow import RUN_STATUS, Tracker, trial_metrics
+from omsweep.store.records import STATES, TrialRecord
+from omsweep.strict_json import flatten
 
 mlflow = pytest.importorskip("mlflow")
 

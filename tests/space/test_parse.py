@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from omsweep.commands.check.load import load_checked as load_space
 from omsweep.space.knobs import SpaceError
-from omsweep.space.load import load_space
 from omsweep.space.parse import SpaceFileError, apply_overrides, parse_yaml
 from omsweep.space.search_space import build_space, make_sample, online_merge
 

@@ -13,7 +13,7 @@ from omsweep.results.comparison import question_of
 from omsweep.space.knobs import SpaceError
 from omsweep.space.posthoc import check_models, plan_posthoc, points_of, recorded_point
 from omsweep.space.search_space import SearchSpace, build_space
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord
 from omsweep.trial.prepare.family import prepare_family
 
 GRIDS: dict[str, Any] = {

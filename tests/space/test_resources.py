@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 
-from omsweep.families.family import ModelFamily, Resources
-from omsweep.space.memory import GIB
+from omsweep.families.family import GIB, ModelFamily, Resources
 from omsweep.space.resources import TRIAL_CPUS, Placement, declared_train, place, worker_resources
 from omsweep.space.schema import Train
 

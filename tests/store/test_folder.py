@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from omsweep import provenance
-from omsweep.store.folder import STATES, TRIAL_FIELDS, SweepFolder, TrialRecord, reference_of
+from omsweep.store.folder import SweepFolder, reference_of
+from omsweep.store.records import STATES, TRIAL_FIELDS, TrialRecord
 
 CONTRACT = re.findall(
     r"\w+",

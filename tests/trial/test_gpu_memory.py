@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from omsweep.space.memory import GIB
+from omsweep.families.family import GIB
 from omsweep.trial.gpu_memory import hold_gpu_memory
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from omsweep.pareto import Objectives, attainment_surface, front, front_probability_over_units
+from omsweep.pareto import attainment_surface, front, front_probability_over_units
 from omsweep.results.comparison.arms import Choice, block_values, candidates, choices, chosen, matched_kl
 from omsweep.results.comparison.blocks import block_mean
 from omsweep.results.comparison.estimate import Estimate
@@ -16,6 +16,7 @@ from omsweep.results.comparison.measures import KL, MEASURES, REWARD, TAX, Limit
 from omsweep.results.comparison.points import Arm, Block, Pair, Points
 from omsweep.results.comparison.question import Question
 from omsweep.results.comparison.spread import Spread, spreads
+from omsweep.results.objectives import Objectives
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from omsweep.pareto import Objectives
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.findings import Findings, findings, nothing_found
 from omsweep.results.comparison.headline import Comparison
@@ -12,7 +11,9 @@ from omsweep.results.comparison.measures import MEASURES, RUN_MEASURES
 from omsweep.results.comparison.question import Control, Question, question_of
 from omsweep.results.comparison.trials import arm_label, read_points
 from omsweep.results.numbers import INTERVAL_LEVEL
-from omsweep.store.folder import SweepFolder, TrialRecord
+from omsweep.results.objectives import Objectives
+from omsweep.store.folder import SweepFolder
+from omsweep.store.records import TrialRecord
 
 UNITS = {measure.name: measure.unit for measure in (*MEASURES.values(), *RUN_MEASURES)}
 COLUMNS = ("kind", "task", "category", "item_id", "split", "decoder", "score", "kl")

@@ -6,7 +6,7 @@ from omsweep.families.family import ModelFamily
 from omsweep.merging.knobs import TAU_METHODS
 from omsweep.space.branches import TASK_VECTOR, Branch
 from omsweep.space.knobs import Knob, SpaceError, edge_values
-from omsweep.store.folder import TASK_VECTORS
+from omsweep.store.records import TASK_VECTORS
 
 
 def check_task_vectors(families: Sequence[ModelFamily], shared: Mapping[str, Knob], branches: Sequence[Branch]) -> None:

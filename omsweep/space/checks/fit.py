@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.known_share import known_share
-from omsweep.families.family import ModelFamily
+from omsweep.families.family import GIB, ModelFamily
 from omsweep.families.presence import place_of, with_shape
 from omsweep.optim.footprint import DTYPE_BYTES
 from omsweep.space.knobs import SpaceError
-from omsweep.space.memory import GIB, Load, training_bytes
+from omsweep.space.memory import Load, training_bytes
 from omsweep.space.posthoc import check_bases
 from omsweep.space.resources import worker_resources
 from omsweep.space.search_space import SearchSpace, edge_samples, match_of, online_merge

@@ -64,7 +64,7 @@ def _pairs(model: EmbeddedRewardModel, sft: str, tokenizer: Any, progress: Any) 
     from omsweep.evaluation.generation import generate
     from omsweep.families.load import load_model
     from omsweep.preferences.smollm2 import pairs_of
-    from omsweep.trial.prepare.family import placed
+    from omsweep.trial.models import placed
 
     bar = progress(total=model.prompts * model.samples, desc=f"{model.name}: answers")
 

@@ -1,6 +1,6 @@
 """A family's task vector and its controls in the cache: built once, mapped by every process that trains."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,21 @@ from omsweep.merging.safetensors_file import Track
 from omsweep.optim.names import canonical_name
 from omsweep.optim.task_vector import CONTROLS, check_task_vector
 from omsweep.optim.task_vector_file import FORMAT_VERSION, write_control, write_task_vector
+from omsweep.store.records import Prepared
 
 KIND = "task_vectors"
 FILE = "task_vector.safetensors"
 
 
 def task_vector_files(
-    kinds: Sequence[str], prepared: Mapping[str, Any], *, other_sft: Mapping[str, Any] | None, dtype: str, progress: Any
+    kinds: Sequence[str], models: Prepared, *, other: Prepared | None, dtype: str, progress: Any
 ) -> dict[str, Path]:
     """The file of each kind of task vector, written first where the cache has none.
 
     Args:
         kinds: of `TASK_VECTORS`.
-        prepared: as for `task_vector_file`.
-        other_sft: what is different in `prepared` for an SFT model of another seed; needed for `other_seed`.
+        models: as for `task_vector_file`.
+        other: the same with the SFT model of another seed; needed for `other_seed`.
         dtype: as for `task_vector_file`.
         progress: as for `task_vector_file`.
 
@@ -37,36 +38,36 @@ def task_vector_files(
     """
     files = {}
     if "other_seed" in kinds:
-        assert other_sft is not None, "other_seed needs another SFT model"
-        files["other_seed"] = task_vector_file({**prepared, **other_sft}, dtype=dtype, progress=progress)
+        assert other is not None, "other_seed needs another SFT model"
+        files["other_seed"] = task_vector_file(other, dtype=dtype, progress=progress)
     if set(kinds) - set(files):
-        files["real"] = task_vector_file(prepared, dtype=dtype, progress=progress)
+        files["real"] = task_vector_file(models, dtype=dtype, progress=progress)
     for kind in CONTROLS.keys() & set(kinds):
         files[kind] = control_file(files["real"], kind, progress=progress)
     return {kind: files[kind] for kind in kinds}
 
 
-def task_vector_file(prepared: Mapping[str, Any], *, dtype: str, progress: Any) -> Path:
+def task_vector_file(models: Prepared, *, dtype: str, progress: Any) -> Path:
     """The file of tau = theta_r - theta_b, written first if the cache has none.
 
     Streams a folder where its keys are the parameters' names. Where they are not (transformers renames some on
     loading) the model is loaded.
 
     Args:
-        prepared: `base, sft` (folders or hub ids), `base_revision, sft_revision`, `weights_hash` of the SFT model.
+        models: base and SFT model, folders or hub ids.
         dtype: `float32` or `bfloat16`, how tau is stored.
         progress: a tqdm-like class for a progress bar, `progress(total=, desc=)`.
 
     Raises:
         ValueError: the two models do not have the same parameter names and shapes.
     """
-    base, sft = ((prepared[which], prepared[f"{which}_revision"]) for which in ("base", "sft"))
+    base, sft = (models.base, models.base_revision), (models.sft, models.sft_revision)
     base_shapes, sft_shapes = (_parameters(empty_model(path, revision=revision)) for path, revision in (base, sft))
     check_task_vector(base_shapes, sft_shapes, what="base model")
     names = list(sft_shapes)
     recipe = {
         "base": weights_hash(*base),
-        "sft": prepared["weights_hash"],
+        "sft": models.weights_hash,
         "names": recipe_hash({"names": names}),
         "dtype": dtype,
         "format": FORMAT_VERSION,
@@ -74,7 +75,7 @@ def task_vector_file(prepared: Mapping[str, Any], *, dtype: str, progress: Any) 
 
     def build(folder: Path) -> None:
         base_weights, sft_weights = _weights(base, names), _weights(sft, names)
-        track = _tracked(progress, f"task vector of {prepared['sft']}")
+        track = _tracked(progress, f"task vector of {models.sft}")
         write_task_vector(
             base_weights, sft_weights, folder / FILE, names=names, dtype=getattr(torch, dtype), track=track
         )

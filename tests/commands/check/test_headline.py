@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from omsweep.commands.check.headline import headline_lines, headline_notes
-from omsweep.space.load import load_space
+from omsweep.commands.check.load import load_checked as load_space
 from omsweep.space.parse import SpaceFileError
 
 DARE = {"semantics": "equations", "tau_travel": 0.1, "density": 0.5}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from omsweep.pareto import Objectives, attainment
+from omsweep.pareto import attainment
 from omsweep.report.comparison_tables import tables
 from omsweep.results.comparison import (
     MEASURES,
@@ -26,6 +26,7 @@ from omsweep.results.comparison.arms import block_values
 from omsweep.results.comparison.blocks import pseudo_values
 from omsweep.results.comparison.findings import findings
 from omsweep.results.comparison.reading import as_json, read_findings
+from omsweep.results.objectives import Objectives
 from omsweep.strict_json import plain
 
 OBJECTIVES = Objectives(reference_tax=20.0)

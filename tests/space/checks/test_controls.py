@@ -15,7 +15,7 @@ from omsweep.results.front import label_of
 from omsweep.space.checks.controls import other_seed
 from omsweep.space.knobs import SpaceError
 from omsweep.space.search_space import build_space, online_merge
-from omsweep.store.folder import TASK_VECTORS, TrialRecord
+from omsweep.store.records import TASK_VECTORS, TrialRecord
 
 CONTROL = {"method": "ondare", "semantics": "equations", "alpha": 1e-3, "density": 0.5, "task_vector": "permuted"}
 LOCAL: dict[str, Any] = {"name": "mine", "base": "models/base", "sft": "models/sft"}

@@ -9,13 +9,13 @@ import yaml
 
 from omsweep.cli import main
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
+from omsweep.families.family import GIB
 from omsweep.families.load import load_tokenizer
 from omsweep.families.table import FAMILIES
 from omsweep.families.tiny.architecture import random_family
 from omsweep.space.checks.fit import check_fit, need_of
 from omsweep.space.knobs import SpaceError
 from omsweep.space.load import load_space
-from omsweep.space.memory import GIB
 from omsweep.space.parse import SpaceFileError
 from omsweep.space.search_space import SearchSpace, build_space
 

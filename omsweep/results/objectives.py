@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from omsweep.store.records import SHOWN
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -25,27 +27,17 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            name="reward",
-            title="Reward gain over the SFT model",
-            unit="scorer units",
-            direction="maximise",
-            standard_error="reward_se_items",
-        ),
-        Metric(
-            name="tax",
-            title="Alignment tax",
-            unit="points",
-            direction="minimise",
-            standard_error="tax_se_items",
-        ),
-        Metric(name="tax_regressed", title="Regressed tax", unit="points", direction="minimise"),
-        Metric(name="tax_worst", title="Worst category's tax", unit="points", direction="minimise"),
-        Metric(name="flip_rate", title="Flip rate", unit="share of items", direction="minimise"),
+    name: Metric(
+        name=name,
+        title=shown.title,
+        unit=shown.unit,
+        direction=shown.direction,
+        standard_error=shown.standard_error,
     )
+    for name, shown in SHOWN.items()
+    if shown.objective is not None and shown.direction is not None
 }
+"""The numbers of a trial record that can be an objective."""
 REWARDS = tuple(name for name, metric in METRICS.items() if metric.direction == "maximise")
 TAXES = tuple(name for name, metric in METRICS.items() if metric.direction == "minimise")
 

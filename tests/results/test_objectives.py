@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from omsweep.pareto import METRICS, Objectives, front, hypervolume
-from omsweep.pareto.objectives import REWARDS, TAXES
+from omsweep.pareto import front, hypervolume
+from omsweep.results.objectives import METRICS, REWARDS, TAXES, Objectives
 
 
 def test_defaults_are_the_contracts():

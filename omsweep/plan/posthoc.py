@@ -1,0 +1,82 @@
+"""Which post-hoc trials (`kind: posthoc`) follow from the trained ones. Torch-free."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omsweep.merging.posthoc import PosthocPoint
+from omsweep.space.posthoc import points_of
+from omsweep.space.search_space import SearchSpace
+from omsweep.space.specs import evaluation
+from omsweep.store.records import TrialIdentity, TrialRecord, TrialSpec
+
+OWN = ("trial_id", "kind", "parent", "method", "label", "params")
+"""Fields of a post-hoc trial that are its own; the others are its parent's: it belongs to the parent's block and arm."""
+
+
+@dataclass(frozen=True)
+class PosthocPlan:
+    """What is merged after training: trials by parent, and how many points of the grids cannot be made."""
+
+    specs: Mapping[str, Sequence[TrialSpec]]
+    left_out: int
+
+
+def plan_posthoc(space: SearchSpace, trials: Sequence[TrialRecord]) -> PosthocPlan:
+    """Post-hoc trials of every trained trial that left a policy, in the order of the trials.
+
+    A trial that did not complete gives none, and no point is made whose weight is the `tau_travel` of such a trial.
+
+    Args:
+        space: with the grids.
+        trials: its finished trials.
+
+    Returns:
+        Trials whose `params` are the parent's own and `posthoc`: what `PosthocPoint.as_data` says, and `travel_of`
+        where the weight comes from there.
+    """
+    trained = [trial for trial in trials if trial.kind == "trained"]
+    by_place = {(_block(trial), trial.label): trial for trial in trained}
+    specs: dict[str, list[TrialSpec]] = {}
+    left_out = 0
+    for parent in trained:
+        wanted = points_of(space.posthoc, str(parent.label))
+        made = list(_specs(space, parent, by_place)) if _has_policy(parent) else []
+        left_out += wanted - len(made)
+        if made:
+            specs[parent.trial_id] = made
+    return PosthocPlan(specs, left_out)
+
+
+def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, TrialRecord]) -> Iterator[TrialSpec]:
+    inherited = {name: getattr(parent, name) for name in TrialIdentity.model_fields if name not in OWN}
+    for grid in space.posthoc:
+        if parent.label not in grid.of:
+            continue
+        recorded = [point.as_data() for point in grid.points]
+        traveller = by_place.get((_block(parent), grid.travel_of))
+        travel = traveller.diagnostics.get("tau_travel") if traveller and _has_policy(traveller) else None
+        if travel is not None:
+            point = PosthocPoint(method=grid.method, weight=travel)
+            recorded.append(point.as_data() | {"travel_of": grid.travel_of})
+        for number, posthoc in enumerate(recorded):
+            yield TrialSpec(
+                **inherited,
+                trial_id=f"{parent.trial_id}+{grid.label}-{number}",
+                kind="posthoc",
+                parent=parent.trial_id,
+                method=grid.method,
+                label=f"{parent.label}+{grid.label}",
+                params={**parent.params, "posthoc": posthoc},
+                point=posthoc,
+                keep=grid.keep,
+                **evaluation(space),
+            )
+
+
+def _has_policy(trial: TrialRecord) -> bool:
+    return trial.state == "completed" and trial.policy_path is not None
+
+
+def _block(trial: TrialRecord) -> tuple[Any, ...]:
+    return trial.family, trial.sft_seed, trial.block, trial.seed

@@ -1,0 +1,81 @@
+"""From a search space to what leaves it: trials with everything resolved, and what has to be prepared. Torch-free."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from omsweep.align.settings import TrainSettings
+from omsweep.merging.posthoc import POSTHOC_METHODS
+from omsweep.space.checks.controls import other_seed
+from omsweep.space.data_sources import algorithms_by_source, replays
+from omsweep.space.resources import worker_resources
+from omsweep.space.search_space import SearchSpace, match_of, task_vectors_of, train_settings
+from omsweep.store.records import TrialIdentity, TrialSpec
+from omsweep.trial.prepare.request import Preparation
+
+UNRECORDED = ("task_vector_dtype", "checkpoint_every", "max_failures", "concurrent_trials", "resources_per_worker")
+"""Keys of the `train` section that a trial's parameters do not repeat: they say where and how safely, not what."""
+
+
+def trial_spec(space: SearchSpace, sample: Mapping[str, Any]) -> TrialSpec:
+    """The trial that a sample fixes; raises ValueError."""
+    identity = {name: sample[name] for name in TrialIdentity.model_fields if name in sample}
+    settings = resolved_train(space, sample)
+    fixed = space.file.train.model_dump(mode="json", exclude=set(UNRECORDED))
+    knobs = {name: value for name, value in sample.items() if name not in identity}
+    source = next(branch for branch in space.branches if branch.label == sample["label"]).preferences
+    return TrialSpec(
+        **identity,
+        params={**fixed, "dtype": settings.dtype, **knobs},
+        data=(source or space.preferences).key,
+        train=settings.as_mapping(),
+        **evaluation(space),
+    )
+
+
+def evaluation(space: SearchSpace) -> dict[str, Any]:
+    """How every policy of a space is scored: `evaluate` and `splits` of a `TrialSpec`."""
+    evaluate = space.file.evaluate.model_dump(mode="json", exclude={"report_split"})
+    return {"evaluate": evaluate, "splits": space.splits}
+
+
+def resolved_train(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
+    """`train_settings` with the family's dtype where the file leaves it open, and with what is matched."""
+    family = next(family for family in space.families if family.name == sample["family"])
+    return replace(
+        train_settings(space, sample),
+        match=match_of(space, sample),
+        dtype=space.file.train.dtype or family.dtype,
+    )
+
+
+def preparation(space: SearchSpace, family_name: str, *, sft_seed: int = 0) -> Preparation:
+    """What has to be ready before the trials start from one SFT model of one of the space's families."""
+    listed = next(family for family in space.families if family.name == family_name)
+    kinds, train = tuple(task_vectors_of(space)), space.file.train
+    other = listed.with_sft_seed(other_seed(sft_seed, space.design.sft_seeds)) if "other_seed" in kinds else None
+    by_part = [(grid.label, point) for grid in space.posthoc for point in grid.points if point.row.by_name]
+    return Preparation(
+        family=listed.with_sft_seed(sft_seed),
+        other=other,
+        dtype=train.dtype or listed.dtype,
+        gpu_memory_gib=worker_resources(train, listed).gpu_memory_gib,
+        evaluate=space.evaluate,
+        splits=space.splits,
+        task_vectors=kinds,
+        task_vector_dtype=train.task_vector_dtype,
+        sources=tuple(
+            (source, tuple(algorithms))
+            for source, algorithms in algorithms_by_source(space.preferences, space.shared, space.branches)
+        ),
+        replays=replays(space.shared, space.branches),
+        replay=space.replay,
+        batch_size=train.batch_size,
+        workers=train.workers,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        max_length=train.max_length,
+        base_users=tuple(
+            f"posthoc.{grid.label}" for grid in space.posthoc if "base" in POSTHOC_METHODS[grid.method].models
+        ),
+        points_by_part=tuple((f"posthoc.{label}.weights", point) for label, point in by_part),
+    )
