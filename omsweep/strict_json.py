@@ -1,4 +1,4 @@
-"""Plain data, and JSON without NaN or infinity, written so that a reader sees the old file or the new one, never a part."""
+"""Plain data, and JSON without NaN or infinity, written so that a reader sees the old file or the new, never a part."""
 
 import json
 import math

@@ -1,9 +1,13 @@
-"""Search spaces as plain data for the tests of this folder."""
+"""Search spaces as plain data, and what is drawn from them as flat settings."""
 
 import copy
 from typing import Any
 
 import pytest
+
+from omsweep.plan.design import draw
+from omsweep.space.search_space import SearchSpace
+from omsweep.store.records import TrialSpec
 
 COMPARE: dict[str, Any] = {
     "name": "t",
@@ -41,3 +45,13 @@ def search(compare: dict[str, Any]) -> dict[str, Any]:
         "search": {"algorithm": "tpe", "trials": 30, "seed": 1},
         "baselines": {"learning_rate": [4e-4, 8e-4], "beta": 0.1},
     }
+
+
+def flat(spec: TrialSpec) -> dict[str, Any]:
+    """Everything a trial's record will say of it before it runs: identity and settings in one mapping."""
+    return {**spec.params, **{name: value for name, value in spec.identity.items() if name != "params"}}
+
+
+def drawn(space: SearchSpace) -> list[dict[str, Any]]:
+    """The trials of a compare sweep, flat."""
+    return [flat(spec) for spec in draw(space)]

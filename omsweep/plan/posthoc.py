@@ -11,7 +11,7 @@ from omsweep.space.specs import evaluation
 from omsweep.store.records import TrialIdentity, TrialRecord, TrialSpec
 
 OWN = ("trial_id", "kind", "parent", "method", "label", "params")
-"""Fields of a post-hoc trial that are its own; the others are its parent's: it belongs to the parent's block and arm."""
+"""Fields of a post-hoc trial that are its own; the others are its parent's, whose block and arm it is of."""
 
 
 @dataclass(frozen=True)

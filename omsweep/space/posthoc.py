@@ -69,7 +69,8 @@ def check_bases(grids: Sequence[PosthocGrid], families: Sequence[ModelFamily]) -
             raise SpaceError(
                 f"posthoc.{grid.label}.method",
                 f"{grid.method} needs SFT model minus base, and {family.name} has no task vector: the base's vocabulary"
-                f" has {rows} rows, the SFT model's {shape.vocabulary}; without base: {', '.join(methods_without_base())}",
+                f" has {rows} rows, the SFT model's {shape.vocabulary}; without base:"
+                f" {', '.join(methods_without_base())}",
             )
 
 

@@ -1,4 +1,4 @@
-"""The models a trial loads: a fresh copy of the SFT model it starts from, placed on the accelerator where there is one."""
+"""The models a trial loads: a fresh copy of the SFT model it starts from, on the accelerator where there is one."""
 
 from typing import Any
 

@@ -1,9 +1,8 @@
 """One trial's work in one process: train with the online merging optimizer, save the policy, score it.
 
-Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0 saves and scores, the others only train.
+Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0 saves and scores, the others train.
 """
 
-import dataclasses
 import math
 import time
 import traceback
@@ -99,15 +98,15 @@ class TrialSession:
         from omsweep.optim.task_vector_file import open_task_vector
 
         spec, prepared = self.spec, self.prepared
-        assert spec.train is not None and spec.algorithm is not None, "a post-hoc trial trains nothing"
-        settings = dataclasses.replace(train_settings_from(spec.train), dtype=prepared.dtype)
+        assert spec.train is not None, "a post-hoc trial trains nothing"
+        settings = train_settings_from(spec.train)
         model = unplaced_sft_model(prepared) if settings.sharded else sft_model(prepared)
         uses_tau = settings.merge.resolved().needs_task_vector
         outcome = train(
             settings,
             model=model,
             tokenizer=self._tokenizer,
-            data=Path(prepared.data[spec.data][spec.algorithm]),
+            data=Path(prepared.data[spec.data][settings.algorithm]),
             replay=Path(prepared.replay) if settings.replay_share and prepared.replay else None,
             task_vector=open_task_vector(prepared.task_vectors[spec.task_vector]) if uses_tau else None,
             output_dir=self.folder / "work" / spec.trial_id,

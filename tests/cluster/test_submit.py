@@ -16,6 +16,7 @@ from ray.job_submission import JobStatus
 
 from omsweep import cli
 from omsweep.cluster import submit
+from omsweep.space.load import load_space
 
 SPACE = """
 name: small
@@ -75,9 +76,8 @@ def run(monkeypatch: pytest.MonkeyPatch, space: Path) -> Callable[..., int]:
     def submit_to(cluster: Cluster, **changed: Any) -> int:
         monkeypatch.setattr(submit, "connect", lambda address: cluster)
         usual = {"overrides": [], "address": None, "name": None, "storage": "/shared/s", "tracking_uri": None}
-        return submit.submit_sweep(
-            space, load_space(space, changed.get("overrides", [])), **{**usual, "wait": True, **changed}
-        )
+        checked = load_space(space, changed.get("overrides", []))
+        return submit.submit_sweep(space, checked, **{**usual, "wait": True, **changed})
 
     return submit_to
 

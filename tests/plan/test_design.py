@@ -1,18 +1,22 @@
 """The blocked design is paired, covers every choice, fills its ranges and is a pure function of its seed."""
 
+import json
 from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
 import pytest
 
+from omsweep.align.settings import train_settings_from
 from omsweep.optim.settings import OnlineMerge
 from omsweep.plan.design import draw
-from omsweep.space.search_space import build_space, online_merge, train_settings
+from omsweep.space.search_space import build_space
+from omsweep.store.records import TrialSpec
+from tests.space_files import drawn
 
 
 def test_trials_are_families_times_blocks_times_seeds_times_methods(compare: dict[str, Any]) -> None:
-    samples = draw(build_space(compare))
+    samples = drawn(build_space(compare))
     assert len(samples) == 2 * 6 * 2 * 3
     assert len({s["trial_id"] for s in samples}) == len(samples)
     assert Counter(s["label"] for s in samples) == {"adamw": 24, "ondare": 24, "mine": 24}
@@ -21,7 +25,7 @@ def test_trials_are_families_times_blocks_times_seeds_times_methods(compare: dic
 def test_a_block_shares_its_draws_and_seed_over_methods(compare: dict[str, Any]) -> None:
     del compare["space"]["method"]["mine"]["learning_rate"]
     blocks = defaultdict(set)
-    for s in draw(build_space(compare)):
+    for s in drawn(build_space(compare)):
         shared = s["seed"], s["algorithm"], s["learning_rate"], s["beta"]
         blocks[s["family"], s["block"], s["seed"]].add(shared)
     assert len(blocks) == 24
@@ -29,12 +33,12 @@ def test_a_block_shares_its_draws_and_seed_over_methods(compare: dict[str, Any])
 
 
 def test_a_branch_overrides_a_shared_knob_for_itself_alone(compare: dict[str, Any]) -> None:
-    for s in draw(build_space(compare)):
+    for s in drawn(build_space(compare)):
         assert (s["learning_rate"] == 2e-4) == (s["label"] == "mine")
 
 
 def test_every_choice_occurs_equally_often_in_each_family(compare: dict[str, Any]) -> None:
-    samples = [s for s in draw(build_space(compare)) if s["label"] == "adamw"]
+    samples = [s for s in drawn(build_space(compare)) if s["label"] == "adamw"]
     for family in ("tiny-llama", "tiny-qwen2"):
         own = [s for s in samples if s["family"] == family]
         assert Counter(s["algorithm"] for s in own) == {"dpo": 4, "ipo": 4, "kto": 4}
@@ -43,7 +47,7 @@ def test_every_choice_occurs_equally_often_in_each_family(compare: dict[str, Any
 
 def test_ranges_are_covered_evenly(compare: dict[str, Any]) -> None:
     compare["design"] = {"blocks": 64}
-    samples = [s for s in draw(build_space(compare)) if s["label"] == "ondare" and s["family"] == "tiny-llama"]
+    samples = [s for s in drawn(build_space(compare)) if s["label"] == "ondare" and s["family"] == "tiny-llama"]
     for knob, low, high in (("learning_rate", 3e-4, 1e-3), ("tau_travel", 0.01, 0.3)):
         unit = np.log(np.array([s[knob] for s in samples]) / low) / np.log(high / low)
         assert np.histogram(unit, bins=8, range=(0, 1))[0].tolist() == [8] * 8  # 64 Sobol points, 8 equal bins
@@ -51,39 +55,50 @@ def test_ranges_are_covered_evenly(compare: dict[str, Any]) -> None:
 
 def test_the_design_depends_on_its_seed_only(compare: dict[str, Any]) -> None:
     space = build_space(compare)
-    assert draw(space) == draw(space)
+    assert drawn(space) == drawn(space)
     other = build_space(compare | {"design": {"blocks": 6, "seeds": 2, "seed": 4}})
-    assert draw(space) != draw(other)
+    assert drawn(space) != drawn(other)
 
 
 def test_a_method_added_leaves_the_shared_draws_of_the_others_alone(compare: dict[str, Any]) -> None:
-    before = {s["trial_id"]: s["algorithm"] for s in draw(build_space(compare))}
+    before = {s["trial_id"]: s["algorithm"] for s in drawn(build_space(compare))}
     compare["space"]["method"]["childtuning"] = {"density": {"uniform": [0.1, 0.9]}}
-    after = {s["trial_id"]: s["algorithm"] for s in draw(build_space(compare))}
+    after = {s["trial_id"]: s["algorithm"] for s in drawn(build_space(compare))}
     assert all(after[trial_id] == algorithm for trial_id, algorithm in before.items())
 
 
 def test_tau_travel_becomes_the_alpha_that_walks_it(compare: dict[str, Any]) -> None:
     space = build_space(compare)
-    sample = next(s for s in draw(space) if s["label"] == "ondare")
-    assert sample["alpha"] == pytest.approx(sample["tau_travel"] / (100 * sample["density"]))
-    merge = online_merge(sample)
-    assert merge == OnlineMerge(
-        "ondare", semantics="equations", alpha=sample["alpha"], density=sample["density"], seed=sample["seed"]
-    )
-    assert train_settings(space, sample).steps == 100
+    spec = next(spec for spec in draw(space) if spec.label == "ondare")
+    alpha, density = spec.params["alpha"], spec.params["density"]
+    assert alpha == pytest.approx(spec.params["tau_travel"] / (100 * density))
+    settings = train_settings_from(spec.train)
+    assert settings.merge == OnlineMerge("ondare", semantics="equations", alpha=alpha, density=density, seed=spec.seed)
+    assert settings.steps == 100
+
+
+def test_a_trial_survives_json_with_all_its_settings(compare: dict[str, Any]) -> None:
+    compare["space"]["method"]["parts"] = {
+        "method": "ondare",
+        "semantics": "equations",
+        "alpha": {"by_name": {"*": 0.1}},
+    }
+    for spec in draw(build_space(compare)):
+        read = TrialSpec(**json.loads(json.dumps(spec.to_json())))
+        assert train_settings_from(read.train) == train_settings_from(spec.train)
+        assert read.identity == spec.identity
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 5])
 def test_any_number_of_blocks_can_be_drawn(compare: dict[str, Any], blocks: int) -> None:
     compare["design"] = {"blocks": blocks}
-    assert len(draw(build_space(compare))) == 2 * blocks * 3
+    assert len(drawn(build_space(compare))) == 2 * blocks * 3
 
 
 def test_every_sft_seed_meets_the_whole_design(compare: dict[str, Any]) -> None:
-    one = draw(build_space(compare))
+    one = drawn(build_space(compare))
     compare["design"]["sft_seeds"] = 3
-    several = draw(build_space(compare))
+    several = drawn(build_space(compare))
     assert {s["sft_seed"] for s in one} == {0}
     assert not any("-f0-" in s["trial_id"] for s in one)
     assert len({s["trial_id"] for s in several}) == len(several) == 3 * len(one)
@@ -99,5 +114,5 @@ def test_every_sft_seed_meets_the_whole_design(compare: dict[str, Any]) -> None:
 
 def test_blocks_of_all_sft_seeds_come_before_the_next_block(compare: dict[str, Any]) -> None:
     compare["design"] = {"blocks": 2, "sft_seeds": 2}
-    order = [(s["block"], s["sft_seed"]) for s in draw(build_space(compare))]
+    order = [(s["block"], s["sft_seed"]) for s in drawn(build_space(compare))]
     assert list(dict.fromkeys(order)) == [(0, 0), (0, 1), (1, 0), (1, 1)]

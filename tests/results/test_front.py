@@ -1,6 +1,5 @@
 """front.json's content: which trials count, whose front they are on, seeds, the report split."""
 
-import dataclasses
 import json
 import math
 
@@ -243,7 +242,7 @@ def test_the_summary_is_strict_json(demo):
 
 def test_a_label_stands_for_its_method(make_trial):
     released = make_trial("a", label="ondare-released", method="ondare", reward=0.5)
-    plain = dataclasses.replace(make_trial("b", reward=0.6), label=None, method="onties")
+    plain = make_trial("b", reward=0.6).model_copy(update={"label": None, "method": "onties"})
     labels = front_summary([released, plain], OBJECTIVES)["families"]["tiny-llama"]["labels"]
     assert {label: entry["method"] for label, entry in labels.items()} == {
         "ondare-released": "ondare",

@@ -5,11 +5,11 @@ from typing import Any, get_args
 
 import pytest
 
-from omsweep.plan.design import draw
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Report
 from omsweep.space.search_space import build_space
 from omsweep.space.studies import STUDIES
+from tests.space_files import drawn
 
 LEVELS = [1e-3, 1e-2, 0.1]
 
@@ -34,7 +34,7 @@ def test_every_level_is_a_branch_of_its_own(crossed: dict[str, Any]) -> None:
 
 def test_levels_of_a_block_share_all_other_draws(crossed: dict[str, Any]) -> None:
     blocks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for sample in draw(build_space(crossed)):
+    for sample in drawn(build_space(crossed)):
         if sample["method"] == "ondare" and sample["label"] != "mine":
             blocks[sample["family"], sample["block"], sample["seed"]].append(sample)
     assert len(blocks) == 24
@@ -45,15 +45,17 @@ def test_levels_of_a_block_share_all_other_draws(crossed: dict[str, Any]) -> Non
 
 def test_crossing_changes_no_other_draw(crossed: dict[str, Any]) -> None:
     plain = {**crossed, "design": {**crossed["design"], "cross": []}}
-    drawn = [(s["family"], s["block"], s["seed"], s["density"]) for s in draw(build_space(plain)) if "density" in s]
-    again = {(s["family"], s["block"], s["seed"], s["density"]) for s in draw(build_space(crossed)) if "density" in s}
-    assert set(drawn) == again
+    drawn_plain = [
+        (s["family"], s["block"], s["seed"], s["density"]) for s in drawn(build_space(plain)) if "density" in s
+    ]
+    again = {(s["family"], s["block"], s["seed"], s["density"]) for s in drawn(build_space(crossed)) if "density" in s}
+    assert set(plain_draws) == again
 
 
 def test_two_crossed_knobs_make_a_grid(crossed: dict[str, Any]) -> None:
     crossed["space"]["algorithm"] = {"choice": ["dpo", "kto"]}
     crossed["design"]["cross"] = ["algorithm", "beta"]
-    labels = Counter(sample["label"] for sample in draw(build_space(crossed)))
+    labels = Counter(sample["label"] for sample in drawn(build_space(crossed)))
     assert labels["adamw-kto-beta-0.01"] == 24
     assert labels["mine-dpo"] == 24
     assert len(labels) == 2 * 3 * 2 + 2

@@ -8,12 +8,12 @@ from tqdm import tqdm
 
 from omsweep.commands.check.summary import summary
 from omsweep.families.tiny.architecture import random_family
-from omsweep.merging.posthoc import PosthocPoint
 from omsweep.results.comparison import question_of
 from omsweep.space.knobs import SpaceError
-from omsweep.space.posthoc import check_models, plan_posthoc, points_of, recorded_point
+from omsweep.space.posthoc import points_of
 from omsweep.space.search_space import SearchSpace, build_space
-from omsweep.store.records import TrialRecord
+from omsweep.space.specs import preparation
+from omsweep.trial.merge import check_models
 from omsweep.trial.prepare.family import prepare_family
 
 GRIDS: dict[str, Any] = {
@@ -87,20 +87,21 @@ def test_a_base_that_does_not_fit_stops_the_preparation(compare: dict[str, Any],
     space = build_space(compare | {"posthoc": {"ties": GRIDS["ties"] | {"of": ["adamw"]}}})
     name, shapes = "model.layers.0.mlp.down_proj.weight", r"\(32, 32\) instead of \(32, 48\)"
     with pytest.raises(ValueError, match=rf"posthoc.ties cannot be made of mine's models: base .* {name} {shapes}"):
-        prepare_family(space.resolved(), "mine", tqdm)
+        prepare_family(preparation(space, "mine"), tqdm)
 
 
 def test_base_and_sft_model_need_only_fit_where_a_point_is_made_of_both(
     compare: dict[str, Any], tmp_path: Path
 ) -> None:
     folders = [str(random_family(tmp_path / str(size), hidden_size=32, intermediate_size=size)) for size in (32, 48)]
-    grids = built(compare).posthoc
-    check_models(grids[:1], "mine", *folders)
-    check_models(grids, "mine", folders[0], folders[0])
+    users = preparation(built(compare), "tiny-llama").base_users
+    assert users == ("posthoc.ties", "posthoc.shift")
+    check_models([], "mine", *folders)
+    check_models(users, "mine", folders[0], folders[0])
     with pytest.raises(
         ValueError, match=r"^posthoc.ties, posthoc.shift cannot .*; methods without base: linear, layer"
     ):
-        check_models(grids, "mine", *folders)
+        check_models(users, "mine", *folders)
 
 
 def test_points_are_counted_apart_from_trials(compare: dict[str, Any]) -> None:
@@ -118,61 +119,3 @@ def test_of_a_search_the_most_there_can_be_is_said(search: dict[str, Any]) -> No
     without_travel = {label: grid for label, grid in GRIDS.items() if label != "shift"}
     searched = summary(build_space(search | {"posthoc": without_travel}))
     assert "30 trials over 1 families by tpe, at most 180 post-hoc points of them" in searched
-
-
-def trained(label: str, *, block: int = 0, state: str = "completed", **changes: Any) -> TrialRecord:
-    known: dict[str, Any] = {
-        "state": state,
-        "family": "tiny-llama",
-        "algorithm": "dpo",
-        "label": label,
-        "method": label,
-        "block": block,
-        "seed": block,
-        "sft_seed": 1,
-        "task_vector": "real",
-        "params": {"learning_rate": 4e-4},
-        "policy_path": "there" if state == "completed" else None,
-        "weights_hash": "ab",
-    }
-    return TrialRecord(trial_id=f"b{block}-{label}", **(known | changes))
-
-
-def test_samples_belong_to_their_parent(compare: dict[str, Any]) -> None:
-    trials = [trained("adamw", baseline=True), trained("ondare", diagnostics={"tau_travel": 0.07})]
-    plan = plan_posthoc(built(compare).posthoc, trials)
-    assert plan.left_out == 0
-    assert [s["trial_id"] for s in plan.samples["b0-adamw"]] == [
-        *("b0-adamw+interpolate-0", "b0-adamw+interpolate-1"),
-        *("b0-adamw+shift-0", "b0-adamw+shift-1"),
-    ]
-    last = plan.samples["b0-adamw"][-1]
-    assert last["posthoc"] == {"method": "tau_shift", "weight": 0.07, "travel_of": "ondare"}
-    assert recorded_point(last["posthoc"]) == PosthocPoint(method="tau_shift", weight=0.07)
-    inherited = {"block": 0, "seed": 0, "sft_seed": 1, "family": "tiny-llama", "algorithm": "dpo", "baseline": True}
-    own = {"kind": "posthoc", "parent": "b0-adamw", "method": "tau_shift", "label": "adamw+shift"}
-    assert last == last | inherited | own | {"task_vector": "real", "learning_rate": 4e-4}
-
-
-def test_what_has_no_policy_gives_no_points_and_is_counted(compare: dict[str, Any]) -> None:
-    walked = {"tau_travel": 0.07}
-    trials = [
-        *(trained("adamw"), trained("ondare", state="diverged", diagnostics=walked), trained("mine")),
-        *(trained("adamw", block=1, state="failed"), trained("ondare", block=1, diagnostics=walked)),
-        trained("adamw", block=2),  # its block's ondare never ended
-    ]
-    plan = plan_posthoc(built(compare).posthoc, trials)
-    assert {parent: len(samples) for parent, samples in plan.samples.items()} == {
-        "b0-adamw": 3,
-        "b0-mine": 6,
-        "b1-ondare": 2,
-        "b2-adamw": 3,
-    }
-    assert plan.left_out == 1 + 2 + 4 + 1
-
-
-def test_a_point_by_part_of_the_model_survives_its_record() -> None:
-    point = PosthocPoint(method="layerwise", weight={"input": 0.2, "*": 0.5})
-    assert recorded_point(point.as_data()) == point
-    sparse = PosthocPoint(method="dare", weight=0.5, density=0.3, seed=4)
-    assert recorded_point(sparse.as_data() | {"travel_of": "x"}) == sparse

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from omsweep.align.settings import train_settings_from
 from omsweep.commands.check.recipe_notes import recipe_notes
 from omsweep.commands.check.summary import print_check, summary
-from omsweep.engine.callback import settings_of
 from omsweep.families.shape import shape_of_config
 from omsweep.families.tiny.architecture import build_model
 from omsweep.families.tiny.tokenizer import build_tokenizer
@@ -17,8 +17,8 @@ from omsweep.preferences.settings import preferences_from, replay_from
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.knobs import SpaceError
 from omsweep.space.memory import Load, adapter_parameters, training_bytes
-from omsweep.space.search_space import SearchSpace, build_space, match_of, train_settings
-from omsweep.trial.prepare.training_data import data_of
+from omsweep.space.search_space import SearchSpace, build_space
+from tests.space_files import drawn
 
 
 @pytest.fixture
@@ -48,19 +48,20 @@ def changed(content: dict[str, Any], label: str, **knobs: object) -> SearchSpace
 
 def test_learning_rates_and_steps_make_a_grid_of_one_branch(baselines: dict[str, Any]) -> None:
     space = build_space(baselines)
-    samples = {sample["label"]: sample for sample in draw(space) if sample["family"] == "tiny-llama"}
+    specs = {spec.label: spec for spec in draw(space)}
+    samples = {sample["label"]: sample for sample in drawn(space) if sample["family"] == "tiny-llama"}
     assert len(samples) == 3 * 2 + 5
     assert len({sample["seed"] for sample in samples.values()}) == 1
     early = samples["adamw-learning_rate-0.0008-steps-25"]
     assert (early["steps"], early["learning_rate"]) == (25, 8e-4)
-    assert train_settings(space, early).steps == 25
-    assert train_settings(space, samples["ema"]).steps == 100
+    assert train_settings_from(specs[early["label"]].train).steps == 25
+    assert train_settings_from(specs["ema"].train).steps == 100
     assert "25 to 100 steps of 32" in summary(space)
 
 
 def test_recipes_reach_the_trainer(baselines: dict[str, Any]) -> None:
     space = changed(baselines, "lora", lora_alpha=32)
-    made = {sample["label"]: train_settings(space, sample) for sample in draw(space)}
+    made = {spec.label: train_settings_from(spec.train) for spec in draw(space)}
     assert (made["nll"].nll_weight, made["ema"].nll_weight) == (0.2, 0.0)
     assert (made["lora"].lora_rank, made["lora"].lora_alpha) == (8, 32)
     assert made["ema"].lora_rank == 0
@@ -69,16 +70,16 @@ def test_recipes_reach_the_trainer(baselines: dict[str, Any]) -> None:
 
 def test_a_branch_trains_on_its_own_pairs_and_says_so(baselines: dict[str, Any]) -> None:
     space = changed(baselines, "own", steps={"choice": [25, 50]})
-    samples = {sample["label"]: sample for sample in draw(space)}
-    assert settings_of(samples["own-steps-25"])["preferences"] == "tiny-on-policy"
+    samples = {sample["label"]: sample for sample in drawn(space)}
+    assert samples["own-steps-25"]["preferences"] == "tiny-on-policy"
     assert "preferences" not in samples["ema"]
     found = {
         source.source: kinds for source, kinds in algorithms_by_source(space.preferences, space.shared, space.branches)
     }
     assert found == {"tiny": ["dpo"], "tiny-on-policy": ["dpo"]}
-    prepared = {"data": {source.key: {"dpo": source.source} for source in map(preferences_from, found)}}
-    assert data_of(space, samples["own-steps-50"], prepared) == "tiny-on-policy"
-    assert data_of(space, samples["ema"], prepared) == "tiny"
+    data = {spec.label: spec.data for spec in draw(space)}
+    assert data["own-steps-50"] == preferences_from("tiny-on-policy").key
+    assert data["ema"] == preferences_from("tiny").key
     assert build_space(space.resolved()).branches == space.branches
 
 
@@ -86,10 +87,10 @@ def test_a_branch_may_be_matched_otherwise(
     baselines: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = changed(baselines, "ema", match="none", steps={"choice": [25, 50]})
-    samples = {sample["label"]: sample for sample in draw(space)}
-    assert settings_of(samples["ema-steps-25"])["match"] == "none"
+    samples = {sample["label"]: sample for sample in drawn(space)}
+    assert samples["ema-steps-25"]["match"] == "none"
     assert all("match" not in s for label, s in samples.items() if not label.startswith("ema"))
-    matched = {label: match_of(space, sample) for label, sample in samples.items()}
+    matched = {spec.label: train_settings_from(spec.train).match for spec in draw(space)}
     assert matched["ema-steps-25"] == "none"
     assert {value for label, value in matched.items() if not label.startswith("ema")} == {"displacement"}
     assert build_space(space.resolved()).branches == space.branches

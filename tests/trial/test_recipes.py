@@ -13,8 +13,9 @@ from tqdm import tqdm
 from omsweep.families.load import load_model, weights_hash
 from omsweep.plan.design import draw
 from omsweep.space.search_space import build_space
+from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
-from omsweep.trial.session import train_and_score
+from omsweep.trial.session import run_session
 
 pytestmark = pytest.mark.slow
 
@@ -50,20 +51,21 @@ def test_baselines_train_and_are_scored_as_ordinary_policies(tmp_path: Path) -> 
     content = copy.deepcopy(CONTENT)
     content["space"]["method"]["replay"]["preferences"] = str(pairs)
     space = build_space(content)
-    prepared = prepare_family(space.resolved(), "tiny-llama", tqdm)
+    prepared, _ = prepare_family(preparation(space, "tiny-llama"), tqdm)
     done = {}
-    for sample in draw(space):
-        job = {"sample": sample, "content": space.resolved(), "prepared": prepared, "folder": str(tmp_path)}
-        done[sample["label"]] = train_and_score({**job, "started": time.time()})
-    assert {outcome["state"] for outcome in done.values()} == {"completed"}
-    assert [done[label]["steps"] for label in ("adamw-steps-3", "adamw-steps-6", "replay")] == [3, 6, 6]
-    assert done["adamw-steps-3"]["losses"] == done["adamw-steps-6"]["losses"][:3]
-    start = load_model(prepared["sft"])
+    for spec in draw(space):
+        outcome = run_session(spec, prepared, tmp_path, started=time.time())
+        assert outcome is not None
+        done[spec.label] = outcome
+    assert {outcome.state for outcome in done.values()} == {"completed"}
+    assert [done[label].steps for label in ("adamw-steps-3", "adamw-steps-6", "replay")] == [3, 6, 6]
+    assert done["adamw-steps-3"].losses == done["adamw-steps-6"].losses[:3]
+    start = load_model(prepared.sft)
     for label, outcome in done.items():
-        policy = load_model(outcome["policy_path"])
-        assert outcome["weights_hash"] == weights_hash(outcome["policy_path"])
+        policy = load_model(outcome.policy_path)
+        assert outcome.weights_hash == weights_hash(outcome.policy_path)
         moved = torch.stack(
             [(a - b).norm() for a, b in zip(policy.parameters(), start.parameters(), strict=True)]
         ).norm()
-        assert outcome["diagnostics"]["displacement"] == pytest.approx(moved.item(), rel=0.1), label
-        assert outcome["kl"] != 0.0
+        assert outcome.diagnostics["displacement"] == pytest.approx(moved.item(), rel=0.1), label
+        assert outcome.kl != 0.0

@@ -1,4 +1,4 @@
-"""A trial keeps its weights before it scores them."""
+"""A trial keeps its weights before it scores them, and says where they are when scoring fails."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from omsweep.space.search_space import build_space
-from omsweep.trial import session as job
+from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.trial import session
+from omsweep.trial.session import TrialSession, policy_folder, run_session
+
+PREPARED = Prepared(base="b", sft="s", weights_hash="ab", dtype="float32")
+TRAINED = Outcome(state="completed", steps=3, losses=(0.7, 0.6, 0.5), seconds={"start": 1.0, "train": 2.0})
 
 
 class Saved:
@@ -16,23 +20,53 @@ class Saved:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def eval(self) -> None:
-        pass
+    def eval(self) -> "Saved":
+        return self
 
     def save_pretrained(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / self._name).touch()
 
 
-def test_a_scorer_that_fails_costs_no_weights(
-    tmp_path: Path, compare: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def spec(monkeypatch: pytest.MonkeyPatch) -> TrialSpec:
+    """A trial whose training is a stand-in and whose scorer fails."""
+
+    def train(self: TrialSession, **_: Any) -> Outcome:
+        self._model = Saved("weights")
+        return TRAINED
+
     def fail(*_: object) -> None:
         raise MemoryError("the judge does not fit")
 
-    monkeypatch.setattr(job, "sft_model", lambda _: SimpleNamespace())
-    monkeypatch.setattr(job, "score_splits", fail)
-    task = {"prepared": {}, "folder": str(tmp_path), "sample": {"trial_id": "one"}}
-    with pytest.raises(MemoryError):
-        job._scored_and_saved(build_space(compare), task, Saved("weights"), Saved("tokenizer"))
-    assert sorted(file.name for file in job.policy_folder(tmp_path, "one").iterdir()) == ["tokenizer", "weights"]
+    monkeypatch.setattr(TrialSession, "train", train)
+    monkeypatch.setattr(session, "sft_tokenizer", lambda _: Saved("tokenizer"))
+    monkeypatch.setattr(session, "sft_model", lambda _: SimpleNamespace())
+    monkeypatch.setattr(session, "score_splits", fail)
+    monkeypatch.setattr("omsweep.families.load.weights_hash", lambda *_: "cd")
+    return TrialSpec(trial_id="one", family="f")
+
+
+def test_a_scorer_that_fails_costs_no_weights(spec: TrialSpec, tmp_path: Path) -> None:
+    outcome = run_session(spec, PREPARED, tmp_path, started=0.0)
+    assert outcome is not None
+    assert (outcome.state, outcome.error) == ("failed", "scoring failed: MemoryError: the judge does not fit")
+    assert (outcome.policy_path, outcome.weights_hash) == (str(policy_folder(tmp_path, "one")), "cd")
+    assert (outcome.steps, outcome.losses) == (3, TRAINED.losses)
+    assert sorted(file.name for file in policy_folder(tmp_path, "one").iterdir()) == ["tokenizer", "weights"]
+
+
+def test_a_saved_policy_is_scored_in_a_session_of_its_own(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_session(spec, PREPARED, tmp_path, started=0.0)
+    frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
+    monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
+    monkeypatch.setattr(session, "score_splits", lambda _, __, model, *___: (frame, {"reward": 0.5}))
+    assert TrialSession(spec, PREPARED, tmp_path).evaluate() == {"reward": 0.5}
+    assert (tmp_path / "scores" / "one.parquet").exists()
+
+
+def test_only_rank_0_saves_and_scores(spec: TrialSpec, tmp_path: Path) -> None:
+    assert run_session(spec, PREPARED, tmp_path, started=0.0, rank=1) is None
+    assert not policy_folder(tmp_path, "one").exists()

@@ -1,4 +1,4 @@
-"""A search space file with every check that needs no machine: what `check`, `run` and `submit` start with. Torch-free."""
+"""A search space file with every check that needs no machine, as `check`, `run` and `submit` start. Torch-free."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,7 +8,6 @@ import pytest
 from omsweep.commands.check.summary import summary
 from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
 from omsweep.optim.settings import PULLS
-from omsweep.plan.design import draw
 from omsweep.plan.starting_points import live_knobs
 from omsweep.results.comparison.trials import arm_label
 from omsweep.results.front import label_of
@@ -16,6 +15,7 @@ from omsweep.space.checks.controls import other_seed
 from omsweep.space.knobs import SpaceError
 from omsweep.space.search_space import build_space, online_merge
 from omsweep.store.records import TASK_VECTORS, TrialRecord
+from tests.space_files import drawn
 
 CONTROL = {"method": "ondare", "semantics": "equations", "alpha": 1e-3, "density": 0.5, "task_vector": "permuted"}
 LOCAL: dict[str, Any] = {"name": "mine", "base": "models/base", "sft": "models/sft"}
@@ -27,7 +27,7 @@ def test_methods_with_a_task_vector_are_those_that_merge_by_alpha() -> None:
 
 def test_a_branch_has_a_task_vector_of_its_own(compare: dict[str, Any]) -> None:
     compare["space"]["method"]["ondare-permuted"] = CONTROL
-    samples = draw(build_space(compare))
+    samples = drawn(build_space(compare))
     assert {(s["label"], s["task_vector"]) for s in samples} == {
         ("adamw", "real"),
         ("ondare", "real"),
@@ -38,15 +38,15 @@ def test_a_branch_has_a_task_vector_of_its_own(compare: dict[str, Any]) -> None:
 
 
 def test_a_shared_one_is_drawn_once_per_block_for_the_methods_that_merge_one(compare: dict[str, Any]) -> None:
-    before = draw(build_space(compare))
+    before = drawn(build_space(compare))
     compare["space"]["task_vector"] = {"choice": ["real", "permuted", "flipped"]}
-    samples = draw(build_space(compare))
+    samples = drawn(build_space(compare))
     strip = [{key: value for key, value in s.items() if key != "task_vector"} for s in samples]
     assert strip == [{key: value for key, value in s.items() if key != "task_vector"} for s in before]
     assert {s["task_vector"] for s in samples if s["label"] == "adamw"} == {"real"}
     for label in ("ondare", "mine"):
-        drawn = [s["task_vector"] for s in samples if s["label"] == label]
-        assert Counter(drawn) == {"real": 8, "permuted": 8, "flipped": 8}
+        kinds = [s["task_vector"] for s in samples if s["label"] == label]
+        assert Counter(kinds) == {"real": 8, "permuted": 8, "flipped": 8}
     blocks = {(s["family"], s["block"], s["task_vector"]) for s in samples if s["label"] != "adamw"}
     assert len(blocks) == 2 * 6
 
@@ -81,7 +81,7 @@ def test_another_seed_needs_another_sft_model(compare: dict[str, Any], where: st
 
 def test_alpha_0_is_a_control_without_a_task_vector(compare: dict[str, Any]) -> None:
     compare["space"]["method"]["alpha-0"] = {"method": "ondare", "semantics": "equations", "alpha": 0.0, "density": 0.5}
-    sample = next(s for s in draw(build_space(compare)) if s["label"] == "alpha-0")
+    sample = next(s for s in drawn(build_space(compare)) if s["label"] == "alpha-0")
     assert sample["alpha"] == 0.0
     assert not online_merge(sample).resolved().needs_task_vector
 

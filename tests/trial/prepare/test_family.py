@@ -11,6 +11,7 @@ from omsweep.engine.run import run_sweep
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.families.tiny.architecture import random_family
 from omsweep.space.search_space import build_space
+from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
 
 
@@ -18,11 +19,11 @@ def never(*_: Any, **__: Any) -> Any:
     raise AssertionError("no model may be prepared")
 
 
-def prepare(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+def prepare(content: dict[str, Any], folder: Path) -> Any:
     model = str(random_family(folder / "model", hidden_size=32, intermediate_size=32))
     content |= {"families": [{"name": "mine", "base": model, "sft": model}]}
     content["space"]["method"] = {"adamw": {}}
-    return prepare_family(build_space(content).resolved(), "mine", tqdm)
+    return prepare_family(preparation(build_space(content), "mine"), tqdm)
 
 
 def written(path: Path, records: list[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
 from omsweep.optim.task_vector import task_vector
 from omsweep.optim.task_vector_file import open_task_vector
 from omsweep.space.search_space import build_space, task_vectors_of
+from omsweep.store.records import Prepared
 from omsweep.trial.prepare import task_vectors as task_vector_cache
 from omsweep.trial.prepare.task_vectors import control_file, task_vector_file, task_vector_files
 
@@ -39,43 +40,39 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=sorted(ARCHITECTURES))
-def prepared(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def models(request: pytest.FixtureRequest, tmp_path: Path) -> Prepared:
     base, sft = (
         random_family(tmp_path / which, request.param, seed=seed) for seed, which in enumerate(("base", "sft"))
     )
-    revisions = {"base_revision": None, "sft_revision": None}
-    return {"base": str(base), "sft": str(sft), **revisions, "weights_hash": weights_hash(str(sft))}
+    return Prepared(base=str(base), sft=str(sft), weights_hash=weights_hash(str(sft)), dtype="float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_it_is_that_of_the_loaded_models_and_built_once(prepared: dict[str, Any], dtype: str) -> None:
-    file = task_vector_file(prepared, dtype=dtype, progress=Bar)
-    expected = task_vector(load_model(prepared["base"]), load_model(prepared["sft"]))
+def test_it_is_that_of_the_loaded_models_and_built_once(models: Prepared, dtype: str) -> None:
+    file = task_vector_file(models, dtype=dtype, progress=Bar)
+    expected = task_vector(load_model(models.base), load_model(models.sft))
     opened = open_task_vector(file)
     assert set(opened) == set(expected)
     assert all(torch.equal(opened[name], tau.to(getattr(torch, dtype))) for name, tau in expected.items())
     (bar,) = Bar.made
     assert (bar.total, bar.done, bar.closed) == (len(expected), len(expected), True)
-    assert prepared["sft"] in bar.desc
-    assert task_vector_file(prepared, dtype=dtype, progress=Bar) == file
+    assert models.sft in bar.desc
+    assert task_vector_file(models, dtype=dtype, progress=Bar) == file
     assert len(Bar.made) == 1
 
 
-def test_other_weights_and_other_dtypes_are_other_files(prepared: dict[str, Any]) -> None:
-    files = {task_vector_file(prepared, dtype=dtype, progress=Bar) for dtype in ("float32", "bfloat16")}
-    swapped = {
-        **prepared,
-        "base": prepared["sft"],
-        "sft": prepared["base"],
-        "weights_hash": weights_hash(prepared["base"]),
-    }
+def test_other_weights_and_other_dtypes_are_other_files(models: Prepared) -> None:
+    files = {task_vector_file(models, dtype=dtype, progress=Bar) for dtype in ("float32", "bfloat16")}
+    swapped = models.model_copy(
+        update={"base": models.sft, "sft": models.base, "weights_hash": weights_hash(models.base)}
+    )
     files.add(task_vector_file(swapped, dtype="float32", progress=Bar))
     assert len(files) == 3
 
 
 @pytest.mark.parametrize("which", ["base", "sft"])
 def test_where_keys_are_no_parameter_names_the_model_is_loaded(
-    prepared: dict[str, Any], which: str, monkeypatch: pytest.MonkeyPatch
+    models: Prepared, which: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
     monkeypatch.setattr(
@@ -83,24 +80,24 @@ def test_where_keys_are_no_parameter_names_the_model_is_loaded(
         "load_model",
         lambda path, revision: loads.append(path) or load_model(path, revision=revision),
     )
-    expected = open_task_vector(task_vector_file(prepared, dtype="float32", progress=Bar))
+    expected = open_task_vector(task_vector_file(models, dtype="float32", progress=Bar))
     assert loads == []
-    weights = Path(prepared[which]) / "model.safetensors"
+    weights = Path(getattr(models, which)) / "model.safetensors"
     renamed = {name.removeprefix("model."): tensor.clone() for name, tensor in load_file(weights).items()}
     save_file(renamed, weights, metadata={"format": "pt"})
-    changed = {**prepared, "weights_hash": weights_hash(prepared["sft"])}
+    changed = models.model_copy(update={"weights_hash": weights_hash(models.sft)})
     opened = open_task_vector(task_vector_file(changed, dtype="float32", progress=Bar))
-    assert loads == [prepared[which]]
+    assert loads == [getattr(models, which)]
     assert set(opened) == set(expected)
     assert all(torch.equal(opened[name], tau) for name, tau in expected.items())
 
 
-def test_models_that_do_not_fit_are_refused(prepared: dict[str, Any], tmp_path: Path) -> None:
+def test_models_that_do_not_fit_are_refused(models: Prepared, tmp_path: Path) -> None:
     wide = random_family(tmp_path / "wide", "llama", hidden_size=64)
     with pytest.raises(
         ValueError, match=r"the base model's names must be the model's parameter names: .*of another sha"
     ):
-        task_vector_file({**prepared, "base": str(wide)}, dtype="float32", progress=Bar)
+        task_vector_file(models.model_copy(update={"base": str(wide)}), dtype="float32", progress=Bar)
     assert not (tmp_path / "cache" / "task_vectors").exists()
 
 
@@ -132,18 +129,19 @@ def test_kinds_are_those_that_branches_using_tau_can_draw(compare: dict[str, Any
     assert task_vectors_of(build_space(compare)) == ["real", "permuted", "flipped"]
 
 
-def made(prepared: dict[str, Any], *kinds: str, dtype: str = "float32", **other: Any) -> dict[str, Path]:
-    return task_vector_files(kinds, prepared, other_sft=other or None, dtype=dtype, progress=Bar)
+def made(models: Prepared, *kinds: str, dtype: str = "float32", **other: Any) -> dict[str, Path]:
+    other_models = models.model_copy(update=other) if other else None
+    return task_vector_files(kinds, models, other=other_models, dtype=dtype, progress=Bar)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_controls_are_made_of_the_real_one_once(prepared: dict[str, Any], dtype: str) -> None:
-    files = made(prepared, "real", "permuted", "flipped", dtype=dtype)
+def test_controls_are_made_of_the_real_one_once(models: Prepared, dtype: str) -> None:
+    files = made(models, "real", "permuted", "flipped", dtype=dtype)
     assert len(set(files.values())) == 3
     assert len(Bar.made) == 3
     assert all((bar.done, bar.closed) == (bar.total, True) for bar in Bar.made)
-    assert made(prepared, "real", "permuted", "flipped", dtype=dtype) == files
-    assert made(prepared, "permuted", dtype=dtype) == {"permuted": files["permuted"]}
+    assert made(models, "real", "permuted", "flipped", dtype=dtype) == files
+    assert made(models, "permuted", dtype=dtype) == {"permuted": files["permuted"]}
     assert len(Bar.made) == 3
     real, mixed, away = (open_task_vector(files[kind]) for kind in ("real", "permuted", "flipped"))
     for name, tau in real.items():
@@ -153,19 +151,19 @@ def test_controls_are_made_of_the_real_one_once(prepared: dict[str, Any], dtype:
     assert any(not torch.equal(mixed[name], tau) for name, tau in real.items())
 
 
-def test_that_of_another_seed_is_the_real_one_of_that_sft_model(prepared: dict[str, Any], tmp_path: Path) -> None:
-    architecture = "llama" if "llama" in Path(prepared["sft"], "config.json").read_text() else "qwen2"
+def test_that_of_another_seed_is_the_real_one_of_that_sft_model(models: Prepared, tmp_path: Path) -> None:
+    architecture = "llama" if "llama" in Path(models.sft, "config.json").read_text() else "qwen2"
     other = str(random_family(tmp_path / "other", architecture, seed=7))
     changes = {"sft": other, "sft_revision": None, "weights_hash": weights_hash(other)}
-    files = made(prepared, "real", "other_seed", **changes)
-    assert files["other_seed"] == task_vector_file({**prepared, **changes}, dtype="float32", progress=Bar)
-    expected = task_vector(load_model(prepared["base"]), load_model(other))
+    files = made(models, "real", "other_seed", **changes)
+    assert files["other_seed"] == task_vector_file(models.model_copy(update=changes), dtype="float32", progress=Bar)
+    expected = task_vector(load_model(models.base), load_model(other))
     opened = open_task_vector(files["other_seed"])
     assert all(torch.equal(opened[name], tau) for name, tau in expected.items())
 
 
-def test_a_control_that_breaks_off_leaves_nothing(prepared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    real = task_vector_file(prepared, dtype="float32", progress=Bar)
+def test_a_control_that_breaks_off_leaves_nothing(models: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = task_vector_file(models, dtype="float32", progress=Bar)
 
     def broken(tau: torch.Tensor, name: str) -> torch.Tensor:
         raise RuntimeError(name)
