@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from rich.console import Console
 
 from omsweep.cache import cache_root
@@ -35,6 +36,7 @@ QUIET_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
 )
 LOCAL_OBJECT_STORE_BYTES = 512 * 1024**2
+ADDRESS, DASHBOARD_ADDRESS = "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"
 
 
 def cluster_environment() -> dict[str, str]:
@@ -45,15 +47,25 @@ def cluster_environment() -> dict[str, str]:
 
 @contextmanager
 def connect(console: Console) -> Iterator[None]:
-    """Connect to Ray for the length of a sweep; a Ray of our own ends with it, one that was there stays as it was."""
+    """Connect to Ray for the length of a sweep; a Ray of our own ends with it, one that was there stays as it was.
+
+    Raises:
+        ValueError: `RAY_ADDRESS` is of Ray Client, through which Tune runs its driver, and so our events, elsewhere.
+    """
     if ray.is_initialized():
-        yield
+        with _named(ray.get_runtime_context().gcs_address):
+            yield
         return
+    if os.environ.get(ADDRESS, "").startswith("ray://"):
+        raise ValueError(
+            f"{ADDRESS} must not be an address of Ray Client (ray://...): run the sweep on a node of the cluster with"
+            f" {ADDRESS}=auto, or submit it with `omsweep submit`"
+        )
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    own = not (in_ray_job() or os.environ.get("RAY_ADDRESS"))
+    own = not (in_ray_job() or os.environ.get(ADDRESS))
     settings = {
         "logging_level": logging.WARNING,
         "runtime_env": {"env_vars": (LOCAL_SETTINGS if own else {}) | cluster_environment()},
@@ -72,6 +84,31 @@ def connect(console: Console) -> Iterator[None]:
     if context.dashboard_url:
         console.print(f"Ray dashboard: http://{context.dashboard_url}", highlight=False)
     try:
-        yield
+        with _named(ray.get_runtime_context().gcs_address):
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _named(gcs_address: str) -> Iterator[None]:
+    """Tell the trials' processes which Ray is theirs, and keep the driver's AWS secrets out of what Ray shows.
+
+    Ray Train's placement group cleaner asks Ray's state API, which looks for any Ray on the machine where the
+    environment names none, and fails or asks a foreign one. Tune puts the variables of its own list into each trial's
+    runtime environment, which logs and the state API show to everyone; workers have the AWS variables of their node.
+    """
+    listed, before = set(ENV_VARS_TO_PROPAGATE), {name: os.environ.get(name) for name in (ADDRESS, DASHBOARD_ADDRESS)}
+    os.environ |= {ADDRESS: gcs_address, DASHBOARD_ADDRESS: ""}  # the second, meant for `omsweep submit`, would win
+    ENV_VARS_TO_PROPAGATE.update(before)
+    ENV_VARS_TO_PROPAGATE.difference_update({name for name in listed if name.startswith("AWS_")})
+    try:
+        yield
+    finally:
+        ENV_VARS_TO_PROPAGATE.clear()
+        ENV_VARS_TO_PROPAGATE.update(listed)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
