@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from omsweep.results.front import family_hypervolumes
-from omsweep.sinks.mlflow import Tracker
+from omsweep.sinks.guard import GuardedTracker
 from omsweep.space.search_space import TRAIN_KNOBS, SearchSpace
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TRIAL_FIELDS, TrialRecord
@@ -46,7 +46,7 @@ class SweepEvents(tune.Callback):
         self,
         space: SearchSpace,
         folder: SweepFolder,
-        tracker: Tracker,
+        tracker: GuardedTracker,
         prepared: Mapping[tuple[str, int], Mapping[str, Any]],
         console: Console,
         bar: tuple[Progress, TaskID],
@@ -58,7 +58,7 @@ class SweepEvents(tune.Callback):
         self._prepared = prepared
         self._console = console
         self._progress, self._task = bar
-        self._runs: dict[str, str] = {}
+        self._started: set[str] = set()
         self.finished: list[TrialRecord] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -84,22 +84,24 @@ class SweepEvents(tune.Callback):
 
     def start(self, sample: Mapping[str, Any]) -> None:
         """Open a sample's MLflow run, unless it is open."""
-        if sample["trial_id"] not in self._runs:
+        if sample["trial_id"] not in self._started:
+            self._started.add(sample["trial_id"])
             params = {**self._fixed_settings(sample), **settings_of(sample)}
-            self._runs[sample["trial_id"]] = self._tracker.start_trial(
+            self._tracker.start_trial(
                 sample["trial_id"],
                 {**{name: sample[name] for name in IDENTITY if name in sample}, **params},
                 {name: sample[name] for name in TAGS if name in sample},
             )
 
     def end(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
-        """Record a sample's outcome, the fields of its trial object that its own process knows."""
+        """Record a sample's first outcome, the fields of its trial object that its own process knows."""
+        if any(done.trial_id == sample["trial_id"] for done in self.finished):
+            return  # Tune reports a trial as failed, too, where something raises after it completed
         record = self._record(sample, outcome)
         self._folder.append(record)
         self.finished.append(record)
         reference = self._facts(sample)["reference"]["scores"]
-        self._tracker.log_losses(record.trial_id, outcome.get("losses", []))
-        self._tracker.end_trial(record.to_json(), reference)
+        self._tracker.end_trial(record.to_json(), reference, outcome.get("losses", []))
         volumes = family_hypervolumes(self.finished, self._objectives)
         self._tracker.log_hypervolume(volumes, step=len(self.finished))
         self._console.print(trial_line(record, outcome.get("preflight", {})), highlight=False)
@@ -113,7 +115,7 @@ class SweepEvents(tune.Callback):
                 **known,
                 **identity,
                 "params": {**self._fixed_settings(sample), **settings_of(sample)},
-                "mlflow_run_id": self._runs.get(sample["trial_id"]),
+                "mlflow_run_id": self._tracker.open_run(sample["trial_id"]),
             }
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from omsweep.cluster.connect import connect
@@ -26,6 +27,7 @@ from omsweep.plan.optuna import StudySearcher
 from omsweep.plan.starting_points import trial_count
 from omsweep.report import write_report
 from omsweep.report.tables import print_answers, print_status
+from omsweep.sinks.guard import GuardedTracker
 from omsweep.sinks.mlflow import Tracker
 from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
@@ -69,7 +71,10 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             key = sft_seed if space.design.sft_seeds > 1 else None
             folder.write_reference(family, facts["reference"] | models, sft_seed=key)
             folder.write_reference_scores(family, facts.pop("reference_scores"), sft_seed=key)
-        tracker = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
+        connected = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
+        tracker = GuardedTracker(
+            connected, folder.path, lambda text: console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
+        )
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}
         try:
@@ -83,7 +88,6 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
             try:
                 write_report(folder, report_scores=rescored)
-                tracker.log_artifacts(folder.path)
             finally:
                 tracker.finish(state)
     print_status(folder, console)
@@ -153,7 +157,7 @@ def _outcome(reference: Any, what: str) -> Any:
 def _run_trials(
     space: SearchSpace,
     folder: SweepFolder,
-    tracker: Tracker,
+    tracker: GuardedTracker,
     prepared: Mapping[tuple[str, int], Any],
     placement: Placement,
     console: Console,

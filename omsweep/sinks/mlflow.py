@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from omsweep.redaction import redacted
 
 from omsweep.strict_json import flatten
 
@@ -40,6 +41,14 @@ TRIAL_TAGS = (
     *("sft_seed", "task_vector", "attempts", "accelerator", "policy_path", "weights_hash", "error"),
 )
 LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 and 120 s hold a sweep up for minutes a call
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
+}
+"""Environment variables of MLflow that are set unless the user has set them."""
+REFUSALS = (400, 404, 409)
+"""HTTP status codes with which MLflow says that a write is wrong, not that the store cannot be reached."""
 LOSS_POINTS = 500
 
 
@@ -47,7 +56,7 @@ class Tracker:
     """Writes one sweep into an MLflow tracking store.
 
     On a sqlite store the experiment's artifacts go to `mlartifacts/<experiment>` beside the database;
-    elsewhere the store decides. MLflow's telemetry is off unless `MLFLOW_DISABLE_TELEMETRY` says otherwise.
+    elsewhere the store decides. A write that raised may be made again: a run it has opened is used again.
 
     Args:
         tracking_uri: for example `sqlite:///runs/mlflow.db` or `http://host:5000`.
@@ -58,7 +67,8 @@ class Tracker:
     """
 
     def __init__(self, tracking_uri: str, experiment: str) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)  # some are read when mlflow is imported
         _check_database_folder(tracking_uri)
         with _usable(tracking_uri), _quiet_migrations():
             from mlflow import MlflowClient
@@ -72,54 +82,57 @@ class Tracker:
                 raise ValueError(f"experiment {experiment!r} was deleted there: restore it or take another name")
             else:
                 self.experiment_id = found.experiment_id
+        self.place = redacted(tracking_uri)
         self.experiment = experiment
         self.sweep_run_id: str | None = None
         self._open: dict[str, str] = {}
 
     def start_sweep(self, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> str:
         """Start the parent run with the resolved space as flattened params; return its run id."""
-        assert self.sweep_run_id is None, "one sweep per tracker"
-        self.sweep_run_id = self._start(self.experiment, params, {"omsweep.run": "sweep", **(tags or {})})
+        if self.sweep_run_id is None:
+            self.sweep_run_id = self._create(self.experiment, {"omsweep.run": "sweep", **(tags or {})})
+        self._log(self.sweep_run_id, params=params)
         return self.sweep_run_id
 
     def start_trial(self, trial_id: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> str:
         """Start a child run of the sweep for one trial; return its run id (`mlflow_run_id` of the record)."""
         assert self.sweep_run_id is not None, "start_sweep comes first"
-        own = {"mlflow.parentRunId": self.sweep_run_id, "omsweep.run": "trial", "trial_id": trial_id}
-        self._open[trial_id] = self._start(trial_id, params, {**(tags or {}), **own})
+        if trial_id not in self._open:
+            own = {"mlflow.parentRunId": self.sweep_run_id, "omsweep.run": "trial", "trial_id": trial_id}
+            self._open[trial_id] = self._create(trial_id, {**(tags or {}), **own})
+        self._log(self._open[trial_id], params=params)
         return self._open[trial_id]
 
-    def end_trial(self, record: Mapping[str, Any], reference_scores: Mapping[str, float] | None = None) -> None:
-        """End a trial's run from its trial object (`TrialRecord.to_json()`): metrics, tags, status.
+    def open_run(self, trial_id: str) -> str | None:
+        """The run of a trial that has started and not ended, None where it has none."""
+        return self._open.get(trial_id)
+
+    def end_trial(
+        self,
+        record: Mapping[str, Any],
+        reference_scores: Mapping[str, float] | None = None,
+        losses: Sequence[float] = (),
+    ) -> None:
+        """End a trial's run from its trial object (`TrialRecord.to_json()`): training curve, metrics, tags, status.
 
         Args:
             record: the trial object; its run is `mlflow_run_id` if set, else the one `start_trial` opened,
                 else a new one.
             reference_scores: category scores in [0, 1] of the family's SFT model; with them `tax.<category>`
                 is logged, reference minus policy, in points.
+            losses: of each step, logged as `loss`, steps from 1; evenly thinned to `LOSS_POINTS` where it is longer.
         """
         trial_id = record["trial_id"]
         run_id = record.get("mlflow_run_id") or self._open.get(trial_id)
         if run_id is None:
             run_id = self.start_trial(trial_id, record.get("params") or {})
+        self._log_losses(run_id, losses)
         tags = {name: record.get(name) for name in TRIAL_TAGS}
         if record.get("merge_active") is False:
             tags["merge"] = "inactive"
         self._log(run_id, metrics=trial_metrics(record, reference_scores or {}), tags=tags)
         self._client.set_terminated(run_id, status=RUN_STATUS[record["state"]])
         self._open.pop(trial_id, None)
-
-    def log_losses(self, trial_id: str, losses: Sequence[float]) -> None:
-        """Log a trial's training curve as `loss`, steps from 1; evenly thinned to `LOSS_POINTS` where it is longer."""
-        from mlflow.entities import Metric
-        from mlflow.utils.time import get_current_time_millis
-
-        stride = max(1, math.ceil(len(losses) / LOSS_POINTS))
-        now = get_current_time_millis()
-        points = [Metric("loss", float(v), now, i + 1) for i, v in enumerate(losses) if i % stride == 0]
-        finite = [point for point in points if math.isfinite(point.value)]
-        if finite:
-            self._client.log_batch(self._open[trial_id], metrics=finite)
 
     def log_hypervolume(self, per_family: Mapping[str, float], step: int) -> None:
         """Log `hypervolume.<family>` and their mean `hypervolume` on the parent; `step` = finished trials."""
@@ -152,10 +165,19 @@ class Tracker:
         self._log(self.sweep_run_id, tags={"state": status, "error": error})
         self._client.set_terminated(self.sweep_run_id, status=RUN_STATUS[status])
 
-    def _start(self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> str:
-        run = self._client.create_run(self.experiment_id, run_name=name, tags=_tags(tags))
-        self._log(run.info.run_id, params=params)
-        return str(run.info.run_id)
+    def _create(self, name: str, tags: Mapping[str, Any]) -> str:
+        return str(self._client.create_run(self.experiment_id, run_name=name, tags=_tags(tags)).info.run_id)
+
+    def _log_losses(self, run_id: str, losses: Sequence[float]) -> None:
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        stride = max(1, math.ceil(len(losses) / LOSS_POINTS))
+        now = get_current_time_millis()
+        points = [Metric("loss", float(v), now, i + 1) for i, v in enumerate(losses) if i % stride == 0]
+        finite = [point for point in points if math.isfinite(point.value)]
+        if finite:
+            self._client.log_batch(run_id, metrics=finite)
 
     def _log(
         self,
@@ -179,6 +201,15 @@ class Tracker:
         entries = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flatten(params or {}).items()]
         for start in range(0, len(entries), PARAMS_PER_CALL):
             self._client.log_batch(run_id, params=entries[start : start + PARAMS_PER_CALL])
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a write that raised would raise again however often it is tried: it is wrong, or our code is."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() in REFUSALS
+    return not isinstance(error, OSError)
 
 
 def trial_metrics(record: Mapping[str, Any], reference_scores: Mapping[str, float]) -> dict[str, Any]:
@@ -239,9 +270,7 @@ def _usable(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as refusal:
-        place = urlsplit(tracking_uri).netloc
-        message = f"tracking URI {tracking_uri} cannot be used: {refusal}"
-        raise ValueError(message.replace(place, place.rpartition("@")[2]) if place else message) from None
+        raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
 
 
 @contextmanager

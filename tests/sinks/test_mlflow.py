@@ -151,7 +151,7 @@ def test_many_and_long_values_are_logged_and_cut_with_a_note(tracker, client):
 
 def test_losses_are_a_curve_by_step(tracker, client):
     run_id = tracker.start_trial("t1", {})
-    tracker.log_losses("t1", [0.7, float("nan"), 0.5])
+    tracker.end_trial(record(), losses=[0.7, float("nan"), 0.5])
     points = {point.step: point.value for point in client.get_metric_history(run_id, "loss")}
     assert points == {1: 0.7, 3: 0.5}
 
