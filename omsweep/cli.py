@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from omsweep.redaction import redacted
+
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_STORAGE = "runs"
 
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if os.environ.get("OMSWEEP_TRACEBACK"):
             raise
-        sys.stderr.write(f"omsweep: {error}\n")
+        sys.stderr.write(f"omsweep: {redacted(str(error))}\n")
         return BAD_USAGE
 
 
@@ -167,13 +169,12 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from omsweep.cluster.storage import check_job_tracking, in_ray_job, storage_folder
+    from omsweep.cluster.storage import check_job_tracking, check_tracking, in_ray_job, storage_folder
     from omsweep.commands.check.summary import print_check
     from omsweep.space.load import load_space
 
     space = load_space(options.space, options.overrides)
-    if in_ray_job():
-        check_job_tracking(options.tracking_uri)
+    (check_job_tracking if in_ray_job() else check_tracking)(options.tracking_uri)
     storage = storage_folder(options.storage, DEFAULT_STORAGE)
     print_check(options.space, space)
 

@@ -1,12 +1,11 @@
 """Where a sweep's folder and its tracking store lie, and whether a Ray job may use such a place. Torch-free."""
 
 import os
-import re
 import tempfile
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-SECRET_KEY = re.compile(r"pass|pwd|token|secret|credential|key", re.IGNORECASE)
+from omsweep.redaction import SECRET_KEY
 
 
 def storage_folder(given: str | None, default: str) -> Path:
@@ -55,15 +54,30 @@ def check_job_storage(given: str | None) -> None:
     _local_path(given)
 
 
+def check_tracking(uri: str | None) -> None:
+    """Refuse an MLflow tracking URI that holds a secret, which logs, lists of processes and jobs would show.
+
+    Raises:
+        ValueError: naming what to do instead, never the secret.
+    """
+    if uri is not None:
+        check_no_secret(
+            "--tracking-uri",
+            uri,
+            "for a server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the process"
+            " that runs the sweep (on a cluster: of the head node), for a database put an MLflow server before it",
+        )
+
+
 def check_job_tracking(uri: str | None) -> None:
     """Refuse an MLflow tracking URI that a Ray job cannot keep: a relative file, or one that holds a secret.
 
     Raises:
         ValueError: naming the URI (without its secret) and what is allowed.
     """
+    check_tracking(uri)
     if uri is None:
         return
-    check_no_secret("--tracking-uri", uri)
     scheme, _, rest = uri.partition("://")
     local = not rest or scheme in ("file", "sqlite")
     # file:///folder is absolute; SQLAlchemy writes the absolute sqlite:////folder/file with one slash more
@@ -75,18 +89,20 @@ def check_job_tracking(uri: str | None) -> None:
         )
 
 
-def check_no_secret(option: str, uri: str) -> None:
-    """Refuse a URI with a user name, password or key in it: a job's entry point and log are shown to everyone.
+def check_no_secret(option: str, uri: str, instead: str) -> None:
+    """Refuse a URI with a user name, password or key in it: a command line and a log are shown to others.
+
+    Args:
+        option: that the URI was given to.
+        uri: to look at.
+        instead: what to do, for the message.
 
     Raises:
         ValueError: naming the option, never the secret.
     """
     parts = urlsplit(uri)
     if "@" in parts.netloc or any(SECRET_KEY.search(key) for key, _ in parse_qsl(parts.query)):
-        raise ValueError(
-            f"{option} must not hold a user name, password or key, which the job's entry point would show; set it in"
-            " the environment of the cluster's nodes (MLflow: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
-        )
+        raise ValueError(f"{option} must not hold a user name, password or key, which others can see; {instead}")
 
 
 def _local_path(given: str) -> str:

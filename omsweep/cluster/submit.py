@@ -92,7 +92,7 @@ def submit_sweep(
     check_job_tracking(tracking_uri)
     _check_paths(space_path, space)
     if address is not None:
-        check_no_secret("--address", address)
+        check_no_secret("--address", address, "give a token in ~/.ray/auth_token or RAY_AUTH_TOKEN")
     for logger in CHATTY_LOGGERS:
         logging.getLogger(logger).setLevel(logging.WARNING)
     console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from ray import tune
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from omsweep.redaction import redacted
 from omsweep.results.front import family_hypervolumes
 from omsweep.sinks.guard import GuardedTracker
 from omsweep.space.search_space import TRAIN_KNOBS, SearchSpace
@@ -110,10 +111,12 @@ class SweepEvents(tune.Callback):
     def _record(self, sample: Mapping[str, Any], outcome: Mapping[str, Any]) -> TrialRecord:
         known = {name: value for name, value in outcome.items() if name in TRIAL_FIELDS}
         identity = {name: sample[name] for name in IDENTITY if name in sample}
+        error = outcome.get("error")
         return TrialRecord(
             **{
                 **known,
                 **identity,
+                "error": redacted(error) if error else None,
                 "params": {**self._fixed_settings(sample), **settings_of(sample)},
                 "mlflow_run_id": self._tracker.open_run(sample["trial_id"]),
             }

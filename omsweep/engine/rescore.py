@@ -7,6 +7,7 @@ import ray
 from rich.console import Console
 
 from omsweep.engine.trainable import failure_message
+from omsweep.redaction import redacted
 from omsweep.results.front import front_summary
 from omsweep.space.resources import Placement, task_options
 from omsweep.space.search_space import SearchSpace
@@ -46,7 +47,7 @@ def rescore_front(
         try:
             rescored[trial_id] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            console.print(f"[red]could not rescore {trial_id}[/]: {failure_message(error)}")
+            console.print(f"[red]could not rescore {trial_id}[/]: {redacted(failure_message(error))}")
     return rescored
 
 

@@ -55,13 +55,14 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
 
     Raises:
         FileExistsError: a sweep of this name exists.
-        ValueError: resources, family, preference data or suite cannot be used; nothing was trained yet.
+        ValueError: tracking store, resources, family, preference data or suite cannot be used; nothing was trained yet.
     """
     console = Console(soft_wrap=True)
     folder = SweepFolder(storage, name)
     if folder.exists():
         raise FileExistsError(f"sweep folder {folder.path} exists: choose another --name or remove the folder")
     _check_own_data(space)
+    store = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)  # tried before anything costs time
     with connect(console), _interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
         placement = place(declared_train(space.file.train, space.families), ray.available_resources())
         prepared = _prepare_all(space, placement, console)
@@ -71,9 +72,8 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
             key = sft_seed if space.design.sft_seeds > 1 else None
             folder.write_reference(family, facts["reference"] | models, sft_seed=key)
             folder.write_reference_scores(family, facts.pop("reference_scores"), sft_seed=key)
-        connected = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)
         tracker = GuardedTracker(
-            connected, folder.path, lambda text: console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
+            store, folder.path, lambda text: console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
         )
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}

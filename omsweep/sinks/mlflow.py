@@ -43,6 +43,7 @@ TRIAL_TAGS = (
 LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial, with whatever the server's address holds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 and 120 s hold a sweep up for minutes a call
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
 }

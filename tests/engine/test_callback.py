@@ -69,6 +69,13 @@ def test_a_completed_trial_stays_completed_without_its_store(
     assert (record.state, record.reward, record.mlflow_run_id) == ("completed", 0.5, None)
 
 
+def test_an_error_is_kept_without_the_secrets_in_it(events: SweepEvents, folder: SweepFolder, tune_trial: Any) -> None:
+    outcome = {"state": "failed", "error": "OSError: https://me:hunter2@hub/model?token=hunter2 not found"}
+    events.end(tune_trial.config["sample"], outcome)
+    assert "hunter2" not in folder.trials_jsonl.read_text()
+    assert folder.trials()[0].error == "OSError: https://hub/model?token=*** not found"
+
+
 def test_a_trial_ends_once(events: SweepEvents, folder: SweepFolder, tune_trial: Any) -> None:
     events.on_trial_complete(1, [], tune_trial)
     events.on_trial_error(1, [], tune_trial)
