@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -74,13 +75,14 @@ def connect(console: Console) -> Iterator[None]:
         context = ray.init(**settings)
     else:
         console.print("starting Ray on this machine")
-        context = ray.init(
-            address="local",
-            include_dashboard=True,  # without it stopped trials leak their workers' placement groups
-            dashboard_host="127.0.0.1",
-            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
-            **settings,
-        )
+        with _not_hung_up():
+            context = ray.init(
+                address="local",
+                include_dashboard=True,  # without it stopped trials leak their workers' placement groups
+                dashboard_host="127.0.0.1",
+                object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+                **settings,
+            )
     if context.dashboard_url:
         console.print(f"Ray dashboard: http://{context.dashboard_url}", highlight=False)
     try:
@@ -88,6 +90,16 @@ def connect(console: Console) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _not_hung_up() -> Iterator[None]:
+    """Processes started here do not get SIGHUP, as Ray's do not get SIGINT: the driver needs them to end in order."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
