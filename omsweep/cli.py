@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
+from omsweep.commands import DEFAULT_STORAGE
 from omsweep.redaction import redacted
 
-DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
-DEFAULT_STORAGE = "runs"
+BAD_USAGE, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,19 +39,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
     _add_storage(run)
     run.add_argument("--tracking-uri", help="MLflow tracking URI (default: sqlite:///<storage>/mlflow.db)")
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_verb("run"))
 
     check = commands.add_parser("check", help="check a search space file and say what it would run")
     _add_space(check)
-    check.set_defaults(command=_check)
+    check.set_defaults(command=_verb("check"))
 
     status = commands.add_parser("status", help="show how far a sweep is and its front")
     _add_sweep(status)
-    status.set_defaults(command=_status)
+    status.set_defaults(command=_verb("status"))
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_sweep(report)
-    report.set_defaults(command=_report)
+    report.set_defaults(command=_verb("report"))
 
     submit = commands.add_parser("submit", help="run a sweep as a Ray job on a cluster")
     _add_space(submit)
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--storage", required=True, help="folder all nodes of the cluster share; absolute")
     submit.add_argument("--tracking-uri", help="MLflow tracking URI the cluster reaches")
     submit.add_argument("--no-wait", action="store_true", help="return once the job is accepted")
-    submit.set_defaults(command=_submit)
+    submit.set_defaults(command=_verb("submit"))
 
     _add_merge(commands.add_parser("merge", help="make a model from a policy, its SFT model and its base, untrained"))
 
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     families = commands.add_parser("families", help="list the model families that a search space can name")
     families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
-    families.set_defaults(command=_families)
+    families.set_defaults(command=_verb("families"))
 
     tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
     verbs = tau.add_subparsers(required=True, metavar="COMMAND")
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("base", help="folder or hub id of the base model")
     inspect.add_argument("sft", help="folder or hub id of the SFT model")
     inspect.add_argument("--json", action="store_true", help="print JSON with everything instead of tables")
-    inspect.set_defaults(command=_tau_inspect)
+    inspect.set_defaults(command=_verb("tau"))
     return parser
 
 
@@ -106,7 +107,7 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--density", default="1", metavar="P", help="share of entries S keeps (default: 1)")
     parser.add_argument("--seed", default="0", metavar="N", help="seeds what S keeps (default: 0)")
     parser.add_argument("--output", required=True, help="folder to write, new or empty")
-    parser.set_defaults(command=_merge)
+    parser.set_defaults(command=_verb("merge"))
 
 
 def _add_prefs(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +145,7 @@ def _add_prefs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", metavar="N", help="take the first N prompts (default: all)")
     parser.add_argument("--batch-size", metavar="N", help="answers generated at a time (default: 64)")
     parser.add_argument("--dtype", help="of the model's weights (default: the family's, else float32)")
-    parser.set_defaults(command=_prefs)
+    parser.set_defaults(command=_verb("prefs"))
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
@@ -168,102 +169,14 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     _add_storage(parser)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from omsweep.cluster.storage import check_job_tracking, check_tracking, in_ray_job, storage_folder
-    from omsweep.commands.check.summary import print_check
-    from omsweep.space.load import load_space
+def _verb(module: str) -> Callable[[argparse.Namespace], int]:
+    """The command of a verb, imported when it is called: `--help` and `check` stay fast."""
 
-    space = load_space(options.space, options.overrides)
-    (check_job_tracking if in_ray_job() else check_tracking)(options.tracking_uri)
-    storage = storage_folder(options.storage, DEFAULT_STORAGE)
-    print_check(options.space, space)
+    def execute(options: argparse.Namespace) -> int:
+        code: int = import_module(f"omsweep.commands.{module}").execute(options)
+        return code
 
-    from omsweep.engine.run import run_sweep
-
-    return run_sweep(space, options.name or space.file.name, storage, options.tracking_uri)
-
-
-def _check(options: argparse.Namespace) -> int:
-    from omsweep.commands.check.summary import print_check
-    from omsweep.space.load import load_space
-
-    print_check(options.space, load_space(options.space, options.overrides))
-    return DONE
-
-
-def _status(options: argparse.Namespace) -> int:
-    from omsweep.cluster.storage import storage_path
-    from omsweep.report.tables import print_status
-    from omsweep.store.folder import SweepFolder
-
-    print_status(SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name))
-    return DONE
-
-
-def _report(options: argparse.Namespace) -> int:
-    from omsweep.cluster.storage import storage_path
-    from omsweep.report import write_report
-    from omsweep.report.tables import print_answers, print_status
-    from omsweep.store.folder import SweepFolder
-
-    folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
-    write_report(folder)
-    print_status(folder)
-    print_answers(folder)
-    return DONE
-
-
-def _submit(options: argparse.Namespace) -> int:
-    from omsweep.space.load import load_space
-
-    load_space(options.space, options.overrides)
-
-    from omsweep.cluster.submit import submit_sweep
-
-    return submit_sweep(
-        options.space,
-        overrides=options.overrides,
-        address=options.address,
-        name=options.name,
-        storage=options.storage,
-        tracking_uri=options.tracking_uri,
-        wait=not options.no_wait,
-    )
-
-
-def _merge(options: argparse.Namespace) -> int:
-    from omsweep.commands.merge import merge_models
-
-    models = {"base": options.base, "sft": options.sft, "policy": options.policy}
-    merge_models(options.method, options.weights, options.density, options.seed, models=models, output=options.output)
-    return DONE
-
-
-def _prefs(options: argparse.Namespace) -> int:
-    from omsweep.commands.prefs import OPTIONS, collect_pairs
-
-    found = collect_pairs(
-        {name: getattr(options, name) for name in OPTIONS},
-        model=options.model,
-        prompts=options.prompts,
-        scorer=options.scorer,
-        dtype=options.dtype,
-        output=options.output,
-    )
-    return DONE if found else FAILED
-
-
-def _families(options: argparse.Namespace) -> int:
-    from omsweep.commands.families import print_families
-
-    print_families(as_json=options.json)
-    return DONE
-
-
-def _tau_inspect(options: argparse.Namespace) -> int:
-    from omsweep.commands.tau import print_inspection
-
-    return DONE if print_inspection(options.base, options.sft, as_json=options.json) else FAILED
+    return execute
 
 
 if __name__ == "__main__":

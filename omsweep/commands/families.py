@@ -1,5 +1,6 @@
 """What `omsweep families` prints. Torch-free."""
 
+import argparse
 import json
 import sys
 from dataclasses import asdict, fields
@@ -8,11 +9,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from omsweep.commands import DONE
 from omsweep.families.family import ModelFamily, PackagedRecipe
 from omsweep.families.table import FAMILIES
 
 SHORT_COMMIT = 7
 TABLE_WIDTH = 200
+
+
+def execute(options: argparse.Namespace) -> int:
+    """List the model families."""
+    print_families(as_json=options.json)
+    return DONE
 
 
 def print_families(*, as_json: bool = False) -> None:

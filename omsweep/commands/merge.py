@@ -1,5 +1,6 @@
 """What `omsweep merge` does: one post-hoc model from folders or hub ids to a folder."""
 
+import argparse
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +9,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from omsweep.commands import DONE
 from omsweep.merging.posthoc import POSTHOC_METHODS, NamedWeights, PosthocPoint
 from omsweep.merging.safetensors_file import weight_files
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Merge models without training."""
+    models = {"base": options.base, "sft": options.sft, "policy": options.policy}
+    merge_models(options.method, options.weights, options.density, options.seed, models=models, output=options.output)
+    return DONE
 
 
 def merge_models(

@@ -1,5 +1,6 @@
 """What `omsweep prefs` does: preference pairs from a model's own answers, judged by a scorer, to files."""
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from tqdm import tqdm
 
+from omsweep.commands import DONE, FAILED
 from omsweep.evaluation.settings import RewardSettings, reward_from
 from omsweep.families.family import DTYPES
 from omsweep.preferences.collection import (
@@ -37,6 +39,19 @@ OPTIONS |= {"limit": int, "batch_size": int}
 """Options that are numbers or one word, and what their texts are read as."""
 
 BATCH_SIZE = 64
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Make preference pairs; 1 where none was found."""
+    found = collect_pairs(
+        {name: getattr(options, name) for name in OPTIONS},
+        model=options.model,
+        prompts=options.prompts,
+        scorer=options.scorer,
+        dtype=options.dtype,
+        output=options.output,
+    )
+    return DONE if found else FAILED
 
 
 def collect_pairs(

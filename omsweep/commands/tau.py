@@ -1,5 +1,6 @@
 """What `omsweep tau inspect` prints: a task vector by layer, and where base and SFT model do not match."""
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from omsweep.commands import DONE, FAILED
 from omsweep.families.load import find
 from omsweep.merging.listing import listed
 from omsweep.optim.task_vector_inspection import Difference, Inspection, TensorSums, inspect_task_vector
@@ -21,6 +23,11 @@ _WIDTH_IN_FILES = 200
 """Columns of output that is no terminal: names stay whole."""
 
 _MEASURES = ("tau_norm", "relative_norm", "tau_rms", "zero_share")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Look at the task vector of two models; 1 where they do not match."""
+    return DONE if print_inspection(options.base, options.sft, as_json=options.json) else FAILED
 
 
 def print_inspection(base: str, sft: str, *, as_json: bool) -> bool:

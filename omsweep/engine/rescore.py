@@ -1,27 +1,30 @@
 """The front's members scored on the report split, which chose nothing."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
 from rich.console import Console
 
-from omsweep.engine.trainable import failure_message
+from omsweep.engine.placement import Placement, task_options
+from omsweep.engine.trainable import failed
 from omsweep.redaction import redacted
 from omsweep.results.front import front_summary
-from omsweep.space.resources import Placement, task_options
 from omsweep.space.search_space import SearchSpace
+from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
+from omsweep.store.records import Prepared, TrialRecord
 
 
 def rescore_front(
     space: SearchSpace,
     folder: SweepFolder,
-    prepared: Mapping[tuple[str, int], Any],
+    prepared: Mapping[tuple[str, int], Prepared],
     placement: Placement,
     console: Console,
 ) -> dict[str, dict[str, Any]]:
-    """Score the front's members that have no numbers on the report split there; trial id -> score fields.
+    """Score the front's members that have no numbers on the report split there; trial id -> numbers of `Scores`.
 
     A member that was merged after training is merged again: its weights were not kept.
     """
@@ -32,28 +35,26 @@ def rescore_front(
         return {}
     console.print(f"rescoring the front's {len(members)} members on the report split")
     task = ray.remote(_rescore_task).options(**task_options(placement))
+    evaluate = evaluation(space)["evaluate"]
     waiting = {}
-    for t in members:
-        job = {
-            "content": space.resolved(),
-            "prepared": prepared[t.family, t.sft_seed or 0],
-            "folder": str(folder.path),
-            "trial": t.to_json(),
-            "parent": by_id[t.parent].to_json() if t.parent else None,
-        }
-        waiting[t.trial_id] = task.remote(job, "report")
+    for trial in members:
+        parent = by_id[trial.parent] if trial.parent else None
+        models = prepared[trial.family, trial.sft_seed or 0]
+        waiting[trial.trial_id] = task.remote(trial, parent, models, str(folder.path), evaluate)
     rescored = {}
     for trial_id, reference in waiting.items():
         try:
             rescored[trial_id] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            console.print(f"[red]could not rescore {trial_id}[/]: {redacted(failure_message(error))}")
+            console.print(f"[red]could not rescore {trial_id}[/]: {redacted(failed(error).error or '')}")
     return rescored
 
 
-def _rescore_task(job: Mapping[str, Any], split: str) -> dict[str, Any]:
+def _rescore_task(
+    trial: TrialRecord, parent: TrialRecord | None, prepared: Prepared, folder: str, evaluate: Mapping[str, Any]
+) -> dict[str, Any]:
     from omsweep.trial.merge import merged_again
     from omsweep.trial.session import score_saved
 
-    with merged_again(job) as policy_path:
-        return score_saved(job, policy_path, split)
+    with merged_again(trial, parent, prepared, Path(folder)) as policy_path:
+        return score_saved(evaluate, prepared, policy_path, "report")

@@ -1,9 +1,12 @@
-"""The Tune trainable: one trial in a Ray Train worker group (`train`) or in the Tune actor itself (`inprocess`)."""
+"""The Tune trainable: one trial in a Ray Train worker group (`train`) or in the Tune actor itself (`inprocess`).
+
+A trial's processes import this file: it knows sessions and plain data, and neither search spaces nor reports.
+"""
 
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,26 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
-from omsweep.space.resources import Placement
-from omsweep.trial.session import train_and_score
+from omsweep.engine.placement import Placement
+from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.trial.session import error_line, run_session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """How a sweep's trials run.
+
+    Attributes:
+        backend: `train` or `inprocess`.
+        workers: processes of a trial under `train`.
+        max_failures: how often a worker group is started again from its last checkpoint.
+        placement: what each worker occupies.
+    """
+
+    backend: str
+    workers: int
+    max_failures: int
+    placement: Placement
 
 
 class DiskDataTrainer(TorchTrainer):
@@ -27,82 +48,84 @@ class DiskDataTrainer(TorchTrainer):
         return [made for made in super()._create_default_callbacks() if not isinstance(made, DatasetsCallback)]
 
 
-def run_trial(config: Mapping[str, Any], *, shared: Mapping[str, Any]) -> None:
-    """Train and score `config["sample"]`, then report the fields of its trial object.
+def run_trial(
+    config: Mapping[str, Any], *, prepared: Mapping[tuple[str, int], Prepared], folder: str, group: Group
+) -> None:
+    """Run the session of `config["spec"]`, then report the fields of its outcome.
 
     A trial that raises is reported as `failed` with its message, so that the sweep goes on and the search is told.
 
     Args:
-        config: `{"sample": flat sample}`.
-        shared: plain data common to all trials: `content`, `prepared` by family and SFT seed, `folder`, `placement`.
+        config: `{"spec": fields of a TrialSpec}`.
+        prepared: by family and SFT seed.
+        folder: the sweep's.
+        group: how trials run.
     """
-    sample = config["sample"]
-    job = {
-        "sample": sample,
-        "content": shared["content"],
-        "prepared": shared["prepared"][sample["family"], sample["sft_seed"]],
-        "folder": shared["folder"],
-        "started": time.time(),
-    }
-    train = shared["content"]["train"]
+    started = time.time()
+    spec = TrialSpec(**config["spec"])
+    models = prepared[spec.family, spec.sft_seed or 0]
     try:
-        if train["backend"] == "inprocess":
-            outcome = train_and_score(job)
+        if group.backend == "inprocess":
+            outcome = run_session(spec, models, Path(folder), started=started)
+            assert outcome is not None, "there is one rank"
         else:
-            outcome = run_in_workers(job, train, shared["placement"])
+            outcome = run_in_workers(spec, models, folder, group, started=started)
     except Exception as error:  # whatever it was, it is this trial's outcome
-        outcome = {"state": "failed", "error": failure_message(error)}
-    tune.report({"outcome": outcome})
+        outcome = failed(error)
+    tune.report({"outcome": outcome.model_dump()})
 
 
-def failure_message(error: BaseException) -> str:
-    """What went wrong, in one line: of a worker group the first worker's own error."""
+def failed(error: BaseException) -> Outcome:
+    """The outcome of a trial that raised: of a worker group the first worker's own error."""
     workers = getattr(error, "worker_failures", None)
     if workers:
         error = next(iter(workers.values()))
     cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        error = cause
-    last = traceback.format_exception_only(error)[-1].strip()
-    return last if last else type(error).__name__
+    return Outcome(state="failed", error=error_line(cause if isinstance(cause, BaseException) else error))
 
 
 def run_in_workers(
-    job: Mapping[str, Any],
-    train: Mapping[str, Any],
-    placement: Mapping[str, Any],
-    loop: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-) -> dict[str, Any]:
+    spec: TrialSpec,
+    prepared: Prepared,
+    folder: str,
+    group: Group,
+    *,
+    started: float,
+    loop: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
+) -> Outcome:
     """Run a trial in a Ray Train worker group of its own.
 
     Args:
-        job: as of `omsweep.trial.session.train_and_score`.
-        train: the resolved `train` section.
-        placement: fields of `omsweep.space.resources.Placement`.
-        loop: what each worker calls with the job; None: `train_in_worker`.
+        spec: the trial.
+        prepared: of its SFT model.
+        folder: the sweep's.
+        group: how trials run.
+        started: Unix time at which the trial was started.
+        loop: what each worker calls with the job, plain data; None: `train_in_worker`.
 
     Returns:
-        What `loop` returned on rank 0.
+        The outcome of rank 0.
     """
-    gpus, resources = placement["worker_gpus"], Placement(**placement).of_worker()
+    gpus, resources = group.placement.worker_gpus, group.placement.of_worker()
+    job = {"spec": spec.model_dump(), "prepared": prepared.model_dump(), "folder": folder, "started": started}
     trainer = DiskDataTrainer(
         train_in_worker if loop is None else loop,
-        train_loop_config=dict(job),
-        scaling_config=ScalingConfig(num_workers=train["workers"], use_gpu=gpus > 0, resources_per_worker=resources),
+        train_loop_config=job,
+        scaling_config=ScalingConfig(num_workers=group.workers, use_gpu=gpus > 0, resources_per_worker=resources),
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         run_config=RunConfig(
-            name=job["sample"]["trial_id"],
-            storage_path=str(Path(job["folder"]) / "checkpoints"),
+            name=spec.trial_id,
+            storage_path=str(Path(folder) / "checkpoints"),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=train["max_failures"]),
+            failure_config=FailureConfig(max_failures=group.max_failures),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    return trainer.fit().return_value
+    return Outcome(**trainer.fit().return_value)
 
 
-def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Train and score in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
+def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Run a session in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     rank = ray.train.get_context().get_world_rank()
     last = ray.train.get_checkpoint()
@@ -111,7 +134,20 @@ def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any]:
         checkpoint = Checkpoint.from_directory(str(folder)) if rank == 0 else None
         ray.train.report({"step": step}, checkpoint=checkpoint)
 
+    def run(resume_from: Path | None) -> Outcome | None:
+        return run_session(
+            TrialSpec(**job["spec"]),
+            Prepared(**job["prepared"]),
+            Path(job["folder"]),
+            started=job["started"],
+            rank=rank,
+            on_checkpoint=report,
+            resume_from=resume_from,
+        )
+
     if last is None:
-        return train_and_score(job, rank=rank, on_checkpoint=report)
-    with last.as_directory() as folder:
-        return train_and_score(job, rank=rank, on_checkpoint=report, resume_from=Path(folder))
+        outcome = run(None)
+    else:
+        with last.as_directory() as folder:
+            outcome = run(Path(folder))
+    return None if outcome is None else outcome.model_dump()

@@ -67,7 +67,7 @@ def trial_table(view: SweepView) -> Table:
         table.add_column(name, justify="right")
     for label in view.labels:
         mine = [trial for trial in view.trials if label_of(trial) == label]
-        states = Counter(trial.state for trial in mine)
+        states: Counter[str] = Counter(trial.state for trial in mine)
         on_front = sum(trial.trial_id in view.member_ids for trial in mine)
         table.add_row(escape(label), *(str(states[state]) for state in present), str(on_front))
     return table

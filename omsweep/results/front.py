@@ -194,5 +194,5 @@ def _sd_over_seeds(scored: Sequence[TrialRecord], name: str) -> float | None:
 
 
 def _states(trials: Sequence[TrialRecord]) -> dict[str, int]:
-    counted = Counter(trial.state for trial in trials)
+    counted: Counter[str] = Counter(trial.state for trial in trials)
     return {state: counted[state] for state in STATES if counted[state]}

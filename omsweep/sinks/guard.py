@@ -12,6 +12,7 @@ from typing import Any
 
 from omsweep.redaction import redacted
 from omsweep.sinks.mlflow import Tracker, is_refusal
+from omsweep.store.records import TrialRecord, TrialSpec
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 PAUSE_PER_ATTEMPT = 10.0
@@ -46,16 +47,16 @@ class GuardedTracker:
         """Start the parent run."""
         self._write("the sweep's start", lambda: self._tracker.start_sweep(params, tags))
 
-    def start_trial(self, trial_id: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
+    def start_trial(self, spec: TrialSpec) -> None:
         """Start a trial's run."""
-        self._write("starts of trials", lambda: self._tracker.start_trial(trial_id, params, tags))
+        self._write("starts of trials", lambda: self._tracker.start_trial(spec))
 
     def open_run(self, trial_id: str) -> str | None:
         """The run of a trial that has started and not ended; None where the store could not be reached so far."""
         return self._tracker.open_run(trial_id)
 
     def end_trial(
-        self, record: Mapping[str, Any], reference_scores: Mapping[str, float], losses: Sequence[float]
+        self, record: TrialRecord, reference_scores: Mapping[str, float | None], losses: Sequence[float | None]
     ) -> None:
         """End a trial's run with its training curve and results."""
         self._write("results of trials", lambda: self._tracker.end_trial(record, reference_scores, losses))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.redaction import redacted
-
+from omsweep.store.records import SHOWN, TrialIdentity, TrialRecord
 from omsweep.strict_json import flatten
 
 RUN_STATUS = {
@@ -29,16 +29,6 @@ SWEEP_FILES = (
     *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
     *("comparison.json", "comparison.md", "comparison.tex", "attainment.png"),
     *("study.md", "study.tex", "study.png"),
-)
-TRIAL_NUMBERS = (
-    *("reward", "reward_se_items", "reward_absolute", "tax", "tax_se_items", "tax_regressed", "tax_worst"),
-    *("flip_rate", "benchmark_average", "kl", "length_ratio", "learning_rate_applied", "steps", "tokens"),
-    *("reward_report", "tax_report", "kl_report"),
-)
-TRIAL_NUMBER_GROUPS = ("rewards", "scores", "diagnostics", "seconds")
-TRIAL_TAGS = (
-    *("kind", "parent", "state", "block", "baseline", "family", "algorithm", "method", "label", "seed"),
-    *("sft_seed", "task_vector", "attempts", "accelerator", "policy_path", "weights_hash", "error"),
 )
 LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100
 SETTINGS = {
@@ -95,13 +85,17 @@ class Tracker:
         self._log(self.sweep_run_id, params=params)
         return self.sweep_run_id
 
-    def start_trial(self, trial_id: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> str:
+    def start_trial(self, spec: TrialIdentity) -> str:
         """Start a child run of the sweep for one trial; return its run id (`mlflow_run_id` of the record)."""
         assert self.sweep_run_id is not None, "start_sweep comes first"
+        trial_id = spec.trial_id
+        identity = {name: getattr(spec, name) for name in TrialIdentity.model_fields if name != "params"}
         if trial_id not in self._open:
             own = {"mlflow.parentRunId": self.sweep_run_id, "omsweep.run": "trial", "trial_id": trial_id}
-            self._open[trial_id] = self._create(trial_id, {**(tags or {}), **own})
-        self._log(self._open[trial_id], params=params)
+            tags = {name: identity.get(name) for name, shown in TrialIdentity.shown() if shown.mlflow == "tag"}
+            self._open[trial_id] = self._create(trial_id, {**tags, **own})
+        known = {name: value for name, value in identity.items() if value is not None}
+        self._log(self._open[trial_id], params={**known, **spec.params})
         return self._open[trial_id]
 
     def open_run(self, trial_id: str) -> str | None:
@@ -110,30 +104,28 @@ class Tracker:
 
     def end_trial(
         self,
-        record: Mapping[str, Any],
-        reference_scores: Mapping[str, float] | None = None,
-        losses: Sequence[float] = (),
+        record: TrialRecord,
+        reference_scores: Mapping[str, float | None] | None = None,
+        losses: Sequence[float | None] = (),
     ) -> None:
-        """End a trial's run from its trial object (`TrialRecord.to_json()`): training curve, metrics, tags, status.
+        """End a trial's run from its record: training curve, metrics, tags, status.
 
         Args:
-            record: the trial object; its run is `mlflow_run_id` if set, else the one `start_trial` opened,
-                else a new one.
+            record: of the trial; its run is `mlflow_run_id` if set, else the one `start_trial` opened, else a new one.
             reference_scores: category scores in [0, 1] of the family's SFT model; with them `tax.<category>`
                 is logged, reference minus policy, in points.
             losses: of each step, logged as `loss`, steps from 1; evenly thinned to `LOSS_POINTS` where it is longer.
         """
-        trial_id = record["trial_id"]
-        run_id = record.get("mlflow_run_id") or self._open.get(trial_id)
+        run_id = record.mlflow_run_id or self._open.get(record.trial_id)
         if run_id is None:
-            run_id = self.start_trial(trial_id, record.get("params") or {})
+            run_id = self.start_trial(record)
         self._log_losses(run_id, losses)
-        tags = {name: record.get(name) for name in TRIAL_TAGS}
-        if record.get("merge_active") is False:
+        tags = {name: getattr(record, name) for name, shown in SHOWN.items() if shown.mlflow == "tag"}
+        if record.merge_active is False:
             tags["merge"] = "inactive"
         self._log(run_id, metrics=trial_metrics(record, reference_scores or {}), tags=tags)
-        self._client.set_terminated(run_id, status=RUN_STATUS[record["state"]])
-        self._open.pop(trial_id, None)
+        self._client.set_terminated(run_id, status=RUN_STATUS[record.state])
+        self._open.pop(record.trial_id, None)
 
     def log_hypervolume(self, per_family: Mapping[str, float], step: int) -> None:
         """Log `hypervolume.<family>` and their mean `hypervolume` on the parent; `step` = finished trials."""
@@ -169,14 +161,14 @@ class Tracker:
     def _create(self, name: str, tags: Mapping[str, Any]) -> str:
         return str(self._client.create_run(self.experiment_id, run_name=name, tags=_tags(tags)).info.run_id)
 
-    def _log_losses(self, run_id: str, losses: Sequence[float]) -> None:
+    def _log_losses(self, run_id: str, losses: Sequence[float | None]) -> None:
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
         stride = max(1, math.ceil(len(losses) / LOSS_POINTS))
         now = get_current_time_millis()
-        points = [Metric("loss", float(v), now, i + 1) for i, v in enumerate(losses) if i % stride == 0]
-        finite = [point for point in points if math.isfinite(point.value)]
+        thinned = [(i + 1, loss) for i, loss in enumerate(losses) if i % stride == 0]
+        finite = [Metric("loss", loss, now, step) for step, loss in thinned if loss is not None and math.isfinite(loss)]
         if finite:
             self._client.log_batch(run_id, metrics=finite)
 
@@ -213,14 +205,17 @@ def is_refusal(error: Exception) -> bool:
     return not isinstance(error, OSError)
 
 
-def trial_metrics(record: Mapping[str, Any], reference_scores: Mapping[str, float]) -> dict[str, Any]:
-    """A trial object's numbers by metric name: groups as `<group>.<name>`, `tax.<category>` in points."""
-    metrics = {name: record.get(name) for name in TRIAL_NUMBERS}
-    for group in TRIAL_NUMBER_GROUPS:
-        metrics |= {f"{group}.{name}": value for name, value in (record.get(group) or {}).items()}
-    for category, score in (record.get("scores") or {}).items():
+def trial_metrics(record: TrialRecord, reference_scores: Mapping[str, float | None]) -> dict[str, Any]:
+    """A trial's numbers by metric name: mappings as `<field>.<name>`, `tax.<category>` in points."""
+    metrics: dict[str, Any] = {}
+    for name, shown in SHOWN.items():
+        if shown.mlflow == "metric":
+            metrics[name] = getattr(record, name)
+        elif shown.mlflow == "metrics":
+            metrics |= {f"{name}.{entry}": value for entry, value in getattr(record, name).items()}
+    for category, score in record.scores.items():
         reference = reference_scores.get(category)
-        if _is_finite_number(score) and _is_finite_number(reference):
+        if score is not None and reference is not None:
             metrics[f"tax.{category}"] = 100 * (reference - score)
     return metrics
 

@@ -84,15 +84,15 @@ def merged(
     from omsweep.families.load import find
     from omsweep.merging.offline import merge_point
 
-    inputs = {
-        "policy": (parent.policy_path, None, parent.weights_hash),
+    inputs: dict[str, tuple[str, str | None, str | None]] = {
+        "policy": (str(parent.policy_path), None, parent.weights_hash),
         "sft": (prepared.sft, prepared.sft_revision, prepared.weights_hash),
         "base": (prepared.base, prepared.base_revision, prepared.base_hash),
     }
     used = {
         model: dict(zip(("path", "revision", "weights_hash"), inputs[model], strict=True)) for model in point.row.models
     }
-    folders = {model: find(said["path"], revision=said["revision"])[0] for model, said in used.items()}
+    folders = {model: find(inputs[model][0], revision=inputs[model][1])[0] for model in used}
     shutil.rmtree(output, ignore_errors=True)  # of an attempt that was killed
     try:
         merge_point(point, folders, output=output, inputs=used)

@@ -13,7 +13,9 @@ from omsweep.plan.design import draw
 from omsweep.sinks.guard import GuardedTracker
 from omsweep.space.search_space import build_space
 from omsweep.store.folder import SweepFolder
+from omsweep.store.records import Outcome, Prepared, TrialSpec
 
+PREPARED = Prepared(base="b", sft="s", weights_hash="ab", dtype="float32")
 OUTCOME = {"state": "completed", "reward": 0.5, "tax": 1.0, "kl": 0.1, "steps": 3, "losses": [0.7]}
 
 
@@ -41,14 +43,13 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 @pytest.fixture
 def events(compare: dict[str, Any], folder: SweepFolder) -> SweepEvents:
-    facts: dict[str, Any] = {"dtype": "float32", "reference": {"scores": {}}}
     tracker: Any = AwayTracker()
     progress = Progress()
     return SweepEvents(
-        build_space(compare),
+        {},
         folder,
         GuardedTracker(tracker, folder.path, lambda _: None),
-        {(family, 0): facts for family in compare["families"]},
+        {(family, 0): PREPARED for family in compare["families"]},
         Console(quiet=True),
         (progress, progress.add_task("trials")),
     )
@@ -56,8 +57,8 @@ def events(compare: dict[str, Any], folder: SweepFolder) -> SweepEvents:
 
 @pytest.fixture
 def tune_trial(compare: dict[str, Any]) -> Any:
-    sample = draw(build_space(compare))[0]
-    return SimpleNamespace(config={"sample": sample}, last_result={"outcome": OUTCOME}, error_file=None)
+    spec = draw(build_space(compare))[0].model_dump()
+    return SimpleNamespace(config={"spec": spec}, last_result={"outcome": OUTCOME}, error_file=None)
 
 
 def test_a_completed_trial_stays_completed_without_its_store(
@@ -70,8 +71,8 @@ def test_a_completed_trial_stays_completed_without_its_store(
 
 
 def test_an_error_is_kept_without_the_secrets_in_it(events: SweepEvents, folder: SweepFolder, tune_trial: Any) -> None:
-    outcome = {"state": "failed", "error": "OSError: https://me:hunter2@hub/model?token=hunter2 not found"}
-    events.end(tune_trial.config["sample"], outcome)
+    outcome = Outcome(state="failed", error="OSError: https://me:hunter2@hub/model?token=hunter2 not found")
+    events.end(TrialSpec(**tune_trial.config["spec"]), outcome)
     assert "hunter2" not in folder.trials_jsonl.read_text()
     assert folder.trials()[0].error == "OSError: https://hub/model?token=*** not found"
 

@@ -10,9 +10,9 @@ import pytest
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from omsweep.engine.run import _interruptible
+from omsweep.engine.signals import interruptible
 try:
-    with _interruptible():
+    with interruptible():
         os.kill(os.getpid(), signal.SIGHUP)
         ended = "went on"
 except KeyboardInterrupt:
