@@ -28,7 +28,7 @@ def test_a_tracking_uri_with_a_secret_is_refused_with_the_remedy(
 def test_the_tracking_store_is_tried_before_ray_starts_or_a_folder_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omsweep.sweep import tuner
+    from omsweep.engine import run as tuner
 
     monkeypatch.setattr(tuner, "connect", lambda _: pytest.fail("Ray was asked first"))
     line = refused(capsys, "--storage", str(tmp_path / "runs"), "--name", "s", "--tracking-uri", "http://127.0.0.1:1")

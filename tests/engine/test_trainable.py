@@ -1,10 +1,14 @@
 """The Ray Train side of a trial: what is taken out of the pinned Ray is still there to be taken."""
 
+import subprocess
+import sys
+
 import pytest
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
-from omsweep.engine.trainable import DiskDataTrainer, failure_message
+from omsweep.engine.trainable import DiskDataTrainer, failed
+from omsweep.store.records import Outcome
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -16,4 +20,14 @@ def test_only_the_data_set_actor_is_left_out() -> None:
 
 
 def test_a_failure_is_its_type_and_message() -> None:
-    assert failure_message(ValueError("too long")) == "ValueError: too long"
+    assert failed(ValueError("too long")) == Outcome(state="failed", error="ValueError: too long")
+
+
+def test_a_trials_process_knows_neither_search_spaces_nor_reports() -> None:
+    code = (
+        "import sys, omsweep.engine.trainable, omsweep.trial.merge, omsweep.trial.prepare.family; print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rooms = {name.split(".")[1] for name in run.stdout.split() if name.startswith("omsweep.")}
+    assert {"engine", "trial", "store", "evaluation"} <= rooms
+    assert not rooms & {"space", "plan", "results", "report", "sinks", "cluster", "commands"}

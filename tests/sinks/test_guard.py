@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from omsweep.sinks.guard import FIRST_PAUSE_SECONDS, PAUSE_PER_ATTEMPT, GuardedTracker
 from omsweep.sinks.mlflow import Tracker
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord, TrialSpec
 
 SECRET_ERROR = MlflowException("API request to http://me:hunter2@mlflow:5000/api failed")
 
@@ -37,11 +37,11 @@ class Store:
     def start_sweep(self, *_: Any) -> None:
         self._write("sweep")
 
-    def start_trial(self, trial_id: str, *_: Any) -> None:
-        self._write(f"start {trial_id}")
+    def start_trial(self, spec: TrialSpec) -> None:
+        self._write(f"start {spec.trial_id}")
 
     def end_trial(self, record: Any, *_: Any) -> None:
-        self._write(f"end {record['trial_id']}")
+        self._write(f"end {record.trial_id}")
 
     def log_hypervolume(self, _: Any, step: int) -> None:
         self._write(f"volume {step}")
@@ -76,9 +76,17 @@ def guarded(store: Store, said: list[str]) -> GuardedTracker:
     return GuardedTracker(made, Path("/results/s"), said.append, lambda: store.now)
 
 
+def spec(trial_id: str, **params: Any) -> TrialSpec:
+    return TrialSpec(trial_id=trial_id, family="f", params=params)
+
+
+def record(trial_id: str) -> TrialRecord:
+    return TrialRecord(trial_id=trial_id, state="completed", family="f", reward=0.5)
+
+
 def trial(guarded: GuardedTracker, trial_id: str, step: int) -> None:
-    guarded.start_trial(trial_id, {}, {})
-    guarded.end_trial({"trial_id": trial_id}, {}, [])
+    guarded.start_trial(spec(trial_id))
+    guarded.end_trial(record(trial_id), {}, [])
     guarded.log_hypervolume({}, step)
 
 
@@ -91,11 +99,11 @@ def test_a_store_that_comes_back_has_everything_in_order(
     assert guarded.open_run("a") is None
     assert store.tried == ["sweep", "start a"]  # nothing more within the pause
     store.now += FIRST_PAUSE_SECONDS
-    guarded.start_trial("b", {}, {})
+    guarded.start_trial(spec("b"))
     assert store.tried == ["sweep", "start a", "start a"]
     store.down = None
     store.now += FIRST_PAUSE_SECONDS
-    guarded.end_trial({"trial_id": "b"}, {}, [])
+    guarded.end_trial(record("b"), {}, [])
     assert store.written == ["sweep"]  # the pause grows
     store.now += FIRST_PAUSE_SECONDS
     guarded.log_hypervolume({}, 2)
@@ -141,10 +149,10 @@ def test_a_refused_write_holds_up_no_other(
 ) -> None:
     guarded.start_sweep({}, {})
     store.down = refusal
-    guarded.start_trial("a", {}, {})
-    guarded.start_trial("b", {}, {})
+    guarded.start_trial(spec("a"))
+    guarded.start_trial(spec("b"))
     store.down = None
-    guarded.end_trial({"trial_id": "a"}, {}, [])
+    guarded.end_trial(record("a"), {}, [])
     guarded.finish("completed")
     assert store.written == ["sweep", "end a", "files", "completed"]
     assert len(said) == 2
@@ -174,11 +182,10 @@ def test_a_write_made_again_after_half_of_it_opens_no_second_run(
     guarded.start_sweep({"mode": "compare"}, {})
     monkeypatch.setattr(client, "create_run", once(client.create_run, ConnectionError("gone")))
     store.now += FIRST_PAUSE_SECONDS
-    guarded.start_trial("t1", {"beta": 0.1}, {})
+    guarded.start_trial(spec("t1", beta=0.1))
     assert guarded.open_run("t1") is None
     store.now += FIRST_PAUSE_SECONDS
-    record = TrialRecord(trial_id="t1", state="completed", family="f", reward=0.5).to_json()
-    guarded.end_trial(record, {}, [0.7, 0.6])
+    guarded.end_trial(record("t1"), {}, [0.7, 0.6])
     guarded.finish("completed")
     runs = client.search_runs([tracker.experiment_id])
     assert sorted(r.info.run_name for r in runs) == ["half", "t1"]

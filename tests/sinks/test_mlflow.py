@@ -6,7 +6,7 @@ import re
 import pytest
 
 from omsweep.sinks.mlflow import RUN_STATUS, Tracker, trial_metrics
-from omsweep.store.records import STATES, TrialRecord
+from omsweep.store.records import STATES, TrialRecord, TrialSpec
 from omsweep.strict_json import flatten
 
 mlflow = pytest.importorskip("mlflow")
@@ -38,7 +38,11 @@ def tracker(uri, request, storage, monkeypatch):
 
 def record(trial_id="t1", **changes):
     known = {"state": "completed", "family": "tiny-llama", "method": "ondare", "reward": 0.8, "tax": 1.5}
-    return TrialRecord(trial_id=trial_id, **(known | changes)).to_json()
+    return TrialRecord(trial_id=trial_id, **(known | changes))
+
+
+def spec(trial_id="t1", **params):
+    return TrialSpec(trial_id=trial_id, family="tiny-llama", block=0, params=params)
 
 
 def test_the_first_connection_is_quiet_and_leaves_the_loggers_as_they_were(tmp_path, caplog, capfd):
@@ -60,10 +64,9 @@ def test_nothing_lands_outside_the_storage_folder(tracker, storage, client, tmp_
 
 def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(tracker, client):
     parent = tracker.sweep_run_id
-    run_id = tracker.start_trial(
-        "t1", {"beta": 0.1, "method": {"ondare": {"density": 0.5}}, "betas": [0.9, 0.999]}, {"family": "x"}
-    )
-    assert client.get_run(run_id).info.status == "RUNNING"
+    run_id = tracker.start_trial(spec(beta=0.1, method={"ondare": {"density": 0.5}}, betas=[0.9, 0.999]))
+    started = client.get_run(run_id)
+    assert (started.info.status, started.data.tags["family"]) == ("RUNNING", "tiny-llama")
     tracker.end_trial(
         record(
             scores={"math": 0.875, "code": 0.5},
@@ -78,7 +81,9 @@ def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(tracker, clie
     )
     run = client.get_run(run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "t1")
-    assert run.data.params == {"beta": "0.1", "method.ondare.density": "0.5", "betas": "[0.9, 0.999]"}
+    identity = {"trial_id": "t1", "kind": "trained", "family": "tiny-llama", "block": "0", "task_vector": "real"}
+    settings = {"beta": "0.1", "method.ondare.density": "0.5", "betas": "[0.9, 0.999]"}
+    assert run.data.params == identity | settings
     metrics = run.data.metrics
     assert metrics.pop("tax.math") == pytest.approx(2.5)
     assert metrics == {
@@ -106,7 +111,7 @@ def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(tracker, clie
 
 @pytest.mark.parametrize("state", STATES)
 def test_statuses_follow_the_contract(tracker, client, state):
-    run_id = tracker.start_trial("t1", {})
+    run_id = tracker.start_trial(spec("t1"))
     tracker.end_trial(record(state=state, error="loss is not finite" if state == "diverged" else None))
     run = client.get_run(run_id)
     expected = {"completed": "FINISHED", "stopped": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
@@ -116,14 +121,14 @@ def test_statuses_follow_the_contract(tracker, client, state):
 
 
 def test_inactive_merging_is_tagged(tracker, client):
-    run_id = tracker.start_trial("t1", {})
+    run_id = tracker.start_trial(spec("t1"))
     tracker.end_trial(record(merge_active=False))
     assert client.get_run(run_id).data.tags["merge"] == "inactive"
 
 
 def test_numbers_that_are_not_finite_are_left_out(tracker, client):
-    run_id = tracker.start_trial("t1", {})
-    unfinished = record() | {"tax": float("nan"), "kl": float("inf"), "scores": {"math": float("nan")}}
+    run_id = tracker.start_trial(spec("t1"))
+    unfinished = record(tax=float("nan"), kl=float("inf"), scores={"math": float("nan")})
     tracker.end_trial(unfinished, reference_scores={"math": 0.9})
     assert client.get_run(run_id).data.metrics == {"reward": 0.8}
 
@@ -131,18 +136,14 @@ def test_numbers_that_are_not_finite_are_left_out(tracker, client):
 def test_a_trial_that_never_started_still_gets_its_run(tracker, client):
     tracker.end_trial(record("late", state="failed", params={"beta": 0.1}, error="no worker"))
     (run,) = [run for run in client.search_runs([tracker.experiment_id]) if run.data.tags.get("trial_id") == "late"]
-    assert (run.info.status, run.data.params, run.data.tags["error"]) == (
-        "FAILED",
-        {"beta": "0.1"},
-        "no worker",
-    )
+    assert (run.info.status, run.data.params["beta"], run.data.tags["error"]) == ("FAILED", "0.1", "no worker")
 
 
 def test_many_and_long_values_are_logged_and_cut_with_a_note(tracker, client):
-    run_id = tracker.start_trial("t1", {"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}})
+    run_id = tracker.start_trial(spec(**{"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}}))
     tracker.end_trial(record(state="failed", error="e" * 9000))
     run = client.get_run(run_id)
-    assert len(run.data.params) == 252
+    assert len(run.data.params) == 252 + 5  # and what identifies the trial
     assert run.data.params["label_a/b"] == "1"
     assert len(run.data.params["long"]) == 6000
     assert run.data.params["long"].endswith("x [cut: 9000 characters]")
@@ -150,7 +151,7 @@ def test_many_and_long_values_are_logged_and_cut_with_a_note(tracker, client):
 
 
 def test_losses_are_a_curve_by_step(tracker, client):
-    run_id = tracker.start_trial("t1", {})
+    run_id = tracker.start_trial(spec("t1"))
     tracker.end_trial(record(), losses=[0.7, float("nan"), 0.5])
     points = {point.step: point.value for point in client.get_metric_history(run_id, "loss")}
     assert points == {1: 0.7, 3: 0.5}
@@ -178,7 +179,7 @@ def test_a_sweeps_folder_is_logged_on_the_parent(tracker, client, tmp_path):
     ("status", "expected"), [("completed", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")]
 )
 def test_finishing_ends_the_parent_and_kills_what_still_runs(tracker, client, status, expected):
-    ended, running = tracker.start_trial("t1", {}), tracker.start_trial("t2", {})
+    ended, running = tracker.start_trial(spec("t1")), tracker.start_trial(spec("t2"))
     tracker.end_trial(record("t1"))
     tracker.finish(status)
     parent = client.get_run(tracker.sweep_run_id)
@@ -215,7 +216,7 @@ def test_a_password_in_the_uri_is_not_repeated():
 
 
 def test_no_active_run_is_left_behind(tracker):
-    tracker.start_trial("t1", {})
+    tracker.start_trial(spec("t1"))
     assert mlflow.active_run() is None
 
 
@@ -231,6 +232,6 @@ def test_flatten_keeps_lists_and_empty_mappings():
 
 
 def test_category_tax_is_reference_minus_policy_in_points():
-    metrics = trial_metrics({"scores": {"math": 0.5, "code": 0.25, "new": 1.0}}, {"math": 0.75, "code": 0.125})
+    metrics = trial_metrics(record(scores={"math": 0.5, "code": 0.25, "new": 1.0}), {"math": 0.75, "code": 0.125})
     assert (metrics["tax.math"], metrics["tax.code"]) == (25.0, -12.5)
     assert "tax.new" not in metrics
