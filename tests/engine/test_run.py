@@ -19,15 +19,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from omsweep.cli import main
-from omsweep.engine import merging as posthoc_trials
-from omsweep.engine import run as tuner
+from omsweep.engine import merging
+from omsweep.engine import run as driver
 from omsweep.evaluation import compare
 from omsweep.families.load import weights_hash
-from omsweep.plan.optuna import StudySearcher
+from omsweep.plan.optuna import StudyProposer
+from omsweep.plan.posthoc import PosthocPlan
 from omsweep.results.comparison import read_points
-from omsweep.space.posthoc import PosthocPlan
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import TRIAL_FIELDS, TrialRecord
+from omsweep.store.records import TRIAL_FIELDS, TrialRecord, TrialSpec
 from omsweep.trial.merge import SCRATCH, merged_again
 
 pytestmark = pytest.mark.slow
@@ -116,19 +116,20 @@ class Compared:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    tmp_path, plan = tmp_path_factory.mktemp("compared"), posthoc_trials.plan_posthoc
+    tmp_path, plan = tmp_path_factory.mktemp("compared"), merging.plan_posthoc
 
     def planted_plan(*given: Any) -> PosthocPlan:
         made = plan(*given)
-        (broken,) = (s for samples in made.samples.values() for s in samples if s["label"] == "ondare+broken")
-        broken["posthoc"]["weight"] = 7.0
-        return made
+        ((parent, broken),) = ((p, s) for p, specs in made.specs.items() for s in specs if s.label == "ondare+broken")
+        recorded = {**broken.point, "weight": 7.0}
+        planted = {"point": recorded, "params": {**broken.params, "posthoc": recorded}}
+        return dataclasses.replace(made, specs={**made.specs, parent: [broken.model_copy(update=planted)]})
 
     kept: dict[tuple[str, int], Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(posthoc_trials, "plan_posthoc", planted_plan)
-        run_posthoc = tuner.run_posthoc
-        patch.setattr(tuner, "run_posthoc", lambda *given: (kept.update(given[3]), run_posthoc(*given)))
+        patch.setattr(merging, "plan_posthoc", planted_plan)
+        run_posthoc = driver.run_posthoc
+        patch.setattr(driver, "run_posthoc", lambda *given: (kept.update(given[3]), run_posthoc(*given)))
         evaluate = {"limit": 8, "samples": 2, "max_new_tokens": 24, "report_split": "all"}
         code, _, folder = run(tmp_path, space(posthoc=POSTHOC, evaluate=evaluate))
     return Compared(tmp_path, code, folder, kept)
@@ -229,14 +230,8 @@ def test_merged_weights_go_unless_kept_and_can_be_made_again(compared: Compared)
     assert weights_hash(str(kept[0].policy_path)) == kept[0].weights_hash
     assert not (folder.path / SCRATCH).exists()
     shift = merged["adamw+shift"]
-    job = {
-        "content": folder.sweep()["resolved"],
-        "prepared": compared.prepared["tiny-llama", 0],
-        "folder": str(folder.path),
-        "trial": shift.to_json(),
-        "parent": next(t for t in compared.trained if t.trial_id == shift.parent).to_json(),
-    }
-    with merged_again(job) as policy:
+    parent = next(t for t in compared.trained if t.trial_id == shift.parent)
+    with merged_again(shift, parent, compared.prepared["tiny-llama", 0], folder.path) as policy:
         assert weights_hash(policy) == shift.weights_hash
     assert not Path(policy).exists()
 
@@ -299,20 +294,23 @@ def test_backends_and_numbers_of_workers_agree(tmp_path: Path) -> None:
     assert hashes["inprocess"] == hashes["one"] is not None
 
 
-def planted(draw: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
-    """The design with one sample that no trainer accepts."""
+def planted(draw: Callable[..., list[TrialSpec]]) -> Callable[..., list[TrialSpec]]:
+    """The design with one trial that no trainer accepts."""
 
-    def with_a_mistake(*args: Any) -> list[dict[str, Any]]:
-        samples = draw(*args)
-        return [s | {"learning_rate": -1.0} if s["label"] == "ondare" else s for s in samples]
+    def with_a_mistake(*args: Any) -> list[TrialSpec]:
+        return [mistaken(spec) if spec.label == "ondare" else spec for spec in draw(*args)]
 
     return with_a_mistake
+
+
+def mistaken(spec: TrialSpec) -> TrialSpec:
+    return spec.model_copy(update={"train": {**(spec.train or {}), "learning_rate": -1.0}})
 
 
 def test_a_worker_that_raises_fails_its_trial_and_the_sweep_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tuner, "draw", planted(tuner.draw))
+    monkeypatch.setattr(driver, "draw", planted(driver.draw))
     content = space(
         train={"steps": STEPS, "batch_size": 8, "backend": "train"},
         posthoc={"same": {"method": "linear", "weights": [1.0]}},
@@ -350,20 +348,18 @@ def test_a_run_that_blows_up_is_diverged_not_failed(tmp_path: Path) -> None:
 def test_search_tells_a_planted_failure_and_goes_on_to_its_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    searchers: list[StudySearcher] = []
+    proposers: list[StudyProposer] = []
 
-    class Planting(StudySearcher):
+    class Planting(StudyProposer):
         def __init__(self, searched: Any) -> None:
             super().__init__(searched)
-            searchers.append(self)
+            proposers.append(self)
 
-        def suggest(self, trial_id: str) -> Any:
-            suggested = super().suggest(trial_id)
-            if isinstance(suggested, dict) and self._started == 3:
-                suggested["sample"]["learning_rate"] = -1.0
-            return suggested
+        def next(self) -> TrialSpec | None:
+            spec = super().next()
+            return mistaken(spec) if spec is not None and self._started == 3 else spec
 
-    monkeypatch.setattr(tuner, "StudySearcher", Planting)
+    monkeypatch.setattr(driver, "StudyProposer", Planting)
     content = space(mode="search", search={"trials": 8, "startup_trials": 3}, baselines={"learning_rate": [2e-4, 4e-4]})
     del content["design"]
     content["space"]["learning_rate"] = {"loguniform": [1e-4, 1e-3]}
@@ -371,7 +367,7 @@ def test_search_tells_a_planted_failure_and_goes_on_to_its_model(
     assert code == 0
     assert len(trials) == 8
     assert [t.state for t in trials].count("failed") == 1
-    states = [t.state.name for t in searchers[0].studies["tiny-llama"].trials]
+    states = [t.state.name for t in proposers[0].studies["tiny-llama"].trials]
     assert states.count("FAIL") == 1
     assert states.count("COMPLETE") == 7
     proposals = [t.params["proposal"] for t in trials]

@@ -15,13 +15,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from omsweep.cluster.connect import connect
-from omsweep.engine.trainable import run_in_workers
+from omsweep.engine.placement import Placement
+from omsweep.engine.trainable import Group, run_in_workers
 from omsweep.families.load import load_model
 from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import random_mask, top_mask
 from omsweep.optim.task_vector_file import open_task_vector
 from omsweep.plan.design import draw
 from omsweep.space.search_space import build_space
+from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -82,7 +84,7 @@ def space(method: str, **train: Any) -> dict[str, Any]:
     }
 
 
-def recorded(job: dict[str, Any]) -> dict[str, Any]:
+def recorded(job: dict[str, Any]) -> dict[str, Any] | None:
     """What a trial's worker does, every step of the optimizer written down beside it."""
     import ray.train
     from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -119,11 +121,11 @@ def recorded(job: dict[str, Any]) -> dict[str, Any]:
         for hook in hooks:
             hook.remove()
     if ray.train.get_context().get_world_rank() == 0:
-        torch.save([tuple(step) for step in steps], Path(job["folder"]) / f"{job['sample']['trial_id']}.pt")
+        torch.save([tuple(step) for step in steps], Path(job["folder"]) / f"{job['spec']['trial_id']}.pt")
     return outcome
 
 
-def interrupted(job: dict[str, Any]) -> dict[str, Any]:
+def interrupted(job: dict[str, Any]) -> dict[str, Any] | None:
     """As `recorded`, but the first attempt dies at step 12."""
     import ray.train
     from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -146,23 +148,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
     @cache
     def trained(method: str, group: str) -> Run:
         checked = build_space(space(method, **GROUPS[group]))
-        content = checked.resolved()
-        prepared = prepare_family(content, "tiny-llama", tqdm)
-        sample = draw(checked)[0] | {"trial_id": f"{method}-{group}"}
-        job = {
-            "sample": sample,
-            "content": content,
-            "prepared": prepared,
-            "folder": str(folder),
-            "started": time.time(),
-        }
+        prepared, _ = prepare_family(preparation(checked, "tiny-llama"), tqdm)
+        spec = draw(checked)[0].model_copy(update={"trial_id": f"{method}-{group}"})
+        train = checked.file.train
+        placement = Placement(worker_cpus=0.9, worker_gpus=0)
+        workers = Group(backend="train", workers=train.workers, max_failures=train.max_failures, placement=placement)
         loop = interrupted if group == "interrupted" else recorded
-        outcome = run_in_workers(job, content["train"], {"worker_cpus": 0.9, "worker_gpus": 0}, loop)
-        assert outcome["state"] == "completed"
-        steps = [Step(*step) for step in torch.load(folder / f"{sample['trial_id']}.pt")]
-        return Run(
-            outcome["losses"], steps, outcome["policy_path"], dict(open_task_vector(prepared["task_vectors"]["real"]))
-        )
+        outcome = run_in_workers(spec, prepared, str(folder), workers, started=time.time(), loop=loop)
+        assert outcome.state == "completed"
+        steps = [Step(*step) for step in torch.load(folder / f"{spec.trial_id}.pt")]
+        task_vector = dict(open_task_vector(prepared.task_vectors["real"]))
+        return Run([loss or 0.0 for loss in outcome.losses], steps, str(outcome.policy_path), task_vector)
 
     with connect(Console()):
         yield trained
