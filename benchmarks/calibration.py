@@ -43,7 +43,7 @@ class Scenario:
     sft_seed: float = 0.08  # of one arm; both arms' common effect is twice as large
     training_seed: float = 0.08
     displacement: float = 0.25  # drawn per run, the same for both arms
-    matching: float = 0.05  # what displacement matching misses
+    matching: float = 0.05  # what matching learning rates misses
     item: float = 0.5  # of one arm on one item, relative to the curve
     reward_noise: float = 0.6  # per prompt, scorer units
     tax_noise: float = 30.0  # per tax item, points

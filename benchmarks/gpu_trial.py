@@ -1,19 +1,19 @@
 """Trials on one GPU as a plain script: no Ray, no MLflow; torch, transformers, trl, datasets, lm-eval and the scorers.
 
-AdamW, OnDARE and OnTIES at matched displacement from SmolLM2-135M's SFT model (extra `smollm2`), in blocks of one
-training seed and one displacement: all methods of a block, then the next displacement, then the next seed, as many as
-`--minutes` hold. Preparation (SFT model, judge, pairs, reference scores) counts and is cached. Every finished trial is
-a line of `trials.jsonl` in `--output`; the same command goes on where it stopped, and other options than the number of
-seeds and the learning rates need another `--output`: `space.json` there says which its trials have. At the end
-`table.md` has the means over seeds and the methods' differences to AdamW within blocks, from three blocks on with 90 %
-t intervals.
+AdamW, OnDARE and OnTIES at matched learning rates (`match: share`) from SmolLM2-135M's SFT model (extra `smollm2`), in
+blocks of one training seed and one learning rate: all methods of a block, then the next rate, then the next seed, as
+many as `--minutes` hold. Preparation (SFT model, judge, pairs, reference scores) counts and is cached. Every finished
+trial is a line of `trials.jsonl` in `--output`; the same command goes on where it stopped, and other options than the
+number of seeds and the learning rates need another `--output`: `space.json` there says which its trials have. At the
+end `table.md` has the means over seeds and the methods' differences to AdamW within blocks, from three blocks on with
+90 % t intervals.
 
     PYTHONPATH=. python benchmarks/gpu_trial.py --minutes 25 --output gpu-trials
     PYTHONPATH=. python benchmarks/gpu_trial.py --toy --output toy      # random models, seconds on a CPU
 
-A displacement is given by the AdamW-equivalent learning rate, which each method's own is scaled from. Several
-processes may share a GPU and the cache, each with its own `--output` and `--learning-rates`; `--join` makes one table
-of their outputs, whose other options must be the same.
+The learning rate is AdamW-equivalent: each method's own is scaled from it. Several processes may share a GPU and the
+cache, each with its own `--output` and `--learning-rates`; `--join` makes one table of their outputs, whose other
+options must be the same.
 """
 
 import argparse
@@ -207,7 +207,7 @@ def finite(value: Any) -> Any:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Markdown: means over seeds per displacement and method, then differences to AdamW within blocks."""
+    """Markdown: means over seeds per learning rate and method, then differences to AdamW within blocks."""
     done = [line for line in lines if line["state"] == "completed"]
     rates, methods = sorted({line["learning_rate"] for line in done}), list(dict.fromkeys(x["method"] for x in done))
     rows = ["| learning rate | method | trials | " + " | ".join(title for _, title in COLUMNS.values()) + " |"]

@@ -35,7 +35,7 @@ def space(family: str, steps: int) -> dict[str, Any]:
         "mode": "compare",
         "families": [family],
         "space": {"algorithm": "dpo", "learning_rate": 4e-4, "beta": 0.1, "method": branches},
-        "design": {"blocks": 1, "match": "displacement"},
+        "design": {"blocks": 1, "match": "share"},
         "train": {"steps": steps, "batch_size": 32, "backend": "inprocess"},
     }
 

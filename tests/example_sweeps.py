@@ -32,7 +32,7 @@ def resolved_space(**changes):
             "beta": {"choice": [0.05, 0.1, 0.2]},
             "method": METHODS,
         },
-        "design": {"blocks": 3, "seeds": 1, "seed": 0, "match": "displacement"},
+        "design": {"blocks": 3, "seeds": 1, "seed": 0, "match": "share"},
         "objectives": {"reward": "reward", "tax": "tax", "reference_point": {"reward": 0.0, "tax": 20.0}},
         "train": {"steps": 100, "batch_size": 32, "workers": 1},
         "evaluate": {"tax": "tiny", "reward": "tiny"},
@@ -148,7 +148,7 @@ def question_space(*, blocks=2, sft_seeds=2, families=FAMILIES, methods=QUESTION
     """The resolved space of a sweep that asks for the headline at tax <= 4."""
     space = resolved_space(
         families=list(families),
-        design={"blocks": blocks, "seeds": 1, "seed": 0, "sft_seeds": sft_seeds, "match": "displacement"},
+        design={"blocks": blocks, "seeds": 1, "seed": 0, "sft_seeds": sft_seeds, "match": "share"},
         objectives={
             "reward": "reward",
             "tax": "tax",

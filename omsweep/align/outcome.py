@@ -14,7 +14,7 @@ class TrainOutcome:
         tokens: tokens fed to the model in training, both completions of a pair counted, all workers together.
         losses: loss of each step, mean over workers, those before a resume included; may end with a non-finite one.
         diagnostics: the optimizer's, see `omsweep.optim`.
-        learning_rate_applied: peak learning rate after displacement matching.
+        learning_rate_applied: peak learning rate; under `match: share` over the share of an update that is kept.
         seconds: `start` (checks, data, trainer), `pilot`, `train`.
         preflight: `truncated_share`, `examples`, and before the first step `loss`, `expected_loss`, `log_ratio_nats`.
     """

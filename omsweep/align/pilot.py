@@ -1,6 +1,6 @@
-"""Displacement matching: methods should differ in where they move, not in how far.
+"""Learning rates matched for the share of an update that a method keeps (`match: share`).
 
-A sparsifier keeps a share of each update, so at the same learning rate it moves less. The applied rate is the
+A sparsifier keeps a share of each update, so at the same learning rate a step is smaller. The applied rate is the
 AdamW-equivalent one divided by the share of |update|_1 that is kept, rescaling included:
 
 - keep-all methods (`adamw`, `linear`, `anchor`, `ema`), density 1, and rescaling that keeps the sum (`norm`): 1;
@@ -8,7 +8,8 @@ AdamW-equivalent one divided by the share of |update|_1 that is kept, rescaling 
 - `della`: 1 with `inverse`, in expectation, else measured;
 - `onties`: measured, the mean over the first ten steps of a plain AdamW run on the trial's own data.
 
-The factor (1 - alpha) and updates that the sign election overrules are not counted.
+The factor (1 - alpha) and updates that the sign election overrules are not counted. Matched runs do not end equally far
+from the SFT model: one that keeps the largest entries, or walks along tau, ends further away.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 LR_SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
-MATCHES = ("none", "displacement")
+MATCHES = ("none", "share")
+FORMER_MATCH = "displacement"
+"""What files called `share` before."""
 SHARDINGS = ("ddp", "fsdp2")
 AT_LEAST_ZERO = ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every", "nll_weight")
 
@@ -22,7 +24,7 @@ class TrainSettings:
 
     Attributes:
         algorithm: a name in `ALGORITHMS`.
-        learning_rate: AdamW-equivalent rate; with `match="displacement"` the rate that is applied is this over the
+        learning_rate: AdamW-equivalent rate; with `match="share"` the rate that is applied is this over the
             retained share (see `omsweep.align.pilot`).
         beta: strength of the pull to the reference (IPO: its tau).
         steps: optimizer steps.
@@ -49,7 +51,7 @@ class TrainSettings:
         gradient_checkpointing: keep layer inputs only and compute the rest again in the backward pass.
         sharding: `ddp`: every worker holds weights, gradients and moments whole; `fsdp2`: a part of each, from two
             workers on.
-        match: `displacement` scales the learning rate, `none` does not; that of adapters is never scaled.
+        match: `share` scales the learning rate, `none` does not; that of adapters is never scaled.
 
     Raises:
         ValueError: a value is outside its range; the message holds name, range and value.
@@ -190,6 +192,16 @@ def per_device_batch(*, batch_size: int, workers: int, gradient_accumulation_ste
             f"another example's completion), got {batch_size} over {numbers}"
         )
     return batch_size // parts
+
+
+def allowed_matches(given: object) -> str:
+    """What a file may say for `match`, as a message goes on after "must be"."""
+    if given == FORMER_MATCH:
+        return (
+            f"share (the new name of {FORMER_MATCH}: what is matched is the share of an update that is kept, not how"
+            " far a run ends) or none"
+        )
+    return f"one of {', '.join(MATCHES)}"
 
 
 def _require(holds: bool, name: str, allowed: str, value: object) -> None:

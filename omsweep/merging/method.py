@@ -153,7 +153,7 @@ def gap_movement(update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
 
 
 def sparse_update(method: MergeMethod, update: Tensor, *, axes: Axes, key: MaskKey, shard: Shard | None) -> Tensor:
-    """S(update), rescaled: what displacement matching measures."""
+    """S(update), rescaled: what learning rates are matched for."""
     return _sparse(method, update, axes, key, shard, shard.update_facts if shard else None)
 
 

@@ -1,4 +1,4 @@
-"""Displacement matching: how much of an update a sparsifier keeps."""
+"""How much of an update a sparsifier keeps; learning rates are matched for it."""
 
 from collections.abc import Mapping
 

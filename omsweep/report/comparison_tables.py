@@ -54,7 +54,7 @@ def headline_table(found: Findings) -> TextTable:
 
 
 def controls_table(found: Findings) -> TextTable:
-    """Online branches against what merges as they do, but for tau or for matched displacement."""
+    """Online branches against what merges as they do, but for tau or for the matching of its learning rate."""
     shown = {line.against for line in found.controls}
     arms = {name: c for c in found.question.controls for name in (c.label, Arm(c.label, merged=True).name)}
     whats = dict.fromkeys(f"{arms[name].label}: {_WHAT[arms[name].what]}" for name in arms if name in shown)
@@ -93,7 +93,7 @@ _WHAT = {
     "other_seed": "tau of an SFT model with another seed",
     "alpha 0": "the mask without tau",
     "match none": "its learning rate as given, so that it moves less far",
-    "match displacement": "its learning rate over the share of the update it keeps",
+    "match share": "its learning rate over the share of the update it keeps",
 }
 
 

@@ -148,7 +148,11 @@ def _settings(settings: Mapping[str, Mapping[str, Any]], same: Mapping[str, Any]
         column = Column(title=name.replace("_", " "), group="g-settings", numeric=numeric)
         return Field(column, lambda trial: settings[trial.trial_id].get(name))
 
-    applied = Column(title="learning rate applied", group="g-settings", hint="after displacement matching")
+    applied = Column(
+        title="learning rate applied",
+        group="g-settings",
+        hint="over the share of an update that is kept, where design.match asks for it",
+    )
     return [*(setting(name) for name in names), Field(applied, lambda trial: trial.learning_rate_applied)]
 
 

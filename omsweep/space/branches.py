@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omsweep.align.settings import MATCHES
+from omsweep.align.settings import MATCHES, allowed_matches
 from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
 from omsweep.optim.travel import TRAVEL_METHODS
 from omsweep.preferences.settings import PreferenceData, preferences_from
@@ -29,7 +29,7 @@ class Branch:
 
     `origin` is the entry's label, which a level of a crossed knob does not have (`omsweep.space.crossing`);
     `preferences` is what it trains on in place of the file's preference data, None for those; `match` is
-    `displacement` or `none` in place of `design.match`, None for that.
+    `share` or `none` in place of `design.match`, None for that.
     """
 
     label: str
@@ -89,7 +89,7 @@ def _branch(label: str, raw: Any) -> Branch:
     except ValueError as error:
         raise SpaceError(f"{path}.{PREFERENCES}", str(error)) from None
     if match not in (None, *MATCHES):
-        raise SpaceError(f"{path}.{MATCH}", f"must be one of {', '.join(MATCHES)}, got {match!r}")
+        raise SpaceError(f"{path}.{MATCH}", f"must be {allowed_matches(match)}, got {match!r}")
     read = {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()}
     return Branch(label, method, read, label, preferences, match)
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from omsweep.align.settings import MATCHES, allowed_matches
 from omsweep.families.family import Resources
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -30,8 +31,15 @@ class Design(Section):
     seeds: PositiveInt = 1
     seed: Count = 0
     sft_seeds: PositiveInt = 1
-    match: Literal["displacement", "none"] = "displacement"
+    match: Literal["share", "none"] = "share"
     cross: list[str] = []
+
+    @field_validator("match", mode="before")
+    @classmethod
+    def _known_match(cls, given: object) -> object:
+        if given not in MATCHES:
+            raise ValueError(allowed_matches(given))
+        return given
 
 
 class Search(Section):

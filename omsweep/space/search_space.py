@@ -174,7 +174,7 @@ def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
 
 
 def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
-    """Whether a sample's learning rate is matched: `displacement` or `none`."""
+    """Whether a sample's learning rate is matched: `share` or `none`."""
     return str(sample.get(MATCH, space.design.match)) if space.file.mode == "compare" else "none"
 
 

@@ -22,7 +22,7 @@ ONDARE = OnlineMerge("ondare", semantics="equations", density=0.5)
         ({"warmup_steps": 2}, "warmup_steps must be 0 with lr_scheduler constant, got 2"),
         ({"lr_scheduler": "step"}, "lr_scheduler must be one of constant, .*, got 'step'"),
         ({"dtype": "float16"}, "dtype must be one of float32, bfloat16, got 'float16'"),
-        ({"match": "loss"}, "match must be one of none, displacement, got 'loss'"),
+        ({"match": "loss"}, "match must be one of none, share, got 'loss'"),
         ({"workers": 3}, r"batch_size must be divisible by workers x gradient_accumulation_steps \(3 x 1\), got 4"),
         ({"workers": 2, "gradient_accumulation_steps": 4}, r"divisible by .* \(2 x 4\), got 4"),
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must be at least 1, got 0"),

@@ -113,7 +113,7 @@ def test_replay_of_nothing_is_the_plain_run_and_of_other_passes_the_same_example
     matched, _ = run(
         replay_share=0.5,
         merge=OnlineMerge("onties", semantics="equations", density=0.5),
-        match="displacement",
+        match="share",
         hooks={"replay": replay},
     )
     assert 1e-3 < matched.learning_rate_applied < 2e-3
@@ -146,7 +146,7 @@ def test_a_pass_is_collated_into_pairs_and_examples():
 def test_adapters_end_in_the_weights_of_linear_layers(algorithm, run, policy):
     start = {name: weight.clone() for name, weight in policy.state_dict().items()}
     names, flags = list(dict(policy.named_modules())), {p.requires_grad for p in policy.parameters()}
-    outcome, model = run(algorithm=algorithm, model=policy, lora_rank=3, learning_rate=1e-2, match="displacement")
+    outcome, model = run(algorithm=algorithm, model=policy, lora_rank=3, learning_rate=1e-2, match="share")
     assert outcome.state == "completed"
     assert outcome.learning_rate_applied == 1e-2
     assert list(dict(model.named_modules())) == names

@@ -194,7 +194,7 @@ def test_bfloat16_weights_train(algorithm, run):
 @pytest.mark.parametrize("changes", [{"gradient_accumulation_steps": 2}, {"gradient_checkpointing": True}], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_passes_and_checkpointing_change_memory_not_the_run(dtype, changes, run, policy):
-    common = {"steps": 6, "learning_rate": 1e-3, "dtype": dtype, "merge": MERGES["ondare"], "match": "displacement"}
+    common = {"steps": 6, "learning_rate": 1e-3, "dtype": dtype, "merge": MERGES["ondare"], "match": "share"}
     plain, model = run(**common)
     outcome, other = run(**common, **changes)
     assert outcome.losses == pytest.approx(plain.losses, abs=1e-4 if dtype == "float32" else 3e-2)
@@ -259,7 +259,7 @@ def test_warm_up_starts_from_zero(run):
 def test_matching_raises_the_learning_rate_by_the_retained_share(method, run):
     merge = OnlineMerge(method, semantics="equations", density=0.5)
     plain, _ = run(merge=merge)
-    matched, _ = run(merge=merge, match="displacement")
+    matched, _ = run(merge=merge, match="share")
     assert plain.learning_rate_applied == 1e-3
     if method == "ondare":
         assert matched.learning_rate_applied == pytest.approx(2e-3)

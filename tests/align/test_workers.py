@@ -126,7 +126,7 @@ def test_two_workers_equal_one_at_the_same_global_batch(sharding, group, alone, 
             "algorithm": algorithm,
             "merge": MERGES[method],
             "data": prepared(algorithm),
-            "match": "displacement",
+            "match": "share",
         }
         for algorithm, method in cases
     }
@@ -161,7 +161,7 @@ def check_weights(weights: list[dict[str, Tensor]], model: LlamaForCausalLM, abs
 
 
 def test_passes_checkpointing_and_low_precision_work_in_shards(group, alone, prepared):
-    base = {"data": prepared("dpo"), "merge": MERGES["ondare"], "match": "displacement"}
+    base = {"data": prepared("dpo"), "merge": MERGES["ondare"], "match": "share"}
     jobs = {
         "passes": base | {"gradient_accumulation_steps": 2},
         "checkpointing": base | {"gradient_checkpointing": True},
@@ -186,7 +186,7 @@ def test_kto_and_baselines_train_with_two_workers(group, alone, prepared, make_p
     kto = {"algorithm": "kto", "steps": 3, "batch_size": 8, "merge": MERGES["adamw"]}
     kto["data"] = prepared("kto", batch_size=8, workers=2)
     examples = prepared("dpo", records=[record | {"rejected": record["chosen"]} for record in make_pairs(8, seed=5)])
-    base = {"data": prepared("dpo"), "merge": MERGES["adamw"], "match": "displacement", "steps": 3}
+    base = {"data": prepared("dpo"), "merge": MERGES["adamw"], "match": "share", "steps": 3}
     replay = base | {"replay_share": 0.5, "replay": str(examples), "nll_weight": 0.5}
     baselines = {"lora": base | {"lora_rank": 2}, "replay": replay, "shards": replay | {"sharding": "fsdp2"}}
     pairs = group(ddp=kto, fsdp2=kto | {"sharding": "fsdp2"}, **baselines)

@@ -1,4 +1,4 @@
-"""What a sparsifier keeps of an update, for displacement matching."""
+"""What a sparsifier keeps of an update, for which learning rates are matched."""
 
 import pytest
 import torch

@@ -1,6 +1,7 @@
 """The comparison's files and section: strict JSON, escapes, one page that shows it, what `omsweep report` prints."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -126,4 +127,14 @@ def test_storage_may_be_a_file_uri(sweep, capsys):
 
 def test_report_prints_the_tables(sweep, capsys):
     assert main(["report", sweep.name, "--storage", str(sweep.storage)]) == 0
+    assert capsys.readouterr().out.endswith("\n" + (sweep.path / "comparison.md").read_text())
+
+
+def test_a_sweep_recorded_under_the_former_word_of_match_is_reported_alike(sweep, tmp_path, capsys):
+    old = shutil.copytree(sweep.path, tmp_path / sweep.name)
+    recorded = (old / "sweep.json").read_text()
+    (old / "sweep.json").write_text(recorded.replace('"match": "share"', '"match": "displacement"'))
+    assert '"match": "displacement"' in (old / "sweep.json").read_text()
+    for verb in ("status", "report"):
+        assert main([verb, sweep.name, "--storage", str(tmp_path)]) == 0
     assert capsys.readouterr().out.endswith("\n" + (sweep.path / "comparison.md").read_text())

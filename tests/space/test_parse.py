@@ -106,6 +106,9 @@ MISTAKES = [
     ("evaluate.reward", "taste", "evaluate.reward: "),
     ("search", {"trials": 3}, "search: belongs to the other mode"),
     ("design", {"sft_seeds": 0}, "design.sft_seeds: must be greater than or equal to 1, got 0"),
+    ("design.match", "tau", "design.match: must be one of none, share, got 'tau'"),
+    ("design.match", "displacement", "design.match: must be share (the new name of displacement: what is matched is"),
+    ("space.method.adamw.match", "displacement", "space.method.adamw.match: must be share (the new name of displ"),
     ("train.batch_size", 1, "kto"),
     ("train.gradient_accumulation_steps", 0, "train.gradient_accumulation_steps: must be greater than or equal to 1"),
     (

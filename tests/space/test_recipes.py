@@ -92,7 +92,7 @@ def test_a_branch_may_be_matched_otherwise(
     assert all("match" not in s for label, s in samples.items() if not label.startswith("ema"))
     matched = {spec.label: train_settings_from(spec.train).match for spec in draw(space)}
     assert matched["ema-steps-25"] == "none"
-    assert {value for label, value in matched.items() if not label.startswith("ema")} == {"displacement"}
+    assert {value for label, value in matched.items() if not label.startswith("ema")} == {"share"}
     assert build_space(space.resolved()).branches == space.branches
     monkeypatch.setenv("COLUMNS", "200")
     print_check(Path("recipes.yaml"), space)
@@ -143,7 +143,7 @@ def test_data_of_two_kinds_are_prepared_by_source(baselines: dict[str, Any], tmp
             {"prefs": "tiny"},
             "space.method.own.prefs: unknown key 'prefs' for method 'adamw'; .*, preferences, match$",
         ),
-        ("ema", {"match": "norm"}, "space.method.ema.match: must be one of none, displacement, got 'norm'"),
+        ("ema", {"match": "norm"}, "space.method.ema.match: must be one of none, share, got 'norm'"),
         ("lora", {"lora_rank": 1.5}, "space.method.lora.lora_rank: must be a whole number, got 1.5"),
         ("lora", {"lora_alpha": 0}, "space.method.lora.lora_alpha: lora_alpha must be positive, got 0"),
         ("lora", {"lora_rank": 0, "lora_alpha": 8}, "space.method.lora.lora_alpha: needs lora_rank above 0 beside it"),

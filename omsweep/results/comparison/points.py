@@ -99,7 +99,7 @@ Pair = tuple[Arm, Arm]
 def headline_pairs(online: str, baseline: str = "adamw") -> tuple[Pair, ...]:
     """The three questions about an online label: against the baseline run, its best offline merge, and grid by grid.
 
-    With (a) the baseline at matched displacement, (b) its best offline merge, (c) the online run and (d) the online run
+    With (a) the baseline run, (b) its best offline merge, (c) the online run and (d) the online run
     with the same offline grid: c - a, c - b, d - b. Arms (b) and (d) hold the run itself too (weight 1).
     """
     a, b, c, d = Arm(baseline), Arm(baseline, merged=True), Arm(online), Arm(online, merged=True)

@@ -15,16 +15,18 @@ BASELINE_METHOD = "adamw"
 ALPHA_ZERO = "alpha 0"
 UNLIKE = ("method", "task_vector", "alpha", "tau_travel", "alpha_schedule", "match")
 """Knobs in which a branch may differ from the online branch that it is a control of."""
+FORMER_MATCH = {"displacement": "share"}
+"""Words of `match` in the spaces of older sweeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A branch that merges as an online one does, but for tau or for the matching of its displacement.
+    """A branch that merges as an online one does, but for tau or for the matching of its learning rate.
 
     Args:
         online: the online branch's label.
         label: the control's (`arm_label`).
-        what: `permuted`, `flipped`, `other_seed`, `alpha 0`, `match none` or `match displacement`.
+        what: `permuted`, `flipped`, `other_seed`, `alpha 0`, `match none` or `match share`.
     """
 
     online: str
@@ -133,7 +135,7 @@ class _Row:
 
     @property
     def merges(self) -> bool:
-        """Whether it moves along the real task vector, its displacement matched or not as the design says."""
+        """Whether it moves along the real task vector, its learning rate matched or not as the design says."""
         real = self.method in TAU_METHODS and "real" in self.task_vectors and not self.without_tau
         return real and self.other_match is None
 
@@ -148,7 +150,7 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
     if limit is None or resolved.get("mode") != "compare":
         return None
     design = resolved.get("design") or {}
-    match = str(design.get("match", "displacement"))
+    match = _match(design.get("match", "share"))
     rows = _rows(resolved["space"], match)
     baseline, online = _baseline(rows), tuple(row.label for row in rows if row.merges)
     grids = tuple(_grids(resolved.get("posthoc") or {}, rows))
@@ -186,8 +188,12 @@ def _row(label: str, knobs: dict[str, Any], shared: Any, match: str) -> _Row:
     method = str(knobs.get("method", label))
     drawn = knobs.get("task_vector", shared) if method in TAU_METHODS else "real"
     kinds = drawn["choice"] if isinstance(drawn, Mapping) else [drawn]
-    own = knobs.get("match")
+    own = _match(knobs.get("match", match))
     return _Row(label, method, knobs, tuple(str(kind) for kind in kinds), own if own != match else None)
+
+
+def _match(given: Any) -> str:
+    return FORMER_MATCH.get(str(given), str(given))
 
 
 def _baseline(rows: Sequence[_Row]) -> str | None:
@@ -264,4 +270,4 @@ def _missing_repeats(sft_seeds: int, runs: int, match: str) -> Iterator[str]:
     elif sft_seeds < 2:
         yield "other SFT models: with one SFT seed (design.sft_seeds) everything holds for that model alone"
     if match == "none":
-        yield "matched displacement: design.match is none, learning rates are as drawn"
+        yield "matched learning rates: design.match is none, so that they are used as drawn"

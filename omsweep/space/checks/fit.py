@@ -140,7 +140,7 @@ def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator
             checkpointed=train.gradient_checkpointing,
             adapter_rank=sample.get("lora_rank", 0),
         )
-        matched = match_of(space, sample) == "displacement"
+        matched = match_of(space, sample) == "share"
         terms = training_bytes(load, merge.resolved(), pilot=matched and known_share(merge) is None)
         yield Need(terms, load, sample["label"], sample["algorithm"])
 

@@ -12,7 +12,7 @@ def space(method, *, shared=None, **changes):
     return {
         "mode": "compare",
         "space": {"algorithm": "dpo", "method": method, **(shared or {})},
-        "design": {"blocks": 5, "seeds": 1, "sft_seeds": 3, "match": "displacement"},
+        "design": {"blocks": 5, "seeds": 1, "sft_seeds": 3, "match": "share"},
         "objectives": {"tax_limit": 4.0},
         "posthoc": {"interpolate": {"method": "linear", "weights": [0.5]}},
         "evaluate": {"report_split": "all"},
@@ -80,8 +80,11 @@ def test_another_match_makes_a_control_not_an_arm():
     assert controls(branches) == [("ondare", "loose", "match none")]
     loose = {"match": "none"}
     assert controls(branches, design=loose) == []  # both are as the design says
-    tight = branches | {"loose": {"method": "ondare", **DARE, "match": "displacement"}}
-    assert controls(tight, design=loose) == [("ondare", "loose", "match displacement")]
+    tight = branches | {"loose": {"method": "ondare", **DARE, "match": "share"}}
+    assert controls(tight, design=loose) == [("ondare", "loose", "match share")]
+    assert question_of(space(tight, design={"match": "displacement"})) == question_of(
+        space(tight, design={"match": "share"})
+    )
 
 
 def test_childtuning_is_ondare_without_tau():
@@ -116,7 +119,7 @@ MISSING = [
     ({"evaluate": {}}, "everything: policies must be scored on both splits (evaluate.report_split: all)"),
     ({"design": {"blocks": 1}}, "verdicts and intervals: one run of each branch in a family"),
     ({"design": {"blocks": 5}}, "other SFT models: with one SFT seed"),
-    ({"design": {"blocks": 5, "sft_seeds": 2, "match": "none"}}, "matched displacement: design.match is none"),
+    ({"design": {"blocks": 5, "sft_seeds": 2, "match": "none"}}, "matched learning rates: design.match is none"),
     ({"design": {"blocks": 5, "sft_seeds": 2, "cross": ["beta"]}}, "arms: design.cross turns branches into levels"),
 ]
 
