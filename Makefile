@@ -30,7 +30,7 @@ smollm2: setup
 demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
 
-# Two processes: what starts Ray, one test after another, and the rest.
+# Two processes at once: the tests that start Ray, one after another, and all other tests.
 test: setup
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-with-ray test-without-ray
 
