@@ -12,8 +12,7 @@ from omsweep.space.load import load_space
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-GUIDES = [README, ROOT / "docs" / "tutorial.md", ROOT / "docs" / "commands.md", ROOT / "docs" / "studies.md"]
-"""Pages whose commands are meant to be typed in as they stand."""
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -39,17 +38,17 @@ def written(page: Path) -> dict[str, str]:
 HEREDOC = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END$", flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_omsweep_command_parses_and_its_file_is_there(page: Path) -> None:
     lines = commands(page, "omsweep")
-    assert lines
+    assert lines or page not in (README, TUTORIAL)
     for line in lines:
         options = cli._parser().parse_args(shlex.split(line, comments=True)[1:])
         if "space" in options:
             assert str(options.space) in written(page) or (ROOT / options.space).is_file(), line
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "tutorial.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, TUTORIAL], ids=lambda page: page.stem)
 def test_the_search_spaces_that_a_page_writes_load_with_every_override_it_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,8 +65,7 @@ def test_the_search_spaces_that_a_page_writes_load_with_every_override_it_shows(
 
 
 def test_the_mistake_in_the_tutorial_is_one() -> None:
-    page = ROOT / "docs" / "tutorial.md"
-    (line,) = [line for line in commands(page, "omsweep") if line.endswith("# refused")]
+    (line,) = [line for line in commands(TUTORIAL, "omsweep") if line.endswith("# refused")]
     assert "--set space.method.ondare.density=2" in line
 
 
