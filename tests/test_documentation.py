@@ -8,11 +8,13 @@ import pytest
 
 from omsweep import cli
 from omsweep.space.load import load_space
+from omsweep.space.parse import SpaceFileError
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+HEREDOC = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END$", flags=re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -33,9 +35,6 @@ def written(page: Path) -> dict[str, str]:
     if page == README:
         found["mine.yaml"] = blocks(page, "yaml")[0]
     return found
-
-
-HEREDOC = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END$", flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -64,9 +63,13 @@ def test_the_search_spaces_that_a_page_writes_load_with_every_override_it_shows(
             assert load_space(Path(name), getattr(options, "overrides", [])).branches
 
 
-def test_the_mistake_in_the_tutorial_is_one() -> None:
+def test_the_mistake_in_the_tutorial_is_refused(tmp_path: Path) -> None:
     (line,) = [line for line in commands(TUTORIAL, "omsweep") if line.endswith("# refused")]
-    assert "--set space.method.ondare.density=2" in line
+    options = cli._parser().parse_args(shlex.split(line, comments=True)[1:])
+    file = tmp_path / options.space
+    file.write_text(written(TUTORIAL)[file.name])
+    with pytest.raises(SpaceFileError, match=r"space.method.ondare.density: density must be in \(0, 1\], got 2"):
+        load_space(file, options.overrides)
 
 
 def test_every_target_of_make_that_a_page_names_is_one() -> None:
