@@ -188,7 +188,7 @@ def _row(label: str, knobs: dict[str, Any], shared: Any, match: str) -> _Row:
     method = str(knobs.get("method", label))
     drawn = knobs.get("task_vector", shared) if method in TAU_METHODS else "real"
     kinds = drawn["choice"] if isinstance(drawn, Mapping) else [drawn]
-    own = _match(knobs.get("match", match))
+    own = _match(knobs.get("match") or match)
     return _Row(label, method, knobs, tuple(str(kind) for kind in kinds), own if own != match else None)
 
 

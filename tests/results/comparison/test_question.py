@@ -78,6 +78,8 @@ def test_another_match_makes_a_control_not_an_arm():
     asked = question_of(space(branches))
     assert (asked.baseline, asked.online) == ("adamw", ("ondare",))
     assert controls(branches) == [("ondare", "loose", "match none")]
+    assert controls(branches | {"adamw": {"match": None}}) == [("ondare", "loose", "match none")]
+    assert question_of(space(branches | {"adamw": {"match": None}})).baseline == "adamw"
     loose = {"match": "none"}
     assert controls(branches, design=loose) == []  # both are as the design says
     tight = branches | {"loose": {"method": "ondare", **DARE, "match": "share"}}
