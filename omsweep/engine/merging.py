@@ -1,7 +1,7 @@
 """The second phase of a sweep: post-hoc trials, each parent's in one Ray task that yields them as they are scored."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from rich.console import Console
 from omsweep.engine.callback import SweepEvents
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.trainable import failed
+from omsweep.engine.work import Work
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
@@ -39,6 +40,7 @@ def run_posthoc(
     prepared: Mapping[tuple[str, int], Prepared],
     placement: Placement,
     console: Console,
+    work: Work,
 ) -> None:
     """Merge and score every post-hoc point of the trained trials; as many parents at a time as training had workers.
 
@@ -49,6 +51,7 @@ def run_posthoc(
         prepared: by family and SFT seed.
         placement: what a task is given.
         console: to say what is done and what is left out.
+        work: what the tasks do.
     """
     if not space.posthoc:
         return
@@ -64,18 +67,19 @@ def run_posthoc(
         parent = by_id[trial_id]
         models = prepared[parent.family, parent.sft_seed or 0]
         waiting.append(MergeJob(parent=parent, prepared=models, folder=str(folder.path), specs=specs))
-    _run_jobs(waiting, events, placement, at_once=placement.concurrent_trials * space.file.train.workers)
-
-
-def _run_jobs(waiting: deque[MergeJob], events: SweepEvents, placement: Placement, *, at_once: int) -> None:
     task = ray.remote(_points_task).options(**task_options(placement), num_returns="streaming", max_retries=0)
+    at_once = placement.concurrent_trials * space.file.train.workers
+    _run_jobs(waiting, events, lambda job: task.remote(job, work.points), at_once=at_once)
+
+
+def _run_jobs(waiting: deque[MergeJob], events: SweepEvents, start: Callable[[MergeJob], Any], *, at_once: int) -> None:
     running: Running = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.popleft()
                 events.start(job.specs[0])
-                running[task.remote(job)] = job, deque(job.specs)
+                running[start(job)] = job, deque(job.specs)
             _take_next(running, waiting, events)
     finally:
         for stream in running:  # none, unless interrupted
@@ -102,11 +106,9 @@ def _take_next(running: Running, waiting: deque[MergeJob], events: SweepEvents) 
         waiting.append(replace(job, specs=tuple(left)))
 
 
-def _points_task(job: MergeJob) -> Iterator[Outcome]:
+def _points_task(job: MergeJob, points: Callable[..., Callable[[TrialSpec], Outcome]]) -> Iterator[Outcome]:
     """The outcome of each of a job's trials; one that raises is a failed one, and the next follows."""
-    from omsweep.trial.merge import PointScorer
-
-    score = PointScorer(job.parent, job.prepared, Path(job.folder))
+    score = points(job.parent, job.prepared, Path(job.folder))
     for spec in job.specs:
         try:
             yield score(spec)

@@ -1,19 +1,21 @@
 """Before the first trial: what can be refused at once, then every SFT model made ready in a Ray task of its own."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 from rich.console import Console
 
 from omsweep.engine.placement import Placement, task_options
+from omsweep.engine.work import Work
 from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import preparation
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Prepared
+from omsweep.trial.prepare.family import Milestones
 from omsweep.trial.prepare.request import Preparation
 
 Family = tuple[str, int]
@@ -38,7 +40,9 @@ def check_own_data(space: SearchSpace) -> None:
         load_replay(space.replay, sft_seed=0)
 
 
-def prepare_all(space: SearchSpace, placement: Placement, console: Console) -> dict[Family, tuple[Prepared, Any]]:
+def prepare_all(
+    space: SearchSpace, placement: Placement, console: Console, work: Work
+) -> dict[Family, tuple[Prepared, Any]]:
     """Prepare every SFT model of every family; with each its table of scores.
 
     Raises:
@@ -48,7 +52,7 @@ def prepare_all(space: SearchSpace, placement: Placement, console: Console) -> d
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(**task_options(placement))
     waiting = {
-        (name, seed): task.remote(preparation(space, name, sft_seed=seed), console.is_terminal)
+        (name, seed): task.remote(preparation(space, name, sft_seed=seed), console.is_terminal, work.prepare)
         for name in space.family_names
         for seed in range(space.design.sft_seeds)
     }
@@ -74,12 +78,10 @@ def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list
     raise AssertionError("only embedded preference data are generated")
 
 
-def _prepare_task(wanted: Preparation, drawn: bool) -> tuple[Prepared, Any]:
+def _prepare_task(wanted: Preparation, drawn: bool, prepare: Callable[..., Any]) -> tuple[Prepared, Any]:
     from ray.experimental import tqdm_ray
 
-    from omsweep.trial.prepare.family import Milestones, prepare_family
-
-    return prepare_family(wanted, tqdm_ray.tqdm if drawn else Milestones)
+    return prepare(wanted, tqdm_ray.tqdm if drawn else Milestones)
 
 
 def _result(reference: Any, what: str) -> Any:

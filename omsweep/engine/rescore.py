@@ -1,7 +1,6 @@
 """The front's members scored on the report split, which chose nothing."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -9,12 +8,13 @@ from rich.console import Console
 
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.trainable import failed
+from omsweep.engine.work import Work
 from omsweep.redaction import redacted
 from omsweep.results.front import front_summary
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Prepared, TrialRecord
+from omsweep.store.records import Prepared
 
 
 def rescore_front(
@@ -23,6 +23,7 @@ def rescore_front(
     prepared: Mapping[tuple[str, int], Prepared],
     placement: Placement,
     console: Console,
+    work: Work,
 ) -> dict[str, dict[str, Any]]:
     """Score the front's members that have no numbers on the report split there; trial id -> numbers of `Scores`.
 
@@ -34,13 +35,13 @@ def rescore_front(
     if not members:
         return {}
     console.print(f"rescoring the front's {len(members)} members on the report split")
-    task = ray.remote(_rescore_task).options(**task_options(placement))
+    task = ray.remote(work.rescore).options(**task_options(placement))
     evaluate = evaluation(space)["evaluate"]
     waiting = {}
     for trial in members:
         parent = by_id[trial.parent] if trial.parent else None
         models = prepared[trial.family, trial.sft_seed or 0]
-        waiting[trial.trial_id] = task.remote(trial, parent, models, str(folder.path), evaluate)
+        waiting[trial.trial_id] = task.remote(trial, parent, models, folder.path, evaluate, "report")
     rescored = {}
     for trial_id, reference in waiting.items():
         try:
@@ -48,13 +49,3 @@ def rescore_front(
         except ray.exceptions.RayError as error:
             console.print(f"[red]could not rescore {trial_id}[/]: {redacted(failed(error).error or '')}")
     return rescored
-
-
-def _rescore_task(
-    trial: TrialRecord, parent: TrialRecord | None, prepared: Prepared, folder: str, evaluate: Mapping[str, Any]
-) -> dict[str, Any]:
-    from omsweep.trial.merge import merged_again
-    from omsweep.trial.session import score_saved
-
-    with merged_again(trial, parent, prepared, Path(folder)) as policy_path:
-        return score_saved(evaluate, prepared, policy_path, "report")

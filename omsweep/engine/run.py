@@ -21,6 +21,7 @@ from omsweep.engine.rescore import rescore_front
 from omsweep.engine.searcher import ProposerSearcher
 from omsweep.engine.signals import interruptible
 from omsweep.engine.trainable import Group, run_trial
+from omsweep.engine.work import Work
 from omsweep.plan.design import draw
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.starting_points import trial_count
@@ -35,9 +36,10 @@ from omsweep.store.records import Prepared
 from omsweep.trial.merge import SCRATCH
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
+REAL = Work()
 
 
-def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | None = None) -> int:
+def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | None = None, work: Work = REAL) -> int:
     """Run a sweep to its end and write its folder, MLflow runs and report.
 
     Args:
@@ -45,6 +47,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         name: of the sweep, its folder and its MLflow experiment.
         storage: absolute folder that all nodes share.
         tracking_uri: of MLflow, default a SQLite file in `storage`.
+        work: what the processes do.
 
     Returns:
         0 when at least one trial completed, 1 when none did, 130 when interrupted.
@@ -61,7 +64,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
     store = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)  # tried before anything costs time
     with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
         placement = place(declared_train(space.file.train, space.families), ray.available_resources())
-        ready = prepare_all(space, placement, console)
+        ready = prepare_all(space, placement, console, work)
         folder.create(space.resolved())
         keep_references(space, folder, ready)
         prepared = {key: models for key, (models, _) in ready.items()}
@@ -71,8 +74,8 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}
         try:
-            events = _run_trials(space, folder, tracker, prepared, placement, console)
-            rescored = rescore_front(space, folder, prepared, placement, console)
+            events = _run_trials(space, folder, tracker, prepared, placement, console, work)
+            rescored = rescore_front(space, folder, prepared, placement, console, work)
             state = "completed" if any(t.state == "completed" for t in events.finished) else "failed"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -95,9 +98,16 @@ def _run_trials(
     prepared: Mapping[Family, Prepared],
     placement: Placement,
     console: Console,
+    work: Work,
 ) -> SweepEvents:
     train = space.file.train
-    group = Group(backend=train.backend, workers=train.workers, max_failures=train.max_failures, placement=placement)
+    group = Group(
+        backend=train.backend,
+        workers=train.workers,
+        max_failures=train.max_failures,
+        placement=placement,
+        session=work.session,
+    )
     trainable = tune.with_parameters(run_trial, prepared=dict(prepared), folder=str(folder.path), group=group)
     own = placement.of_worker() if train.backend == "inprocess" else {"CPU": TRIAL_CPUS}
     compare = space.file.mode == "compare"
@@ -122,7 +132,7 @@ def _run_trials(
             ),
         )
         tuner.fit()
-        run_posthoc(space, folder, events, prepared, placement, console)
+        run_posthoc(space, folder, events, prepared, placement, console, work)
     return events
 
 

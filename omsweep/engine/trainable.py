@@ -30,12 +30,14 @@ class Group:
         workers: processes of a trial under `train`.
         max_failures: how often a worker group is started again from its last checkpoint.
         placement: what each worker occupies.
+        session: what a trial does under `inprocess`.
     """
 
     backend: str
     workers: int
     max_failures: int
     placement: Placement
+    session: Callable[..., Outcome | None] = run_session
 
 
 class DiskDataTrainer(TorchTrainer):
@@ -66,7 +68,7 @@ def run_trial(
     models = prepared[spec.family, spec.sft_seed or 0]
     try:
         if group.backend == "inprocess":
-            outcome = run_session(spec, models, Path(folder), started=started)
+            outcome = group.session(spec, models, Path(folder), started=started)
             assert outcome is not None, "there is one rank"
         else:
             outcome = run_in_workers(spec, models, folder, group, started=started)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator_of, placed, sft_model
 from omsweep.trial.scoring import score_splits
-from omsweep.trial.session import policy_folder
+from omsweep.trial.session import policy_folder, score_saved
 
 SCRATCH = Path("merging")
 """Where, in a sweep's folder, models lie that are deleted once they are scored."""
@@ -66,6 +66,33 @@ class PointScorer:
             accelerator=accelerator_of(model),
             seconds={"merge": merged_at - started, "evaluate": time.time() - merged_at},
         )
+
+
+def point_scorer(parent: TrialRecord, prepared: Prepared, folder: Path) -> Callable[[TrialSpec], Outcome]:
+    """What makes and scores the post-hoc trials of a trained one."""
+    return PointScorer(parent, prepared, folder)
+
+
+def rescore(
+    trial: TrialRecord,
+    parent: TrialRecord | None,
+    prepared: Prepared,
+    folder: Path,
+    evaluate: Mapping[str, Any],
+    split: str,
+) -> dict[str, Any]:
+    """Score a finished trial's policy on a split; returns the numbers of `Scores`, named as on the search split.
+
+    Args:
+        trial: whose policy; one that was not kept is merged again.
+        parent: of a post-hoc trial, the trained one.
+        prepared: of its SFT model.
+        folder: the sweep's.
+        evaluate: the fields of `EvaluateSettings`.
+        split: `search` or `report`.
+    """
+    with merged_again(trial, parent, prepared, folder) as policy_path:
+        return score_saved(evaluate, prepared, policy_path, split)
 
 
 @contextmanager

@@ -1,0 +1,27 @@
+"""What the processes of a sweep do: plain functions that are sent to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from omsweep.trial.merge import point_scorer, rescore
+from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.session import run_session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The work of a sweep; tests of sweeping give stand-ins that take milliseconds.
+
+    Attributes:
+        prepare: makes one SFT model ready (`omsweep.trial.prepare.family.prepare_family`).
+        session: trains, saves and scores one trial (`omsweep.trial.session.run_session`); under backend `train` it is
+            the real one.
+        points: from a trained trial to what makes and scores its post-hoc trials (`omsweep.trial.merge.point_scorer`).
+        rescore: scores a finished trial's policy on another split (`omsweep.trial.merge.rescore`).
+    """
+
+    prepare: Callable[..., Any] = prepare_family
+    session: Callable[..., Any] = run_session
+    points: Callable[..., Any] = point_scorer
+    rescore: Callable[..., Any] = rescore
