@@ -66,7 +66,8 @@ class OnlineMergeAdamW(Optimizer):
         weight_decay: decoupled, >= 0.
         precision: `nearest`, `stochastic`, `lazy_tau`, or `auto`, which picks one of the first two and says so in the
             attribute `precision` and in the log.
-        path: `plain`, `compiled`, `reference`, or `auto`: compiled for large models where it can be.
+        path: `plain`, `compiled`, `reference`, or `auto`: compiled for large models where it can be, else plain; where
+            compiling fails it warns, before any weight has moved. Each process decides for itself.
 
     Raises:
         ValueError: a value out of range, parameters that cannot be trained here (FSDP1, DeepSpeed ZeRO), or a task
@@ -142,6 +143,7 @@ class OnlineMergeAdamW(Optimizer):
         items = self._items()
         if self._fused is not None:
             items = self._fused.step(items, step, self._ledger)
+            self._fused = None if self._fused.failed else self._fused
         self._step_plainly(items, step)
         self._ledger.close_step()
         if self.precision == "lazy_tau" and step % LAZY_STEPS == 0:

@@ -44,13 +44,13 @@ def fused_step(path: str, merger: Merger, precision: str, parameters: Mapping[st
     if path == "compiled" and reason:
         raise ValueError(f"path compiled is not to be had: {reason}; use plain")
     if path == "compiled":
-        return FusedStep(merger, precision)
+        return FusedStep(merger, precision, may_fail=False)
     if sum(parameter.numel() for parameter in trained.values()) < AUTO_ENTRIES:
         return None
     if reason:
         logger.info("path auto: plain, because %s", reason)
         return None
-    return FusedStep(merger, precision)
+    return FusedStep(merger, precision, may_fail=True)
 
 
 def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) -> str | None:
@@ -87,9 +87,15 @@ class FusedStep:
     Args:
         merger: with K = 1 and a method of `MASKS`.
         precision: `nearest` or `stochastic`.
+        may_fail: where compiling fails, warn and leave every parameter to be stepped plainly, instead of raising.
+
+    Attributes:
+        failed: whether compiling has failed, so that this steps nothing.
     """
 
-    def __init__(self, merger: Merger, precision: str) -> None:
+    def __init__(self, merger: Merger, precision: str, *, may_fail: bool) -> None:
+        self.failed = False
+        self._may_fail = may_fail
         self._merger = merger
         self._stochastic = precision == "stochastic"
         self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
@@ -136,27 +142,51 @@ class FusedStep:
         alphas = self._alphas(every)
         fitting = [self._fits(item, alpha) for item, alpha in zip(every, alphas, strict=True)]
         items = [item for item, fits in zip(every, fitting, strict=True) if fits]
+        if items and not self._compiled(items, step, ledger):
+            return list(every)
         if items:
             self._step_all(items, [alpha for alpha, fits in zip(alphas, fitting, strict=True) if fits], step, ledger)
         return [item for item, fits in zip(every, fitting, strict=True) if not fits]
 
+    def _compiled(self, items: Sequence[Item], step: int, ledger: Ledger) -> bool:
+        """Compile what these parameters can need before any of them or their state moves; whether that is done."""
+        new = self._make_room(items)
+        if ledger.make_room(self._names):
+            self._flats.clear()
+        if not new:
+            return True
+        try:
+            for row, item in enumerate(items):
+                flat = self._flat(row, item, step, ledger)
+                if flat.kind.mask == "top":
+                    self._tied_kernel(flat)
+            ledger.sums_seen()
+        except Exception as error:  # whatever a compiler does not like
+            if not self._may_fail:
+                raise
+            self.failed = True
+            why = str(error).strip().partition("\n")[0]
+            logger.warning("path auto: plain, because compiling failed: %s: %s", type(error).__name__, why)
+        return not self.failed
+
     def _step_all(self, items: Sequence[Item], alphas: Sequence[float], step: int, ledger: Ledger) -> None:
-        self._make_room(items)
         torch._foreach_add_([item.state["step"] for item in items], 1.0)
         self._numbers.copy_(self._number_rows(items, alphas))
         self._words.copy_(self._word_rows(items, step))
-        if ledger.make_room(self._names):
-            self._flats.clear()
         for row, item in enumerate(items):
             self._step_one(row, item, step, ledger)
         ledger.record_seen()
 
-    def _make_room(self, items: Sequence[Item]) -> None:
-        """A row of numbers and of words for each, room for the largest update, on a CPU one for the widest row."""
+    def _make_room(self, items: Sequence[Item]) -> bool:
+        """A row of numbers and of words for each, room for the largest update, on a CPU one for the widest row.
+
+        Returns:
+            Whether they are new: parameters, shapes or dtypes are other ones than at the last step.
+        """
         device = items[0].weights.device
-        room_for = (device, *((item.name, item.weights.shape) for item in items))
+        room_for = (device, *((i.name, i.weights.shape, i.weights.dtype, i.grad.dtype) for i in items))
         if room_for == self._room_for:
-            return
+            return False
         self._flats.clear()
         if self._numbers.device != device:
             self._update = self._near = self._master = torch.empty(0, dtype=torch.float32, device=device)
@@ -176,6 +206,7 @@ class FusedStep:
             self._update, self._near = (
                 torch.empty(_padded(largest), dtype=torch.float32, device=device) for _ in range(2)
             )
+        return True
 
     def _step_one(self, row: int, item: Item, step: int, ledger: Ledger) -> None:
         flat = self._flats.get(item.name) or self._flat(row, item, step, ledger)
@@ -198,7 +229,7 @@ class FusedStep:
         update, near = (scratch[: grad.numel()].view(flat.shape) for scratch in (self._update, self._near))
         (above,) = advance([flat.held.numbers, grad, *flat.moments, update, near])
         if self._find_cut(row, item, update, above, step).tie > 0 or item.name in self._tau_tied:
-            merge = kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, update)
+            merge = self._tied_kernel(flat)
         merge([*flat.given, update])
 
     def _flat(self, row: int, item: Item, step: int, ledger: Ledger) -> Flat:
@@ -243,6 +274,9 @@ class FusedStep:
             return (kernel(whole_step, kind, held, grad, *moments),)
         first = kernel(advance, ADVANCE, held.only_numbers(), grad, *moments, self._update, self._near)
         return first, kernel(merge_step, kind, held, self._update)
+
+    def _tied_kernel(self, flat: Flat) -> Kernel:
+        return kernel(merge_step, flat.kind._replace(mask="tied"), flat.held, self._update)
 
     def _find_cut(self, row: int, item: Item, update: Tensor, above: Tensor, step: int) -> TopThreshold:
         """The threshold of an update, written into its words too."""

@@ -183,9 +183,15 @@ class Ledger:
 
     def record_seen(self) -> None:
         """Note a merge of all parameters that there is room for, as kernels saw it."""
+        self._seen |= self.sums_seen()
+
+    def sums_seen(self) -> dict[Groups, Tensor]:
+        """The sums over what kernels saw; the first call compiles."""
         assert self._rooms is not None, "made before"
-        for groups, room in self._rooms.of.items():
-            self._seen[groups] = vectors_kernel(sums_of_merge, room.seen, room.weight, room.tau)
+        return {
+            groups: vectors_kernel(sums_of_merge, room.seen, room.weight, room.tau)
+            for groups, room in self._rooms.of.items()
+        }
 
     def close_step(self) -> None:
         """Add up the rows of one step's merges."""

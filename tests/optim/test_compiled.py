@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from omsweep.merging.randomness import entry_bits, mask_key, mask_keys, name_words
 from omsweep.merging.threshold import threshold_among
-from omsweep.optim import compiled
+from omsweep.optim import compiled, diagnostics
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.flat import WIDEST_ROW, plane
 from omsweep.optim.inductor import on_given
@@ -353,3 +353,41 @@ def test_parameters_may_miss_gradients_for_a_while(monkeypatch: pytest.MonkeyPat
 def test_auto_stays_plain_for_small_models() -> None:
     parameters = {name: nn.Parameter(value) for name, value in tensors(0, 1.0).items()}
     assert OnlineMergeAdamW(parameters.items(), OnlineMerge("adamw")).path == "plain"
+
+
+def no_compiler(failing: str) -> Callable[..., Any]:
+    """In place of `compiled.kernel`: interpreted, but for the function or mask named `failing`, which is refused."""
+
+    def kernel(function: Callable[..., Any], kind: Kind, held: Held, *others: Tensor) -> Callable[..., Any]:
+        if failing in (function.__name__, kind.mask):
+            raise RuntimeError("C++ compile error\nCommand: g++ ...")
+        return interpreted(function, kind, held, *others)
+
+    return kernel
+
+
+@pytest.mark.parametrize(
+    ("case", "failing"), [("ondare", "whole_step"), ("onties", "advance"), ("onties", "tied"), ("adamw", "sums")]
+)
+def test_auto_goes_on_plainly_where_compiling_fails(
+    case: str, failing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_sums(*_: Any) -> Any:
+        raise RuntimeError("C++ compile error")
+
+    expected, plain = run(CASES[case], "plain", torch.bfloat16, "stochastic")
+    monkeypatch.setattr(compiled, "AUTO_ENTRIES", 0)
+    monkeypatch.setattr(compiled, "kernel", no_compiler(failing))
+    if failing == "sums":
+        monkeypatch.setattr(diagnostics, "vectors_kernel", no_sums)
+    found, auto = run(CASES[case], "auto", torch.bfloat16, "stochastic")
+    assert auto.path == "plain"
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+        for key, held in plain.state[value].items():
+            assert torch.equal(auto.state[found[name]][key], held), (name, key)
+    assert auto.diagnostics() == pytest.approx(plain.diagnostics(), rel=0, abs=0, nan_ok=True)
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert line == "path auto: plain, because compiling failed: RuntimeError: C++ compile error"
+    with pytest.raises(RuntimeError, match="compile error"):
+        run(CASES[case], "compiled", torch.bfloat16, "stochastic")
