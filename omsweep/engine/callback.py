@@ -8,6 +8,7 @@ from ray import tune
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.redaction import redacted
 from omsweep.results.front import family_hypervolumes
 from omsweep.sinks.guard import GuardedTracker
@@ -104,7 +105,9 @@ def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> st
 
 
 def _actor_error(trial: Any) -> str:
-    """Last line of the error Tune kept of a trial whose actor died."""
+    """What Tune kept of the death of a trial's actor, in one line."""
     kept = getattr(trial, "error_file", None)
-    lines = Path(kept).read_text().strip().splitlines() if kept and Path(kept).is_file() else []
-    return lines[-1] if lines else "the trial's process died without a message"
+    text = Path(kept).read_text().strip() if kept and Path(kept).is_file() else ""
+    if not text:
+        return "the trial's process died without a message"
+    return memory_kill_message(text) or text.splitlines()[-1]

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from omsweep.cluster.connect import connect
 from omsweep.engine.callback import SweepEvents
+from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import run_posthoc
 from omsweep.engine.placement import TRIAL_CPUS, Placement, place
 from omsweep.engine.prepare import Family, check_own_data, keep_references, prepare_all
@@ -131,7 +132,8 @@ def _run_trials(
                 name="tune", storage_path=str(folder.path / "ray"), callbacks=[events], verbose=0
             ),
         )
-        tuner.fit()
+        with trials_outlive_memory_kills():
+            tuner.fit()
         run_posthoc(space, folder, events, prepared, placement, console, work)
     return events
 

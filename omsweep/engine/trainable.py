@@ -16,6 +16,7 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
+from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.engine.placement import Placement
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.session import error_line, run_session
@@ -83,7 +84,8 @@ def failed(error: BaseException) -> Outcome:
     if workers:
         error = next(iter(workers.values()))
     cause = getattr(error, "cause", None)
-    return Outcome(state="failed", error=error_line(cause if isinstance(cause, BaseException) else error))
+    error = cause if isinstance(cause, BaseException) else error
+    return Outcome(state="failed", error=memory_kill_message(str(error)) or error_line(error))
 
 
 def run_in_workers(
