@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from omsweep.merging import METHODS
 from omsweep.optim import OnlineMerge, OnlineMergeAdamW
 from omsweep.optim.inductor import given
 from omsweep.optim.kernels import Held
@@ -168,7 +169,7 @@ def floor_bytes(row: Row, dtype: torch.dtype, tau_bytes: float) -> float:
     """Least bytes per parameter that a step has to move: weight, gradient, moments, tau, for top-p the update too."""
     size = dtype.itemsize
     moved = 3 * size + 16 + (4 if row.precision == "stochastic" and dtype != torch.float32 else 0)
-    moved += 8 if row.merge.method == "onties" else 0
+    moved += 8 if METHODS[row.merge.method].sparsifier == "top" else 0
     return moved + tau_bytes
 
 

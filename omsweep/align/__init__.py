@@ -3,22 +3,16 @@
 The entry point is the function `omsweep.align.train.train`; it is not re-exported, because the module bears its name.
 """
 
-from importlib import import_module
-from typing import Any
+from omsweep.lazy import lazy
 
-_PUBLIC = {
-    "ALGORITHMS": "omsweep.align.algorithms",
-    "Algorithm": "omsweep.align.algorithms",
-    "PreflightError": "omsweep.align.preflight",
-    "TrainOutcome": "omsweep.align.outcome",
-    "TrainSettings": "omsweep.align.settings",
-    "prepare_data": "omsweep.align.data",
-}
-
-__all__ = ["ALGORITHMS", "Algorithm", "PreflightError", "TrainOutcome", "TrainSettings", "prepare_data"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "ALGORITHMS": "omsweep.align.algorithms",
+        "Algorithm": "omsweep.align.algorithms",
+        "PreflightError": "omsweep.align.preflight",
+        "TrainOutcome": "omsweep.align.outcome",
+        "TrainSettings": "omsweep.align.settings",
+        "prepare_data": "omsweep.align.data",
+    },
+)

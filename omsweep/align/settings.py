@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from omsweep.align.algorithms import algorithm_named
+from omsweep.merging.methods import METHODS
 
 if TYPE_CHECKING:
     from omsweep.optim.settings import OnlineMerge
@@ -113,7 +114,7 @@ class TrainSettings:
         )
 
     def _check_adapters(self) -> None:
-        if self.lora_rank and self.merge.method != "adamw":
+        if self.lora_rank and not METHODS[self.merge.method].is_plain:
             raise ValueError(
                 f"lora_rank must be 0 with method {self.merge.method}, got {self.lora_rank}: online merging is of"
                 " weights, and adapters are other parameters, without task vector or SFT values; use method adamw"

@@ -4,7 +4,8 @@ Each function takes the sparsified tensors and returns the two parts that stay; 
 them apart lets the diagnostics see how far a run walks along the task vector.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,14 @@ class Parts(NamedTuple):
 
     update: Tensor
     tau: Tensor
+
+
+class Combine(Protocol):
+    """A consensus of two sparsified tensors."""
+
+    def __call__(self, update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
+        """The parts that stay."""
+        ...
 
 
 def weighted_sum(update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
@@ -57,3 +66,11 @@ def scaled(x: Tensor, weight: float) -> Tensor:
     if weight == 1.0:
         return x
     return torch.zeros_like(x) if weight == 0.0 else x * weight
+
+
+CONSENSUS: Mapping[tuple[str, str], Combine] = {
+    ("sum", "none"): weighted_sum,
+    ("sign", "weighted"): sign_consensus,
+    ("sign", "unweighted"): unweighted_sign_consensus,
+}
+"""By `MergeMethod.consensus` and the sign election, `none` where there is none."""

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.block import Block
-from omsweep.merging.method import Mask
 from omsweep.merging.randomness import MaskKey, entry_bits, mask_key
 from omsweep.merging.sources import Readable, pieces
-from omsweep.merging.sparsify import kept_count, random_mask, sparsify, top_mask
+from omsweep.merging.sparsify import SPARSIFIERS, kept_count, sparsify
 from omsweep.merging.threshold import TopThreshold, magnitude_bits, threshold_of_pieces
 
 
@@ -26,15 +25,13 @@ class OfflineMethod:
     """One row of the table.
 
     Attributes:
-        mask: the sparsifier's choice; None keeps all.
-        facts: what the mask has to know of the full tensor.
+        sparsifier: which entries are kept, a key of `SPARSIFIERS`.
         rescale: of kept entries, see `sparsify`.
         combine: consensus of the weighted terms, entry by entry.
         source: where it is published.
     """
 
-    mask: Mask | None = None
-    facts: Literal["none", "threshold"] = "none"
+    sparsifier: Literal["all", "random", "top"] = "all"
     rescale: Literal["none", "inverse"] = "none"
     combine: Callable[[Sequence[Tensor]], Tensor]
     source: str
@@ -54,8 +51,8 @@ def agreeing_sum(terms: Sequence[Tensor]) -> Tensor:
 OFFLINE_METHODS: Mapping[str, OfflineMethod] = {
     "linear": OfflineMethod(combine=summed, source="arXiv:2203.05482"),
     "task_arithmetic": OfflineMethod(combine=summed, source="arXiv:2212.04089"),
-    "dare": OfflineMethod(mask=random_mask, rescale="inverse", combine=summed, source="arXiv:2311.03099"),
-    "ties": OfflineMethod(mask=top_mask, facts="threshold", combine=agreeing_sum, source="arXiv:2306.01708"),
+    "dare": OfflineMethod(sparsifier="random", rescale="inverse", combine=summed, source="arXiv:2311.03099"),
+    "ties": OfflineMethod(sparsifier="top", combine=agreeing_sum, source="arXiv:2306.01708"),
 }
 
 
@@ -111,12 +108,10 @@ def mixed_pieces(
 
 def _sparse(mixture: Mixture, delta: Tensor, key: MaskKey, block: Block, threshold: TopThreshold | None) -> Tensor:
     """S(delta) of a piece; masks look at float32."""
-    method, keep = mixture.method, None
-    if method.mask is not None:
-        keep = method.mask(
-            delta.float(), density=mixture.density, min_kept=1, key=key, block=block, threshold=threshold
-        )
-    return sparsify(delta, keep, density=mixture.density, rescale=method.rescale)
+    mask, keep = SPARSIFIERS[mixture.method.sparsifier].mask, None
+    if mask is not None:
+        keep = mask(delta.float(), density=mixture.density, min_kept=1, key=key, block=block, threshold=threshold)
+    return sparsify(delta, keep, density=mixture.density, rescale=mixture.method.rescale)
 
 
 def _threshold(
@@ -125,7 +120,7 @@ def _threshold(
     """The threshold of a whole difference; None where the method asks none or all is kept."""
     total = end.shape.numel()
     k = kept_count(total, mixture.density, 1)
-    if mixture.method.facts == "none" or k >= total:
+    if SPARSIFIERS[mixture.method.sparsifier].facts == "none" or k >= total:
         return None
 
     def magnitudes() -> Iterator[tuple[int, Tensor]]:

@@ -239,7 +239,7 @@ def _check(models: Sequence[Weights], method: str, weights: Sequence[float], den
         raise ValueError(f"weights must be finite, got {list(weights)}")
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density!r}")
-    if density < 1.0 and OFFLINE_METHODS[method].mask is None:
+    if density < 1.0 and OFFLINE_METHODS[method].sparsifier == "all":
         raise ValueError(f"method {method} does not take density, got {density!r}")
 
 

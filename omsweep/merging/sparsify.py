@@ -3,8 +3,9 @@
 A mask is applied with `where`, never by multiplication, so a dropped infinity or NaN leaves its weight alone.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +20,32 @@ from omsweep.merging.threshold import (
     magnitude_bits,
     top_thresholds,
 )
+
+Facts: TypeAlias = TopThreshold | Tensor
+"""What a mask has to know of the full tensor: the threshold of `top_mask`, or counts by magnitude for `spread`."""
+
+
+class Mask(Protocol):
+    """Chooses the kept entries of a tensor or of a shard of it; None keeps all."""
+
+    def __call__(
+        self, x: Tensor, *, density: Any, min_kept: int, key: MaskKey, block: Block | None = None, threshold: Any = None
+    ) -> Tensor | None:
+        """A bool tensor of the shape of `x`, or None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparsifier:
+    """A choice of kept entries.
+
+    Attributes:
+        mask: makes the choice; None keeps all.
+        facts: what it has to know of the full tensor, which is found out before: a sharded run does so together.
+    """
+
+    mask: Mask | None = None
+    facts: Literal["none", "threshold", "counts"] = "none"
 
 
 def kept_count(count: int, density: float, min_kept: int) -> int:
@@ -157,3 +184,11 @@ def sparsify(
 
 def _finite_abs_sum(x: Tensor) -> Tensor:
     return torch.where(torch.isfinite(x), x.abs(), 0.0).sum(dtype=torch.float64)
+
+
+SPARSIFIERS: Mapping[str, Sparsifier] = {
+    "all": Sparsifier(),
+    "random": Sparsifier(mask=random_mask),
+    "ranked": Sparsifier(mask=random_mask, facts="counts"),
+    "top": Sparsifier(mask=top_mask, facts="threshold"),
+}

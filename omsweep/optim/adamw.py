@@ -274,7 +274,7 @@ class OnlineMergeAdamW(Optimizer):
             state |= master_state(parameter, self.precision)
             if self.precision == "lazy_tau":
                 state["pending_tau"] = torch.tensor(0.0, dtype=torch.float64)
-            if self._merger.method.target == "average":
+            if self._merger.method.pull == "average":
                 state["average"] = parameter.detach().to(torch.float32, copy=True)
             self._ledger.open_state(name, local(parameter.detach()), self._pieces[name], state)
         self._ledger.watch(name, local(parameter.detach()), self._piece(name, parameter))
@@ -313,7 +313,7 @@ class OnlineMergeAdamW(Optimizer):
         take = self._ledger.watched(item.name).take
         rounded_to = item.weights.dtype if self.precision == "nearest" else torch.float64
         before = take(weights) * kept
-        if merger.method.pull is not None:
+        if merger.method.pull != "none":
             plain = weights * kept + update
             pull = merger.pull(item.name, plain, state.get("average"), alpha, item.piece)
             new = self._add(item, weights, update, kept, step, pull=pull)

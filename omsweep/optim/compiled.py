@@ -26,7 +26,8 @@ AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
 JOINED_ON = ("cpu",)
 """Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
-MASKS = {"adamw": "all", "linear": "all", "ondare": "random", "childtuning": "random", "onties": "top"}
+KERNEL_SPARSIFIERS = ("all", "random", "top")
+"""What kernels can do of a method; they have every consensus and no pull."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,9 @@ def fused_step(path: str, merger: Merger, precision: str, parameters: Mapping[st
 
 
 def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) -> str | None:
-    settings = merger.settings
+    settings, method = merger.settings, merger.method
     devices = {parameter.device.type for parameter in parameters.values()}
-    if settings.method not in MASKS:
+    if method.pull != "none" or method.sparsifier not in KERNEL_SPARSIFIERS:
         return f"method {settings.method} has no kernel"
     if settings.gap_steps > 1:
         return "gap_steps > 1 has no kernel"
@@ -85,7 +86,7 @@ class FusedStep:
     """Steps parameters with compiled kernels.
 
     Args:
-        merger: with K = 1 and a method of `MASKS`.
+        merger: with K = 1 and a method that has a kernel.
         precision: `nearest` or `stochastic`.
         may_fail: where compiling fails, warn and leave every parameter to be stepped plainly, instead of raising.
 
@@ -98,7 +99,7 @@ class FusedStep:
         self._may_fail = may_fail
         self._merger = merger
         self._stochastic = precision == "stochastic"
-        self._mask = MASKS[merger.settings.method] if merger.settings.density < 1.0 else "all"
+        self._mask = merger.method.sparsifier if merger.settings.density < 1.0 else "all"
         self._brackets: dict[str, Bracket] = {}
         self._update = self._near = self._master = self._numbers = self._words = torch.empty(0, dtype=torch.float32)
         self._lanes: Tensor | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from omsweep.merging.method import Merged
+from omsweep.merging.merged import Merged
 from omsweep.merging.randomness import sample_index
 from omsweep.optim.inductor import vectors_kernel
 from omsweep.optim.merger import Merger

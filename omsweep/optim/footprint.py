@@ -1,5 +1,6 @@
 """What OnlineMergeAdamW holds of each parameter, in bytes, told from the settings alone. Torch-free."""
 
+from omsweep.merging.methods import METHODS
 from omsweep.optim.settings import ResolvedMerge
 
 FLOAT32_BYTES = 4
@@ -22,6 +23,6 @@ def state_bytes(merge: ResolvedMerge, dtype: str) -> dict[str, int]:
         "moments": 2 * FLOAT32_BYTES,
         "master bits": MASTER_BYTES[dtype],
         "gap sum": FLOAT32_BYTES if merge.gap_steps > 1 else 0,
-        "moving average": FLOAT32_BYTES if merge.method == "ema" else 0,
+        "moving average": FLOAT32_BYTES if METHODS[merge.method].pull == "average" else 0,
     }
     return {name: count for name, count in held.items() if count}

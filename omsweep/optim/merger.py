@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from omsweep.merging.method import Axes, Merged, Shard, combined, gap_movement, sparse_tau, sparse_update
+from omsweep.merging.consensus import towards
+from omsweep.merging.merged import Axes, Merged, Shard, combined, gap_movement, sparse_tau, sparse_update
 from omsweep.merging.methods import METHODS
 from omsweep.merging.randomness import MaskKey, entry_bits, mask_key
-from omsweep.merging.sparsify import kept_count, magnitude_counts, ranked, top_threshold
+from omsweep.merging.sparsify import SPARSIFIERS, kept_count, magnitude_counts, ranked, top_threshold
 from omsweep.merging.threshold import TopThreshold, magnitude_bits, tie_threshold
 from omsweep.optim import reference as paper
 from omsweep.optim import sharding
@@ -80,6 +81,7 @@ class Merger:
             raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
         self.settings: ResolvedMerge = settings.resolved()
         self.method = METHODS[self.settings.method]
+        self._facts = SPARSIFIERS[self.method.sparsifier].facts
         self.axes = axes_of(self.settings)
         self.literal = path == "reference"
         self._tau = _checked("task vector", task_vector, parameters, self.settings.needs_task_vector)
@@ -145,7 +147,7 @@ class Merger:
 
         Holds the update's facts by name; those of task vectors are remembered. Every rank must call it alike.
         """
-        if self.method.facts == "none" or self.settings.density >= 1.0:
+        if self._facts == "none" or self.settings.density >= 1.0:
             return {}
         sharded = [a for a in asked if a.piece.groups]
         taus = [a for a in sharded if self.merged_in and a.name not in self._tau_pieces and not self._knows(a.name)]
@@ -157,16 +159,16 @@ class Merger:
         return {a.name: facts for a, facts in zip(sharded, found, strict=False)}
 
     def gap_movement(self, update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
-        """See `omsweep.merging.method.gap_movement`."""
+        """See `omsweep.merging.merged.gap_movement`."""
         return (paper.gap_movement if self.literal else gap_movement)(update, gap_update, merged)
 
     def pull(self, name: str, weights: Tensor, target: Tensor | None, alpha: float, piece: Piece) -> Tensor:
         """What is added to `weights` for a pull to theta_r (`anchor`) or to `target`, the average (`ema`)."""
-        assert self.method.pull is not None, f"{self.settings.method} does not pull"
+        assert self.method.pull != "none", f"{self.settings.method} does not pull"
         if target is None:
             assert self._reference is not None, "asked for a tensor that was not needed at construction"
             target = _moved(self._reference, name, piece, weights.device).float()
-        return self.method.pull(weights, target, alpha)
+        return towards(weights, target, alpha)
 
     def tau(self, name: str, piece: Piece, device: torch.device) -> Tensor:
         """A piece of the task vector, float32, on `device`; only while it is held whole."""
@@ -183,7 +185,7 @@ class Merger:
         if held is not None:
             return held.dense() if isinstance(held, KeptEntries) else held
         tau, key = self.tau(name, piece, device), self.tau_key(name, step)
-        masked = self.method.facts != "none" and self.settings.density < 1.0
+        masked = self._facts != "none" and self.settings.density < 1.0
         if masked and not piece.groups and not self._knows(name):
             self._remember(name, self._own_facts(name, piece, step, device))
         shard = self._shard(piece, None, self._tau_facts.get(name))
@@ -205,7 +207,7 @@ class Merger:
         return mask_key(self.settings.seed, step, "rounding", name)
 
     def tau_threshold(self, name: str, piece: Piece, step: int, device: torch.device) -> Any:
-        """The threshold or counts of a task vector that is not sharded, see `MergeMethod.facts`."""
+        """The threshold or counts of a task vector that is not sharded, see `Sparsifier.facts`."""
         if not self._knows(name):
             self._remember(name, self._own_facts(name, piece, step, device))
         return self._tau_facts[name]
@@ -216,7 +218,7 @@ class Merger:
         return Shard(piece.block, update_facts, tau_facts, sharding.summed(piece.groups))
 
     def _own_facts(self, name: str, piece: Piece, step: int, device: torch.device) -> Any:
-        if self.method.facts == "counts":
+        if self._facts == "counts":
             return magnitude_counts(self.tau(name, piece, device))
         key = self.tau_key(name, step)
         if name in self._tau_ties:  # the magnitude stays, and so do the entries that have it
@@ -234,7 +236,7 @@ class Merger:
         return found
 
     def _found(self, sources: Sequence[tuple[Asked, str, Callable[[], Tensor]]], step: int) -> list[Any]:
-        if self.method.facts == "counts":
+        if self._facts == "counts":
             return sharding.counts([(a.piece.groups, source) for a, _, source in sources])
         return sharding.thresholds(
             [
@@ -259,7 +261,7 @@ class Merger:
         if name not in self._tau_facts:
             return False
         facts = self._tau_facts[name]
-        return facts is None or self.method.facts == "counts" or self.settings.tau_is_fixed or facts.tie == 0
+        return facts is None or self._facts == "counts" or self.settings.tau_is_fixed or facts.tie == 0
 
     def _remember(self, name: str, facts: Any) -> None:
         self._tau_facts[name] = facts

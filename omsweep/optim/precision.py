@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omsweep.merging.methods import METHODS, method_names
 from omsweep.optim.settings import ResolvedMerge
 
 PRECISIONS = ("auto", "nearest", "stochastic", "lazy_tau")
@@ -54,10 +55,10 @@ def precision_for(precision: str, merge: ResolvedMerge, parameters: Mapping[str,
     smallest = min((alpha for alpha in alphas if alpha > 0.0), default=None)
     dtypes = {parameter.dtype for parameter in parameters.values()}
     picked = pick_precision(precision, dtypes, smallest_alpha=smallest)
-    if picked == "lazy_tau" and not (merge.method in ("linear", "ondare") and merge.tau_is_fixed):
+    if picked == "lazy_tau" and not (METHODS[merge.method].tau_keeps_direction and merge.tau_is_fixed):
         raise ValueError(
-            "precision lazy_tau needs a task vector part that keeps its direction: method linear, or ondare with "
-            f"tau_mask fixed, got {merge.method} with tau_mask {merge.tau_mask}"
+            f"precision lazy_tau needs a task vector part that keeps its direction: method {_methods_for_lazy_tau()}, "
+            f"got {merge.method} with tau_mask {merge.tau_mask}"
         )
     low = [name for name, parameter in parameters.items() if parameter.dtype != torch.float32]
     if picked == "nearest" and low:
@@ -69,6 +70,11 @@ def precision_for(precision: str, merge: ResolvedMerge, parameters: Mapping[str,
     if precision == "auto":
         logger.info("precision auto: %s for weights in %s", picked, ", ".join(sorted(map(str, dtypes))))
     return picked
+
+
+def _methods_for_lazy_tau() -> str:
+    names = method_names(lambda method: method.tau_keeps_direction)
+    return ", or ".join(f"{name} with tau_mask fixed" if "tau_mask" in METHODS[name].knobs else name for name in names)
 
 
 def master_state(parameter: Tensor, precision: str) -> dict[str, Tensor]:

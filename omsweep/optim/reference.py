@@ -1,7 +1,7 @@
 """The reference tier: the merging lines of algorithms 1 and 2 (arXiv:2405.17931), entry by entry in plain Python.
 
 Slow on purpose, and written apart from the plain tier: its own hash on Python integers, its own sort, its own signs. It
-takes the AdamW update as given and has the signatures of `omsweep.merging.method`.
+takes the AdamW update as given.
 """
 
 import math
@@ -10,8 +10,8 @@ import struct
 import torch
 from torch import Tensor
 
-from omsweep.merging.method import Axes, Merged, MergeMethod
-from omsweep.merging.methods import METHODS
+from omsweep.merging.merged import Axes, Merged
+from omsweep.merging.methods import MergeMethod
 from omsweep.merging.randomness import MaskKey
 
 _WORD = 2**32
@@ -27,16 +27,25 @@ def merge(
     update_key: MaskKey,
     tau_key: MaskKey,
 ) -> Merged:
-    """Algorithm 1's merging lines; arguments and result as in `omsweep.merging.method.merge`."""
-    name = next(key for key, value in METHODS.items() if value is method)
-    sparse = _sparsified(name, _entries(update), axes, update_key)
+    """Algorithm 1's merging lines: C((1-alpha) S(update), alpha S(tau)), the tau term clamped after rescaling.
+
+    Args:
+        method: a row of `METHODS` that is no pull.
+        update: the displacement to merge, float32.
+        tau: the task vector, same shape, float32; None where it takes no part (alpha = 0 and no unweighted election).
+        alpha: merging weight in [0, 1].
+        axes: see `Axes`.
+        update_key: keys the update's mask and ties.
+        tau_key: keys the task vector's.
+    """
+    sparse = _sparsified(method, _entries(update), axes, update_key)
     if tau is None:
         kept = [(1.0 - alpha) * x if alpha < 1.0 else 0.0 for x in sparse]
         movement = _tensor(kept, update)
         return Merged(movement, _tensor(sparse, update), None, movement, None)
     clip = math.inf if axes.clip is None else axes.clip
-    tau_sparse = [max(-clip, min(clip, x)) for x in _sparsified(name, _entries(tau), axes, tau_key)]
-    pairs = [_consensus(name, axes.elect, d, t, alpha) for d, t in zip(sparse, tau_sparse, strict=True)]
+    tau_sparse = [max(-clip, min(clip, x)) for x in _sparsified(method, _entries(tau), axes, tau_key)]
+    pairs = [_consensus(method, axes.elect, d, t, alpha) for d, t in zip(sparse, tau_sparse, strict=True)]
     return Merged(
         _tensor([u + v for u, v in pairs], update),
         _tensor(sparse, update),
@@ -62,17 +71,17 @@ def bits(index: int, key: MaskKey) -> int:
     return x ^ (x >> 16)
 
 
-def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[float]:
+def _sparsified(method: MergeMethod, xs: list[float], axes: Axes, key: MaskKey) -> list[float]:
     n, p = len(xs), axes.density
     kept = set(range(n))
-    if name == "della" and p < 1.0:
-        chances = _della_chances(xs, p, axes.spread)
+    if method.sparsifier == "ranked" and p < 1.0:
+        chances = _chances_by_rank(xs, p, axes.spread)
         kept = {i for i in range(n) if bits(i, key) < chances[i] * _WORD}
         if axes.rescale == "inverse":
             return [xs[i] / chances[i] if i in kept else 0.0 for i in range(n)]
-    if name in ("ondare", "childtuning") and p < 1.0:
+    if method.sparsifier == "random" and p < 1.0:
         kept = {i for i in range(n) if bits(i, key) < p * _WORD}
-    if name == "onties":
+    if method.sparsifier == "top":
         k = int(p * n) or n if axes.min_kept == 0 else min(n, max(axes.min_kept, round(p * n)))
         order = sorted(range(n), key=lambda i: (_magnitude_bits(xs[i]), bits(i, key)), reverse=True)
         kept = set(order[:k])
@@ -86,17 +95,17 @@ def _sparsified(name: str, xs: list[float], axes: Axes, key: MaskKey) -> list[fl
     return [xs[i] * factor if i in kept else 0.0 for i in range(n)]
 
 
-def _della_chances(xs: list[float], p: float, spread: float | None) -> list[float]:
+def _chances_by_rank(xs: list[float], p: float, spread: float | None) -> list[float]:
     """p + spread * 2 min(p, 1 - p) * (rank - 1/2), rank the middle of an entry's bin; see `keep_probability`."""
     bins, step = [_magnitude_bits(x) >> 19 for x in xs], 2 * min(p, 1 - p) * (1.0 if spread is None else spread)
     ranks = [(sum(b < own for b in bins) + 0.5 * bins.count(own)) / len(bins) for own in bins]
     return [p + step * (rank - 0.5) for rank in ranks]
 
 
-def _consensus(name: str, elect: str, update: float, tau: float, alpha: float) -> tuple[float, float]:
+def _consensus(method: MergeMethod, elect: str, update: float, tau: float, alpha: float) -> tuple[float, float]:
     u = (1.0 - alpha) * update if alpha < 1.0 else 0.0
     v = alpha * tau if alpha > 0.0 else 0.0
-    if name not in ("onties", "della"):
+    if method.consensus != "sign":
         return u, v
     if elect == "unweighted":
         sign = 1 if update + tau >= 0 else -1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from omsweep.merging.method import sparse_update
+from omsweep.merging.merged import sparse_update
 from omsweep.merging.methods import METHODS
 from omsweep.merging.randomness import mask_key
 from omsweep.optim.merger import axes_of

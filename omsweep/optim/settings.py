@@ -7,17 +7,7 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
-from omsweep.merging.knobs import (
-    ALPHA_SCHEDULES,
-    DEFAULT_AXES,
-    ELECTIONS,
-    METHOD_KNOBS,
-    RESCALES,
-    SEMANTICS,
-    SEMANTICS_NAMES,
-    SEMANTICS_REQUIRED,
-    TAU_MASKS,
-)
+from omsweep.merging.methods import ALPHA_SCHEDULES, ELECTIONS, METHODS, RESCALES, SEMANTICS_NAMES, TAU_MASKS
 from omsweep.optim.travel import alpha_for_travel as alpha_for_travel
 
 
@@ -50,19 +40,19 @@ class ResolvedMerge:
 
     @property
     def needs_task_vector(self) -> bool:
-        """Whether tau takes part: with a positive alpha (but a pull goes elsewhere), or in an unweighted election,
+        """Whether tau takes part: with a positive alpha, or in an unweighted election,
         which asks tau's sign even at alpha = 0."""
-        return self.method not in PULLS and (self.alpha > 0.0 or self.elect == "unweighted")
+        return METHODS[self.method].merges_tau and (self.alpha > 0.0 or self.elect == "unweighted")
 
     @property
     def needs_reference(self) -> bool:
         """Whether theta_r is needed (`anchor`)."""
-        return self.method == "anchor"
+        return METHODS[self.method].pull == "reference"
 
     @property
     def tau_is_fixed(self) -> bool:
         """Whether S(tau) is the same at every merge."""
-        return self.method == "linear" or self.tau_mask == "fixed" or self.density == 1.0
+        return self.tau_mask == "fixed" or self.density == 1.0
 
     def alpha_of(self, name: str) -> float:
         """The merging weight of one parameter, by canonical name.
@@ -86,7 +76,7 @@ class OnlineMerge:
     """One online merging method with its knobs (arXiv:2405.17931).
 
     Args:
-        method: a key of `METHOD_KNOBS`.
+        method: a key of `METHODS`.
         semantics: `equations` or `released`; must be given for `ondare` and `onties`, optional for `childtuning`
             (default `equations`). Says the value of each axis below that is None.
         alpha: merging weight of the task vector, in [0, 1]: one for all, or by parameter name as an ordered mapping
@@ -134,10 +124,9 @@ class OnlineMerge:
 
     def resolved(self) -> ResolvedMerge:
         """Every axis at its effective value: what was given, else what the semantics says, else None."""
-        semantics = self.semantics
-        if semantics is None and "semantics" in METHOD_KNOBS[self.method]:
-            semantics = "equations"
-        says = SEMANTICS[semantics].get(self.method, {}) if semantics else DEFAULT_AXES.get(self.method, {})
+        method = METHODS[self.method]
+        semantics = self.semantics or method.default_semantics
+        says = method.open_knobs(semantics)
         axes: dict[str, Any] = {}
         for axis in ("rescale", "elect", "tau_mask", "clip", "min_kept", "spread", "average_rate"):
             given = getattr(self, axis)
@@ -158,8 +147,6 @@ class OnlineMerge:
         )
 
 
-PULLS = ("anchor", "ema")
-
 _CHOICES = {
     "semantics": SEMANTICS_NAMES,
     "alpha_schedule": ALPHA_SCHEDULES,
@@ -170,8 +157,8 @@ _CHOICES = {
 
 
 def _check_method(method: object) -> None:
-    if method not in METHOD_KNOBS:
-        raise ValueError(f"method must be one of {', '.join(METHOD_KNOBS)}, got {method!r}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
 
 
 def _check_ranges(given: dict[str, Any]) -> None:
@@ -213,11 +200,11 @@ def _check_whole(name: str, value: object, least: int) -> None:
 
 
 def _check_knobs(given: dict[str, Any]) -> None:
-    method, takes = given["method"], METHOD_KNOBS[given["method"]]
+    method, takes = given["method"], METHODS[given["method"]].knobs
     knobs = [field for field in fields(OnlineMerge) if field.name not in ("method", "seed")]
     refused = [knob.name for knob in knobs if knob.name not in takes and given[knob.name] != knob.default]
     if refused:
         allowed = ", ".join(takes) if takes else "no knobs"
         raise ValueError(f"method {method} does not take {', '.join(refused)}; it takes {allowed}")
-    if method in SEMANTICS_REQUIRED and given["semantics"] is None:
+    if METHODS[method].needs_semantics and given["semantics"] is None:
         raise ValueError(f"method {method} needs semantics: one of {', '.join(SEMANTICS_NAMES)}, got None")

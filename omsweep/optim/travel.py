@@ -8,9 +8,7 @@ over masks.
 import math
 from collections.abc import Callable, Mapping
 
-from omsweep.merging.knobs import ALPHA_SCHEDULES, RESCALES, SEMANTICS, SEMANTICS_NAMES
-
-TRAVEL_METHODS = ("linear", "ondare")
+from omsweep.merging.methods import ALPHA_SCHEDULES, METHODS, RESCALES, SEMANTICS_NAMES, method_names
 
 
 def _constant(step: int, steps: int, warmup: int) -> float:
@@ -158,8 +156,9 @@ def _travel_per_alpha(
     lr_scheduler: str,
     rescale: str | None,
 ) -> float:
-    if method not in TRAVEL_METHODS:
-        raise ValueError(f"tau_travel is known in advance for {' and '.join(TRAVEL_METHODS)} only, got {method!r}")
+    known = method_names(lambda row: row.travel_is_known)
+    if method not in known:
+        raise ValueError(f"tau_travel is known in advance for {' and '.join(known)} only, got {method!r}")
     if alpha_schedule not in (None, *ALPHA_SCHEDULES):
         raise ValueError(f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {alpha_schedule!r}")
     if gap_steps < 1:
@@ -176,9 +175,10 @@ def _kept_share_of_tau(method: str, semantics: str | None, density: float, resca
         raise ValueError(f"density must be in (0, 1], got {density!r}")
     if rescale not in (None, *RESCALES):
         raise ValueError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale!r}")
-    if method == "linear":
+    row = METHODS[method]
+    if row.sparsifier == "all":
         return 1.0
-    if semantics is None or semantics not in SEMANTICS:
+    if row.needs_semantics and semantics not in SEMANTICS_NAMES:
         raise ValueError(f"method {method} needs semantics: one of {', '.join(SEMANTICS_NAMES)}, got {semantics!r}")
-    effective = rescale or SEMANTICS[semantics][method]["rescale"]
+    effective = rescale or row.open_knobs(semantics).get("rescale", "none")
     return density if effective == "none" else 1.0

@@ -165,7 +165,7 @@ class OnlineMergeOptimizer(Optimizer):
             self._ledger.open_state(name, start, self._pieces[name], state)
             if self._merger.settings.gap_steps > 1:
                 state["gap_update"] = torch.zeros_like(parameter, dtype=torch.float32)
-            if self._merger.method.target == "average":
+            if self._merger.method.pull == "average":
                 state["average"] = torch.zeros_like(parameter, dtype=torch.float32)
                 local(state["average"]).copy_(start)
 
@@ -183,7 +183,7 @@ class OnlineMergeOptimizer(Optimizer):
         gap_update = local(state["gap_update"]) if "gap_update" in state else None
         alpha = merger.alpha(name, lr=float(group["lr"]), constructed_lr=group["constructed_lr"])
         take = self._ledger.watched(name).take
-        if merger.method.pull is not None:
+        if merger.method.pull != "none":
             average = local(state["average"]) if "average" in state else None
             plain, pull = take(after), merger.pull(name, after, average, alpha, piece)
             weights.copy_(after + pull)

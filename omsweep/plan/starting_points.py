@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from omsweep.merging.methods import BASELINE_METHOD
 from omsweep.space.knobs import Fixed, Integer, Interval, Knob, SpaceError, contains, edge_values
 from omsweep.space.search_space import Branch, SearchSpace
-
-BASELINE_METHOD = "adamw"
 
 
 @dataclass(frozen=True)

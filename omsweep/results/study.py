@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omsweep.merging.methods import BASELINE_METHOD
 from omsweep.results.comparison.blocks import block_mean
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.points import Block
-from omsweep.results.comparison.question import BASELINE_METHOD
 from omsweep.results.front import is_scored, label_of
 from omsweep.results.numbers import is_number, short
 from omsweep.results.view import SweepView

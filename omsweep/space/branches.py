@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omsweep.align.settings import MATCHES, allowed_matches
-from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
-from omsweep.optim.travel import TRAVEL_METHODS
+from omsweep.merging.methods import METHODS, method_names
 from omsweep.preferences.settings import PreferenceData, preferences_from
 from omsweep.space.knobs import Knob, SpaceError, parse_knob
 
@@ -20,7 +19,7 @@ PREFERENCES = "preferences"
 MATCH = "match"
 """A branch's own `design.match`, no knob either."""
 TASK_VECTOR = "task_vector"
-"""Which task vector a method merges; taken by the methods in `TAU_METHODS` alone."""
+"""Which task vector a method merges; taken by the methods that merge one alone."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,10 @@ class Branch:
 
 def allowed_knobs(method: str) -> list[str]:
     """Knobs alive under `method`: its own, `tau_travel` where alpha follows from it, `task_vector` and shared ones."""
-    travel = ["tau_travel"] if method in TRAVEL_METHODS else []
-    task_vector = [TASK_VECTOR] if method in TAU_METHODS else []
-    return [*METHOD_KNOBS[method], *travel, *task_vector, *SHARED_KNOBS]
+    row = METHODS[method]
+    travel = ["tau_travel"] if row.travel_is_known else []
+    task_vector = [TASK_VECTOR] if row.merges_tau else []
+    return [*row.knobs, *travel, *task_vector, *SHARED_KNOBS]
 
 
 def read_shared(raw: Mapping[str, Any]) -> dict[str, Knob]:
@@ -75,10 +75,10 @@ def _branch(label: str, raw: Any) -> Branch:
     knobs = dict(raw or {})
     method = knobs.pop("method", label)
     own, match = knobs.pop(PREFERENCES, None), knobs.pop(MATCH, None)
-    if method not in METHOD_KNOBS:
+    if method not in METHODS:
         where = f"{path}.method" if method != label else path
         hint = "" if method != label else f" (a label of your own names its method: {label}: {{method: ondare, ...}})"
-        raise SpaceError(where, f"unknown method {method!r}; allowed: {', '.join(METHOD_KNOBS)}{hint}")
+        raise SpaceError(where, f"unknown method {method!r}; allowed: {', '.join(METHODS)}{hint}")
     for key in knobs:
         if key not in allowed_knobs(method):
             raise SpaceError(f"{path}.{key}", _refusal(key, method))
@@ -96,7 +96,8 @@ def _branch(label: str, raw: Any) -> Branch:
 
 def _refusal(key: str, method: str) -> str:
     if key == TASK_VECTOR:
-        return f"method {method!r} merges no task vector; allowed for: {', '.join(TAU_METHODS)}"
+        allowed = ", ".join(method_names(lambda row: row.merges_tau))
+        return f"method {method!r} merges no task vector; allowed for: {allowed}"
     return (
         f"unknown key {key!r} for method {method!r}; allowed: {', '.join([*allowed_knobs(method), PREFERENCES, MATCH])}"
     )

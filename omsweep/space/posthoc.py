@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from omsweep.families.family import ModelFamily
-from omsweep.merging.knobs import TAU_METHODS
+from omsweep.merging.methods import METHODS
 from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint, posthoc_points
 from omsweep.space.branches import Branch
 from omsweep.space.knobs import SpaceError
@@ -130,7 +130,7 @@ def _check_travel(path: str, section: Posthoc, branches: Sequence[Branch], mode:
         raise SpaceError(path, f"only method {SHIFT} shifts by a trial's tau_travel, got method {section.method!r}")
     if mode != "compare":
         raise SpaceError(path, f"needs mode 'compare', whose blocks pair the trials; mode is {mode!r}")
-    merging = [branch.label for branch in branches if branch.method in TAU_METHODS]
+    merging = [branch.label for branch in branches if METHODS[branch.method].merges_tau]
     if section.travel_of not in merging:
         raise SpaceError(
             path,

@@ -16,7 +16,7 @@ from omsweep.align.settings import TrainSettings
 from omsweep.evaluation.settings import SPLITS, EvaluateSettings
 from omsweep.families.family import ModelFamily
 from omsweep.families.table import family_from
-from omsweep.merging.knobs import METHOD_KNOBS
+from omsweep.merging.methods import METHODS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.travel import alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from, replay_from
@@ -169,7 +169,7 @@ def make_sample(
 
 def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
     """The merge settings of a sample; raises ValueError naming knob, value and range."""
-    own = {name: sample[name] for name in METHOD_KNOBS[sample["method"]] if name in sample}
+    own = {name: sample[name] for name in METHODS[sample["method"]].knobs if name in sample}
     return OnlineMerge(sample["method"], seed=sample["seed"], **own)
 
 

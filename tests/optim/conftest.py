@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from omsweep.merging.knobs import METHOD_KNOBS, RESCALES, SEMANTICS_NAMES
-from omsweep.merging.methods import METHODS
+from omsweep.merging.methods import METHODS, RESCALES, SEMANTICS_NAMES, MergeMethod
 from omsweep.optim.settings import OnlineMerge
 
 SHAPES = {"body.weight": (7, 5), "body.bias": (5,), "head.weight": (3, 4, 2)}
@@ -101,8 +100,22 @@ def cases_from_knobs(method: str) -> list[OnlineMerge]:
         if rescale is not None:
             values |= {"density": 0.6, "rescale": rescale, "elect": "unweighted", "tau_mask": "fixed"}
             values |= {"clip": 0.3, "min_kept": 4, "spread": 0.3, "average_rate": 0.2}
-        cases[OnlineMerge(method, **{knob: values[knob] for knob in METHOD_KNOBS[method] if knob in values})] = None
+        cases[OnlineMerge(method, **{knob: values[knob] for knob in METHODS[method].knobs if knob in values})] = None
     return list(cases)
+
+
+@pytest.fixture
+def added_cases(monkeypatch: pytest.MonkeyPatch) -> list[OnlineMerge]:
+    """Settings of a method `added`, which is one more row of the table and nothing else."""
+    added = MergeMethod(
+        source="arXiv:0000.00000",
+        sparsifier="random",
+        consensus="sign",
+        knobs=("alpha", "density", "gap_steps", "rescale", "elect", "tau_mask"),
+        defaults={"rescale": "inverse", "elect": "weighted", "tau_mask": "resample"},
+    )
+    monkeypatch.setitem(METHODS, "added", added)  # type: ignore[arg-type]
+    return cases_from_knobs("added")
 
 
 def label(case: OnlineMerge) -> str:

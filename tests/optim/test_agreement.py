@@ -29,7 +29,7 @@ def test_one_merge_equals_the_formulas(toy, merge_case: OnlineMerge) -> None:
     """To 1e-6 of the largest entry, for an update and a task vector without ties."""
     parameters, tau, updates = toy.parameters(), toy.tensors(21), toy.tensors(22)
     mergers = [Merger(merge_case, parameters, task_vector=tau, reference=tau, path=p) for p in ("plain", "reference")]
-    if mergers[0].method.pull is not None:
+    if mergers[0].method.pull != "none":
         pytest.skip("pulls and merges no update")
     for name, update in updates.items():
         alpha, piece = mergers[0].alpha(name, lr=1e-3, constructed_lr=1e-3), piece_of(name, parameters[name])
@@ -49,3 +49,14 @@ def test_auto_is_plain(toy) -> None:
         optimizer = OnlineMergeAdamW(parameters.items(), merge, toy.task_vector(), path=path)
         weights.append(toy.run(optimizer, parameters, range(1, 4))[-1])
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_row_added_to_the_table_is_all_that_a_method_needs(toy, added_cases: list[OnlineMerge]) -> None:
+    assert len(added_cases) == 8
+    for case in added_cases:
+        test_plain_agrees_with_the_reference_tier(toy, case)
+        test_one_merge_equals_the_formulas(toy, case)
+    with pytest.raises(ValueError, match="method must be one of adamw, .*, added, got 'other'"):
+        OnlineMerge("other")
+    with pytest.raises(ValueError, match="method added does not take clip; it takes alpha, density"):
+        OnlineMerge("added", clip=1.0)

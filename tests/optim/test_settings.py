@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from omsweep.merging.knobs import METHOD_KNOBS
+from omsweep.merging.methods import METHODS
 from omsweep.optim.settings import OnlineMerge
 
 KNOBS = {
@@ -24,13 +24,13 @@ KNOBS = {
 }
 
 
-@pytest.mark.parametrize("method", METHOD_KNOBS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("knob", KNOBS)
 def test_a_knob_is_taken_or_refused_by_name(method: str, knob: str) -> None:
     given = {knob: KNOBS[knob]}
     if method in ("ondare", "onties"):
         given["semantics"] = "equations"
-    if knob in METHOD_KNOBS[method]:
+    if knob in METHODS[method].knobs:
         assert getattr(OnlineMerge(method, **given), knob) == KNOBS[knob]
     else:
         with pytest.raises(ValueError, match=f"method {method} does not take {knob}; it takes"):
@@ -129,7 +129,7 @@ def test_settings_and_tables_import_without_torch() -> None:
     run(
         HEAVY | {"torch", "numpy", "pandas", "optuna", "safetensors"},
         "from omsweep.optim import OnlineMerge, alpha_for_travel, canonical_name, expected_tau_travel\n"
-        "from omsweep.merging import METHOD_KNOBS, SEMANTICS\n"
+        "from omsweep.merging import METHODS\n"
         "OnlineMerge('ondare', semantics='released', alpha=0.1, density=0.5).resolved()\n",
     )
 

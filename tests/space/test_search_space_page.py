@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from omsweep.merging.knobs import METHOD_KNOBS
-from omsweep.optim.travel import TRAVEL_METHODS
+from omsweep.merging.methods import METHODS
 from omsweep.preferences.settings import PreferenceData
 from omsweep.space import schema
 from omsweep.space.branches import REQUIRED_KNOBS, SHARED_KNOBS, TRAIN_KNOBS
@@ -45,11 +44,11 @@ def test_every_key_is_there_with_its_default() -> None:
 
 def test_every_knob_is_there() -> None:
     named = set(re.findall(r"`(?:space\.)?(\w+)`", PAGE[PAGE.index("## `space`") : PAGE.index("## `design`")]))
-    assert set(SHARED_KNOBS) | set(METHOD_KNOBS) <= named
+    assert set(SHARED_KNOBS) | set(METHODS) <= named
     assert {f"space.{name}" for name in REQUIRED_KNOBS} <= {key for key, shown in ROWS.items() if shown == "*required*"}
     assert set(TRAIN_KNOBS) <= set(schema.Train.model_fields)
-    for method, knobs in METHOD_KNOBS.items():
-        own = [*knobs, *(["tau_travel"] if method in TRAVEL_METHODS else [])]
-        row = re.search(rf"^\| `{method}` \| (.*) \|$", PAGE, flags=re.MULTILINE)
+    for name, method in METHODS.items():
+        own = [*method.knobs, *(["tau_travel"] if method.travel_is_known else [])]
+        row = re.search(rf"^\| `{name}` \| (.*) \|$", PAGE, flags=re.MULTILINE)
         assert row is not None
         assert re.findall(r"`(\w+)`", row[1]) == own

@@ -3,68 +3,36 @@
 Needs numpy and scipy, and pandas for reading scores; see docs/statistics.md. Public names are resolved on first use.
 """
 
-from importlib import import_module
-from typing import Any
+from omsweep.lazy import lazy
 
-_PUBLIC = {
-    "MEASURES": "omsweep.results.comparison.measures",
-    "Arm": "omsweep.results.comparison.points",
-    "Choice": "omsweep.results.comparison.arms",
-    "Comparison": "omsweep.results.comparison.headline",
-    "Control": "omsweep.results.comparison.question",
-    "Design": "omsweep.results.comparison.detectable",
-    "Estimate": "omsweep.results.comparison.estimate",
-    "Limits": "omsweep.results.comparison.measures",
-    "Points": "omsweep.results.comparison.points",
-    "Question": "omsweep.results.comparison.question",
-    "VarianceComponents": "omsweep.results.comparison.components",
-    "block_mean": "omsweep.results.comparison.blocks",
-    "choices": "omsweep.results.comparison.arms",
-    "chosen": "omsweep.results.comparison.arms",
-    "clustered_mean": "omsweep.results.comparison.clusters",
-    "compare": "omsweep.results.comparison.headline",
-    "headline_pairs": "omsweep.results.comparison.points",
-    "holm": "omsweep.results.comparison.family_wise",
-    "judged": "omsweep.results.comparison.headline",
-    "matched_kl": "omsweep.results.comparison.arms",
-    "nested_weights": "omsweep.results.comparison.clusters",
-    "question_of": "omsweep.results.comparison.question",
-    "read_points": "omsweep.results.comparison.trials",
-    "smallest_detectable_effect": "omsweep.results.comparison.detectable",
-    "variance_components": "omsweep.results.comparison.components",
-    "verdicts": "omsweep.results.comparison.family_wise",
-}
-__all__ = [
-    "MEASURES",
-    "Arm",
-    "Choice",
-    "Comparison",
-    "Control",
-    "Design",
-    "Estimate",
-    "Limits",
-    "Points",
-    "Question",
-    "VarianceComponents",
-    "block_mean",
-    "choices",
-    "chosen",
-    "clustered_mean",
-    "compare",
-    "headline_pairs",
-    "holm",
-    "judged",
-    "matched_kl",
-    "nested_weights",
-    "question_of",
-    "read_points",
-    "smallest_detectable_effect",
-    "variance_components",
-    "verdicts",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "MEASURES": "omsweep.results.comparison.measures",
+        "Arm": "omsweep.results.comparison.points",
+        "Choice": "omsweep.results.comparison.arms",
+        "Comparison": "omsweep.results.comparison.headline",
+        "Control": "omsweep.results.comparison.question",
+        "Design": "omsweep.results.comparison.detectable",
+        "Estimate": "omsweep.results.comparison.estimate",
+        "Limits": "omsweep.results.comparison.measures",
+        "Points": "omsweep.results.comparison.points",
+        "Question": "omsweep.results.comparison.question",
+        "VarianceComponents": "omsweep.results.comparison.components",
+        "block_mean": "omsweep.results.comparison.blocks",
+        "choices": "omsweep.results.comparison.arms",
+        "chosen": "omsweep.results.comparison.arms",
+        "clustered_mean": "omsweep.results.comparison.clusters",
+        "compare": "omsweep.results.comparison.headline",
+        "headline_pairs": "omsweep.results.comparison.points",
+        "holm": "omsweep.results.comparison.family_wise",
+        "judged": "omsweep.results.comparison.headline",
+        "matched_kl": "omsweep.results.comparison.arms",
+        "nested_weights": "omsweep.results.comparison.clusters",
+        "question_of": "omsweep.results.comparison.question",
+        "read_points": "omsweep.results.comparison.trials",
+        "smallest_detectable_effect": "omsweep.results.comparison.detectable",
+        "variance_components": "omsweep.results.comparison.components",
+        "verdicts": "omsweep.results.comparison.family_wise",
+    },
+)

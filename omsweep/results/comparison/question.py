@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omsweep.merging.knobs import TAU_METHODS
+from omsweep.merging.methods import BASELINE_METHOD, METHODS, MergeMethod, method_names
 from omsweep.results.comparison.points import Arm, Pair, headline_pairs
 
-BASELINE_METHOD = "adamw"
 ALPHA_ZERO = "alpha 0"
 UNLIKE = ("method", "task_vector", "alpha", "tau_travel", "alpha_schedule", "match")
 """Knobs in which a branch may differ from the online branch that it is a control of."""
@@ -136,12 +135,12 @@ class _Row:
     @property
     def merges(self) -> bool:
         """Whether it moves along the real task vector, its learning rate matched or not as the design says."""
-        real = self.method in TAU_METHODS and "real" in self.task_vectors and not self.without_tau
+        real = _known(self.method).merges_tau and "real" in self.task_vectors and not self.without_tau
         return real and self.other_match is None
 
     @property
     def without_tau(self) -> bool:
-        return self.knobs.get("alpha") == 0 or self.method == "childtuning"
+        return self.knobs.get("alpha") == 0 or _known(self.method).masks_alone
 
 
 def question_of(resolved: Mapping[str, Any]) -> Question | None:
@@ -186,7 +185,7 @@ def _rows(space: Mapping[str, Any], match: str) -> list[_Row]:
 
 def _row(label: str, knobs: dict[str, Any], shared: Any, match: str) -> _Row:
     method = str(knobs.get("method", label))
-    drawn = knobs.get("task_vector", shared) if method in TAU_METHODS else "real"
+    drawn = knobs.get("task_vector", shared) if _known(method).merges_tau else "real"
     kinds = drawn["choice"] if isinstance(drawn, Mapping) else [drawn]
     own = _match(knobs.get("match") or match)
     return _Row(label, method, knobs, tuple(str(kind) for kind in kinds), own if own != match else None)
@@ -194,6 +193,11 @@ def _row(label: str, knobs: dict[str, Any], shared: Any, match: str) -> _Row:
 
 def _match(given: Any) -> str:
     return FORMER_MATCH.get(str(given), str(given))
+
+
+def _known(method: str) -> MergeMethod:
+    """The method's row; one that this version does not have counts as merging nothing."""
+    return METHODS.get(method, METHODS[BASELINE_METHOD])
 
 
 def _baseline(rows: Sequence[_Row]) -> str | None:
@@ -235,8 +239,8 @@ def _controls(rows: Sequence[_Row]) -> Iterator[Control]:
 
 def _is_relative(row: _Row, online: _Row, rows: Sequence[_Row]) -> bool:
     """Whether `row` merges as `online` does but for tau or matching; where none fits exactly, those of its method."""
-    if row.method == "childtuning":
-        return online.method == "ondare"
+    if _known(row.method).masks_alone:
+        return _known(online.method).sparsifier == _known(row.method).sparsifier
     if row.method != online.method:
         return False
     exact = [other for other in rows if other.merges and other.method == row.method and _alike(row, other)]
@@ -258,7 +262,8 @@ def _missing_arms(
     elif baseline not in merged:
         yield f"arm (b): posthoc makes no offline merge of {baseline}"
     if not online:
-        yield f"arms (c) and (d): no branch merges the real task vector (methods {', '.join(TAU_METHODS)})"
+        allowed = ", ".join(method_names(lambda method: method.merges_tau))
+        yield f"arms (c) and (d): no branch merges the real task vector (methods {allowed})"
     without = [label for label in online if label not in merged]
     if without:
         yield f"arm (d): posthoc makes no offline merge of {', '.join(without)}"

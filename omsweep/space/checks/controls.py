@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from omsweep.families.family import ModelFamily
-from omsweep.merging.knobs import TAU_METHODS
+from omsweep.merging.methods import METHODS, method_names
 from omsweep.space.branches import TASK_VECTOR, Branch
 from omsweep.space.knobs import Knob, SpaceError, edge_values
 from omsweep.store.records import TASK_VECTORS
@@ -11,8 +11,8 @@ from omsweep.store.records import TASK_VECTORS
 
 def check_task_vectors(families: Sequence[ModelFamily], shared: Mapping[str, Knob], branches: Sequence[Branch]) -> None:
     """Known kinds of task vector only, under methods that merge one, of families that have it; raises SpaceError."""
-    if TASK_VECTOR in shared and not any(branch.method in TAU_METHODS for branch in branches):
-        allowed = ", ".join(TAU_METHODS)
+    if TASK_VECTOR in shared and not any(METHODS[branch.method].merges_tau for branch in branches):
+        allowed = ", ".join(method_names(lambda method: method.merges_tau))
         raise SpaceError(f"space.{TASK_VECTOR}", f"no method here merges a task vector; allowed with: {allowed}")
     alone = [family.name for family in families if family.sft_models == 1]
     for path, knob in _task_vector_knobs(shared, branches):

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 
 from omsweep.commands.check.summary import summary
-from omsweep.merging.knobs import METHOD_KNOBS, TAU_METHODS
-from omsweep.optim.settings import PULLS
 from omsweep.plan.starting_points import live_knobs
 from omsweep.results.comparison.trials import arm_label
 from omsweep.results.front import label_of
@@ -19,10 +17,6 @@ from tests.space_files import drawn
 
 CONTROL = {"method": "ondare", "semantics": "equations", "alpha": 1e-3, "density": 0.5, "task_vector": "permuted"}
 LOCAL: dict[str, Any] = {"name": "mine", "base": "models/base", "sft": "models/sft"}
-
-
-def test_methods_with_a_task_vector_are_those_that_merge_by_alpha() -> None:
-    assert set(TAU_METHODS) == {name for name, knobs in METHOD_KNOBS.items() if "alpha" in knobs} - set(PULLS)
 
 
 def test_a_branch_has_a_task_vector_of_its_own(compare: dict[str, Any]) -> None:
