@@ -1,5 +1,6 @@
-"""Where weights are merged from: tensors in memory or in a folder's safetensors files, by name, read in pieces."""
+"""Where weights are read from: tensors in memory or in a folder's safetensors files, by name, read in pieces."""
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from omsweep.merging.folders import Weights
 from omsweep.merging.layers import layer_of
 from omsweep.merging.safetensors_file import StoredTensor, stored_tensors, weight_files
 
 PIECE_ENTRIES = 1 << 18
+
+Weights: TypeAlias = Mapping[str, Tensor] | str | os.PathLike[str]
+"""A model: tensors by name, or a folder of safetensors files."""
 
 
 class Readable(Protocol):
@@ -130,7 +133,7 @@ Source: TypeAlias = HeldTensors | FolderTensors
 
 
 def open_source(weights: Weights) -> Source:
-    """A mapping as it is, a folder as `FolderTensors`."""
+    """A mapping as `HeldTensors`, a folder as `FolderTensors`."""
     return HeldTensors(weights) if isinstance(weights, Mapping) else FolderTensors(Path(weights))
 
 

@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.folders import Weights, opened_file, opened_weights
 from omsweep.merging.listing import listed
 from omsweep.merging.safetensors_file import CODES, METADATA, Track, data_bytes, header_bytes
+from omsweep.merging.sources import Readable, Weights, open_source
 
 FORMAT_VERSION = 1
 STORED_DTYPES = (torch.float32, torch.bfloat16)
@@ -30,9 +29,8 @@ def write_task_vector(
 ) -> None:
     """Write tau = theta_r - theta_b to one safetensors file.
 
-    Tensors are read, subtracted and written in chunks, so that besides the checkpoints' mapped pages, which the kernel
-    may drop, memory holds a few times `CHUNK_ENTRIES` entries (a whole tensor where one of a mapping is not
-    contiguous). The file is there when this returns, or not at all.
+    Tensors are read, subtracted and written in chunks, so that memory holds a few times `CHUNK_ENTRIES` entries (a
+    whole tensor where one of a mapping is not contiguous). The file is there when this returns, or not at all.
 
     Args:
         base: theta_b: tensors by name, or a folder of safetensors files.
@@ -50,16 +48,15 @@ def write_task_vector(
     """
     if dtype not in STORED_DTYPES:
         raise ValueError(f"dtype of a task vector must be one of {', '.join(map(str, STORED_DTYPES))}, got {dtype}")
-    with ExitStack() as files, torch.no_grad():
-        base_tensors, sft_tensors = opened_weights(base, files), opened_weights(sft, files)
-        wanted = _wanted(base_tensors, sft_tensors, names)
-        entries = {name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}
+    base_tensors, sft_tensors = open_source(base), open_source(sft)
+    wanted = _wanted(base_tensors, sft_tensors, names)
+    entries = {name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}
 
-        def difference(name: str) -> Iterator[Tensor]:
-            for base_chunk, sft_chunk in float_chunks(base_tensors[name], sft_tensors[name]):
-                yield (sft_chunk - base_chunk).to(dtype)
+    def difference(name: str) -> Iterator[Tensor]:
+        for base_chunk, sft_chunk in float_chunks(base_tensors[name], sft_tensors[name]):
+            yield (sft_chunk - base_chunk).to(dtype)
 
-        _write(Path(file), entries, difference, track)
+    _write(Path(file), entries, difference, track)
 
 
 def write_control(
@@ -97,24 +94,31 @@ def open_task_vector(file: str | os.PathLike[str]) -> dict[str, Tensor]:
     Raises:
         ValueError: no file that `write_task_vector` of this version wrote.
     """
-    with opened_file(file) as opened:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        handle = safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} cannot be read as a safetensors file: {error}") from error
+    with handle as opened:
         if opened.metadata() != _METADATA:
             raise ValueError(f"{file} must hold an {_METADATA['content']}, its metadata are {opened.metadata()}")
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def float_chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def float_chunks(*tensors: Readable) -> Iterator[tuple[Tensor, ...]]:
     """The same slice of every tensor, one slice after the other: flat, float32, on the CPU, `CHUNK_ENTRIES` long.
 
     Args:
         tensors: of equal shape.
     """
-    flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    for start in range(0, flat[0].numel(), CHUNK_ENTRIES):
-        yield tuple(entries[start : start + CHUNK_ENTRIES].to("cpu", torch.float32) for entries in flat)
+    count = tensors[0].shape.numel()
+    for start in range(0, count, CHUNK_ENTRIES):
+        end = min(start + CHUNK_ENTRIES, count)
+        yield tuple(tensor.read(start, end).to("cpu", torch.float32) for tensor in tensors)
 
 
-def _wanted(base: Mapping[str, Tensor], sft: Mapping[str, Tensor], names: Sequence[str] | None) -> list[str]:
+def _wanted(base: Mapping[str, Readable], sft: Mapping[str, Readable], names: Sequence[str] | None) -> list[str]:
     """The names to write, checked against both checkpoints."""
     problems = []
     wanted = list(names) if names is not None else sorted(base.keys() | sft.keys())
@@ -130,7 +134,7 @@ def _wanted(base: Mapping[str, Tensor], sft: Mapping[str, Tensor], names: Sequen
     ]
     if shapes:
         problems.append(f"shapes differ at {listed(shapes)}")
-    whole = [name for name in both if not (base[name].is_floating_point() and sft[name].is_floating_point())]
+    whole = [name for name in both if not all(side[name].dtype.is_floating_point for side in (base, sft))]
     if whole and names is not None:
         problems.append(f"no floating point at {listed(whole)}")
     if problems:

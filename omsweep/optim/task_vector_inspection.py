@@ -1,19 +1,16 @@
 """How large the task vector of two checkpoints is, layer by layer, and where the two do not fit each other."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from omsweep.merging.folders import Weights, opened_weights
+from omsweep.merging.layers import layer_of
 from omsweep.merging.safetensors_file import Track
+from omsweep.merging.sources import Readable, Weights, open_source
 from omsweep.optim.task_vector_file import float_chunks
-
-_LAYER = re.compile(r"(.*?\.\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,34 +112,33 @@ def inspect_task_vector(base: Weights, sft: Weights, *, track: Track = iter) -> 
     Raises:
         ValueError: a folder without safetensors, or one that cannot be read.
     """
-    with ExitStack() as files:
-        base_tensors, sft_tensors = opened_weights(base, files), opened_weights(sft, files)
-        both = _in_order(base_tensors.keys() & sft_tensors.keys())
-        shapes = {name: [str(tuple(side[name].shape)) for side in (base_tensors, sft_tensors)] for name in both}
-        dtypes = {name: [_dtype_name(side[name]) for side in (base_tensors, sft_tensors)] for name in both}
-        other_shapes = _differences(shapes)
-        unlike = {difference.name for difference in other_shapes}
-        layers: dict[str, TensorSums] = {}
-        for name in track([name for name in both if name not in unlike]):
-            if base_tensors[name].is_floating_point() and sft_tensors[name].is_floating_point():
-                layer = layer_of(name)
-                layers[layer] = layers.get(layer, TensorSums()) + _sums(base_tensors[name], sft_tensors[name])
-        return Inspection(
-            layers=layers,
-            only_in_base=tuple(_in_order(base_tensors.keys() - sft_tensors.keys())),
-            only_in_sft=tuple(_in_order(sft_tensors.keys() - base_tensors.keys())),
-            other_shapes=other_shapes,
-            other_dtypes=_differences(dtypes),
-        )
+    base_tensors, sft_tensors = open_source(base), open_source(sft)
+    both = _in_order(base_tensors.keys() & sft_tensors.keys())
+    shapes = {name: [str(tuple(side[name].shape)) for side in (base_tensors, sft_tensors)] for name in both}
+    dtypes = {name: [_dtype_name(side[name]) for side in (base_tensors, sft_tensors)] for name in both}
+    other_shapes = _differences(shapes)
+    unlike = {difference.name for difference in other_shapes}
+    layers: dict[str, TensorSums] = {}
+    for name in track([name for name in both if name not in unlike]):
+        if all(side[name].dtype.is_floating_point for side in (base_tensors, sft_tensors)):
+            layer = layer_prefix(name)
+            layers[layer] = layers.get(layer, TensorSums()) + _sums(base_tensors[name], sft_tensors[name])
+    return Inspection(
+        layers=layers,
+        only_in_base=tuple(_in_order(base_tensors.keys() - sft_tensors.keys())),
+        only_in_sft=tuple(_in_order(sft_tensors.keys() - base_tensors.keys())),
+        other_shapes=other_shapes,
+        other_dtypes=_differences(dtypes),
+    )
 
 
-def layer_of(name: str) -> str:
+def layer_prefix(name: str) -> str:
     """A parameter name up to its first number, `model.layers.3`; the whole name where no component is a number."""
-    numbered = _LAYER.match(name)
-    return numbered.group(1) if numbered else name
+    layer = layer_of(name)
+    return name if layer is None else f"{layer[0]}.{layer[1]}"
 
 
-def _sums(base: Tensor, sft: Tensor) -> TensorSums:
+def _sums(base: Readable, sft: Readable) -> TensorSums:
     sums = TensorSums(tensors=1)
     for base_chunk, sft_chunk in float_chunks(base, sft):
         tau = sft_chunk - base_chunk
@@ -168,7 +164,7 @@ def _differences(pairs: Mapping[str, list[str]]) -> tuple[Difference, ...]:
     )
 
 
-def _dtype_name(tensor: Tensor) -> str:
+def _dtype_name(tensor: Readable) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 

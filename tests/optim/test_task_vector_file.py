@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from omsweep.merging.sources import HeldTensor
 from omsweep.optim import task_vector_file
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.settings import OnlineMerge
@@ -165,11 +166,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 def test_chunks_cover_every_entry_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_vector_file, "CHUNK_ENTRIES", 4)
-    pairs = list(float_chunks(torch.arange(10).view(2, 5), torch.ones(2, 5, dtype=torch.bfloat16)))
+    pairs = list(float_chunks(HeldTensor(torch.arange(10).view(2, 5)), HeldTensor(torch.ones(2, 5).bfloat16())))
     assert [len(first) for first, _ in pairs] == [4, 4, 2]
     assert torch.cat([first for first, _ in pairs]).tolist() == list(range(10))
     assert all(chunk.dtype == torch.float32 for pair in pairs for chunk in pair)
-    assert list(float_chunks(torch.zeros(0, 3))) == []
+    assert list(float_chunks(HeldTensor(torch.zeros(0, 3)))) == []
 
 
 def test_writing_to_an_opened_tensor_does_not_change_the_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from omsweep.optim import task_vector_file
-from omsweep.optim.task_vector_inspection import Difference, TensorSums, inspect_task_vector, layer_of
+from omsweep.optim.task_vector_inspection import Difference, TensorSums, inspect_task_vector, layer_prefix
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from omsweep.optim.task_vector_inspection import Difference, TensorSums, inspect
     ],
 )
 def test_layers_by_name(name: str, layer: str) -> None:
-    assert layer_of(name) == layer
+    assert layer_prefix(name) == layer
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1 << 20])

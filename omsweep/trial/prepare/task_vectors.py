@@ -1,7 +1,6 @@
 """A family's task vector and its controls in the cache: built once, mapped by every process that trains."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ from torch import Tensor
 
 from omsweep.cache import build_once, recipe_hash
 from omsweep.families.load import empty_model, find, load_model, weights_hash
-from omsweep.merging.folders import Weights, opened_weights
 from omsweep.merging.safetensors_file import Track
+from omsweep.merging.sources import FolderTensors, Weights
 from omsweep.optim.names import canonical_name
 from omsweep.optim.task_vector import CONTROLS, check_task_vector
 from omsweep.optim.task_vector_file import FORMAT_VERSION, write_control, write_task_vector
@@ -102,10 +101,9 @@ def _weights(model: tuple[str, str | None], names: Sequence[str]) -> Weights:
     """A model's folder where its checkpoint has a tensor under each of `names`, else its parameters, loaded."""
     path, revision = model
     folder, _ = find(path, revision=revision)
-    with ExitStack() as files:
-        held = opened_weights(folder, files)
-        if all(name in held for name in names):
-            return folder
+    held = FolderTensors(Path(folder))
+    if all(name in held for name in names):
+        return folder
     return _parameters(load_model(path, revision=revision))
 
 
