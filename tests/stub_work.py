@@ -12,7 +12,7 @@ from ray import cloudpickle
 from omsweep.align.settings import train_settings_from
 from omsweep.engine.work import Work
 from omsweep.evaluation.score import COLUMNS
-from omsweep.evaluation.statistics import compare
+from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, Scores, TrialRecord, TrialSpec
 from omsweep.trial.session import policy_folder
@@ -29,7 +29,7 @@ def prepare(wanted: Any, progress: Any) -> tuple[Prepared, pd.DataFrame]:
         weights_hash="ab",
         dtype=wanted.dtype,
         sft_seed=wanted.family.sft_seed,
-        reference=Scores(**compare(search, search)),
+        reference=Scores(**reward_and_tax(search, search)),
     )
     return prepared, frame
 
@@ -63,7 +63,7 @@ def points(parent: TrialRecord, prepared: Prepared, folder: Path) -> Callable[[T
 def rescore(
     trial: TrialRecord, parent: Any, prepared: Prepared, folder: Path, evaluate: Any, split: str
 ) -> dict[str, Any]:
-    return compare(table(strength(trial.params["learning_rate"]), split), table(0.0, split))
+    return reward_and_tax(table(strength(trial.params["learning_rate"]), split), table(0.0, split))
 
 
 def strength(learning_rate: float) -> float:
@@ -74,7 +74,7 @@ def strength(learning_rate: float) -> float:
 def scored(spec: TrialSpec, folder: Path, way: float) -> Outcome:
     frame = pd.concat([table(way, split) for split in spec.splits], ignore_index=True)
     SweepFolder(folder.parent, folder.name).write_scores(spec.trial_id, frame)
-    numbers = compare(*(f[f["split"] == "search"] for f in (frame, table(0.0, "search"))))
+    numbers = reward_and_tax(*(f[f["split"] == "search"] for f in (frame, table(0.0, "search"))))
     return Outcome(state="completed", **numbers)
 
 

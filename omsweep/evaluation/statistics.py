@@ -23,7 +23,7 @@ _ITEM = ["task", "item_id"]
 _DECODERS = ("greedy", "sampled")
 
 
-def compare(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
+def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     """The trial object's numbers from the policy's and the SFT model's tables of scores.
 
     Both tables hold the same tax items and the same prompts under the same decoders; their rows may be in

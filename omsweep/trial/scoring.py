@@ -40,10 +40,10 @@ def score_split(
         split: `search` or `report`.
     """
     from omsweep.evaluation.score import score_policy
-    from omsweep.evaluation.statistics import compare
+    from omsweep.evaluation.statistics import reward_and_tax
 
     frame = score_policy(model, tokenizer, settings=evaluate, split=split, seed=EVALUATION_SEED, reference_model=sft)
-    return frame, compare(frame, reference_table(evaluate, prepared, split))
+    return frame, reward_and_tax(frame, reference_table(evaluate, prepared, split))
 
 
 def score_splits(

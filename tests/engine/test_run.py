@@ -21,7 +21,7 @@ from mlflow.entities import Run
 from omsweep.cli import main
 from omsweep.engine import merging
 from omsweep.engine import run as driver
-from omsweep.evaluation import compare
+from omsweep.evaluation import reward_and_tax
 from omsweep.families.load import weights_hash
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import PosthocPlan
@@ -148,7 +148,7 @@ def test_compare_in_process_is_stored_tracked_and_reported(compared: Compared) -
         assert set(scores["kind"]) == {"tax", "reward"}
         assert set(scores["split"]) == {"search", "report"}
         reference = folder.reference_scores(trial.family, trial.sft_seed)
-        report = compare(*(frame[frame["split"] == "report"] for frame in (scores, reference)))
+        report = reward_and_tax(*(frame[frame["split"] == "report"] for frame in (scores, reference)))
         assert (trial.reward_report, trial.tax_report) == (report["reward"], report["tax"])
         assert trial.kl_report == report["kl"] > 0
         assert Path(str(trial.policy_path), "model.safetensors").is_file()

@@ -6,7 +6,7 @@ import pytest
 
 from omsweep.evaluation.score import COLUMNS, reference_scores, score_policy
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings
-from omsweep.evaluation.statistics import compare
+from omsweep.evaluation.statistics import reward_and_tax
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def test_a_policy_against_its_reference(llama, make_llama, tokenizer, settings, 
     other = make_llama(1)
     reference = reference_scores("other", lambda: (other, tokenizer), settings, "search", 0, root=tmp_path)
     policy = score_policy(llama, tokenizer, settings=settings, split="search", seed=0, reference_model=other)
-    result = compare(policy, reference)
+    result = reward_and_tax(policy, reference)
     assert result["kl"] > 0
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    itself = compare(score_policy(other, tokenizer, settings=settings, split="search", seed=0), reference)
+    itself = reward_and_tax(score_policy(other, tokenizer, settings=settings, split="search", seed=0), reference)
     assert (itself["reward"], itself["tax"], itself["flip_rate"]) == (0.0, 0.0, 0.0)
 
 

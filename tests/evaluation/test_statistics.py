@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omsweep.evaluation.statistics import compare
+from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.store.records import TRIAL_FIELDS
 
 
@@ -48,7 +48,7 @@ POLICY = pd.DataFrame(
 
 
 def test_rewards_by_hand():
-    result = compare(POLICY, REFERENCE)
+    result = reward_and_tax(POLICY, REFERENCE)
     # Mean scores of the prompts: policy 1.5, 2.5, 2.5; reference 0.5, 2, 0.5; gains 1, 0.5, 2.
     assert result["reward"] == pytest.approx(3.5 / 3)
     deviations = np.array([1, 0.5, 2]) - 3.5 / 3
@@ -60,7 +60,7 @@ def test_rewards_by_hand():
 
 
 def test_taxes_by_hand():
-    result = compare(POLICY, REFERENCE)
+    result = reward_and_tax(POLICY, REFERENCE)
     # math: reference (3/4 + 1/2) / 2, policy (2/4 + 0) / 2, loss 37.5 points; code: 2/4 to 3/4, loss -25 points.
     assert result["tax"] == pytest.approx((37.5 - 25) / 2)
     assert result["tax_regressed"] == pytest.approx(37.5 / 2)
@@ -74,7 +74,7 @@ def test_taxes_by_hand():
 
 
 def test_a_policy_that_is_the_reference_has_no_reward_and_no_tax():
-    result = compare(REFERENCE, REFERENCE)
+    result = reward_and_tax(REFERENCE, REFERENCE)
     zeros = ("reward", "reward_se_items", "tax", "tax_se_items", "tax_regressed", "tax_worst", "flip_rate")
     assert {name: result[name] for name in zeros} == dict.fromkeys(zeros, 0.0)
     assert result["rewards"] == {"greedy": 0.0, "sampled": 0.0}
@@ -83,22 +83,22 @@ def test_a_policy_that_is_the_reference_has_no_reward_and_no_tax():
 
 
 def test_every_field_is_one_of_a_trial_object():
-    assert set(compare(POLICY, REFERENCE)) <= set(TRIAL_FIELDS)
+    assert set(reward_and_tax(POLICY, REFERENCE)) <= set(TRIAL_FIELDS)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_order_of_rows_changes_nothing(seed):
     rng = np.random.default_rng(seed)
     shuffled = [frame.iloc[rng.permutation(len(frame))] for frame in (POLICY, REFERENCE)]
-    expected = compare(POLICY, REFERENCE)
-    result = compare(*shuffled)
+    expected = reward_and_tax(POLICY, REFERENCE)
+    result = reward_and_tax(*shuffled)
     assert result.pop("scores") == pytest.approx(expected["scores"])
     assert result.pop("rewards") == pytest.approx(expected["rewards"])
     assert result == pytest.approx({name: value for name, value in expected.items() if name in result})
 
 
 def test_swapping_the_two_turns_gains_into_losses():
-    forth, back = compare(POLICY, REFERENCE), compare(REFERENCE, POLICY)
+    forth, back = reward_and_tax(POLICY, REFERENCE), reward_and_tax(REFERENCE, POLICY)
     assert back["reward"] == pytest.approx(-forth["reward"])
     assert back["tax"] == pytest.approx(-forth["tax"])
     assert back["tax_se_items"] == pytest.approx(forth["tax_se_items"])
@@ -107,13 +107,13 @@ def test_swapping_the_two_turns_gains_into_losses():
 
 def test_losses_everywhere_but_one_category_do_not_hide():
     worse = POLICY.assign(score=POLICY["score"].where(POLICY["category"] != "code", 1.0))
-    assert compare(worse, REFERENCE)["tax"] == pytest.approx((37.5 - 50) / 2)
-    assert compare(worse, REFERENCE)["tax_regressed"] == pytest.approx(37.5 / 2)
+    assert reward_and_tax(worse, REFERENCE)["tax"] == pytest.approx((37.5 - 50) / 2)
+    assert reward_and_tax(worse, REFERENCE)["tax_regressed"] == pytest.approx(37.5 / 2)
 
 
 def test_all_categories_better_gives_a_negative_worst():
     better = POLICY.assign(score=1.0)
-    result = compare(better, REFERENCE)
+    result = reward_and_tax(better, REFERENCE)
     assert result["tax_worst"] == pytest.approx(-37.5)
     assert result["tax_regressed"] == 0.0
 
@@ -124,7 +124,7 @@ def test_standard_errors_shrink_like_the_root_of_items():
     def spread(count):
         before = tax_rows({"math": {"sums": rng.integers(0, 2, count).tolist()}})
         after = tax_rows({"math": {"sums": rng.integers(0, 2, count).tolist()}})
-        return compare(pd.DataFrame(after), pd.DataFrame(before))["tax_se_items"]
+        return reward_and_tax(pd.DataFrame(after), pd.DataFrame(before))["tax_se_items"]
 
     assert spread(100) / spread(10_000) == pytest.approx(10, rel=0.15)
     assert spread(10_000) == pytest.approx(100 * math.sqrt(0.5 / 10_000), rel=0.05)
@@ -140,19 +140,19 @@ def test_standard_error_squared_is_the_variance_on_average():
             tax_rows({c: {t: (rng.random(n) < chance) * 1.0 for t, n in tasks.items()} for c, tasks in sizes.items()})
         )
 
-    claims = [compare(draw(0.7), draw(0.8))["tax_se_items"] ** 2 for _ in range(16)]
+    claims = [reward_and_tax(draw(0.7), draw(0.8))["tax_se_items"] ** 2 for _ in range(16)]
     of_an_item = 0.7 * 0.3 + 0.8 * 0.2
     exact = 100**2 * of_an_item * ((1 / 4) ** 2 * (1 / 40 + 1 / 10) + (1 / 2) ** 2 / 25)
     assert np.mean(claims) == pytest.approx(exact, rel=0.15)
 
 
 def test_what_the_tables_cannot_tell_is_none():
-    only_tax = compare(pd.DataFrame(tax_rows({"a": {"b": [1]}})), pd.DataFrame(tax_rows({"a": {"b": [1]}})))
+    only_tax = reward_and_tax(pd.DataFrame(tax_rows({"a": {"b": [1]}})), pd.DataFrame(tax_rows({"a": {"b": [1]}})))
     assert only_tax["tax"] == 0.0
     assert only_tax["tax_se_items"] is None
     assert only_tax["reward"] is None
     assert only_tax["rewards"] == {"greedy": None, "sampled": None}
-    only_reward = compare(*[frame[frame["kind"] == "reward"] for frame in (POLICY, REFERENCE)])
+    only_reward = reward_and_tax(*[frame[frame["kind"] == "reward"] for frame in (POLICY, REFERENCE)])
     assert (only_reward["tax"], only_reward["tax_worst"], only_reward["flip_rate"]) == (None, None, None)
     assert only_reward["scores"] == {}
     assert only_reward["reward"] == pytest.approx(3.5 / 3)
@@ -161,7 +161,7 @@ def test_what_the_tables_cannot_tell_is_none():
 def test_a_score_that_is_not_a_number_is_not_averaged_away():
     broken = POLICY.copy()
     broken.loc[(broken["kind"] == "reward") & (broken["decoder"] == "sampled"), "score"] = math.nan
-    assert compare(broken, REFERENCE)["reward"] is None
+    assert reward_and_tax(broken, REFERENCE)["reward"] is None
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -169,11 +169,11 @@ def test_different_items_are_named_up_to_five(swapped):
     fewer = REFERENCE[~REFERENCE["task"].isin(["sums", "close"])]
     pair = (fewer, POLICY) if swapped else (POLICY, fewer)
     with pytest.raises(ValueError, match="8 items are missing from the") as caught:
-        compare(*pair)
+        reward_and_tax(*pair)
     assert ("policy" if swapped else "reference") in str(caught.value)
     assert str(caught.value).count("search") == 5
 
 
 def test_another_split_is_another_item():
     with pytest.raises(ValueError, match="missing from the reference"):
-        compare(POLICY, REFERENCE.assign(split="report"))
+        reward_and_tax(POLICY, REFERENCE.assign(split="report"))

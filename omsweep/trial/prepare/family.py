@@ -56,7 +56,7 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     import pandas
 
     from omsweep.evaluation.item_ids import evaluation_ids
-    from omsweep.evaluation.statistics import compare
+    from omsweep.evaluation.statistics import reward_and_tax
     from omsweep.families.load import prepare, weights_hash
 
     family = wanted.family
@@ -90,7 +90,7 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
         "task_vectors": task_vectors,
         "data": data,
         "replay": replay,
-        "reference": Scores(**compare(tables["search"], tables["search"])),
+        "reference": Scores(**reward_and_tax(tables["search"], tables["search"])),
     }
     return models.model_copy(update=made), pandas.concat(tables.values(), ignore_index=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omsweep.evaluation import compare
+from omsweep.evaluation import reward_and_tax
 from omsweep.results.comparison import read_points
 from omsweep.results.comparison.items import item_readings, item_table
 from omsweep.results.comparison.question import OfflineGrid
@@ -64,7 +64,7 @@ def test_readings_agree_with_the_trial_object(split):
     policy = scores(1)
     found = item_readings(policy, item_table(REFERENCE, split, 4), split)[0]
     own, theirs = (frame[frame["split"] == split] for frame in (policy, REFERENCE))
-    expected = compare(own, theirs)
+    expected = reward_and_tax(own, theirs)
     assert found == pytest.approx([expected["reward"], expected["tax"], expected["kl"]])
 
 
@@ -78,7 +78,7 @@ def test_readings_without_a_group_are_those_of_the_other_items():
             for item, split in zip(policy["item_id"], policy["split"], strict=True)
         ]  # below ten items of a task, ids in order are numbers in order
         own, theirs = policy[kept], REFERENCE[REFERENCE["item_id"].isin(policy["item_id"][kept])]
-        expected = compare(own[own["split"] == "report"], theirs[theirs["split"] == "report"])
+        expected = reward_and_tax(own[own["split"] == "report"], theirs[theirs["split"] == "report"])
         assert found[1 + group] == pytest.approx([expected["reward"], expected["tax"], expected["kl"]])
 
 
