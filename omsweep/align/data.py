@@ -6,7 +6,6 @@ TRL's own trainers tokenise and score, so formats, truncation and log-probs are 
 
 import json
 import tempfile
-import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from omsweep.align.trainer import PAIRED_COLUMNS, UNPAIRED_COLUMNS, completion_p
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
 from omsweep.families.load import load_model, weights_hash
 from omsweep.preferences.records import kind_of
+from omsweep.quiet import without_warnings
 
 FORMAT_VERSION = 1
 SUMMARY_FILE = "summary.json"
@@ -105,8 +105,7 @@ def prepare_data(
                 precompute_ref_batch_size=max(REFERENCE_BATCH_SIZE, per_device),
                 **shared_arguments(output_dir=Path(scratch), per_device_batch_size=per_device, max_length=max_length),
             )
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # trl 1.16 asks for it
+            with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # trl 1.16 asks for it
                 prepared = module.PREPARER(
                     model=model, args=arguments, train_dataset=rows, processing_class=tokenizer
                 ).train_dataset

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 import transformers
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from transformers import PreTrainedModel
+
+from omsweep.quiet import quiet_loggers, without_datasets_bars, without_transformers_bars
 
 ACCELERATE_STATES = (PartialState, AcceleratorState, GradientState)
 CONFIG_FIELDS = ("use_cache", "pad_token_id", "bos_token_id", "eos_token_id")
@@ -29,10 +30,14 @@ def isolated_training(model: PreTrainedModel) -> Iterator[None]:
     Weights and device are what training leaves.
     """
     with ExitStack() as stack:
+        stack.enter_context(without_datasets_bars())
+        stack.enter_context(without_transformers_bars())
+        # after a resume it has a line for every gathered tensor
+        stack.enter_context(quiet_loggers("accelerate", level=logging.WARNING))
         for restore in (
             _random_generators(),
             _environment(),
-            _quiet_logs(),
+            _transformers_verbosity(),
             _accelerate_state(),
             _model_attributes(model),
         ):
@@ -70,35 +75,9 @@ def _environment() -> Callable[[], None]:
     return restore
 
 
-def _quiet_logs() -> Callable[[], None]:
+def _transformers_verbosity() -> Callable[[], None]:
     verbosity = transformers.logging.get_verbosity()
-    accelerate_log = logging.getLogger("accelerate")  # after a resume it has a line for every gathered tensor
-    level = accelerate_log.level
-    accelerate_log.setLevel(logging.WARNING)
-    bars = [
-        enable
-        for shown, disable, enable in (
-            (
-                not datasets.are_progress_bars_disabled(),
-                datasets.disable_progress_bars,
-                datasets.enable_progress_bars,
-            ),
-            (
-                transformers.logging.is_progress_bar_enabled(),
-                transformers.logging.disable_progress_bar,
-                transformers.logging.enable_progress_bar,
-            ),
-        )
-        if shown and not disable()
-    ]
-
-    def restore() -> None:
-        transformers.logging.set_verbosity(verbosity)
-        accelerate_log.setLevel(level)
-        for enable in bars:
-            enable()
-
-    return restore
+    return lambda: transformers.logging.set_verbosity(verbosity)
 
 
 def _accelerate_state() -> Callable[[], None]:

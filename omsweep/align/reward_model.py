@@ -15,6 +15,7 @@ from trl import RewardConfig, RewardTrainer
 from omsweep.align.arguments import shared_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import example_order
+from omsweep.quiet import quiet_loggers
 
 HELD_OUT = 5
 """One pair of so many is held out and judged at the end."""
@@ -117,17 +118,12 @@ def train_reward_model(
 
 def first_layers(start: str, *, layers: int, seed: int) -> PreTrainedModel:
     """A classifier with one output: the first `layers` layers of a causal model, float32, and a head from `seed`."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it would list the layers that are left out, and the head, which is new
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-                start, num_labels=1, num_hidden_layers=layers, dtype=torch.float32, local_files_only=True
-            )
-    finally:
-        logger.setLevel(level)
+    # it would list the layers that are left out, and the head, which is new
+    with quiet_loggers("transformers.modeling_utils", level=logging.ERROR), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            start, num_labels=1, num_hidden_layers=layers, dtype=torch.float32, local_files_only=True
+        )
     return model
 
 

@@ -2,7 +2,6 @@
 
 import gc
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -33,6 +32,7 @@ from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sh
 from omsweep.align.trainer import completion_positions_only
 from omsweep.align.watch import OnCheckpoint, OnStep, Watch, losses_of, tokens_of
 from omsweep.optim.names import canonical_name
+from omsweep.quiet import without_warnings
 
 
 def train(
@@ -224,8 +224,7 @@ def _trainer(
     if settings.lora_rank:
         set_seed(settings.seed)
         adapters = adapter_config(rank=settings.lora_rank, alpha=settings.lora_alpha)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft 0.21 asks for it
+    with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # peft 0.21 asks for it
         trainer = module.TRAINER(
             model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=adapters
         )

@@ -3,13 +3,15 @@
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
+
+from omsweep.quiet import quiet_loggers, without_datasets_bars
 
 _CHATTY = ("lm_eval", "datasets", "transformers", "evaluate")
 
@@ -45,23 +47,15 @@ def evaluation_mode(model: Any) -> Iterator[None]:
 @contextmanager
 def quiet_libraries(*, progress: bool = False) -> Iterator[None]:
     """Let the scoring libraries log errors only and, unless `progress`, draw no progress bars."""
-    import datasets
     import lm_eval.api.task
 
-    loggers = [logging.getLogger(name) for name in _CHATTY]
-    levels = [logger.level for logger in loggers]
-    bars_were_on = datasets.are_progress_bars_disabled() is False
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    if not progress:
-        # lm-eval offers no switch for the bar it draws for each task while building requests.
-        lm_eval.api.task.tqdm = partial(tqdm, disable=True)
-        datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        lm_eval.api.task.tqdm = tqdm
-        if bars_were_on:
-            datasets.enable_progress_bars()
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with ExitStack() as stack:
+        stack.enter_context(quiet_loggers(*_CHATTY, level=logging.ERROR))
+        if not progress:
+            stack.enter_context(without_datasets_bars())
+            # lm-eval offers no switch for the bar it draws for each task while building requests.
+            lm_eval.api.task.tqdm = partial(tqdm, disable=True)
+        try:
+            yield
+        finally:
+            lm_eval.api.task.tqdm = tqdm

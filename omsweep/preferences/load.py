@@ -11,8 +11,9 @@ from omsweep.cache import build_once
 from omsweep.preferences.files import file_hash
 from omsweep.preferences.records import check_disjoint, check_values, kind_of, record_id
 from omsweep.preferences.settings import Generate, PreferenceData
-from omsweep.preferences.sources import hub_revision, read_file, read_hub, without_bars
+from omsweep.preferences.sources import hub_revision, read_file, read_hub
 from omsweep.preferences.table import PREFERENCES
+from omsweep.quiet import without_datasets_bars
 
 FORMAT_VERSION = 1
 
@@ -64,7 +65,7 @@ def load_preferences(
 
     def build(folder: Path) -> None:
         records = checked(read(), limit=spec.limit, source=spec.name or spec.path or spec.hub)
-        with without_bars():
+        with without_datasets_bars():
             records.save_to_disk(folder)
 
     folder = build_once("preferences", recipe, build, root=root)

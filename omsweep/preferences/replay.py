@@ -11,7 +11,8 @@ from omsweep.cache import build_once
 from omsweep.preferences.files import file_hash
 from omsweep.preferences.records import check_values
 from omsweep.preferences.settings import PreferenceData
-from omsweep.preferences.sources import hub_revision, read_file, read_hub, without_bars
+from omsweep.preferences.sources import hub_revision, read_file, read_hub
+from omsweep.quiet import without_datasets_bars
 from omsweep.worlds.tiny.training_text import draw_conversation
 
 FORMAT_VERSION = 1
@@ -48,7 +49,7 @@ def load_replay(spec: PreferenceData | None, *, sft_seed: int, root: Path | None
         else:
             found = read_file(spec.path) if spec.path is not None else read_hub(spec, revision=recipe["revision"])
             records = found.select(range(min(spec.limit or len(found), len(found))))
-        with without_bars():
+        with without_datasets_bars():
             Dataset.from_list(as_pairs(records)).save_to_disk(folder)
 
     return build_once("replay", recipe, build, root=root)

@@ -1,8 +1,6 @@
 """Reading preference records from local files and from the hub."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import datasets
 import pyarrow.parquet
@@ -10,6 +8,7 @@ from datasets import Dataset
 
 from omsweep.preferences.files import existing_file, json_records
 from omsweep.preferences.settings import PreferenceData
+from omsweep.quiet import without_datasets_bars
 
 
 def read_file(path: str) -> Dataset:
@@ -34,7 +33,7 @@ def read_hub(spec: PreferenceData, *, revision: str | None) -> Dataset:
         ValueError: the data set, its configuration, split or revision cannot be loaded.
     """
     try:
-        with without_bars():
+        with without_datasets_bars():
             return datasets.load_dataset(
                 spec.hub, spec.config, split=spec.split, revision=revision, keep_in_memory=True
             )
@@ -57,18 +56,6 @@ def hub_revision(spec: PreferenceData) -> str | None:
             stacklevel=2,
         )
         return None
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """No progress bars of datasets inside."""
-    hidden = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
 
 
 def _reason(error: BaseException) -> str:

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 from omsweep.redaction import redacted
 from omsweep.store.records import SHOWN, TrialIdentity, TrialRecord
 from omsweep.strict_json import flatten
+
+from omsweep.quiet import quiet_loggers, without_warnings
 
 RUN_STATUS = {
     "completed": "FINISHED",
@@ -272,14 +273,8 @@ def _usable(tracking_uri: str) -> Iterator[None]:
 @contextmanager
 def _quiet_migrations() -> Iterator[None]:
     """Drop the some sixty lines a new database's migrations log, and restore the loggers after."""
-    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with (
+        quiet_loggers("alembic", "mlflow.store.db.utils", level=logging.WARNING),
+        without_warnings(DeprecationWarning),
+    ):
+        yield

@@ -17,9 +17,9 @@ from omsweep.cache import build_once, recipe_hash
 from omsweep.families.family import PackagedRecipe
 from omsweep.families.smollm2.package import packaged_version, write_unpacked
 from omsweep.families.smollm2.training import conversation_batches
-from omsweep.families.tiny.architecture import quiet_transformers
 from omsweep.families.tiny.build import KIND, MakeProgress
 from omsweep.families.tiny.training import train_stage
+from omsweep.quiet import without_transformers_bars
 from omsweep.worlds.everyday.instructions import documented
 
 _SOURCES = (
@@ -47,7 +47,7 @@ def build_sft(recipe: PackagedRecipe, sft_seed: int, *, progress: MakeProgress) 
         base = build_base(recipe)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        with quiet_transformers():
+        with without_transformers_bars():
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True).to(device)
         bar, threads = progress(total=stage.steps, desc=f"{recipe.distribution} SFT"), torch.get_num_threads()
         torch.set_num_threads(1)
@@ -57,7 +57,7 @@ def build_sft(recipe: PackagedRecipe, sft_seed: int, *, progress: MakeProgress) 
         finally:
             torch.set_num_threads(threads)
             bar.close()
-        with quiet_transformers():
+        with without_transformers_bars():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
