@@ -1,4 +1,4 @@
-"""The alignment algorithms: what data each wants, who trains it, and its loss before the first step."""
+"""The alignment algorithms: what data each wants, its loss as TRL calls it and before the first step. Torch-free."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ class Algorithm:
     Attributes:
         name: the name in search spaces.
         data_kind: `paired` records (prompt, chosen, rejected) or `unpaired` ones (prompt, completion, label).
-        module: where its trainer and trainer arguments are built; imports torch and trl, this file does not.
+        trl_loss: the loss by TRL's name; `TRAINERS` of `omsweep.align.trainer` says whose loss it is.
         initial_loss: beta -> loss of a policy that equals its reference.
         source: where the loss is defined.
     """
 
     name: str
     data_kind: DataKind
-    module: str
+    trl_loss: str
     initial_loss: Callable[[float], float]
     source: str
 
@@ -42,24 +42,27 @@ def kto_initial_loss(beta: float) -> float:
     return 0.5
 
 
+# Direct preference optimisation: -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)).
 DPO = Algorithm(
     name="dpo",
     data_kind="paired",
-    module="omsweep.align.dpo",
+    trl_loss="sigmoid",
     initial_loss=dpo_initial_loss,
     source="arXiv:2305.18290 eq. 7",
 )
+# Identity preference optimisation: (difference of per-token mean log-ratios - 1 / (2 beta))^2.
 IPO = Algorithm(
     name="ipo",
     data_kind="paired",
-    module="omsweep.align.ipo",
+    trl_loss="ipo",
     initial_loss=ipo_initial_loss,
     source="arXiv:2310.12036 eq. 17, log-ratios averaged over tokens as in TRL",
 )
+# Kahneman-Tversky optimisation: 1 - sigmoid(+-beta (log-ratio - KL)), desirable and undesirable weights 1.
 KTO = Algorithm(
     name="kto",
     data_kind="unpaired",
-    module="omsweep.align.kto",
+    trl_loss="kto",
     initial_loss=kto_initial_loss,
     source="arXiv:2402.01306 eq. 7",
 )

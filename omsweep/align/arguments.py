@@ -1,9 +1,12 @@
-"""Trainer arguments that all algorithms share."""
+"""Arguments of TRL's trainers: what all algorithms share, and each one's loss."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from trl import DPOConfig, KTOConfig
+
+from omsweep.align.algorithms import Algorithm
 
 
 def shared_arguments(
@@ -59,7 +62,17 @@ def shared_arguments(
     }
 
 
-def weighted_losses(loss: str, *, nll_weight: float) -> dict[str, Any]:
+def trainer_arguments(
+    algorithm: Algorithm, *, beta: float, nll_weight: float = 0.0, **shared: Any
+) -> DPOConfig | KTOConfig:
+    """TRL's arguments for an algorithm's loss; `shared` as of `shared_arguments`."""
+    if algorithm.data_kind == "paired":
+        return DPOConfig(beta=beta, **_weighted_losses(algorithm.trl_loss, nll_weight=nll_weight), **shared)
+    assert nll_weight == 0.0, "refused by TrainSettings"
+    return KTOConfig(beta=beta, loss_type=algorithm.trl_loss, **shared)
+
+
+def _weighted_losses(loss: str, *, nll_weight: float) -> dict[str, Any]:
     """TRL's loss list: the loss itself, and beside it the chosen answers' mean negative log-likelihood per token."""
     if nll_weight == 0.0:
         return {"loss_type": [loss]}

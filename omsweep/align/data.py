@@ -6,7 +6,6 @@ TRL's own trainers tokenise and score, so formats, truncation and log-probs are 
 
 import json
 import tempfile
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from trl import unpair_preference_dataset
 from trl.data_utils import extract_prompt, is_conversational
 
 from omsweep.align.algorithms import algorithm_named
-from omsweep.align.arguments import shared_arguments
+from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import example_order
 from omsweep.align.settings import per_device_batch
 from omsweep.align.template import tokenizer_hash
-from omsweep.align.trainer import PAIRED_COLUMNS, UNPAIRED_COLUMNS, completion_positions_only
+from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS, completion_positions_only
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
 from omsweep.families.load import load_model, weights_hash
 from omsweep.preferences.records import kind_of
@@ -93,20 +92,20 @@ def prepare_data(
     }
 
     def build(folder: Path) -> None:
-        module = import_module(chosen.module)
         model = load_model(model_path, revision=revision, dtype=dtype)
         with isolated_training(model), completion_positions_only(), tempfile.TemporaryDirectory() as scratch:
             records = load_from_disk(preferences, keep_in_memory=True)
             rows = training_records(
                 records, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer, seed=order_seed
             )
-            arguments = module.trainer_arguments(
+            arguments = trainer_arguments(
+                chosen,
                 beta=1.0,
                 precompute_ref_batch_size=max(REFERENCE_BATCH_SIZE, per_device),
                 **shared_arguments(output_dir=Path(scratch), per_device_batch_size=per_device, max_length=max_length),
             )
             with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # trl 1.16 asks for it
-                prepared = module.PREPARER(
+                prepared = PREPARERS[chosen.data_kind](
                     model=model, args=arguments, train_dataset=rows, processing_class=tokenizer
                 ).train_dataset
             columns = PAIRED_COLUMNS if chosen.data_kind == "paired" else UNPAIRED_COLUMNS

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from omsweep.align.algorithms import Algorithm, algorithm_named
-from omsweep.align.arguments import shared_arguments
+from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.lora import adapter_config, merge_adapters, take_out_adapters
 from omsweep.align.optimizer import OnlineMergeFactory
@@ -29,7 +28,7 @@ from omsweep.align.preflight import check_data, check_start, expected_loss
 from omsweep.align.replay import MixedCollator, with_replay
 from omsweep.align.settings import TrainSettings
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
-from omsweep.align.trainer import completion_positions_only
+from omsweep.align.trainer import TRAINERS, completion_positions_only
 from omsweep.align.watch import OnCheckpoint, OnStep, Watch, losses_of, tokens_of
 from omsweep.optim.names import canonical_name
 from omsweep.quiet import without_warnings
@@ -198,8 +197,8 @@ def _trainer(
 ) -> Any:
     """The algorithm's trainer over rows in training order, silent but for `watch`."""
     algorithm = algorithm_named(settings.algorithm)
-    module = import_module(algorithm.module)
-    arguments = module.trainer_arguments(
+    arguments = trainer_arguments(
+        algorithm,
         beta=settings.beta,
         nll_weight=settings.nll_weight,
         **shared_arguments(
@@ -225,7 +224,7 @@ def _trainer(
         set_seed(settings.seed)
         adapters = adapter_config(rank=settings.lora_rank, alpha=settings.lora_alpha)
     with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # peft 0.21 asks for it
-        trainer = module.TRAINER(
+        trainer = TRAINERS[algorithm.data_kind](
             model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=adapters
         )
     if settings.replayed:

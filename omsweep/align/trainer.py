@@ -5,7 +5,7 @@ A preparing trainer runs them once; a prepared trainer returns what it is given,
 The tests of this file guard the pinned trl version.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from datasets import Dataset
 from transformers import Trainer
 from trl import DPOTrainer, KTOTrainer
 
+from omsweep.align.algorithms import DataKind
 from omsweep.align.replay import parted, replay_loss
 
 PAIRED_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
@@ -83,6 +84,11 @@ class PreparedKTOTrainer(KTOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         Trainer._save_checkpoint(self, model, trial)
+
+
+PREPARERS: Mapping[DataKind, Any] = {"paired": PreparingDPOTrainer, "unpaired": PreparingKTOTrainer}
+TRAINERS: Mapping[DataKind, Any] = {"paired": PreparedDPOTrainer, "unpaired": PreparedKTOTrainer}
+"""By the data that an algorithm wants; its loss is in `trainer_arguments`."""
 
 
 @contextmanager

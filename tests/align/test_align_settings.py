@@ -53,11 +53,16 @@ def test_a_batch_is_split_over_workers():
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_the_table_names_a_module_that_builds_trainers(algorithm):
-    from importlib import import_module
+def test_the_table_names_a_loss_and_data_that_have_a_trainer(algorithm, tmp_path):
+    from omsweep.align.arguments import shared_arguments, trainer_arguments
+    from omsweep.align.trainer import PREPARERS, TRAINERS
 
-    module = import_module(algorithm.module)
-    assert {"TRAINER", "PREPARER", "trainer_arguments"} <= set(vars(module))
+    assert algorithm.data_kind in PREPARERS
+    assert algorithm.data_kind in TRAINERS
+    shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
+    arguments = trainer_arguments(algorithm, beta=0.3, **shared)
+    assert arguments.beta == 0.3
+    assert arguments.loss_type in (algorithm.trl_loss, [algorithm.trl_loss])
     assert ALGORITHMS[algorithm.name] is algorithm
 
 

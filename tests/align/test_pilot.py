@@ -3,10 +3,11 @@ from copy import deepcopy
 import pytest
 from datasets import load_from_disk
 
-from omsweep.align import dpo
-from omsweep.align.arguments import shared_arguments
+from omsweep.align.algorithms import DPO
+from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.pilot import known_share, matched_learning_rate, measured_share
+from omsweep.align.trainer import PreparedDPOTrainer
 from omsweep.optim.settings import OnlineMerge
 
 
@@ -44,9 +45,10 @@ def share(prepared, policy, tokenizer, tmp_path):
 
     def measured(*, density, steps, per_device_batch_size=4, **arguments):
         with isolated_training(policy):
-            trainer = dpo.TRAINER(
+            trainer = PreparedDPOTrainer(
                 model=deepcopy(policy),
-                args=dpo.trainer_arguments(
+                args=trainer_arguments(
+                    DPO,
                     beta=0.1,
                     **shared_arguments(
                         output_dir=tmp_path,

@@ -3,18 +3,20 @@ from accelerate.state import PartialState
 from datasets import load_from_disk
 from transformers.trainer import FSDP_MODEL_NAME
 
-from omsweep.align import dpo
-from omsweep.align.arguments import shared_arguments
+from omsweep.align.algorithms import DPO
+from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
+from omsweep.align.trainer import PreparedDPOTrainer
 
 
 def test_a_trainer_is_told_before_training_and_the_process_forgets_it(prepared, policy, tokenizer, tmp_path):
     before = dict(PartialState._shared_state)
     with isolated_training(policy):
-        trainer = dpo.TRAINER(
+        trainer = PreparedDPOTrainer(
             model=policy,
-            args=dpo.trainer_arguments(
+            args=trainer_arguments(
+                DPO,
                 beta=0.1,
                 **shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32),
                 **sharded_arguments(),

@@ -8,9 +8,9 @@ from trl.trainer import dpo_trainer, kto_trainer
 from trl.trainer.utils import add_fused_lm_head
 
 from omsweep.align.algorithms import ALGORITHMS
-from omsweep.align.arguments import shared_arguments
+from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
-from omsweep.align.trainer import PreparedDPOTrainer, PreparedKTOTrainer, completion_positions_only
+from omsweep.align.trainer import TRAINERS, PreparedDPOTrainer, PreparedKTOTrainer, completion_positions_only
 
 
 def test_the_overridden_private_methods_exist_in_this_trl():
@@ -31,12 +31,11 @@ def test_no_reference_model_is_loaded_and_nothing_is_sent(
         monkeypatch.setattr(module, "create_model_from_path", forbidden)
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", forbidden)
     rows = load_from_disk(prepared(algorithm))
-    module = __import__(f"omsweep.align.{algorithm}", fromlist=["TRAINER"])
     with isolated_training(policy):
         shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
-        trainer = module.TRAINER(
+        trainer = TRAINERS[ALGORITHMS[algorithm].data_kind](
             model=policy,
-            args=module.trainer_arguments(beta=0.1, **shared),
+            args=trainer_arguments(ALGORITHMS[algorithm], beta=0.1, **shared),
             train_dataset=rows,
             processing_class=tokenizer,
         )
@@ -48,11 +47,10 @@ def test_no_reference_model_is_loaded_and_nothing_is_sent(
 @pytest.mark.parametrize("trainer", [PreparedDPOTrainer, PreparedKTOTrainer])
 def test_unprepared_data_are_our_own_mistake(trainer, prepared, policy, tokenizer, tmp_path):
     algorithm = "dpo" if trainer is PreparedDPOTrainer else "kto"
-    module = __import__(f"omsweep.align.{algorithm}", fromlist=["TRAINER"])
     rows = load_from_disk(prepared(algorithm)).remove_columns("prompt_ids")
     shared = shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32)
     with isolated_training(policy):
-        arguments = module.trainer_arguments(beta=0.1, **shared)
+        arguments = trainer_arguments(ALGORITHMS[algorithm], beta=0.1, **shared)
         with pytest.raises(AssertionError, match=r"lack \['prompt_ids'\]"):
             trainer(model=policy, args=arguments, train_dataset=rows, processing_class=tokenizer)
 
