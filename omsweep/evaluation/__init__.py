@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy(
         "Completion": "omsweep.evaluation.generation",
         "EvaluateSettings": "omsweep.evaluation.settings",
         "RewardSettings": "omsweep.evaluation.settings",
-        "evaluate_from": "omsweep.evaluation.settings",
         "generate": "omsweep.evaluation.generation",
         "reference_scores": "omsweep.evaluation.score",
         "reward_and_tax": "omsweep.evaluation.statistics",

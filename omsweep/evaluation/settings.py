@@ -1,6 +1,6 @@
 """What to score a policy on, as plain frozen settings; imports nothing heavy.
 
-`evaluate:` in a search space becomes an `EvaluateSettings` through `evaluate_from`.
+`evaluate:` in a search space becomes an `EvaluateSettings`.
 """
 
 from collections.abc import Mapping
@@ -107,18 +107,19 @@ class EvaluateSettings:
             raise ValueError(f"temperature must be above 0, got {self.temperature!r}")
 
 
-def evaluate_from(value: Mapping[str, Any]) -> EvaluateSettings:
-    """The `evaluate:` part of a search space as settings; ValueError lists the keys when one is unknown."""
-    return EvaluateSettings(**_known("evaluate", value, EvaluateSettings))
-
-
 def reward_from(value: RewardSettings | str | Mapping[str, Any]) -> RewardSettings:
     """A scorer's name, or a mapping of `RewardSettings` fields, as settings."""
     if isinstance(value, RewardSettings):
         return value
     if isinstance(value, str):
         return RewardSettings(scorer=value)
-    return RewardSettings(**_known("evaluate.reward", value, RewardSettings))
+    if not isinstance(value, Mapping):
+        raise ValueError(f"evaluate.reward must be a mapping, got {value!r}")
+    allowed = [known.name for known in fields(RewardSettings)]
+    unknown = sorted(str(key) for key in value if key not in allowed)
+    if unknown:
+        raise ValueError(f"evaluate.reward takes {allowed}, got unknown {unknown}")
+    return RewardSettings(**value)
 
 
 def suite_folder(name: str) -> Path:
@@ -143,13 +144,3 @@ def check_split(split: str) -> None:
     """ValueError unless `split` is one of `SPLITS`."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
-
-
-def _known(where: str, value: Mapping[str, Any], settings: type) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where} must be a mapping, got {value!r}")
-    allowed = [known.name for known in fields(settings)]
-    unknown = sorted(str(key) for key in value if key not in allowed)
-    if unknown:
-        raise ValueError(f"{where} takes {allowed}, got unknown {unknown}")
-    return dict(value)

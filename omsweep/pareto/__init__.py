@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "attainment": "omsweep.pareto.surfaces",
-        "attainment_area": "omsweep.pareto.surfaces",
         "attainment_surface": "omsweep.pareto.surfaces",
         "front": "omsweep.pareto.dominance",
         "front_probability": "omsweep.pareto.uncertainty",

@@ -1,4 +1,6 @@
-"""What repeated runs attain: the empirical attainment function, its surfaces and the area under it.
+"""What repeated runs attain: the empirical attainment function and its surfaces.
+
+The integral of the function up to a reference point is the mean of the runs' hypervolumes.
 
 A run is a set of points; it attains z when one of its points is no greater than z in both losses (Grunert da Fonseca,
 Fonseca and Hall, "Inferential performance assessment of stochastic optimisers and the attainment function", 2001).
@@ -10,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omsweep.pareto.dominance import as_losses
-from omsweep.pareto.volume import hypervolume
 
 
 def attainment(runs: Sequence[ArrayLike], at: ArrayLike) -> NDArray[np.float64]:
@@ -53,23 +54,6 @@ def attainment_surface(runs: Sequence[ArrayLike], share: float) -> NDArray[np.fl
     level = np.sort(least, axis=0)[needed - 1]
     corner = (level < np.append(np.inf, level[:-1])) & np.isfinite(level)
     return np.stack([first[corner], level[corner]], axis=1)
-
-
-def attainment_area(runs: Sequence[ArrayLike], reference_point: ArrayLike) -> float:
-    """Integral of the attainment function up to the reference point: the mean of the runs' hypervolumes.
-
-        integral of P(run attains z) dz = E[area the run dominates]
-
-    The difference of two arms' areas is the signed area between their attainment functions.
-
-    Args:
-        runs: as in `attainment`.
-        reference_point: [2], finite: the worst losses that still count.
-
-    Returns:
-        The area in the product of the two units.
-    """
-    return float(np.mean([hypervolume(run, reference_point) for run in _runs(runs)]))
 
 
 def _runs(runs: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:

@@ -74,7 +74,7 @@ def reward_at_kl(search: Floats, report: Floats, limits: Limits) -> Floats:
 def attainment_area(search: Floats, report: Floats, limits: Limits) -> Floats:
     """Area that the front of the search split dominates with its numbers on the report split, [R].
 
-    Its mean over blocks is the integral of the arm's attainment function (`omsweep.pareto.attainment_area`).
+    Its mean over blocks is the integral of the arm's attainment function (`omsweep.pareto.attainment`).
     """
     members = front(np.stack([search[:, TAX], -search[:, REWARD]], axis=1))
     losses = np.stack([report[:, members, TAX], -report[:, members, REWARD]], axis=2)
