@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from omsweep.quiet import quiet_loggers, without_warnings
 from omsweep.redaction import redacted
 from omsweep.store.records import SHOWN, TrialIdentity, TrialRecord
 from omsweep.strict_json import flatten
-
-from omsweep.quiet import quiet_loggers, without_warnings
 
 RUN_STATUS = {
     "completed": "FINISHED",
