@@ -1,13 +1,11 @@
 """The findings as tables: the headline, the controls, the arms, and where the scatter comes from."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from omsweep.report.markup import badge, text
-from omsweep.report.text_table import TextTable
+from omsweep.report.cells import Cell
+from omsweep.report.text_table import TextTable, latex, markdown, markdown_text
 from omsweep.results.comparison.estimate import Estimate
-from omsweep.results.comparison.family_wise import VERDICTS
 from omsweep.results.comparison.findings import ArmFound, Findings
 from omsweep.results.comparison.headline import ALL_FAMILIES, PRIMARY, Comparison
 from omsweep.results.comparison.measures import MEASURES, RUN_MEASURES
@@ -20,7 +18,6 @@ DIGITS = {"reward_at_tax": 3, "attainment_area": 2, "reward_at_kl": 3}
 RUN_DIGITS = {"run_reward": 3, "run_tax": 2, "run_kl": 2}
 WORDS = 2
 """Columns of every table that are words."""
-_JUDGED = re.compile(rf"(\S+)(?: (\[.*\]))?(?: ({'|'.join(VERDICTS)}))?")
 UNITS = {"sft_seed": "SFT seeds", "run": "runs"}
 
 
@@ -34,6 +31,20 @@ def tables(found: Findings) -> list[TextTable]:
         variance_table(found),
     )
     return [table for table in made if table.rows]
+
+
+def comparison_markdown(found: Findings, name: str) -> str:
+    """The content of `comparison.md`: all tables, and what is not shown and why."""
+    reasons = "".join(f"- {markdown_text(reason)}\n" for reason in found.missing)
+    parts = [f"## Comparison of {markdown_text(name)}\n", *(markdown(table) for table in tables(found))]
+    return "\n".join([*parts, *([f"### Not shown\n\n{reasons}"] if reasons else [])])
+
+
+def comparison_latex(found: Findings, name: str) -> str:
+    """The content of `comparison.tex`: all tables; needs the packages `booktabs` and `graphicx`."""
+    head = f"% Comparison of {name}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}\n"
+    reasons = "".join(f"% Not shown: {' '.join(reason.split())}\n" for reason in found.missing)
+    return "\n".join([head + reasons, *(latex(table) for table in tables(found))])
 
 
 def headline_table(found: Findings) -> TextTable:
@@ -80,11 +91,8 @@ def runs_table(found: Findings) -> TextTable:
     return TextTable(title="Run against run", columns=columns, words=WORDS, rows=rows, notes=notes)
 
 
-def _plain(line: Comparison | None) -> str:
-    if line is None:
-        return MISSING
-    digits = RUN_DIGITS[line.measure]
-    return f"{fixed(line.estimate.value, digits, signed=True)} {interval(line.estimate, digits)}".strip()
+def _plain(line: Comparison | None) -> str | Cell:
+    return MISSING if line is None else _estimated(line.estimate, RUN_DIGITS[line.measure])
 
 
 _WHAT = {
@@ -120,7 +128,7 @@ def arms_table(found: Findings) -> TextTable:
     )
 
 
-def _arm_row(arm: ArmFound, found: Findings) -> list[str]:
+def _arm_row(arm: ArmFound, found: Findings) -> list[str | Cell]:
     choice = arm.choice
     least, most = choice.candidates
     values = [
@@ -132,8 +140,7 @@ def _arm_row(arm: ArmFound, found: Findings) -> list[str]:
     ]
     chosen = [fixed(choice.reward, 3, signed=True), fixed(choice.tax, signed=True), fixed(choice.kl)]
     chosen += [f"{count} of {choice.blocks}" for count in (choice.sft_chosen, choice.over_limit)]
-    volume = f"{fixed(arm.hypervolume.value)} {interval(arm.hypervolume, 2, signed=False)}".strip()
-    return [*values, volume, *chosen]
+    return [*values, _estimated(arm.hypervolume, 2, signed=False), *chosen]
 
 
 def variance_table(found: Findings) -> TextTable:
@@ -175,23 +182,12 @@ def lettered(arm: str, question: Question) -> str:
     return arm
 
 
-def interval(estimate: Estimate, digits: int, *, signed: bool = True) -> str:
-    """`[-0.01, +0.25]`; empty when nothing was repeated."""
-    low, high = estimate.interval(INTERVAL_LEVEL)
-    if not math.isfinite(low):
-        return ""
-    return f"[{fixed(low, digits, signed=signed)}, {fixed(high, digits, signed=signed)}]"
-
-
-def cell_html(shown: str) -> str:
-    """A cell of these tables as HTML: the interval in a quieter tone under the number, the verdict as a label."""
-    found = _JUDGED.fullmatch(shown)
-    if found is None:
-        return text(shown)
-    value, between, verdict = found.groups()
-    label = f" {badge(verdict)}" if verdict else ""
-    quiet = f'<br><span class="pm">{text(between)}</span>' if between else ""
-    return f"{text(value)}{label}{quiet}"
+def _estimated(estimate: Estimate, digits: int, *, signed: bool = True, badge: str = "") -> Cell:
+    """`+0.12 [-0.01, +0.25]`; without an interval where nothing was repeated."""
+    ends = estimate.interval(INTERVAL_LEVEL)
+    low, high = (fixed(end, digits, signed=signed) for end in ends)
+    interval = f"[{low}, {high}]" if math.isfinite(ends[0]) else ""
+    return Cell(fixed(estimate.value, digits, signed=signed), interval=interval, badge=badge)
 
 
 def _comparison_table(title: str, lines: Sequence[Comparison], found: Findings, notes: Sequence[str]) -> TextTable:
@@ -224,12 +220,10 @@ def _both_sft(row: Mapping[str, Comparison]) -> str:
     return MISSING if line is None else f"{line.both_sft} of {line.blocks}"
 
 
-def _difference(line: Comparison) -> str:
+def _difference(line: Comparison) -> str | Cell:
     if line.both_sft == line.blocks:
         return "nothing compared"
-    digits = DIGITS[line.measure]
-    parts = (fixed(line.estimate.value, digits, signed=True), interval(line.estimate, digits), line.verdict)
-    return " ".join(part for part in parts if part)
+    return _estimated(line.estimate, DIGITS[line.measure], badge=line.verdict or "")
 
 
 def _kl_note(found: Findings) -> str:

@@ -1,59 +1,61 @@
 """report.html: one self-contained page. Its content security policy forbids loading anything from anywhere."""
 
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from omsweep.report import captions, sections
-from omsweep.report.comparison_section import comparison
-from omsweep.report.markup import text
-from omsweep.report.page_script import JAVASCRIPT
-from omsweep.report.page_style import CSS
-from omsweep.report.study_section import study_section
-from omsweep.results.numbers import counted
+from omsweep.report.draw_plotly import plotly_library, plotted
+from omsweep.results.numbers import MISSING, counted
 from omsweep.results.view import SweepView
-
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
-)
-
-SECTIONS = {
-    "study": ("Study", study_section),
-    "fronts": ("Fronts", sections.fronts),
-    "comparison": ("Comparison", comparison),
-    "methods": ("Methods", sections.methods),
-    "trials": ("Trials", sections.trials),
-    "categories": ("Categories", sections.categories),
-    "report-split": ("Report split", sections.report_split),
-    "noise": ("Error bars", sections.error_bars),
-    "failures": ("Failures", sections.failures),
-    "provenance": ("Reproduce", sections.provenance),
-}
 
 
 def page(view: SweepView) -> str:
     """The whole report as HTML; plotly.js is inlined once, nothing is fetched when it is opened."""
-    written = {name: write(view) for name, (_, write) in SECTIONS.items()}
-    links = "".join(f'<a href="#{name}">{text(SECTIONS[name][0])}</a>' for name, html in written.items() if html)
+    shown = {name: content for name, (_, show) in sections.SECTIONS.items() if (content := show(view)) is not None}
+    drawn = any(content.get("charts") for content in shown.values())
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f'<title>{text(view.name)} · omsweep</title><link rel="icon" href="data:,"><style>{CSS}</style></head>\n<body>'
-        f"{_header(view)}<nav><div class='inner'>{links}</div></nav>\n"
-        f"<main>{sections.summary(view)}{''.join(written.values())}</main>\n"
-        f'<footer><div class="inner">{text(_footer(view))}</div></footer>'
-        f"<script>{JAVASCRIPT}</script></body></html>\n"
+        _templates()
+        .get_template("page.html")
+        .render(
+            name=view.name,
+            mode=view.summary["mode"],
+            created=str(view.description.get("created") or "at an unknown time")
+            .replace("T", " ")
+            .replace("+00:00", " UTC"),
+            version=(view.description.get("versions") or {}).get("omsweep"),
+            headline=_headline(view),
+            caution=captions.ranking(view) if view.summary["exploratory"] and view.summary["scored"] else None,
+            error_bars=captions.error_bars(view),
+            tiles=sections.tiles(view),
+            sections=shown,
+            links={name: sections.SECTIONS[name][0] for name in shown},
+            plotly=plotly_library() if drawn else None,
+        )
     )
 
 
-def _header(view: SweepView) -> str:
-    return (
-        f'<header class="top"><div class="inner"><p class="eyebrow">omsweep · {text(view.summary["mode"])} · '
-        f"{text(_created(view))}</p><h1>{text(view.name)}</h1>"
-        f"<p>{text(_headline(view))}</p></div></header>"
+@cache
+def _templates() -> Environment:
+    """The package's templates; whatever they show is escaped unless it is their own or a chart's HTML."""
+    loaded = Environment(
+        loader=PackageLoader("omsweep.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def _created(view: SweepView) -> str:
-    created = str(view.description.get("created") or "at an unknown time")
-    return created.replace("T", " ").replace("+00:00", " UTC")
+    own = files("omsweep.report") / "templates"
+    loaded.globals |= {
+        "MISSING": MISSING,
+        "counted": counted,
+        "plotted": plotted,
+        "style": Markup((own / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((own / "page.js").read_text(encoding="utf-8")),
+    }
+    return loaded
 
 
 def _headline(view: SweepView) -> str:
@@ -68,10 +70,3 @@ def _headline(view: SweepView) -> str:
     if content["exploratory"] and content["scored"]:
         text_parts.append(captions.ranking(view))
     return " ".join(text_parts)
-
-
-def _footer(view: SweepView) -> str:
-    versions = view.description.get("versions") or {}
-    return (
-        f"Sweep {view.name}, created {_created(view)}, omsweep {versions.get('omsweep')}. {captions.error_bars(view)}"
-    )

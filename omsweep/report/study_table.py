@@ -1,7 +1,8 @@
 """A study as tables: rewards, taxes and paired differences; category scores; the paper's figures apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from omsweep.report.cells import Cell
 from omsweep.report.paper_figures import CURVES, paper_table
 from omsweep.report.text_table import TextTable, latex, markdown
 from omsweep.results.comparison.estimate import Estimate
@@ -82,28 +83,28 @@ def _main_table(view: SweepView, result: StudyResult) -> TextTable:
     return TextTable(title="Reward and tax", columns=columns, rows=rows, words=2, notes=notes)
 
 
-def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str]:
-    against = [_shown(row.differences, name, signed=True) for name in DIFFERENCES] if result.baseline else []
+def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str | Cell]:
+    against = [mean_cell(row.differences.get(name), signed=True) for name in DIFFERENCES] if result.baseline else []
     return [
         row.family,
         row.recipe,
         *([level_text(row.level)] if with_level else []),
         str(row.runs) if row.runs == row.trials else f"{row.runs} of {row.trials}",
-        _shown(row.values, "reward", signed=True),
-        _shown(row.values, "tax", signed=True),
+        mean_cell(row.values.get("reward"), signed=True),
+        mean_cell(row.values.get("tax"), signed=True),
         *against,
-        _shown(row.values, "kl"),
-        _shown(row.values, "benchmark_average", digits=1),
+        mean_cell(row.values.get("kl")),
+        mean_cell(row.values.get("benchmark_average"), digits=1),
         short(row.values["tau_travel"].value) if "tau_travel" in row.values else MISSING,
     ]
 
 
 def _category_table(result: StudyResult) -> TextTable:
     axis = [] if result.study.axis == "label" else [str(result.study.axis)]
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             *(row.family, row.recipe, *([level_text(row.level)] if axis else [])),
-            *(_shown(row.scores, name, digits=1, scale=100) for name in result.categories),
+            *(mean_cell(row.scores.get(name), digits=1, scale=100) for name in result.categories),
         ]
         for row in result.rows
     ]
@@ -112,15 +113,13 @@ def _category_table(result: StudyResult) -> TextTable:
     return TextTable(title=title, columns=["family", "recipe", *axis, *names], rows=rows, words=2)
 
 
-def _shown(
-    means: Mapping[str, Estimate], name: str, *, digits: int = 2, signed: bool = False, scale: float = 1.0
-) -> str:
+def mean_cell(mean: Estimate | None, *, digits: int = 2, signed: bool = False, scale: float = 1.0) -> Cell:
     """`+0.61 ± 0.09`; the mean alone where nothing was repeated."""
-    if name not in means:
-        return MISSING
-    half = half_width(means[name])
-    mean = fixed(scale * means[name].value, digits, signed=signed)
-    return mean if half is None else f"{mean} ± {fixed(scale * half, digits)}"
+    if mean is None:
+        return Cell(MISSING)
+    half = half_width(mean)
+    error = "" if half is None else fixed(scale * half, digits)
+    return Cell(fixed(scale * mean.value, digits, signed=signed), error=error)
 
 
 def _missing_notes(result: StudyResult) -> Sequence[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from omsweep.results.front import parent_label
 
-INK, MUTED, GRID, PAPER = "#1c2430", "#5d6878", "#e6e9ef", "#ffffff"
+INK, MUTED, GRID, EDGE, PAPER = "#1c2430", "#5d6878", "#e6e9ef", "#b9c0cc", "#ffffff"
 CAUTION = "#8a4b00"
-FRONT_LINE, FRONT_FILL = "#3a4556", "#eef2f8"
+FRONT_LINE, FRONT_FILL = "#3a4556", "#4a6fa5"
 LOSS, GAIN = (204, 85, 0), (0, 104, 168)
 
 BASELINE_COLOUR = "#4b5563"
@@ -20,15 +20,18 @@ PALETTE = (
 
 @dataclass(frozen=True)
 class Marker:
-    """One marker in plotly's, matplotlib's and SVG's words (path in a box from -6 to 6)."""
+    """One marker in plotly's, matplotlib's and, where the page's legend has it, SVG's words (in a box from -6 to 6)."""
 
     plotly: str
     matplotlib: str
-    path: str
+    path: str = ""
 
 
+CIRCLE = Marker("circle", "o", "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0Z")
+STAR = Marker("star", "*")
+CIRCLE_WITH_DOT = Marker("circle-dot", "$\\odot$")
 MARKERS = (
-    Marker("circle", "o", "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0Z"),
+    CIRCLE,
     Marker("square", "s", "M-4.5,-4.5H4.5V4.5H-4.5Z"),
     Marker("triangle-up", "^", "M0,-5.5L5.2,4.5H-5.2Z"),
     Marker("diamond", "D", "M0,-5.8L5.8,0L0,5.8L-5.8,0Z"),

@@ -1,9 +1,9 @@
-"""A table of texts as Markdown, LaTeX (with booktabs and graphicx) or HTML. Whatever a text holds is escaped."""
+"""A table of texts as Markdown, LaTeX (with booktabs and graphicx) or for the page, which all escape the texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omsweep.report.markup import Column, cell, plus_minus, table, text
+from omsweep.report.cells import Cell, Column, Row, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class TextTable:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Cell]]
     words: int = 1
     notes: Sequence[str] = ()
 
@@ -20,6 +20,22 @@ class TextTable:
         widths = {len(row) for row in self.rows} - {len(self.columns)}
         if widths:
             raise ValueError(f"rows of {self.title!r} must have {len(self.columns)} cells, got {sorted(widths)}")
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """Every cell's text, by row."""
+        return [[str(cell) for cell in row] for row in self.rows]
+
+    @property
+    def on_page(self) -> Table:
+        """The table as the page shows it."""
+        titles = enumerate(self.columns)
+        return Table(
+            label=self.title,
+            columns=[Column(title=title, numeric=i >= self.words, pinned=i == 0) for i, title in titles],
+            rows=[Row(cells=[c if isinstance(c, Cell) else Cell(c) for c in row]) for row in self.rows],
+            sortable=False,
+        )
 
 
 _LATEX = {
@@ -57,7 +73,7 @@ def markdown_text(value: str) -> str:
 def markdown(given: TextTable) -> str:
     """A heading, the table, its notes."""
     bars = ["---" if i < given.words else "---:" for i in range(len(given.columns))]
-    lines = [[markdown_text(c) for c in row] for row in (given.columns, *given.rows)]
+    lines = [[markdown_text(c) for c in row] for row in (given.columns, *given.texts)]
     lines.insert(1, bars)
     body = "\n".join(f"| {' | '.join(row)} |" for row in lines)
     notes = "".join(f"\n{markdown_text(note)}\n" for note in given.notes)
@@ -67,7 +83,7 @@ def markdown(given: TextTable) -> str:
 def latex(given: TextTable) -> str:
     """A `table` with the title as its caption and the notes under it."""
     spec = "l" * given.words + "r" * (len(given.columns) - given.words)
-    head, *rows = [" & ".join(latex_text(c) for c in row) + r" \\" for row in (given.columns, *given.rows)]
+    head, *rows = [" & ".join(latex_text(c) for c in row) + r" \\" for row in (given.columns, *given.texts)]
     notes = [rf"\par\footnotesize {latex_text(note)}" for note in given.notes]
     lines = [
         r"\begin{table}",
@@ -81,14 +97,3 @@ def latex(given: TextTable) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def html(given: TextTable, show: Callable[[str], str] = plus_minus) -> str:
-    """A heading, the table, its notes; `show` makes escaped HTML of a cell's text."""
-    columns = [Column(title=title, numeric=i >= given.words, pinned=i == 0) for i, title in enumerate(given.columns)]
-    rows = [
-        "<tr>" + "".join(cell(show(c), column) for c, column in zip(row, columns, strict=True)) + "</tr>"
-        for row in given.rows
-    ]
-    notes = "".join(f'<p class="lead">{text(note)}</p>' for note in given.notes)
-    return f"<h3>{text(given.title)}</h3>{table(columns, rows, sortable=False, label=given.title)}{notes}"

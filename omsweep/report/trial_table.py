@@ -1,13 +1,14 @@
 """The page's table of every trial with every setting and diagnostic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
-from omsweep.report.markup import Column, badge, cell, plus_minus, sort_key, swatch, table, text
+from omsweep.report.cells import Cell, Column, ColumnGroup, Row, Table, measured, number, sort_key
 from omsweep.report.styles import colours_of
 from omsweep.results.front import label_of
-from omsweep.results.numbers import fixed, short, with_error
+from omsweep.results.numbers import fixed, short
 from omsweep.results.objectives import METRICS
 from omsweep.results.view import SweepView
 from omsweep.store.records import TrialRecord
@@ -35,43 +36,49 @@ OUTCOMES = (
 
 @dataclass(frozen=True)
 class Field:
-    """A column and how a trial fills it: `value` gives data, `show` its HTML (escaped text by default)."""
+    """A column and how a trial fills it: `value` gives data, `show` the cell of data that is not None."""
 
     column: Column
     value: Callable[[TrialRecord], Any]
-    show: Callable[[Any, TrialRecord], str] = lambda value, _: text(short(value))
+    show: Callable[[Any, TrialRecord], Cell] = lambda value, _: Cell(short(value))
 
 
-def trial_table(view: SweepView) -> str:
-    """All trials; settings that no two trials differ in stand in a line above instead of in columns."""
-    settings = view.settings
-    same = _same_everywhere(settings)
-    fields = [
-        field
-        for field in (*_identity(view), *_outcomes(view), *_settings(settings, same), *_diagnostics(view), *_record())
-        if any(field.value(trial) not in (None, "") for trial in view.trials)
-    ]
+def trial_table(view: SweepView) -> Table:
+    """All trials; what `same_settings` says has no column."""
+    fields = [field for field in _fields(view) if any(field.value(trial) not in (None, "") for trial in view.trials)]
     fields = _mark_groups(fields)
-    rows = [_row(view, trial, fields) for trial in view.trials]
-    shown = table(
-        [field.column for field in fields],
-        rows,
-        element_id="trials",
-        groups=_group_row(fields),
-        tall=True,
+    columns = [field.column for field in fields]
+    return Table(
         label="All trials",
+        columns=columns,
+        rows=[_row(trial, fields) for trial in view.trials],
+        groups=[
+            ColumnGroup(name=name, title=GROUPS[name], width=len(list(mine)), hidden=name in HIDDEN_AT_FIRST)
+            for name, mine in groupby(column.group for column in columns)
+        ],
+        tall=True,
     )
-    return f"{_same_line(same)}{_group_boxes(fields)}{shown}"
 
 
-def _row(view: SweepView, trial: TrialRecord, fields: Sequence[Field]) -> str:
+def same_settings(view: SweepView) -> dict[str, Any]:
+    """Settings that no two trials differ in, which stand in a line above the table instead of in columns."""
+    every = list(view.settings.values())
+    if len(every) < 2:
+        return {}
+    return {name: value for name, value in every[0].items() if all(name in one and one[name] == value for one in every)}
+
+
+def _row(trial: TrialRecord, fields: Sequence[Field]) -> Row:
     cells = []
     for field in fields:
         value = field.value(trial)
-        shown = "" if value is None else field.show(value, trial)
-        cells.append(cell(shown, field.column, sort_key(value)))
-    attributes = f'data-label="{text(label_of(trial))}" data-algorithm="{text(trial.algorithm or "none")}"'
-    return f"<tr {attributes}>{''.join(cells)}</tr>"
+        shown = Cell() if value is None else field.show(value, trial)
+        cells.append(replace(shown, sort=sort_key(value)))
+    return Row(cells=cells, label=label_of(trial), algorithm=trial.algorithm or "none")
+
+
+def _fields(view: SweepView) -> list[Field]:
+    return [*_identity(view), *_outcomes(view), *_settings(view), *_diagnostics(view), *_record()]
 
 
 def _identity(view: SweepView) -> list[Field]:
@@ -79,10 +86,6 @@ def _identity(view: SweepView) -> list[Field]:
 
     def words(title: str, value: Callable[[TrialRecord], Any], **changes: Any) -> Field:
         return Field(Column(title=title, group="g-trial", numeric=False), value, **changes)
-
-    def name(trial_id: str, _: TrialRecord) -> str:
-        star = '<span class="star" title="on the front">★</span> ' if trial_id in members else ""
-        return f"{star}<code>{text(trial_id)}</code>"
 
     def differing(field: str, usual: Any) -> Field:
         varied = any(getattr(trial, field) != usual for trial in view.trials)
@@ -92,13 +95,13 @@ def _identity(view: SweepView) -> list[Field]:
         Field(
             Column(title="trial", group="g-trial", numeric=False, pinned=True),
             lambda trial: trial.trial_id,
-            name,
+            lambda trial_id, _: Cell(trial_id, code=True, starred=trial_id in members),
         ),
         words("family", lambda trial: trial.family),
-        words("label", label_of, show=lambda label, _: swatch(colours[label]) + text(label)),
+        words("label", label_of, show=lambda label, _: Cell(label, swatch=colours[label])),
         words("method", lambda trial: trial.method if trial.method != label_of(trial) else None),
         words("algorithm", lambda trial: trial.algorithm),
-        words("state", lambda trial: trial.state, show=lambda state, _: badge(state)),
+        words("state", lambda trial: trial.state, show=lambda state, _: Cell(badge=state)),
         Field(Column(title="block", group="g-trial"), lambda trial: trial.block),
         Field(Column(title="seed", group="g-trial"), lambda trial: trial.seed),
         Field(Column(title="SFT seed", group="g-trial"), lambda trial: trial.sft_seed),
@@ -127,7 +130,7 @@ def _outcomes(view: SweepView) -> list[Field]:
                 hint="share of 1000 simulated measurements, with this item noise, that put the trial on the front",
             ),
             lambda trial: chances.get(trial.trial_id),
-            lambda value, _: fixed(value),
+            lambda value, _: number(value),
         ),
     ]
     for name, title, digits, hint in OUTCOMES:
@@ -139,7 +142,8 @@ def _outcomes(view: SweepView) -> list[Field]:
     return found
 
 
-def _settings(settings: Mapping[str, Mapping[str, Any]], same: Mapping[str, Any]) -> list[Field]:
+def _settings(view: SweepView) -> list[Field]:
+    settings, same = view.settings, same_settings(view)
     names = [name for name in dict.fromkeys(n for one in settings.values() for n in one) if name not in same]
 
     def setting(name: str) -> Field:
@@ -179,22 +183,22 @@ def _with_noise(name: str, title: str, hint: str) -> Field:
     return Field(
         column,
         _attribute(name),
-        lambda value, trial: plus_minus(with_error(value, getattr(trial, f"{name}_se_items"))),
+        lambda value, trial: measured(value, getattr(trial, f"{name}_se_items")),
     )
 
 
 def _number(name: str, title: str, digits: int, hint: str, *, signed: bool) -> Field:
     column = Column(title=title, group="g-outcome", hint=hint)
-    return Field(column, _attribute(name), lambda value, _: text(fixed(value, digits, signed=signed)))
+    return Field(column, _attribute(name), lambda value, _: number(value, digits, signed=signed))
 
 
 def _entry(
-    group: str, key: str, title: str, html_group: str, *, digits: int | None = None, signed: bool = False
+    group: str, key: str, title: str, column_group: str, *, digits: int | None = None, signed: bool = False
 ) -> Field:
-    def show(value: Any, _: TrialRecord) -> str:
-        return text(fixed(value, digits or 2, signed=signed) if digits or signed else short(value))
+    def show(value: Any, _: TrialRecord) -> Cell:
+        return Cell(fixed(value, digits or 2, signed=signed) if digits or signed else short(value))
 
-    return Field(Column(title=title, group=html_group), lambda trial: getattr(trial, group).get(key), show)
+    return Field(Column(title=title, group=column_group), lambda trial: getattr(trial, group).get(key), show)
 
 
 def _attribute(name: str) -> Callable[[TrialRecord], Any]:
@@ -206,13 +210,6 @@ def _keys(view: SweepView, group: str) -> list[str]:
     return list(dict.fromkeys(key for trial in view.trials for key in getattr(trial, group)))
 
 
-def _same_everywhere(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    every = list(settings.values())
-    if len(every) < 2:
-        return {}
-    return {name: value for name, value in every[0].items() if all(name in one and one[name] == value for one in every)}
-
-
 def _mark_groups(fields: Sequence[Field]) -> list[Field]:
     marked, last = [], None
     for field in fields:
@@ -220,33 +217,3 @@ def _mark_groups(fields: Sequence[Field]) -> list[Field]:
         marked.append(replace(field, column=replace(field.column, first_of_group=first and last is not None)))
         last = field.column.group
     return marked
-
-
-def _group_row(fields: Sequence[Field]) -> str:
-    cells = []
-    for group, title in GROUPS.items():
-        width = sum(field.column.group == group for field in fields)
-        if group == "g-trial":  # the first column is pinned and must not span
-            cells.append('<th class="pin"></th>')
-            width -= 1
-        if width:
-            cells.append(f'<th colspan="{width}" class="group {group}" scope="colgroup">{text(title)}</th>')
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _group_boxes(fields: Sequence[Field]) -> str:
-    present = {field.column.group for field in fields}
-    boxes = [
-        f'<label class="chip"><input type="checkbox" data-table="trials" data-group="{group}"'
-        f"{'' if group in HIDDEN_AT_FIRST else ' checked'}> {text(title)}</label>"
-        for group, title in GROUPS.items()
-        if group in present and group != "g-trial"
-    ]
-    return f'<div class="legend"><span class="of">Columns</span>{"".join(boxes)}</div>'
-
-
-def _same_line(same: Mapping[str, Any]) -> str:
-    if not same:
-        return ""
-    listed = ", ".join(f"{text(name.replace('_', ' '))} {text(short(value))}" for name, value in flatten(same).items())
-    return f'<p class="lead">The same in every trial: {listed}.</p>'

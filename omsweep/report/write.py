@@ -1,5 +1,6 @@
 """Writes what people look at into a sweep's folder: front.json, front.png, report.html, the study, the comparison."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 from omsweep.results.view import SweepView, read_view
 from omsweep.store.folder import SweepFolder
+from omsweep.strict_json import plain
+
+Contents = Mapping[Path, str | bytes]
 
 
 def write_front(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> SweepView:
@@ -32,34 +36,61 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
         FileNotFoundError: there is no such sweep.
         ValueError: the folder cannot be written.
     """
-    from omsweep.report.comparison_files import comparison_contents
+    from omsweep.report.draw_matplotlib import image
+    from omsweep.report.front_chart import front_sheet
     from omsweep.report.page import page
-    from omsweep.report.plots import front_image
     from omsweep.results.comparison.reading import read_findings
 
     view = write_front(folder, report_scores=report_scores)
-    found = read_findings(folder, view.resolved, view.trials)
-    if found is not None:
-        for target, content in comparison_contents(folder, found, view.description).items():
-            _replace(target, content)
-        view = replace(view, findings=found)
-    _replace(folder.front_png, front_image(view))
-    _replace(folder.report_html, page(view).encode("utf-8"))
-    _write_study(folder, view)
+    view = replace(view, findings=read_findings(folder, view.resolved, view.trials))
+    contents = {
+        **_comparison(folder, view),
+        folder.front_png: image(front_sheet(view)),
+        folder.report_html: page(view),
+        **_study(folder, view),
+    }
+    for target, content in contents.items():
+        _replace(target, content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def _write_study(folder: SweepFolder, view: SweepView) -> None:
-    from omsweep.report.study_figure import study_image
+def _comparison(folder: SweepFolder, view: SweepView) -> Contents:
+    """The comparison's files, the image only where arms were compared; nothing where none was asked for."""
+    from omsweep.report.attainment_chart import attainment_sheet
+    from omsweep.report.comparison_tables import comparison_latex, comparison_markdown
+    from omsweep.report.draw_matplotlib import image
+    from omsweep.results.comparison.reading import as_json
+
+    found = view.findings
+    if found is None:
+        return {}
+    created = view.description.get("created")
+    record = plain({"sweep": folder.name, "created": created, **as_json(found, view.resolved)})
+    contents: dict[Path, str | bytes] = {
+        folder.comparison_json: json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        folder.comparison_md: comparison_markdown(found, folder.name),
+        folder.comparison_tex: comparison_latex(found, folder.name),
+    }
+    if found.arms:
+        contents[folder.attainment_png] = image(attainment_sheet(found, f"Comparison of {folder.name}"))
+    return contents
+
+
+def _study(folder: SweepFolder, view: SweepView) -> Contents:
+    """The study's files; nothing where none with an axis was asked for."""
+    from omsweep.report.draw_matplotlib import image
+    from omsweep.report.study_chart import study_sheet
     from omsweep.report.study_table import study_latex, study_markdown
     from omsweep.results.study import asked_study, study_result
 
     study = asked_study(view)
     if study is None:
-        return
+        return {}
     result = study_result(view, study)
-    _replace(folder.study_md, study_markdown(view, result).encode("utf-8"))
-    _replace(folder.study_tex, study_latex(view, result).encode("utf-8"))
-    _replace(folder.study_png, study_image(view, result))
+    return {
+        folder.study_md: study_markdown(view, result),
+        folder.study_tex: study_latex(view, result),
+        folder.study_png: image(study_sheet(view, result)),
+    }
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -88,12 +88,13 @@ def window(shown: Sequence[Mark], objectives: Objectives) -> Window:
     within = [mark for mark in shown if mark.tax <= objectives.reference_tax] or list(shown)
     taxes = [0.0] + [edge for m in within for edge in (m.tax - m.tax_error, m.tax + m.tax_error)]
     rewards = [0.0] + [edge for m in within for edge in (m.reward - m.reward_error, m.reward + m.reward_error)]
-    tax, reward = _padded(taxes), _padded(rewards)
+    tax, reward = padded(taxes), padded(rewards)
     beyond = sum(not (tax[0] <= m.tax <= tax[1] and reward[0] <= m.reward <= reward[1]) for m in shown)
     return Window(tax=tax, reward=reward, beyond=beyond)
 
 
-def _padded(values: Sequence[float]) -> tuple[float, float]:
+def padded(values: Sequence[float]) -> tuple[float, float]:
+    """The range of values with a margin on both sides."""
     low, high = min(values), max(values)
     pad = MARGIN * (high - low) or 1.0
     return low - pad, high + pad

@@ -5,12 +5,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
-
-from omsweep.cli import main
-from omsweep.report import write_report
 from omsweep.report.comparison_figures import attainment_figure, shown_arms
 from omsweep.report.comparison_files import comparison_latex, comparison_markdown
 from omsweep.report.comparison_section import comparison
+
+from omsweep.cli import main
+from omsweep.report import write_report
 from omsweep.report.comparison_tables import cell_html, tables
 from omsweep.results.comparison.findings import nothing_found
 from omsweep.results.comparison.reading import read_findings

@@ -5,9 +5,9 @@ import io
 import matplotlib.image
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from omsweep.report.figures import front_figure
 
 from omsweep.report import plots
-from omsweep.report.figures import front_figure
 from omsweep.report.styles import PALETTE, colours_of, markers_of
 from omsweep.results.view import read_view
 

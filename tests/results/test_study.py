@@ -3,11 +3,11 @@
 import math
 
 import pytest
+from omsweep.report.study_figure import study_image
 from scipy.stats import t as student
 
 from omsweep.report import write_report
 from omsweep.report.page import page
-from omsweep.report.study_figure import study_image
 from omsweep.report.study_table import half_width, study_latex, study_markdown, study_tables
 from omsweep.results.numbers import MISSING
 from omsweep.results.study import asked_study, study_result

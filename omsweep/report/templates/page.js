@@ -1,6 +1,3 @@
-"""The page's own script: sorting tables, switching methods, algorithms and column groups on and off."""
-
-JAVASCRIPT = """
 "use strict";
 function sortValue(row, index) {
   const cell = row.cells[index];
@@ -37,7 +34,7 @@ function isShown(meta) {
 function applyFilters() {
   document.querySelectorAll(".plotly-graph-div").forEach(plot => {
     plot.data.forEach((trace, i) => {
-      if (trace.meta && trace.meta.part === "trials") Plotly.restyle(plot, {visible: isShown(trace.meta)}, [i]);
+      if (trace.meta && trace.meta.label !== undefined) Plotly.restyle(plot, {visible: isShown(trace.meta)}, [i]);
     });
   });
   document.querySelectorAll("tr[data-label]").forEach(row => { row.hidden = !isShown(row.dataset); });
@@ -54,9 +51,8 @@ document.querySelectorAll("button[data-filter]").forEach(button => button.addEve
 }));
 
 document.querySelectorAll("input[data-group]").forEach(box => {
-  const table = document.getElementById(box.dataset.table);
-  const apply = () => table.querySelectorAll("." + box.dataset.group).forEach(cell => { cell.hidden = !box.checked; });
+  const section = box.closest("section");
+  const apply = () => section.querySelectorAll("." + box.dataset.group).forEach(cell => { cell.hidden = !box.checked; });
   box.addEventListener("change", apply);
   apply();
 });
-"""

@@ -1,0 +1,124 @@
+"""Tables as plain data: columns with headings, rows of cells, each cell's text and what it is sorted by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omsweep.results.numbers import Z95, fixed, is_number
+
+SortKey = str | int | float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column.
+
+    Args:
+        title: its heading.
+        numeric: whether it is sorted as numbers and stands to the right.
+        group: the group of columns it belongs to.
+        first_of_group: whether a line separates it from the column before.
+        descending: whether a first click sorts from large to small.
+        pinned: whether it stays in sight while the others scroll.
+        hint: its tooltip.
+    """
+
+    title: str
+    numeric: bool = True
+    group: str = ""
+    first_of_group: bool = False
+    descending: bool = False
+    pinned: bool = False
+    hint: str = ""
+
+    @property
+    def classes(self) -> str:
+        """The style sheet's names for its cells."""
+        first, text, pin = self.first_of_group, not self.numeric, self.pinned
+        return " ".join([*([self.group] if self.group else []), *["first"] * first, *["text"] * text, *["pin"] * pin])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnGroup:
+    """A heading above `width` columns next to each other, which can be hidden together."""
+
+    name: str
+    title: str
+    width: int
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, in this order: star, dot in `swatch`, text, `± error`, badge, interval.
+
+    Args:
+        text: its text; with nothing else an empty one is shown as missing.
+        sort: what it is sorted by; None stays last.
+        error: half-width of the text's interval.
+        interval: the text's interval, in brackets.
+        badge: a state or a verdict, as a coloured label.
+        code: whether the text is an identifier.
+        starred: whether it is on the front.
+        swatch: colour of the dot.
+        shade: colour of the background.
+    """
+
+    text: str = ""
+    sort: SortKey = None
+    error: str = ""
+    interval: str = ""
+    badge: str = ""
+    code: bool = False
+    starred: bool = False
+    swatch: str = ""
+    shade: str = ""
+
+    def __str__(self) -> str:
+        error = f"± {self.error}" if self.error else ""
+        return " ".join(part for part in (self.text, error, self.interval, self.badge) if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row; one with a `label` goes with the page's legend, a `reference` stays on top when others are sorted."""
+
+    cells: Sequence[Cell]
+    label: str = ""
+    algorithm: str = ""
+    reference: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table; `label` says to readers who do not see it what it is."""
+
+    label: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    groups: Sequence[ColumnGroup] = ()
+    sortable: bool = True
+    tall: bool = False
+
+
+def sort_key(value: Any) -> SortKey:
+    """What a cell with this value is sorted by: booleans as 0 and 1, nothing for None, NaN and infinity."""
+    if value is None or (isinstance(value, float) and not is_number(value)):
+        return None
+    return int(value) if isinstance(value, bool) else value if isinstance(value, int | float) else str(value)
+
+
+def words(text: Any, **look: Any) -> Cell:
+    """A cell of text that is sorted by its text; None is missing."""
+    return Cell("" if text is None else str(text), sort=None if text is None else str(text), **look)
+
+
+def number(value: Any, digits: int = 2, *, signed: bool = False, **look: Any) -> Cell:
+    """A cell with a number of fixed digits; None is missing."""
+    return Cell(fixed(value, digits, signed=signed), sort=sort_key(value), **look)
+
+
+def measured(value: Any, standard_error: Any) -> Cell:
+    """`+1.25 ± 0.30`: a signed value and 1.96 standard errors, where they are known."""
+    error = fixed(Z95 * standard_error) if is_number(standard_error) else ""
+    return number(value, signed=True, error=error)

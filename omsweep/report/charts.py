@@ -1,0 +1,199 @@
+"""What a chart shows, as plain data: `draw_plotly` draws it for the page, `draw_matplotlib` as an image.
+
+Widths and sizes are in points (1/72 inch). Errors are half-widths in the unit of their axis, 0 where none is known.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from omsweep.report.styles import MUTED, Marker
+
+Corner = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stroke:
+    """How a line is drawn."""
+
+    colour: str
+    width: float
+    dash: Literal["solid", "dash", "dot"] = "solid"
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class HoverLine:
+    """One line of a tooltip: plain text, bold text, plain text."""
+
+    before: str = ""
+    strong: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """An axis over `window`, whose first end is left or below.
+
+    `ticks` are the places where something is written, by what; without any, round numbers are.
+    """
+
+    title: str
+    window: tuple[float, float]
+    log: bool = False
+    ticks: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A shaded area without an outline."""
+
+    corners: Sequence[Corner]
+    colour: str
+    opacity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A line across the whole plot, under everything else."""
+
+    at: float
+    vertical: bool
+    stroke: Stroke
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line through corners; one with a `name` stands in the legend."""
+
+    corners: Sequence[Corner]
+    stroke: Stroke
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One symbol with its error bars; `dotted` puts a dot into it, `raised` draws it above those that are not."""
+
+    x: float
+    y: float
+    x_error: float = 0.0
+    y_error: float = 0.0
+    face: str
+    edge: str
+    edge_width: float = 0.9
+    size: float = 5.5
+    dotted: bool = False
+    raised: bool = False
+    text: str = ""
+    hover: Sequence[HoverLine] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Points with one symbol, in the order in which `joined` connects them.
+
+    `tags` are what the page's legend switches them off by; a group with a `name` stands in the chart's own legend.
+    """
+
+    points: Sequence[Point]
+    symbol: Marker
+    errors: Stroke
+    joined: Stroke | None = None
+    name: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One plot, its layers from back to front.
+
+    Args:
+        title: above it.
+        caption: under the title.
+        note: in its lower right corner, in a cautious colour.
+        description: a sentence for readers who do not see it.
+        x: the horizontal axis.
+        y: the vertical axis.
+        height: of the axes, inches.
+        width: of the axes in an image, inches.
+    """
+
+    title: str
+    caption: str = ""
+    note: str = ""
+    description: str
+    x: Axis
+    y: Axis
+    rules: Sequence[Rule] = ()
+    areas: Sequence[Area] = ()
+    lines: Sequence[Line] = ()
+    points: Sequence[Points] = ()
+    height: float = 3.65
+    width: float = 4.65
+
+    @property
+    def legend(self) -> list["LegendEntry"]:
+        """An entry for every line and group of points that has a name."""
+        groups = [
+            LegendEntry(
+                name=group.name,
+                symbol=group.symbol,
+                face=group.points[0].face,
+                size=group.points[0].size,
+                stroke=group.joined,
+            )
+            for group in self.points
+            if group.name
+        ]
+        return [*(LegendEntry(name=line.name, stroke=line.stroke) for line in self.lines if line.name), *groups]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegendEntry:
+    """A name with its symbol, its line, or both."""
+
+    name: str
+    symbol: Marker | None = None
+    face: str = MUTED
+    edge: str | None = None
+    size: float = 7.5
+    stroke: Stroke | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A sentence at the foot of an image."""
+
+    text: str
+    colour: str = MUTED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """An image of several charts with one legend.
+
+    Args:
+        title: above all charts.
+        remark: at the right of the title.
+        charts: row by row.
+        columns: charts in a row, at most.
+        legend: under the charts.
+        notes: under the legend.
+        same_rows: whether the charts of a row share the ticks of their vertical axis.
+        empty: what is written in place of the first chart where there is none.
+    """
+
+    title: str
+    remark: Note | None = None
+    charts: Sequence[Chart]
+    columns: int
+    legend: Sequence[LegendEntry]
+    notes: Sequence[Note]
+    same_rows: bool = False
+    empty: str = "Nothing to show yet."
+
+
+def whole_legend(charts: Sequence[Chart]) -> list[LegendEntry]:
+    """The legends of several charts, each name once."""
+    return list({entry.name: entry for chart in charts for entry in chart.legend}.values())
