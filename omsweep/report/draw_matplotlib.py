@@ -71,8 +71,8 @@ def _canvas(sheet: Sheet) -> tuple[Figure, list[Axes]]:
     figure.text(side, top, sheet.title, fontsize=14, fontweight="bold", color=INK)
     if sheet.remark:
         figure.text(1 - side, top, sheet.remark.text, ha="right", fontsize=10, color=sheet.remark.colour)
-    for number, (line, colour) in enumerate(reversed(notes)):
-        figure.text(side, (EDGE_INCHES + NOTE * number) / height, line, fontsize=8.2, color=colour)
+    for number, (line, colour) in enumerate(notes, start=1):
+        figure.text(side, (above_notes - NOTE * number) / height, line, fontsize=8.2, color=colour)
     return figure, list(grid.flat)
 
 

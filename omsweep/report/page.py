@@ -17,7 +17,7 @@ def page(view: SweepView) -> str:
     shown = {name: content for name, (_, show) in sections.SECTIONS.items() if (content := show(view)) is not None}
     drawn = any(content.get("charts") for content in shown.values())
     return (
-        _templates()
+        templates()
         .get_template("page.html")
         .render(
             name=view.name,
@@ -38,7 +38,7 @@ def page(view: SweepView) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
     """The package's templates; whatever they show is escaped unless it is their own or a chart's HTML."""
     loaded = Environment(
         loader=PackageLoader("omsweep.report"),

@@ -5,16 +5,15 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from omsweep.report.comparison_figures import attainment_figure, shown_arms
-from omsweep.report.comparison_files import comparison_latex, comparison_markdown
-from omsweep.report.comparison_section import comparison
 
 from omsweep.cli import main
 from omsweep.report import write_report
-from omsweep.report.comparison_tables import cell_html, tables
+from omsweep.report.attainment_chart import attainment_chart, shown_arms
+from omsweep.report.comparison_tables import comparison_latex, comparison_markdown, tables
+from omsweep.report.draw_plotly import figure
+from omsweep.report.page import page
 from omsweep.results.comparison.findings import nothing_found
 from omsweep.results.comparison.reading import read_findings
-from omsweep.results.numbers import MISSING
 from omsweep.results.view import read_view
 from omsweep.sinks.mlflow import SWEEP_FILES
 from omsweep.store.folder import SweepFolder
@@ -80,7 +79,8 @@ def test_latex_is_whole_and_escapes(sweep, found):
 def test_what_is_not_shown_is_listed_everywhere(found, sweep):
     empty = nothing_found(found.question, ["everything: <b>no</b> scores"])
     assert "- everything: \\<b\\>no\\</b\\> scores" in comparison_markdown(empty, "demo")
-    section = comparison(replace(read_view(sweep), findings=empty))
+    html = page(replace(read_view(sweep), findings=empty))
+    section = html.partition('<section id="comparison">')[2].partition("</section>")[0]
     assert "<li>everything: &lt;b&gt;no&lt;/b&gt; scores</li>" in section
     assert "<table" not in section
 
@@ -92,30 +92,14 @@ def test_the_page_has_the_section_once_and_only_where_asked(sweep, demo):
     assert not (demo.path / "comparison.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("shown", "html"),
-    [
-        (
-            "+0.10 [\u22120.1, +0.3] not shown",
-            '+0.10 <span class="badge not shown">not shown</span><br><span class="pm">[\u22120.1, +0.3]</span>',
-        ),
-        ("+0.10 better", '+0.10 <span class="badge better">better</span>'),
-        ("14.2 [13.0, 15.4]", '14.2<br><span class="pm">[13.0, 15.4]</span>'),
-        ("(c) x<y \u2212 (a) adamw", "(c) x&lt;y \u2212 (a) adamw"),
-        (MISSING, MISSING),
-    ],
-)
-def test_cells_as_html(shown, html):
-    assert cell_html(shown) == html
-
-
 def test_the_figure_has_a_line_for_each_arm_of_the_headline(found):
-    figure = attainment_figure(found, "tiny-llama")
-    assert [trace.name for trace in figure.data] == [
+    chart = attainment_chart(found, "tiny-llama")
+    traces = figure(chart).data
+    assert [trace.name for trace in traces] == [
         *("(a) adamw", "(c) ondare", "(b) adamw + offline", "(d) ondare + offline"),
     ]
     assert len(shown_arms(found)) == 4
-    for trace in figure.data:
+    for trace in traces:
         assert list(trace.x) == sorted(trace.x)
         assert list(trace.y) == sorted(trace.y)
 

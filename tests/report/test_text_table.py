@@ -2,12 +2,13 @@
 
 import pytest
 
-from omsweep.report.text_table import TextTable, html, latex, latex_text, markdown
+from omsweep.report.cells import Cell
+from omsweep.report.text_table import TextTable, latex, latex_text, markdown
 
 TABLE = TextTable(
     title="A & B",
     columns=["name", "tax, %"],
-    rows=[["a_b", "\u22121.5 ± 0.2"], ["c|d", "\u2013"]],
+    rows=[["a_b", Cell("\u22121.5", error="0.2")], ["c|d", "\u2013"]],
     notes=["100 % of $x"],
 )
 
@@ -55,11 +56,12 @@ def test_latex_escapes(given, escaped):
     assert latex_text(given) == escaped
 
 
-def test_html_has_every_cell_and_marks_words():
-    shown = html(TABLE)
-    assert shown.count("<tr>") == 3
-    assert '<span class="pm">±&nbsp;0.2</span>' in shown
-    assert "A &amp; B" in shown
+def test_the_page_has_every_cell_and_marks_words():
+    shown = TABLE.on_page
+    assert [column.title for column in shown.columns] == TABLE.columns
+    assert [(column.numeric, column.pinned) for column in shown.columns] == [(False, True), (True, False)]
+    assert [[str(cell) for cell in row.cells] for row in shown.rows] == TABLE.texts
+    assert not shown.sortable
 
 
 def test_rows_must_fit_the_columns():

@@ -3,11 +3,12 @@
 import math
 
 import pytest
-from omsweep.report.study_figure import study_image
 from scipy.stats import t as student
 
 from omsweep.report import write_report
+from omsweep.report.draw_matplotlib import image
 from omsweep.report.page import page
+from omsweep.report.study_chart import study_charts, study_sheet
 from omsweep.report.study_table import half_width, study_latex, study_markdown, study_tables
 from omsweep.results.numbers import MISSING
 from omsweep.results.study import asked_study, study_result
@@ -131,14 +132,14 @@ def test_the_tables_say_split_unit_and_that_nothing_is_claimed(beta):
     assert main.columns[:4] == ["family", "recipe", "beta", "runs"]
     assert "reward (search split)" in main.columns
     assert "reward minus adamw" in main.columns
-    rows = main.rows
+    rows = main.texts
     assert rows[3][:4] == ["tiny-llama", "ondare", "0.001", "3"]
     assert rows[3][main.columns.index("reward minus adamw")] == "+0.20 ± 0.00"
     assert rows[0][main.columns.index("reward minus adamw")] == MISSING
     assert any("90 % t interval over 3 runs" in note for note in main.notes)
     assert any(note.startswith("Exploratory: no winner") for note in main.notes)
     assert categories.columns[-2:] == ["code", "math"]
-    assert categories.rows[0][-1] == "79.9 ± 0.0"
+    assert categories.texts[0][-1] == "79.9 ± 0.0"
 
 
 def test_one_run_has_no_interval(folder, make_trial, make_space):
@@ -146,9 +147,9 @@ def test_one_run_has_no_interval(folder, make_trial, make_space):
     for level in BETAS:
         folder.append(make_trial(f"t-{level}", label=f"adamw-beta-{level:g}", method="adamw", params={"beta": level}))
     view, result = read_view(folder), result_of(folder)
-    assert study_tables(view, result)[0].rows[0][4] == "+0.50"
+    assert study_tables(view, result)[0].texts[0][4] == "+0.50"
     assert "One run per row: no interval" in study_markdown(view, result)
-    assert study_image(view, result).startswith(b"\x89PNG")
+    assert image(study_sheet(view, result)).startswith(b"\x89PNG")
 
 
 def test_a_recipe_without_the_axis_is_one_row_that_others_are_compared_with(folder, make_trial, make_space):
@@ -171,7 +172,7 @@ def test_a_recipe_without_the_axis_is_one_row_that_others_are_compared_with(fold
     assert result.rows[1].differences["reward"].value == pytest.approx(0.2)
     paper = study_tables(view, result)[-1]
     assert "not comparable" in paper.title
-    assert study_image(view, result).startswith(b"\x89PNG")
+    assert image(study_sheet(view, result)).startswith(b"\x89PNG")
 
 
 def test_methods_are_rows_and_post_hoc_points_stand_beside_them(folder, make_trial, make_space):
@@ -190,7 +191,7 @@ def test_methods_are_rows_and_post_hoc_points_stand_beside_them(folder, make_tri
     recipes = ["adamw", "adamw+back (weight 0.2)", "adamw+back (weight 0.8)", "ondare"]
     assert result.recipes == recipes
     assert result.rows[1].differences["reward"].value == pytest.approx(-0.1)
-    assert study_image(view, result).startswith(b"\x89PNG")
+    assert image(study_sheet(view, result)).startswith(b"\x89PNG")
     assert "AdamW" in study_markdown(view, result), "the paper's Table 1"
 
 
@@ -254,7 +255,7 @@ def test_the_page_shows_it_and_escapes_what_it_did_not_write(folder, make_trial,
     folder.append(make_trial("t", label=attack, method="adamw"))
     view = read_view(folder)
     html = page(view)
-    assert "data:image/png;base64," in html
+    assert html.count('class="plotly-graph-div"') == len(study_charts(study_result(view, STUDIES["methods"]))) + 1
     assert attack not in html
     result = study_result(view, STUDIES["methods"])
     assert r"\textless{}script\textgreater{}alert(1)" in study_latex(view, result)

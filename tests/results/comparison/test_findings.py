@@ -177,7 +177,7 @@ def test_one_run_gives_numbers_without_intervals_or_verdicts(asked):
     assert {line.verdict for line in found.headline} == {"not shown"}
     assert found.spreads == []
     assert all(arm.front_probability is None for arm in found.arms)
-    row = tables(found)[0].rows[2]
+    row = tables(found)[0].texts[2]
     assert row[4].startswith("+")
     assert row[4].endswith("not shown")
 
@@ -298,7 +298,7 @@ def test_where_both_arms_chose_the_sft_model_nothing_was_compared(asked):
     ]
     assert (line.both_sft, line.estimate.value, line.verdict) == (12, 0.0, "not shown")
     assert math.isnan(line.estimate.standard_error)
-    rows = {(row[0], row[1]): row for row in tables(found)[0].rows}
+    rows = {(row[0], row[1]): row for row in tables(found)[0].texts}
     assert rows["(c) ondare \u2212 (a) adamw", "one"][3:5] == ["12 of 12", "nothing compared"]
     assert rows["(d) ondare + offline \u2212 (b) adamw + offline", "one"][3] == "0 of 12"
     assert (C.name, A.name) not in {(spread.arm, spread.against) for spread in found.spreads}
@@ -333,7 +333,7 @@ def test_runs_are_compared_as_they_are(asked):
         assert line.estimate.value == pytest.approx((run["ondare"] - run["adamw"]).mean())
         assert line.estimate.outermost == "sft_seed"
     (table,) = [table for table in tables(found) if table.title == "Run against run"]
-    assert [row[1] for row in table.rows] == 2 * ["all families"] + 2 * ["one"] + 2 * ["two"]
-    assert table.rows[0][2].startswith("+0.1")
-    assert "shown" not in str(table.rows)
+    assert [row[1] for row in table.texts] == 2 * ["all families"] + 2 * ["one"] + 2 * ["two"]
+    assert table.texts[0][2].startswith("+0.1")
+    assert "shown" not in str(table.texts)
     assert {line.measure for line in findings(points(kl=False), asked, OBJECTIVES).runs} == {"run_reward", "run_tax"}

@@ -5,11 +5,16 @@ import io
 import matplotlib.image
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from omsweep.report.figures import front_figure
 
-from omsweep.report import plots
+from omsweep.report import draw_matplotlib
+from omsweep.report.draw_plotly import figure
+from omsweep.report.front_chart import front_chart, front_sheet
 from omsweep.report.styles import PALETTE, colours_of, markers_of
 from omsweep.results.view import read_view
+
+
+def front_image(view):
+    return draw_matplotlib.image(front_sheet(view))
 
 
 def pixels(image):
@@ -26,13 +31,13 @@ def drawn(monkeypatch):
             figures.append(figure)
             super().__init__(figure)
 
-    monkeypatch.setattr(plots, "FigureCanvasAgg", Canvas)
+    monkeypatch.setattr(draw_matplotlib, "FigureCanvasAgg", Canvas)
     return figures
 
 
 def test_one_panel_per_family_with_all_scored_trials(demo, drawn):
     view = read_view(demo)
-    image = pixels(plots.front_image(view))
+    image = pixels(front_image(view))
     assert image.shape[1] > 1200
     assert image[..., :3].std() > 0.02, "something was drawn"
     panels = drawn[0].axes
@@ -46,7 +51,7 @@ def test_one_panel_per_family_with_all_scored_trials(demo, drawn):
 
 
 def test_the_caption_says_what_error_bars_cover_and_that_one_seed_ranks_nothing(demo, drawn):
-    plots.front_image(read_view(demo))
+    front_image(read_view(demo))
     texts = " ".join(text.get_text() for text in drawn[0].texts)
     assert "1.96 item standard errors" in texts
     assert "not the spread over seeds" in texts
@@ -55,7 +60,7 @@ def test_the_caption_says_what_error_bars_cover_and_that_one_seed_ranks_nothing(
 
 
 def test_several_seeds_are_said(folder, fill_sweep, drawn):
-    plots.front_image(read_view(fill_sweep(folder, seeds=2, blocks=2, failures=False)))
+    front_image(read_view(fill_sweep(folder, seeds=2, blocks=2, failures=False)))
     texts = " ".join(text.get_text() for text in drawn[0].texts)
     assert "2 seeds per setting" in texts
     assert "no ranking" not in texts
@@ -64,31 +69,31 @@ def test_several_seeds_are_said(folder, fill_sweep, drawn):
 def test_an_objective_without_known_noise_has_no_bar_and_says_so(folder, make_trial, make_space, drawn):
     folder.create(make_space(objectives={"tax": "tax_worst", "reference_point": {"reward": 0, "tax": 20}}))
     folder.append(make_trial("a", tax_worst=3.0, reward_se_items=0.1, tax_se_items=0.5))
-    plots.front_image(read_view(folder))
+    front_image(read_view(folder))
     assert len(drawn[0].axes[0].collections) == 1
     assert "None is known for the worst category's tax." in " ".join(text.get_text() for text in drawn[0].texts)
 
 
 def test_before_the_first_score(folder, make_space):
     folder.create(make_space())
-    assert pixels(plots.front_image(read_view(folder))).shape[2] in (3, 4)
+    assert pixels(front_image(read_view(folder))).shape[2] in (3, 4)
 
 
 def test_many_methods_and_families_fit(folder, make_trial, make_space):
     folder.create(make_space())
     for i in range(10):
         folder.append(make_trial(f"t{i}", label=f"a-rather-long-label-{i}", family=f"family-{i % 4}", tax=i, reward=i))
-    image = pixels(plots.front_image(read_view(folder)))
+    image = pixels(front_image(read_view(folder)))
     assert image.shape[0] > 1200
 
 
 @pytest.mark.parametrize("families", [("tiny-llama",), ("tiny-llama", "tiny-qwen2", "mine")])
 def test_nothing_is_drawn_past_the_edges(folder, fill_question, drawn, families):
     fill_question(folder, families=families)
-    plots.front_image(read_view(folder))
-    figure = drawn[0]
-    inside = figure.bbox.padded(1)
-    texts = [*figure.texts, *figure.legends[0].get_texts(), *(text for axes in figure.axes for text in axes.texts)]
+    front_image(read_view(folder))
+    whole = drawn[0]
+    inside = whole.bbox.padded(1)
+    texts = [*whole.texts, *whole.legends[0].get_texts(), *(text for axes in whole.axes for text in axes.texts)]
     assert len(texts) > 10
     for text in texts:
         box = text.get_window_extent()
@@ -116,7 +121,7 @@ def test_what_is_merged_has_a_marker_of_its_own(folder, make_trial, make_space, 
     folder.append(make_trial("a", tax=1.0, reward=0.5))
     folder.append(make_trial("a+line-0", label="adamw+line", kind="posthoc", parent="a", tax=2.0, reward=0.8))
     view = read_view(folder)
-    plots.front_image(view)
+    front_image(view)
     markers = {
         tax: [line.get_marker() for line in drawn[0].axes[0].lines if list(line.get_xdata()) == [tax]]
         for tax in (1.0, 2.0)
@@ -125,7 +130,7 @@ def test_what_is_merged_has_a_marker_of_its_own(folder, make_trial, make_space, 
     assert set(markers[2.0]) == {*markers[1.0], "."}
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend == ["adamw", "dpo", "merged after training", "on the front", "SFT model"]
-    drawings = {t.meta["label"]: t.marker.symbol for t in front_figure(view, "tiny-llama").data if "label" in t.meta}
+    drawings = {t.meta["label"]: t.marker.symbol for t in figure(front_chart(view, "tiny-llama")).data if t.meta}
     assert drawings == {"adamw": ("circle",), "adamw+line": ("circle-dot",)}
 
 
