@@ -1,6 +1,6 @@
 """What half of an arm's blocks attain, as a chart per family."""
 
-from omsweep.report.charts import Axis, Chart, Line, Note, Rule, Sheet, Stroke, whole_legend
+from omsweep.report.charts import Axis, Chart, Line, Note, Rule, Sheet, Stroke, legend_of
 from omsweep.report.comparison_tables import lettered
 from omsweep.report.styles import MUTED, colours_of
 from omsweep.results.comparison.findings import ArmFound, Findings
@@ -15,7 +15,7 @@ def attainment_sheet(found: Findings, title: str) -> Sheet:
         "Lines: what half of an arm's blocks attain on the report split (its candidates on the search split's front), "
         f"the SFT model at 0, 0. Dashed: tax = {found.question.limit_text(found.families)}."
     )
-    return Sheet(title=title, charts=charts, columns=len(charts), legend=whole_legend(charts), notes=[Note(text=note)])
+    return Sheet(title=title, charts=charts, columns=len(charts), legend=legend_of(charts), notes=[Note(note)])
 
 
 def attainment_charts(found: Findings) -> list[Chart]:
@@ -38,7 +38,7 @@ def attainment_chart(found: Findings, family: str) -> Chart:
         # up to where the last arm stops rising, and somewhat beyond t
         x=Axis(title="Alignment tax (points), report split", window=padded([0.0, 1.25 * limit, *turns, *starts])),
         y=Axis(title="Reward gain (scorer units)", window=padded([0.0, *(reward for _, reward in corners)])),
-        rules=[Rule(at=limit, vertical=True, stroke=Stroke(colour=MUTED, width=0.9, dash="dash"))],
+        rules=[Rule(at=limit, vertical=True, stroke=Stroke(MUTED, 0.9, "dash"))],
         lines=lines,
     )
 
@@ -56,5 +56,5 @@ def _line(arm: ArmFound, found: Findings) -> Line:
     end = found.limits[arm.choice.family].reference_tax
     corners: list[Point] = staircase([(float(tax), float(reward)) for tax, reward in arm.surface if tax <= end])
     corners += [(end, corners[-1][1])] if corners else []
-    stroke = Stroke(colour=colours_of(labels)[label], width=1.6, dash="dot" if name == label else "solid")
+    stroke = Stroke(colours_of(labels)[label], 1.6, "dot" if name == label else "solid")
     return Line(corners=corners, stroke=stroke, name=lettered(name, found.question))

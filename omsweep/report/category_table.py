@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from omsweep.report.cells import Cell, Column, Row, Table, number, words
+from omsweep.report.cells import Cell, Column, Row, Table, number, plain
 from omsweep.report.styles import GAIN, LOSS, colours_of
 from omsweep.results.front import label_of
 from omsweep.results.numbers import Z95, fixed, is_number
@@ -62,9 +62,9 @@ def _trial_row(
 ) -> Row:
     label = label_of(trial)
     cells = [
-        words(trial.trial_id, code=True, starred=trial.trial_id in view.member_ids),
-        words(label, swatch=colours_of(view.labels)[label]),
-        words(trial.algorithm),
+        plain(trial.trial_id, code=True, starred=trial.trial_id in view.member_ids),
+        plain(label, swatch=colours_of(view.labels)[label]),
+        plain(trial.algorithm),
     ]
     if reference:
         deltas = _deltas(trial, reference)

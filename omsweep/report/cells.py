@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omsweep.results.numbers import Z95, fixed, is_number
+from omsweep.results.numbers import Z95, fixed, is_number, short
 
 SortKey = str | int | float | None
 
@@ -102,15 +102,15 @@ class Table:
 
 
 def sort_key(value: Any) -> SortKey:
-    """What a cell with this value is sorted by: booleans as 0 and 1, nothing for None, NaN and infinity."""
+    """What a cell with this value is sorted by: booleans as 0 and 1, nothing where nothing is known."""
     if value is None or (isinstance(value, float) and not is_number(value)):
         return None
-    return int(value) if isinstance(value, bool) else value if isinstance(value, int | float) else str(value)
+    return int(value) if isinstance(value, bool) else value if isinstance(value, int | float) else str(value) or None
 
 
-def words(text: Any, **look: Any) -> Cell:
-    """A cell of text that is sorted by its text; None is missing."""
-    return Cell("" if text is None else str(text), sort=None if text is None else str(text), **look)
+def plain(value: Any, **look: Any) -> Cell:
+    """A cell with a text or a number in few digits; None is missing."""
+    return Cell(short(value), sort=sort_key(value), **look)
 
 
 def number(value: Any, digits: int = 2, *, signed: bool = False, **look: Any) -> Cell:

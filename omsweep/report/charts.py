@@ -12,7 +12,7 @@ from omsweep.report.styles import MUTED, Marker
 Corner = tuple[float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Stroke:
     """How a line is drawn."""
 
@@ -40,7 +40,6 @@ class Axis:
 
     title: str
     window: tuple[float, float]
-    log: bool = False
     ticks: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -132,24 +131,8 @@ class Chart:
     height: float = 3.65
     width: float = 4.65
 
-    @property
-    def legend(self) -> list["LegendEntry"]:
-        """An entry for every line and group of points that has a name."""
-        groups = [
-            LegendEntry(
-                name=group.name,
-                symbol=group.symbol,
-                face=group.points[0].face,
-                size=group.points[0].size,
-                stroke=group.joined,
-            )
-            for group in self.points
-            if group.name
-        ]
-        return [*(LegendEntry(name=line.name, stroke=line.stroke) for line in self.lines if line.name), *groups]
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LegendEntry:
     """A name with its symbol, its line, or both."""
 
@@ -161,7 +144,7 @@ class LegendEntry:
     stroke: Stroke | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Note:
     """A sentence at the foot of an image."""
 
@@ -194,6 +177,9 @@ class Sheet:
     empty: str = "Nothing to show yet."
 
 
-def whole_legend(charts: Sequence[Chart]) -> list[LegendEntry]:
-    """The legends of several charts, each name once."""
-    return list({entry.name: entry for chart in charts for entry in chart.legend}.values())
+def legend_of(charts: Sequence[Chart]) -> list[LegendEntry]:
+    """An entry for every line and group of points that has a name, each name once."""
+    lines = [LegendEntry(line.name, stroke=line.stroke) for chart in charts for line in chart.lines]
+    groups = [group for chart in charts for group in chart.points]
+    points = [LegendEntry(g.name, g.symbol, g.points[0].face, size=5.5, stroke=g.joined) for g in groups]
+    return list({entry.name: entry for entry in (*lines, *points) if entry.name}.values())

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from omsweep.report.charts import Chart, LegendEntry, Point, Points, Sheet, Stroke
 from omsweep.report.styles import CAUTION, EDGE, GRID, INK, MUTED
@@ -140,9 +139,6 @@ def _style(axes: Axes, chart: Chart) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(EDGE)
-    if chart.x.log:
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
     if chart.x.ticks:
         slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         look = slanted if len(chart.x.ticks) > TICKS_SIDE_BY_SIDE else {}

@@ -1,6 +1,5 @@
 """Draws a chart for the page: plotly's figure, as HTML that needs `plotly_library` on the page."""
 
-import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -10,7 +9,7 @@ import plotly.io
 import plotly.offline
 from markupsafe import Markup
 
-from omsweep.report.charts import Area, Axis, Chart, HoverLine, Line, Points, Stroke
+from omsweep.report.charts import Area, Axis, Chart, HoverLine, Line, Points, Stroke, legend_of
 from omsweep.report.styles import EDGE, GRID, INK, MUTED, PAPER
 
 CONFIG = {
@@ -23,7 +22,7 @@ CONFIG = {
 PIXELS_PER_POINT = 1.5
 PIXELS_PER_INCH = 108
 LEGEND_PIXELS = 44
-MARGIN = {"l": 58, "r": 14, "t": 12, "b": 52}
+MARGIN = {"l": 58, "r": 14, "t": 28, "b": 52}
 CLEAR = "rgba(0,0,0,0)"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -55,7 +54,8 @@ def figure(chart: Chart) -> go.Figure:
     for rule in chart.rules:
         add = drawn.add_vline if rule.vertical else drawn.add_hline
         add(rule.at, line=_stroke(rule.stroke), layer="below")
-    margin = {**MARGIN, "b": MARGIN["b"] + (LEGEND_PIXELS if chart.legend else 0)}
+    named = bool(legend_of([chart]))
+    margin = {**MARGIN, "b": MARGIN["b"] + LEGEND_PIXELS * named}
     drawn.update_layout(
         template="none",
         height=round(PIXELS_PER_INCH * chart.height) + margin["t"] + margin["b"],
@@ -64,10 +64,16 @@ def figure(chart: Chart) -> go.Figure:
         plot_bgcolor=CLEAR,
         modebar={"bgcolor": CLEAR, "color": "#aab3c0", "activecolor": INK},
         font={"family": _FONT, "size": 12.5, "color": INK},
-        showlegend=bool(chart.legend),
+        showlegend=named,
         legend={"orientation": "h", "y": -54 / (PIXELS_PER_INCH * chart.height), "yanchor": "top"},
         hovermode="closest",
-        hoverlabel={"bgcolor": PAPER, "bordercolor": EDGE, "font": {"color": INK}, "align": "left", "namelength": -1},
+        hoverlabel={
+            "bgcolor": PAPER,
+            "bordercolor": EDGE,
+            "font": {"color": INK, "family": _FONT},
+            "align": "left",
+            "namelength": -1,
+        },
         xaxis=_axis(chart.x),
         yaxis=_axis(chart.y),
     )
@@ -139,12 +145,10 @@ def _hover(lines: Sequence[HoverLine]) -> str:
 
 def _axis(axis: Axis) -> dict[str, Any]:
     """A pale grid, no tick marks."""
-    window = [math.log10(end) for end in axis.window] if axis.log else list(axis.window)
     ticks = {"tickvals": list(axis.ticks.values()), "ticktext": [_plain(name) for name in axis.ticks]}
     return {
         "title": {"text": _plain(axis.title), "standoff": 8},
-        "type": "log" if axis.log else "linear",
-        "range": window,
+        "range": list(axis.window),
         **(ticks if axis.ticks else {}),
         "automargin": bool(axis.ticks),
         "gridcolor": GRID,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from omsweep.report import captions
+from omsweep.report import captions, styles
 from omsweep.report.charts import (
     Area,
     Axis,
@@ -17,57 +17,34 @@ from omsweep.report.charts import (
     Sheet,
     Stroke,
 )
-from omsweep.report.styles import (
-    CAUTION,
-    CIRCLE,
-    CIRCLE_WITH_DOT,
-    FRONT_FILL,
-    FRONT_LINE,
-    INK,
-    MUTED,
-    PAPER,
-    STAR,
-    colours_of,
-    markers_of,
-)
+from omsweep.report.styles import INK, MUTED, STAR, colours_of, markers_of
 from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
 from omsweep.results.numbers import Z95, fixed, short, with_error
 from omsweep.results.view import SweepView
 from omsweep.store.folder import TrialRecord
 
 MOST_COLUMNS = 3
-REFERENCE = Stroke(colour=MUTED, width=0.8, dash="dash")
+REFERENCE = Stroke(MUTED, 0.8, "dash")
+SFT_HOVER = HoverLine(strong="SFT model", after=", untrained: reward 0, tax 0 by definition")
 SFT_MODEL = Points(
-    points=[
-        Point(
-            x=0.0,
-            y=0.0,
-            face=INK,
-            edge=INK,
-            size=11,
-            raised=True,
-            text="SFT",
-            hover=[HoverLine(strong="SFT model", after=", untrained: reward 0, tax 0 by definition")],
-        )
-    ],
+    points=[Point(x=0.0, y=0.0, face=INK, edge=INK, size=11, raised=True, text="SFT", hover=[SFT_HOVER])],
     symbol=STAR,
-    errors=Stroke(colour=INK, width=0.8),
+    errors=Stroke(INK, 0.8),
 )
 
 
 def front_sheet(view: SweepView) -> Sheet:
     """`front.png`: a chart per family that has scored trials."""
-    charts = front_charts(view)
     reference = captions.reference(view)
     return Sheet(
         title=f"Sweep {view.name}",
-        remark=Note(text=captions.ranking(view), colour=CAUTION if view.summary["exploratory"] else MUTED),
-        charts=charts,
+        remark=Note(captions.ranking(view), styles.CAUTION if view.summary["exploratory"] else MUTED),
+        charts=front_charts(view),
         columns=MOST_COLUMNS,
         legend=_legend(view),
         notes=[
-            Note(text=captions.error_bars(view)),
-            Note(text=f"Line: the front on the search split. Shaded: its hypervolume (reference point {reference})."),
+            Note(captions.error_bars(view)),
+            Note(f"Line: the front on the search split. Shaded: its hypervolume (reference point {reference})."),
         ],
         empty="No trial has both objectives yet.",
     )
@@ -97,25 +74,22 @@ def front_chart(view: SweepView, family: str) -> Chart:
             Rule(at=view.objectives.reference_reward, vertical=False, stroke=REFERENCE),
             Rule(at=view.objectives.reference_tax, vertical=True, stroke=REFERENCE),
         ],
-        areas=[Area(corners=area, colour=FRONT_FILL, opacity=0.09)] if area else [],
-        lines=[Line(corners=staircase(members), stroke=Stroke(colour=FRONT_LINE, width=1.3))],
+        areas=[Area(corners=area, colour=styles.FRONT_FILL, opacity=0.09)] if area else [],
+        lines=[Line(corners=staircase(members), stroke=Stroke(styles.FRONT_LINE, 1.3))],
         points=[SFT_MODEL, *_groups(view, family, shown)],
     )
 
 
 def _groups(view: SweepView, family: str, shown: Sequence[Mark]) -> list[Points]:
     trials = {trial.trial_id: trial for trial in view.scored(family)}
-    colours, markers = colours_of(view.labels), markers_of(view.algorithms)
     groups = []
-    for label in view.labels:
-        for algorithm in view.algorithms:
+    for label, colour in colours_of(view.labels).items():
+        for algorithm, symbol in markers_of(view.algorithms).items():
             mine = [mark for mark in shown if (mark.label, mark.algorithm) == (label, algorithm)]
-            if mine:
-                points = [_point(view, trials[mark.trial_id], mark, colours[label]) for mark in mine]
-                errors = Stroke(colour=colours[label], width=0.8, opacity=0.4)
-                tags = {"label": label, "algorithm": algorithm}
-                groups.append(Points(points=points, symbol=markers[algorithm], errors=errors, tags=tags))
-    return groups
+            points = [_point(view, trials[mark.trial_id], mark, colour) for mark in mine]
+            tags = {"label": label, "algorithm": algorithm}
+            groups.append(Points(points=points, symbol=symbol, errors=Stroke(colour, 0.8, opacity=0.4), tags=tags))
+    return [group for group in groups if group.points]
 
 
 def _point(view: SweepView, trial: TrialRecord, mark: Mark, colour: str) -> Point:
@@ -125,7 +99,7 @@ def _point(view: SweepView, trial: TrialRecord, mark: Mark, colour: str) -> Poin
         y=mark.reward,
         x_error=mark.tax_error,
         y_error=mark.reward_error,
-        face=colour if mark.on_front else PAPER,
+        face=colour if mark.on_front else styles.PAPER,
         edge=INK if mark.on_front else colour,
         edge_width=0.9 if mark.on_front else 1.2,
         size=(8.0 if mark.on_front else 6.5) - 1.5 * mark.merged,
@@ -137,12 +111,10 @@ def _point(view: SweepView, trial: TrialRecord, mark: Mark, colour: str) -> Poin
 
 def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> list[HoverLine]:
     tax = view.objectives.tax
-    place = f"{mark.algorithm}, {mark.label}, block {short(trial.block)}, seed {short(trial.seed)}"
-    settings = [f"{name} {short(value)}" for name, value in view.settings[trial.trial_id].items()]
     rest = [
         *([f"tax {fixed(trial.tax, signed=True)} points"] if tax.name != "tax" else []),
         *([f"merged after training from {trial.parent}"] if trial.parent is not None else []),
-        *settings,
+        *(f"{name} {short(value)}" for name, value in view.settings[trial.trial_id].items()),
         f"learning rate applied {short(trial.learning_rate_applied)}",
         f"KL {fixed(trial.kl)} nats, length ratio {fixed(trial.length_ratio)}",
         f"worst category's tax {fixed(trial.tax_worst)} points",
@@ -150,7 +122,7 @@ def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> list[HoverLine]:
     ]
     return [
         HoverLine(strong=trial.trial_id, after=" ★ on the front" if mark.on_front else ""),
-        HoverLine(place),
+        HoverLine(f"{mark.algorithm}, {mark.label}, block {short(trial.block)}, seed {short(trial.seed)}"),
         HoverLine("reward ", with_error(mark.reward, mark.reward_error / Z95 or None)),
         HoverLine(f"{tax.name} ", with_error(mark.tax, mark.tax_error / Z95 or None), f" {tax.unit}"),
         *map(HoverLine, rest),
@@ -159,11 +131,11 @@ def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> list[HoverLine]:
 
 def _legend(view: SweepView) -> list[LegendEntry]:
     trained = view.trained_labels
-    merged = [LegendEntry(name="merged after training", symbol=CIRCLE_WITH_DOT)]
+    merged = [LegendEntry("merged after training", styles.CIRCLE_WITH_DOT)] if len(trained) < len(view.labels) else []
     return [
-        *(LegendEntry(name=name, symbol=CIRCLE, face=colour) for name, colour in colours_of(trained).items()),
-        *(LegendEntry(name=name, symbol=marker) for name, marker in markers_of(view.algorithms).items()),
-        *(merged if len(trained) < len(view.labels) else []),
-        LegendEntry(name="on the front", symbol=CIRCLE, face="#9aa3b0", edge=INK),
-        LegendEntry(name="SFT model", symbol=STAR, face=INK, size=11),
+        *(LegendEntry(name, styles.CIRCLE, colour) for name, colour in colours_of(trained).items()),
+        *(LegendEntry(name, marker) for name, marker in markers_of(view.algorithms).items()),
+        *merged,
+        LegendEntry("on the front", styles.CIRCLE, "#9aa3b0", edge=INK),
+        LegendEntry("SFT model", STAR, INK, size=11),
     ]

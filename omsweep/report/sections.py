@@ -10,7 +10,7 @@ import yaml
 from omsweep.report import captions
 from omsweep.report.attainment_chart import attainment_charts
 from omsweep.report.category_table import category_noise, category_table
-from omsweep.report.cells import Column, Row, Table, measured, number, words
+from omsweep.report.cells import Column, Row, Table, measured, number, plain
 from omsweep.report.comparison_tables import tables
 from omsweep.report.front_chart import front_charts
 from omsweep.report.study_chart import study_charts
@@ -111,7 +111,7 @@ def methods(view: SweepView) -> Content | None:
             content = labels[label]
             counts = [number(content[name], 0) for name in ("trials", "scored", "members")]
             names = [*(["hypervolume"] if compare else []), "reward_sd_seeds", "tax_sd_seeds"]
-            cells = [words(family), words(label, swatch=colours[label]), *counts]
+            cells = [plain(family), plain(label, swatch=colours[label]), *counts]
             rows.append(Row(cells=[*cells, *(number(content[name]) for name in names)]))
     columns = [
         Column(title="family", numeric=False, pinned=True),
@@ -178,9 +178,9 @@ def report_split(view: SweepView) -> Content | None:
 
 def _report_row(view: SweepView, member: Mapping[str, Any]) -> Row:
     cells = [
-        words(member["trial_id"], code=True),
-        words(member["family"]),
-        words(member["label"], swatch=colours_of(view.labels)[member["label"]]),
+        plain(member["trial_id"], code=True),
+        plain(member["family"]),
+        plain(member["label"], swatch=colours_of(view.labels)[member["label"]]),
     ]
     for metric in (view.objectives.reward, view.objectives.tax):
         report = f"{metric.name}_report"

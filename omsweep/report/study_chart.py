@@ -1,8 +1,8 @@
 """A study as charts: reward and tax over the levels of its axis, a line per recipe, or recipe under recipe."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 from omsweep.report.charts import (
     Area,
@@ -16,7 +16,7 @@ from omsweep.report.charts import (
     Rule,
     Sheet,
     Stroke,
-    whole_legend,
+    legend_of,
 )
 from omsweep.report.study_table import EXPLORATORY, half_width, interval_note, level_text, mean_cell
 from omsweep.report.styles import CAUTION, CIRCLE, MARKERS, MUTED, colours_of
@@ -27,48 +27,20 @@ from omsweep.results.view import SweepView
 
 NUMBERS = {"reward": "Reward gain (scorer units)", "tax": "Alignment tax (points)"}
 RECIPE_INCHES = 0.26
-SPREAD = {True: 0.012, False: 0.05}
-"""Recipes stand apart by this share of the axis, so that bars can be told apart; by whether levels are numbers."""
-MARGIN = 0.06
-"""Free space at both ends of the levels, as a share of their axis."""
-ZERO = Stroke(colour=MUTED, width=0.8, dash="dash")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """Where ticks stand on the horizontal axis, by what is written there; only `numbers` are joined by lines."""
-
-    places: Mapping[str, float]
-    numbers: bool
-    log: bool = False
-
-    def moved(self, place: float, share: float) -> float:
-        """A place moved by a share of the axis's length."""
-        low, high = min(self.places.values()), max(self.places.values())
-        if low == high:
-            return place
-        return float(place * (high / low) ** share) if self.log else place + share * (high - low)
-
-    @property
-    def window(self) -> tuple[float, float]:
-        """From somewhat before the first tick to somewhat after the last."""
-        if len(set(self.places.values())) < 2:
-            only = next(iter(self.places.values()), 0.5)
-            return (only / 2, only * 2) if self.log else (only - 0.5, only + 0.5)
-        share = MARGIN if self.numbers else 0.5 / (len(self.places) - 1)
-        low, high = min(self.places.values()), max(self.places.values())
-        return self.moved(low, -share), self.moved(high, share)
+SPREAD_OF_NUMBERS, SPREAD_OF_WORDS = 0.012, 0.035
+"""Recipes stand apart by this share of the axis, so that bars can be told apart; by what the levels are."""
+ZERO = Stroke(MUTED, 0.8, "dash")
 
 
 def study_sheet(view: SweepView, result: StudyResult) -> Sheet:
     """`study.png`."""
-    charts = study_charts(result)
+    drawn = study_charts(result)
     return Sheet(
         title=f"{result.study.title}, sweep {view.name}",
-        charts=charts,
+        charts=drawn,
         columns=len(NUMBERS),
-        legend=whole_legend(charts),
-        notes=[Note(text=interval_note(result)), Note(text=EXPLORATORY, colour=CAUTION)],
+        legend=legend_of(drawn),
+        notes=[Note(interval_note(result)), Note(EXPLORATORY, CAUTION)],
         same_rows=result.study.axis == "label",
         empty="No trial has ended yet.",
     )
@@ -76,73 +48,55 @@ def study_sheet(view: SweepView, result: StudyResult) -> Sheet:
 
 def study_charts(result: StudyResult) -> list[Chart]:
     """Two charts per family: reward, then tax."""
-    build = _recipe_chart if result.study.axis == "label" else partial(_level_chart, _scale(result))
-    return [build(result, family, name) for family in result.families for name in NUMBERS]
+    draw = _recipe_chart if result.study.axis == "label" else _level_chart
+    return [draw(result, family, name) for family in result.families for name in NUMBERS]
 
 
 def _recipe_chart(result: StudyResult, family: str, name: str) -> Chart:
     """Recipes under each other, each with its interval."""
-    colours, count = colours_of(result.recipes), len(result.recipes)
+    colours, places = colours_of(result.recipes), {recipe: float(i) for i, recipe in enumerate(result.recipes)}
     groups = []
-    for place, recipe in enumerate(result.recipes):
-        for row in _rows(result, family, recipe, name):
-            point = _point(
-                row, name, colours[recipe], x=row.values[name].value, y=float(place), x_error=_half(row, name)
-            )
-            groups.append(Points(points=[point], symbol=CIRCLE, errors=Stroke(colour=colours[recipe], width=1.4)))
+    for row in _rows(result, family, name):
+        colour, mean = colours[row.recipe], row.values[name].value
+        point = _point(row, name, colour, x=mean, y=places[row.recipe], x_error=_half(row, name))
+        groups.append(Points(points=[point], symbol=CIRCLE, errors=Stroke(colour, 1.4)))
     return Chart(
         title=family,
         description=_description(result, family, name),
         x=Axis(title=f"{NUMBERS[name]}, {result.split} split", window=_window(result, family, name)),
-        y=Axis(title="", window=(count - 0.5, -0.5), ticks={recipe: i for i, recipe in enumerate(result.recipes)}),
+        y=Axis(title="", window=(len(places) - 0.5, -0.5), ticks=places),
         rules=[Rule(at=0.0, vertical=True, stroke=ZERO)],
         points=groups,
-        height=max(0.9, RECIPE_INCHES * count),
+        height=max(0.9, RECIPE_INCHES * len(places)),
         width=3.6,
     )
 
 
-def _level_chart(scale: Scale, result: StudyResult, family: str, name: str) -> Chart:
+def _level_chart(result: StudyResult, family: str, name: str) -> Chart:
     """A line per recipe over the levels; a recipe without the axis is a line across, its interval a band."""
-    colours, last = colours_of(result.recipes), len(result.recipes) - 1
-    low, high = scale.window
+    places, numbers = _places(result)
+    low, high = padded([*places.values()] or [0.0]) if numbers else (-0.5, len(places) - 0.5)
+    apart = (SPREAD_OF_NUMBERS if numbers else SPREAD_OF_WORDS) * (high - low)
     areas, lines, groups = [], [], []
-    for number, recipe in enumerate(result.recipes):
-        colour, mine = colours[recipe], _rows(result, family, recipe, name)
-        for row in (row for row in mine if row.level is None):
+    for number, (recipe, colour) in enumerate(colours_of(result.recipes).items()):
+        shift = apart * (number - (len(result.recipes) - 1) / 2)
+        points = []
+        for row in (row for row in _rows(result, family, name) if row.recipe == recipe):
             mean, half = row.values[name].value, _half(row, name)
-            stroke = Stroke(colour=colour, width=1.4, dash="dash")
-            lines.append(Line(corners=[(low, mean), (high, mean)], stroke=stroke, name=recipe))
-            if half:
-                band = [(low, mean - half), (high, mean - half), (high, mean + half), (low, mean + half)]
-                areas.append(Area(corners=band, colour=colour, opacity=0.12))
-        shift = (number - last / 2) * SPREAD[scale.numbers]
-        points = [
-            _point(
-                row,
-                name,
-                colour,
-                x=scale.moved(scale.places[level_text(row.level)], shift),
-                y=row.values[name].value,
-                y_error=_half(row, name),
-            )
-            for row in mine
-            if row.level is not None
-        ]
+            if row.level is not None:
+                place = places[level_text(row.level)] + shift
+                points.append(_point(row, name, colour, x=place, y=mean, y_error=half))
+                continue
+            lines.append(Line(corners=[(low, mean), (high, mean)], stroke=Stroke(colour, 1.4, "dash"), name=recipe))
+            band = [(low, mean - half), (high, mean - half), (high, mean + half), (low, mean + half)]
+            areas.append(Area(corners=band, colour=colour, opacity=0.12))
+        joined, symbol = Stroke(colour, 1.4) if numbers else None, MARKERS[number % len(MARKERS)]
         if points:
-            groups.append(
-                Points(
-                    points=points,
-                    symbol=MARKERS[number % len(MARKERS)],
-                    errors=Stroke(colour=colour, width=1.0),
-                    joined=Stroke(colour=colour, width=1.4) if scale.numbers else None,
-                    name=recipe,
-                )
-            )
+            groups.append(Points(points=points, symbol=symbol, errors=Stroke(colour, 1.0), joined=joined, name=recipe))
     return Chart(
         title=family,
         description=_description(result, family, name),
-        x=Axis(title=str(result.study.axis), window=scale.window, log=scale.log, ticks=scale.places),
+        x=Axis(title=str(result.study.axis), window=(low, high), ticks=places),
         y=Axis(title=f"{NUMBERS[name]}, {result.split} split", window=_window(result, family, name)),
         rules=[Rule(at=0.0, vertical=False, stroke=ZERO)],
         areas=areas,
@@ -152,19 +106,22 @@ def _level_chart(scale: Scale, result: StudyResult, family: str, name: str) -> C
     )
 
 
-def _scale(result: StudyResult) -> Scale:
-    """Numbers at their own place, words side by side; the same in every chart."""
-    rows = [row for row in result.rows if row.level is not None]
-    numbers = {level_text(row.level): float(row.level) for row in rows if is_number(row.level)}
-    ticks = list(dict.fromkeys(level_text(row.level) for row in rows))
-    if numbers and len(numbers) == len(ticks):
-        places = dict(sorted(numbers.items(), key=lambda item: item[1]))
-        return Scale(places=places, numbers=True, log=result.study.log and min(places.values()) > 0)
-    return Scale(places={tick: float(place) for place, tick in enumerate(ticks)}, numbers=False)
+def _places(result: StudyResult) -> tuple[Mapping[str, float], bool]:
+    """Where levels stand, by what is written there, and whether they are numbers; the same in every chart.
+
+    A number stands at its place, or at that of its logarithm, words side by side.
+    """
+    levels = {level_text(row.level): row.level for row in result.rows if row.level is not None}
+    numbers = {tick: float(level) for tick, level in levels.items() if is_number(level)}
+    if len(numbers) < len(levels):
+        return {tick: float(place) for place, tick in enumerate(levels)}, False
+    log = result.study.log and min(numbers.values(), default=0.0) > 0
+    ordered = sorted(numbers.items(), key=lambda item: item[1])
+    return {tick: math.log10(level) if log else level for tick, level in ordered}, True
 
 
-def _rows(result: StudyResult, family: str, recipe: str, name: str) -> list[StudyRow]:
-    return [row for row in result.rows if (row.family, row.recipe) == (family, recipe) and name in row.values]
+def _rows(result: StudyResult, family: str, name: str) -> list[StudyRow]:
+    return [row for row in result.rows if row.family == family and name in row.values]
 
 
 def _half(row: StudyRow, name: str) -> float:
@@ -173,20 +130,15 @@ def _half(row: StudyRow, name: str) -> float:
 
 def _window(result: StudyResult, family: str, name: str) -> tuple[float, float]:
     """From 0 to every mean with its interval."""
-    rows = [row for row in result.rows if row.family == family and name in row.values]
-    ends = [row.values[name].value + side * _half(row, name) for row in rows for side in (-1, 1)]
-    return padded([0.0, *ends])
+    rows = _rows(result, family, name)
+    return padded([0.0, *(row.values[name].value + side * _half(row, name) for row in rows for side in (-1, 1))])
 
 
-def _point(
-    row: StudyRow, name: str, colour: str, *, x: float, y: float, x_error: float = 0.0, y_error: float = 0.0
-) -> Point:
+def _point(row: StudyRow, name: str, colour: str, **place: Any) -> Point:
     level = "" if row.level is None else f", {level_text(row.level)}"
-    hover = [
-        HoverLine(strong=f"{row.recipe}{level}"),
-        HoverLine(f"{name} ", str(mean_cell(row.values[name], signed=True))),
-    ]
-    return Point(x=x, y=y, x_error=x_error, y_error=y_error, face=colour, edge=colour, hover=hover)
+    shown = str(mean_cell(row.values[name], signed=True))
+    hover = [HoverLine(strong=f"{row.recipe}{level}"), HoverLine(f"{name} ", shown)]
+    return Point(**place, face=colour, edge=colour, hover=hover)
 
 
 def _description(result: StudyResult, family: str, name: str) -> str:

@@ -6,6 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from omsweep.report.attainment_chart import attainment_sheet
+from omsweep.report.comparison_tables import comparison_latex, comparison_markdown
+from omsweep.report.draw_matplotlib import image
+from omsweep.report.front_chart import front_sheet
+from omsweep.report.page import page
+from omsweep.report.study_chart import study_sheet
+from omsweep.report.study_table import study_latex, study_markdown
+from omsweep.results.comparison.reading import as_json, read_findings
+from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import SweepView, read_view
 from omsweep.store.folder import SweepFolder
 from omsweep.strict_json import plain
@@ -36,11 +45,6 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
         FileNotFoundError: there is no such sweep.
         ValueError: the folder cannot be written.
     """
-    from omsweep.report.draw_matplotlib import image
-    from omsweep.report.front_chart import front_sheet
-    from omsweep.report.page import page
-    from omsweep.results.comparison.reading import read_findings
-
     view = write_front(folder, report_scores=report_scores)
     view = replace(view, findings=read_findings(folder, view.resolved, view.trials))
     contents = {
@@ -55,11 +59,6 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
 
 def _comparison(folder: SweepFolder, view: SweepView) -> Contents:
     """The comparison's files, the image only where arms were compared; nothing where none was asked for."""
-    from omsweep.report.attainment_chart import attainment_sheet
-    from omsweep.report.comparison_tables import comparison_latex, comparison_markdown
-    from omsweep.report.draw_matplotlib import image
-    from omsweep.results.comparison.reading import as_json
-
     found = view.findings
     if found is None:
         return {}
@@ -77,11 +76,6 @@ def _comparison(folder: SweepFolder, view: SweepView) -> Contents:
 
 def _study(folder: SweepFolder, view: SweepView) -> Contents:
     """The study's files; nothing where none with an axis was asked for."""
-    from omsweep.report.draw_matplotlib import image
-    from omsweep.report.study_chart import study_sheet
-    from omsweep.report.study_table import study_latex, study_markdown
-    from omsweep.results.study import asked_study, study_result
-
     study = asked_study(view)
     if study is None:
         return {}
