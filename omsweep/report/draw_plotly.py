@@ -50,7 +50,9 @@ def plotted(chart: Chart, element_id: str) -> Markup:
 
 def figure(chart: Chart) -> go.Figure:
     """The chart as plotly's figure; the tags of a group of points are its trace's `meta`."""
-    drawn = go.Figure([*map(_area, chart.areas), *map(_line, chart.lines), *map(_points, chart.points)])
+    drawn = go.Figure(
+        [*map(_area, chart.areas), *(_line(line, chart) for line in chart.lines), *map(_points, chart.points)]
+    )
     for rule in chart.rules:
         add = drawn.add_vline if rule.vertical else drawn.add_hline
         add(rule.at, line=_stroke(rule.stroke), layer="below")
@@ -86,11 +88,15 @@ def _area(area: Area) -> go.Scatter:
     return go.Scatter(x=x, y=y, mode="lines", fill="toself", hoverinfo="skip", **look)
 
 
-def _line(line: Line) -> go.Scatter:
-    """A line; only one with a name has tooltips."""
+def _line(line: Line, chart: Chart) -> go.Scatter:
+    """A line; only one with a name has tooltips, which leave out a place on an axis of names."""
     x, y = zip(*line.corners, strict=True) if line.corners else ((), ())
-    about = {"name": _plain(line.name)} if line.name else {"hoverinfo": "skip", "showlegend": False}
-    return go.Scatter(x=x, y=y, mode="lines", line=_stroke(line.stroke), **about)
+    look = {"x": x, "y": y, "mode": "lines", "line": {**_stroke(line.stroke), "simplify": False}}
+    if not line.name:
+        return go.Scatter(**look, hoverinfo="skip", showlegend=False)
+    said = [f"%{{{end}axis.title.text}}: <b>%{{{end}:.2f}}</b>" for end in (["y"] if chart.x.ticks else ["x", "y"])]
+    template = "<br>".join([f"<b>{_plain(line.name)}</b>", *said]) + "<extra></extra>"
+    return go.Scatter(**look, hovertemplate=template, name=_plain(line.name))
 
 
 def _points(group: Points) -> go.Scatter:
