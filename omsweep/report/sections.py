@@ -47,7 +47,7 @@ class Chip:
 def tiles(view: SweepView) -> list[Tile]:
     """What ran, in numbers."""
     content, resolved = view.summary, view.resolved
-    states = ", ".join(f"{number} {state}" for state, number in content["trials"].items()) or "none finished"
+    states = ", ".join(f"{count} {state}" for state, count in content["trials"].items()) or "none finished"
     mode = {
         "compare": "blocked design, equal draws for every method",
         "search": "adaptive search, ranks nothing",

@@ -145,6 +145,14 @@ def test_every_trial_has_a_row_with_its_numbers(demo, demo_page):
     assert starred == {f"★ {member['trial_id']}" for member in read_view(demo).summary["members"]}
 
 
+def test_trials_out_of_sight_are_counted_under_the_front(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("a"))
+    assert "not shown" not in Parsed(page(read_view(folder))).text
+    folder.append(make_trial("b", tax=60.0, reward=-3.0))
+    assert "1 trial outside of the plot not shown." in Parsed(page(read_view(folder))).text
+
+
 def test_settings_all_trials_share_are_said_once(folder, fill_sweep):
     parsed = Parsed(page(read_view(fill_sweep(folder, failures=False))))
     assert "The same in every trial: steps 100." in parsed.text
