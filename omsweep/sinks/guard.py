@@ -114,5 +114,5 @@ class GuardedTracker:
         return f"the sweep goes on, its results are safe in {self._results}"
 
     def _reason(self, error: Exception) -> str:
-        text = " ".join(str(error).split()) or type(error).__name__
-        return redacted(text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " ...")
+        text = redacted(" ".join(str(error).split())) or type(error).__name__
+        return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " ..."

@@ -12,11 +12,11 @@ pytest.importorskip("mlflow")
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from omsweep.sinks.guard import FIRST_PAUSE_SECONDS, PAUSE_PER_ATTEMPT, GuardedTracker
+from omsweep.sinks.guard import FIRST_PAUSE_SECONDS, LONGEST_REASON, PAUSE_PER_ATTEMPT, GuardedTracker
 from omsweep.sinks.mlflow import Tracker
 from omsweep.store.records import TrialRecord, TrialSpec
 
-SECRET_ERROR = MlflowException("API request to http://me:hunter2@mlflow:5000/api failed")
+SECRET_ERROR = MlflowException(f"{'x' * (LONGEST_REASON - 18)} http://me:hunter2@mlflow:5000/api failed")  # cut in it
 
 
 class Store:
