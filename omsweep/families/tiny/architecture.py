@@ -1,7 +1,6 @@
 """The embedded architectures: two layers, width 128, random weights."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
-from transformers.utils import logging as transformers_logging
 
 from omsweep.families.tiny.tokenizer import MAX_LENGTH, build_tokenizer
+from omsweep.quiet import without_transformers_bars
 
 _SHAPE: Mapping[str, Any] = {
     "hidden_size": 128,
@@ -77,18 +76,6 @@ def write_folder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, fol
         # For this model type AutoTokenizer puts Qwen2Tokenizer in place of whatever class is declared, except where
         # a class of the folder's own is declared and remote code is off: then it reads tokenizer.json as it is.
         tokenizer.init_kwargs["auto_map"] = {"AutoTokenizer": [None, "no_remote_code_needed.Tokenizer"]}
-    with quiet_transformers():
+    with without_transformers_bars():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Loading and saving of a few hundred kilobytes draw no progress bars inside."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

@@ -14,9 +14,10 @@ import omsweep.families.tiny
 import omsweep.worlds.tiny
 from omsweep.cache import build_once, recipe_hash
 from omsweep.families.family import Stage, TinyRecipe
-from omsweep.families.tiny.architecture import build_model, quiet_transformers, write_folder
+from omsweep.families.tiny.architecture import build_model, write_folder
 from omsweep.families.tiny.tokenizer import build_tokenizer
 from omsweep.families.tiny.training import Batch, ProgressBar, conversation_batches, raw_batches, train_stage
+from omsweep.quiet import without_transformers_bars
 
 MakeProgress = Callable[..., ProgressBar]
 MakeBatches = Callable[[PreTrainedTokenizerFast, Stage], Iterator[Batch]]
@@ -44,7 +45,7 @@ def build_sft(recipe: TinyRecipe, sft_seed: int, *, progress: MakeProgress) -> P
 
     def build(folder: Path) -> None:
         base = build_base(recipe, progress=progress)
-        with quiet_transformers():
+        with without_transformers_bars():
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
         _train(model, conversation_batches, stage, folder, progress(**_bar(recipe, "SFT", stage)))
 

@@ -34,8 +34,6 @@ _WORDY_ANSWERS = (
 )
 WORDS = words_of(*_WORDY_ANSWERS)
 
-Messages = list[dict[str, str]]
-
 
 def preference_prompts(count: int, seed: int) -> list[dict[str, Any]]:
     """`count` different preference prompts, none of which is a tax item or a reward prompt.
