@@ -6,13 +6,12 @@ BIN := .venv/bin
 STAMP := .venv/.locked
 SPACE ?= search_spaces/demo.yaml
 STORAGE ?= runs
-RAY_TESTS := tests/sweep tests/test_cluster.py tests/test_operations.py
 
 export OMSWEEP_CACHE ?= $(CURDIR)/.cache
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: setup smollm2 demo test test-with-ray test-without-ray check bench ui lock
+.PHONY: setup smollm2 demo test campaign lint check bench ui lock
 
 setup: $(STAMP)
 
@@ -30,22 +29,23 @@ smollm2: setup
 demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
 
-# Two processes at once: the tests that start Ray, one after another, and all other tests.
+# The whole suite, in two processes; all tests that use Ray in one of them, on one Ray that they share.
 test: setup
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-with-ray test-without-ray
+	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-test-with-ray: setup
-	HF_HUB_OFFLINE=1 $(BIN)/pytest $(RAY_TESTS)
+# What takes long or starts servers of its own.
+campaign: setup
+	HF_HUB_OFFLINE=1 $(BIN)/pytest -m campaign
 
-test-without-ray: setup
-	HF_HUB_OFFLINE=1 $(BIN)/pytest $(addprefix --ignore=,$(RAY_TESTS))
-
-check: setup
+# Format, style, types, and which room imports which.
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not browser"
+
+check: lint
+	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow and not browser and not campaign"
 
 bench: setup
 	$(BIN)/python benchmarks/trial_cost.py

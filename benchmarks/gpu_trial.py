@@ -38,11 +38,13 @@ from omsweep.families.tiny.architecture import random_family
 from omsweep.plan.design import draw
 from omsweep.provenance import revision, versions
 from omsweep.results.comparison.clusters import clustered_mean
-from omsweep.sinks.mlflow import flatten
 from omsweep.space.load import load_space
 from omsweep.space.search_space import SearchSpace
+from omsweep.space.specs import preparation
+from omsweep.store.records import Prepared, TrialSpec
+from omsweep.strict_json import flatten
 from omsweep.trial.prepare.family import prepare_family
-from omsweep.trial.session import policy_folder, train_and_score
+from omsweep.trial.session import policy_folder, run_session
 from omsweep.worlds.tiny.preferences import preference_prompts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,11 +119,11 @@ def toy_pairs(count: int) -> Iterator[Line]:
             yield {"prompt": record["prompt"], "chosen": record["answer"], "rejected": record["wrong"]}
 
 
-def blocks_of(space: SearchSpace) -> list[tuple[Line, ...]]:
-    """The design's samples as blocks of all methods at one training seed and learning rate, one seed after another."""
+def blocks_of(space: SearchSpace) -> list[tuple[TrialSpec, ...]]:
+    """The design's trials as blocks of all methods at one training seed and learning rate, one seed after another."""
 
-    def place(sample: Line) -> tuple[int, float]:
-        return sample["seed"], sample["learning_rate"]
+    def place(spec: TrialSpec) -> tuple[int, float]:
+        return spec.seed or 0, spec.params["learning_rate"]
 
     return [tuple(block) for _, block in groupby(sorted(draw(space), key=place), key=place)]
 
@@ -157,18 +159,17 @@ def run(space: SearchSpace, output: Path, seconds: float) -> list[Line]:
     """Every block that fits into `seconds` from now, preparation included; returns all lines of the output."""
     started, kept = time.monotonic(), output / "trials.jsonl"
     lines = kept_lines([output])
-    content, family = space.resolved(), space.families[0].name
-    prepared = prepare_family(content, family, tqdm)
+    prepared, _ = prepare_family(preparation(space, space.families[0].name), tqdm)
     say(f"prepared in {time.monotonic() - started:.0f} s")
     longest = max((line["wall"] for line in lines), default=0.0)
     for block in blocks_of(space):
-        missing = [sample for sample in block if sample["trial_id"] not in {line["trial_id"] for line in lines}]
+        missing = [spec for spec in block if spec.trial_id not in {line["trial_id"] for line in lines}]
         left = seconds - (time.monotonic() - started)
         if missing and left < len(missing) * longest:
             say(f"stopping: {left:.0f} s are left, a block takes {len(block) * longest:.0f} s")
             break
-        for sample in missing:
-            line = one_trial(sample, content, prepared, output)
+        for spec in missing:
+            line = one_trial(spec, prepared, output)
             longest = max(longest, line["wall"])
             lines.append(line)
             with kept.open("a") as stream:
@@ -181,22 +182,23 @@ def run(space: SearchSpace, output: Path, seconds: float) -> list[Line]:
     return lines
 
 
-def one_trial(sample: Line, content: Any, prepared: Any, output: Path) -> Line:
-    """Train and score a sample; its policy is not kept."""
+def one_trial(spec: TrialSpec, prepared: Prepared, output: Path) -> Line:
+    """Train and score a trial; its policy is not kept."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
-    job = {"sample": sample, "content": content, "prepared": prepared, "folder": str(output), "started": time.time()}
-    outcome = train_and_score(job)
-    shutil.rmtree(policy_folder(output, sample["trial_id"]), ignore_errors=True)
+    outcome = run_session(spec, prepared, output, started=time.time())
+    assert outcome is not None, "there is one rank"
+    shutil.rmtree(policy_folder(output, spec.trial_id), ignore_errors=True)
     shutil.rmtree(output / "work", ignore_errors=True)
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
     return {
-        **{name: sample[name] for name in ("trial_id", "method", "seed", "learning_rate")},
-        **{name: outcome[name] for name in ("state", "learning_rate_applied", "accelerator", "error")},
-        **{name: finite(outcome.get(name)) for name in FIELDS},
-        "diagnostics": {name: finite(value) for name, value in outcome["diagnostics"].items()},
-        "seconds": outcome["seconds"],
+        **{name: getattr(spec, name) for name in ("trial_id", "method", "seed")},
+        "learning_rate": spec.params["learning_rate"],
+        **{name: getattr(outcome, name) for name in ("state", "learning_rate_applied", "accelerator", "error")},
+        **{name: finite(getattr(outcome, name)) for name in FIELDS},
+        "diagnostics": {name: finite(value) for name, value in outcome.diagnostics.items()},
+        "seconds": dict(outcome.seconds),
         "gpu_peak_gib": None if peak is None else peak / 2**30,
         "wall": time.monotonic() - began,
     }

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from omsweep.store.records import TrialSpec
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu_trial.py"
 METHODS = ["adamw", "ondare", "onties"]
@@ -57,15 +59,16 @@ def clock(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Trials of 10 s that train nothing, on a clock of their own; the list says which were run."""
     now, run = [0.0], []
 
-    def trial(sample: dict[str, Any], *_: Any) -> dict[str, Any]:
+    def trial(spec: TrialSpec, *_: Any) -> dict[str, Any]:
         now[0] += 10
-        run.append(sample["trial_id"])
-        kept = {name: sample[name] for name in ("trial_id", "method", "seed", "learning_rate")}
-        numbers = {"reward": sample["seed"] + 0.5 * (sample["method"] == "ondare"), "tax": 1.0, "kl": 0.1}
+        run.append(spec.trial_id)
+        kept = {name: getattr(spec, name) for name in ("trial_id", "method", "seed")}
+        kept["learning_rate"] = spec.params["learning_rate"]
+        numbers = {"reward": spec.seed + 0.5 * (spec.method == "ondare"), "tax": 1.0, "kl": 0.1}
         return {**kept, **numbers, "state": "completed", "wall": 10.0, "diagnostics": {}, "seconds": {}}
 
     monkeypatch.setattr(script.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(script, "prepare_family", lambda *_: {})
+    monkeypatch.setattr(script, "prepare_family", lambda *_: (None, None))
     monkeypatch.setattr(script, "one_trial", trial)
     return run
 
@@ -85,13 +88,13 @@ def test_the_real_space_is_what_the_script_says(script: ModuleType) -> None:
         "smollm2-135m",
     )
     blocks = script.blocks_of(space)
-    assert [(block[0]["seed"], block[0]["learning_rate"]) for block in blocks] == [
+    assert [(block[0].seed, block[0].params["learning_rate"]) for block in blocks] == [
         (0, 1e-5),
         (0, 4e-5),
         (1, 1e-5),
         (1, 4e-5),
     ]
-    assert all([sample["method"] for sample in block] == METHODS for block in blocks)
+    assert all([spec.method for spec in block] == METHODS for block in blocks)
 
 
 def test_only_whole_blocks_are_begun_and_a_later_run_goes_on(
@@ -131,9 +134,7 @@ def test_outputs_of_several_processes_are_joined(
     for output, seed, steps in zip(outputs, (0, 1, 1), (100, 100, 200), strict=True):
         output.mkdir()
         (output / "space.json").write_text(json.dumps({"train.steps": steps}))
-        (output / "trials.jsonl").write_text(
-            "".join(json.dumps(script.one_trial({**sample, "seed": seed})) + "\n" for sample in samples(1e-5))
-        )
+        (output / "trials.jsonl").write_text("".join(json.dumps(script.one_trial(spec)) + "\n" for spec in specs(seed)))
     joined = ("--output", tmp_path / "joined", "--join", a)
     assert run_main(script, monkeypatch, *joined, b) == 0
     assert "| 1e-05 | ondare | 2 |" in (tmp_path / "joined" / "table.md").read_text()
@@ -213,5 +214,6 @@ def test_a_number_that_a_trial_lacks_is_left_out(script: ModuleType, clock: list
     assert "| 1e-05 | ondare | 2 | 0.5 | 0 (sd 0) | 0 (sd 0) |" in script.table(lines).split("\n\n")[1]
 
 
-def samples(learning_rate: float) -> list[dict[str, Any]]:
-    return [{"trial_id": method, "method": method, "learning_rate": learning_rate} for method in METHODS]
+def specs(seed: int) -> list[TrialSpec]:
+    made = {"family": "f", "seed": seed, "params": {"learning_rate": 1e-5}}
+    return [TrialSpec(trial_id=method, method=method, **made) for method in METHODS]

@@ -23,7 +23,7 @@ import pytest
 
 from omsweep.cache import cache_root
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

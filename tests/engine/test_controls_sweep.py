@@ -12,7 +12,7 @@ from omsweep.cli import main
 from omsweep.results.comparison.trials import arm_label
 from omsweep.store.folder import SweepFolder, reference_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.campaign
 
 ONDARE = {"method": "ondare", "semantics": "equations", "alpha": 0.01, "density": 0.5}
 KINDS = ("real", "permuted", "other_seed")

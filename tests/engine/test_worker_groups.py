@@ -26,7 +26,7 @@ from omsweep.space.search_space import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
 STEPS, RATE, ALPHA, DENSITY = 20, 4e-4, 1e-3, 0.5
 FSDP2 = {"workers": 2, "sharding": "fsdp2"}
