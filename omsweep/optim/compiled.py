@@ -26,8 +26,8 @@ AUTO_ENTRIES = 4_000_000
 """`auto` compiles for models of this many entries or more: below, compiling costs more than it saves."""
 JOINED_ON = ("cpu",)
 """Where 16-bit words keep a kernel from being vectorised: halves of weights are joined before it and split after."""
-KERNEL_SPARSIFIERS = ("all", "random", "top")
-"""What kernels can do of a method; they have every consensus and no pull."""
+KERNEL_SPARSIFIERS, KERNEL_CONSENSUS = ("all", "random", "top"), ("none", "sum", "sign")
+"""What kernels can do of a method; no pull is among it."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def fused_step(path: str, merger: Merger, precision: str, parameters: Mapping[st
 def _obstacle(merger: Merger, precision: str, parameters: Mapping[str, Tensor]) -> str | None:
     settings, method = merger.settings, merger.method
     devices = {parameter.device.type for parameter in parameters.values()}
-    if method.pull != "none" or method.sparsifier not in KERNEL_SPARSIFIERS:
+    known = method.sparsifier in KERNEL_SPARSIFIERS and method.consensus in KERNEL_CONSENSUS
+    if method.pull != "none" or not known:
         return f"method {settings.method} has no kernel"
     if settings.gap_steps > 1:
         return "gap_steps > 1 has no kernel"

@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from omsweep.merging.methods import BASELINE_METHOD
+
 READINGS = ("reward", "tax", "kl")
 """Last axis of every array of readings: scorer units over the SFT model, points, nats per completion."""
 
@@ -96,7 +98,7 @@ Pair = tuple[Arm, Arm]
 """An arm and what it is compared against."""
 
 
-def headline_pairs(online: str, baseline: str = "adamw") -> tuple[Pair, ...]:
+def headline_pairs(online: str, baseline: str = BASELINE_METHOD) -> tuple[Pair, ...]:
     """The three questions about an online label: against the baseline run, its best offline merge, and grid by grid.
 
     With (a) the baseline run, (b) its best offline merge, (c) the online run and (d) the online run
