@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from omsweep.trial.merge import point_scorer, rescore
+from omsweep.trial.merge import PointScorer, rescore
 from omsweep.trial.prepare.family import prepare_family
 from omsweep.trial.session import run_session
 
@@ -17,11 +17,11 @@ class Work:
         prepare: makes one SFT model ready (`omsweep.trial.prepare.family.prepare_family`).
         session: trains, saves and scores one trial (`omsweep.trial.session.run_session`); under backend `train` it is
             the real one.
-        points: from a trained trial to what makes and scores its post-hoc trials (`omsweep.trial.merge.point_scorer`).
+        points: from a trained trial to what makes and scores its post-hoc trials (`omsweep.trial.merge.PointScorer`).
         rescore: scores a finished trial's policy on another split (`omsweep.trial.merge.rescore`).
     """
 
     prepare: Callable[..., Any] = prepare_family
     session: Callable[..., Any] = run_session
-    points: Callable[..., Any] = point_scorer
+    points: Callable[..., Any] = PointScorer
     rescore: Callable[..., Any] = rescore

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from omsweep.plan.starting_points import live_knobs, plan, startup_trials, trial_count
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar
-from omsweep.space.search_space import Branch, SearchSpace, make_sample
+from omsweep.space.samples import make_sample
+from omsweep.space.search_space import Branch, SearchSpace
 from omsweep.space.specs import trial_spec
 from omsweep.store.records import TrialSpec
 

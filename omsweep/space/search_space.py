@@ -1,30 +1,18 @@
-"""A checked search space: families, shared knobs and one branch per method, and the samples made of them. Torch-free.
-
-A *sample* is a flat dict of plain values that fixes one trial: identity (`trial_id, family, sft_seed, block, seed,
-label, baseline, task_vector`), the shared knobs, `method` and the knobs of that method. `online_merge` and
-`train_settings` turn it into the settings its trainer takes.
-"""
+"""A checked search space: families, shared knobs and one branch per method. Torch-free."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import DTYPES as TRAINED_DTYPES
-from omsweep.align.settings import TrainSettings
 from omsweep.evaluation.settings import SPLITS, EvaluateSettings
 from omsweep.families.family import ModelFamily
 from omsweep.families.table import family_from
-from omsweep.merging.methods import METHODS
-from omsweep.optim.settings import OnlineMerge
-from omsweep.optim.travel import alpha_for_travel
 from omsweep.preferences.settings import PreferenceData, preferences_from, replay_from
 from omsweep.space.branches import (
     MATCH,
-    RECIPE_KNOBS,
-    TASK_VECTOR,
-    TRAIN_KNOBS,
     Branch,
     allowed_knobs,
     read_branches,
@@ -35,11 +23,11 @@ from omsweep.space.checks.study import check_study
 from omsweep.space.corners import check_kind, edges, lies_idle
 from omsweep.space.crossing import alive, crossed
 from omsweep.space.data_sources import check_replay
-from omsweep.space.knobs import Fixed, Knob, Scalar, SpaceError, edge_values
+from omsweep.space.knobs import Knob, Scalar, SpaceError, edge_values
 from omsweep.space.parse import validate
 from omsweep.space.posthoc import PosthocGrid, check_bases, over_levels, read_posthoc
+from omsweep.space.samples import make_sample, train_settings
 from omsweep.space.schema import NAME_PATTERN, Design, Search, SpaceFile
-from omsweep.store.records import TASK_VECTORS
 
 
 @dataclass(frozen=True)
@@ -133,73 +121,6 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     return space
 
 
-def make_sample(
-    space: SearchSpace,
-    branch: Branch,
-    values: Mapping[str, Scalar],
-    *,
-    trial_id: str,
-    family: str,
-    block: int | None,
-    seed: int,
-    sft_seed: int = 0,
-    baseline: bool = False,
-) -> dict[str, Any]:
-    """One flat sample from drawn knob values; `tau_travel`, where given, becomes `alpha` (and is kept beside it)."""
-    sample: dict[str, Any] = {
-        "trial_id": trial_id,
-        "family": family,
-        "sft_seed": sft_seed,
-        "block": block,
-        "seed": seed,
-        "baseline": baseline,
-        "label": branch.label,
-        "method": branch.method,
-        TASK_VECTOR: "real",
-        **values,
-    }
-    if branch.preferences is not None:
-        sample["preferences"] = branch.preferences.source
-    if branch.match is not None:
-        sample[MATCH] = branch.match
-    if "tau_travel" in sample:
-        sample["alpha"] = _alpha_of(space, sample)
-    return sample
-
-
-def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
-    """The merge settings of a sample; raises ValueError naming knob, value and range."""
-    own = {name: sample[name] for name in METHODS[sample["method"]].knobs if name in sample}
-    return OnlineMerge(sample["method"], seed=sample["seed"], **own)
-
-
-def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
-    """Whether a sample's learning rate is matched: `share` or `none`."""
-    return str(sample.get(MATCH, space.design.match)) if space.file.mode == "compare" else "none"
-
-
-def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
-    """The settings of a sample's trainer (`dtype`: the family's where the file leaves it open); raises ValueError."""
-    train = space.file.train
-    return TrainSettings(
-        algorithm=sample["algorithm"],
-        learning_rate=sample["learning_rate"],
-        beta=sample["beta"],
-        seed=sample["seed"],
-        merge=online_merge(sample),
-        batch_size=train.batch_size,
-        workers=train.workers,
-        gradient_accumulation_steps=train.gradient_accumulation_steps,
-        gradient_checkpointing=train.gradient_checkpointing,
-        sharding=train.sharding,
-        dtype=train.dtype or "float32",
-        max_length=train.max_length,
-        checkpoint_every=train.checkpoint_every,
-        **{name: sample.get(name, getattr(train, name)) for name in TRAIN_KNOBS},
-        **{name: sample[name] for name in RECIPE_KNOBS if name in sample},
-    )
-
-
 def _check_mode(file: SpaceFile) -> None:
     foreign = {"compare": ("search", "baselines"), "search": ("design",)}[file.mode]
     for key in foreign:
@@ -270,15 +191,6 @@ def _path_of(space: SearchSpace, branch: Branch, message: str, suspect: str | No
     return f"space.method.{branch.label}"
 
 
-def _alpha_of(space: SearchSpace, sample: Mapping[str, Any]) -> float:
-    online_merge(sample)  # whatever is wrong with the other knobs is said first
-    names = ("steps", "warmup_steps", "lr_scheduler")
-    schedule = {name: sample.get(name, getattr(space.file.train, name)) for name in names}
-    axes = ("semantics", "density", "gap_steps", "alpha_schedule", "rescale")
-    given = {name: sample[name] for name in axes if name in sample}
-    return alpha_for_travel(sample["tau_travel"], method=sample["method"], **schedule, **given)
-
-
 def _at(path: str, read: Any, raw: Any) -> Any:
     """Call `read(raw)`; a ValueError becomes a SpaceError at `path`."""
     try:
@@ -297,19 +209,3 @@ def _check_dtypes(space: SearchSpace) -> None:
             raise SpaceError(
                 f"families.{number}.dtype", f"training takes {allowed}, got {family.dtype}: give one, or train.dtype"
             )
-
-
-def task_vectors_of(space: SearchSpace) -> list[str]:
-    """Every kind of task vector that some branch can merge, in `TASK_VECTORS`' order; none where tau is unused."""
-    found = set()
-    for branch in space.branches:
-        if any(online_merge(sample).resolved().needs_task_vector for sample in edge_samples(space, [branch])):
-            found |= set(edge_values(space.knobs_of(branch).get(TASK_VECTOR, Fixed("real"))))
-    return [kind for kind in TASK_VECTORS if kind in found]
-
-
-def edge_samples(space: SearchSpace, branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
-    """A sample for every fixed value, choice and end of range of the branches (None: all), two knobs at a time."""
-    for branch in space.branches if branches is None else branches:
-        for values, _ in edges(space.knobs_of(branch), together=2):
-            yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)

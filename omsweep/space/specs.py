@@ -9,7 +9,8 @@ from omsweep.merging.posthoc import POSTHOC_METHODS
 from omsweep.space.checks.controls import other_seed
 from omsweep.space.data_sources import algorithms_by_source, replays
 from omsweep.space.resources import worker_resources
-from omsweep.space.search_space import SearchSpace, match_of, task_vectors_of, train_settings
+from omsweep.space.samples import match_of, task_vectors_of, train_settings
+from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialIdentity, TrialSpec
 from omsweep.trial.prepare.request import Preparation
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -66,11 +66,6 @@ class PointScorer:
             accelerator=accelerator_of(model),
             seconds={"merge": merged_at - started, "evaluate": time.time() - merged_at},
         )
-
-
-def point_scorer(parent: TrialRecord, prepared: Prepared, folder: Path) -> Callable[[TrialSpec], Outcome]:
-    """What makes and scores the post-hoc trials of a trained one."""
-    return PointScorer(parent, prepared, folder)
 
 
 def rescore(

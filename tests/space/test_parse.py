@@ -12,7 +12,8 @@ import yaml
 from omsweep.commands.check.load import load_checked as load_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.parse import SpaceFileError, apply_overrides, parse_yaml
-from omsweep.space.search_space import build_space, make_sample, online_merge
+from omsweep.space.samples import make_sample, online_merge
+from omsweep.space.search_space import build_space
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "search_spaces" / "demo.yaml"

@@ -12,7 +12,8 @@ from omsweep.space.knobs import SpaceError
 from omsweep.space.memory import Load, training_bytes
 from omsweep.space.posthoc import check_bases
 from omsweep.space.resources import worker_resources
-from omsweep.space.search_space import SearchSpace, edge_samples, match_of, online_merge
+from omsweep.space.samples import edge_samples, match_of, online_merge
+from omsweep.space.search_space import SearchSpace
 
 LIMITS = {True: "gpu_memory_gib", False: "memory_gib"}
 """The key of `resources_per_worker` that bounds training, by whether a worker has a GPU."""
