@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.engine.run import run_sweep
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 
 METHODS = ("ondare", "onties")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from scipy.stats import qmc
 
+from omsweep.space.branches import Branch
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, from_unit
 from omsweep.space.samples import make_sample
-from omsweep.space.search_space import Branch, SearchSpace
+from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import trial_spec
 from omsweep.store.records import TrialSpec
 

@@ -14,9 +14,10 @@ import optuna
 from optuna.trial import TrialState
 
 from omsweep.plan.starting_points import live_knobs, plan, startup_trials, trial_count
+from omsweep.space.branches import Branch
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar
 from omsweep.space.samples import make_sample
-from omsweep.space.search_space import Branch, SearchSpace
+from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import trial_spec
 from omsweep.store.records import TrialSpec
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from omsweep.merging.methods import BASELINE_METHOD
+from omsweep.space.branches import Branch
 from omsweep.space.knobs import Fixed, Integer, Interval, Knob, SpaceError, contains, edge_values
-from omsweep.space.search_space import Branch, SearchSpace
+from omsweep.space.search_space import SearchSpace
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from omsweep.space.build import build_space
 from omsweep.space.checks.fit import check_fit
 from omsweep.space.knobs import SpaceError
 from omsweep.space.parse import SpaceFileError, apply_overrides, read_yaml
-from omsweep.space.search_space import SearchSpace, build_space
+from omsweep.space.search_space import SearchSpace
 
 
 def load_space(

@@ -5,7 +5,7 @@ knobs of that method. It stays in this room; what leaves it is a `TrialSpec` (`o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omsweep.align.settings import TrainSettings
 from omsweep.merging.methods import METHODS
@@ -14,14 +14,12 @@ from omsweep.optim.travel import alpha_for_travel
 from omsweep.space.branches import MATCH, RECIPE_KNOBS, TASK_VECTOR, TRAIN_KNOBS, Branch
 from omsweep.space.corners import edges
 from omsweep.space.knobs import Fixed, Scalar, edge_values
+from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TASK_VECTORS
-
-if TYPE_CHECKING:
-    from omsweep.space.search_space import SearchSpace
 
 
 def make_sample(
-    space: "SearchSpace",
+    space: SearchSpace,
     branch: Branch,
     values: Mapping[str, Scalar],
     *,
@@ -60,12 +58,12 @@ def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
     return OnlineMerge(sample["method"], seed=sample["seed"], **own)
 
 
-def match_of(space: "SearchSpace", sample: Mapping[str, Any]) -> str:
+def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
     """Whether a sample's learning rate is matched: `share` or `none`."""
     return str(sample.get(MATCH, space.design.match)) if space.file.mode == "compare" else "none"
 
 
-def train_settings(space: "SearchSpace", sample: Mapping[str, Any]) -> TrainSettings:
+def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
     """The settings of a sample's trainer (`dtype`: the family's where the file leaves it open); raises ValueError."""
     train = space.file.train
     return TrainSettings(
@@ -87,7 +85,7 @@ def train_settings(space: "SearchSpace", sample: Mapping[str, Any]) -> TrainSett
     )
 
 
-def task_vectors_of(space: "SearchSpace") -> list[str]:
+def task_vectors_of(space: SearchSpace) -> list[str]:
     """Every kind of task vector that some branch can merge, in `TASK_VECTORS`' order; none where tau is unused."""
     found = set()
     for branch in space.branches:
@@ -96,14 +94,14 @@ def task_vectors_of(space: "SearchSpace") -> list[str]:
     return [kind for kind in TASK_VECTORS if kind in found]
 
 
-def edge_samples(space: "SearchSpace", branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
+def edge_samples(space: SearchSpace, branches: Sequence[Branch] | None = None) -> Iterator[dict[str, Any]]:
     """A sample for every fixed value, choice and end of range of the branches (None: all), two knobs at a time."""
     for branch in space.branches if branches is None else branches:
         for values, _ in edges(space.knobs_of(branch), together=2):
             yield make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)
 
 
-def _alpha_of(space: "SearchSpace", sample: Mapping[str, Any]) -> float:
+def _alpha_of(space: SearchSpace, sample: Mapping[str, Any]) -> float:
     online_merge(sample)  # whatever is wrong with the other knobs is said first
     names = ("steps", "warmup_steps", "lr_scheduler")
     schedule = {name: sample.get(name, getattr(space.file.train, name)) for name in names}

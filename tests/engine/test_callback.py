@@ -11,7 +11,7 @@ from rich.progress import Progress
 from omsweep.engine.callback import SweepEvents
 from omsweep.plan.design import draw
 from omsweep.sinks.guard import GuardedTracker
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 

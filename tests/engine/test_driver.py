@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from omsweep.engine import run as driver
 from omsweep.engine.run import run_sweep
 from omsweep.plan.optuna import StudyProposer
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from tests import stub_work

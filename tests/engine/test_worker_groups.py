@@ -22,7 +22,7 @@ from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import random_mask, top_mask
 from omsweep.optim.task_vector_file import open_task_vector
 from omsweep.plan.design import draw
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
 

@@ -10,7 +10,7 @@ import pytest
 from omsweep.align.settings import train_settings_from
 from omsweep.optim.settings import OnlineMerge
 from omsweep.plan.design import draw
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.store.records import TrialSpec
 from tests.space_files import drawn
 

@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
+from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
-from omsweep.space.search_space import build_space
 from tests.space_files import flat
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.plan.posthoc import plan_posthoc
-from omsweep.space.search_space import SearchSpace, build_space
+from omsweep.space.build import build_space
+from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialRecord
 from omsweep.trial.merge import recorded_point
 from tests.space_files import flat

@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import pytest
 
+from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Report
-from omsweep.space.search_space import build_space
 from omsweep.space.studies import STUDIES
 from tests.space_files import drawn
 

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from omsweep.commands.check.load import load_checked as load_space
+from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.parse import SpaceFileError, apply_overrides, parse_yaml
 from omsweep.space.samples import make_sample, online_merge
-from omsweep.space.search_space import build_space
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "search_spaces" / "demo.yaml"

@@ -9,9 +9,10 @@ from tqdm import tqdm
 from omsweep.commands.check.summary import summary
 from omsweep.families.tiny.architecture import random_family
 from omsweep.results.comparison import question_of
+from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.posthoc import points_of
-from omsweep.space.search_space import SearchSpace, build_space
+from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import preparation
 from omsweep.trial.merge import check_models
 from omsweep.trial.prepare.family import prepare_family

@@ -14,10 +14,11 @@ from omsweep.families.tiny.tokenizer import build_tokenizer
 from omsweep.optim.settings import OnlineMerge
 from omsweep.plan.design import draw
 from omsweep.preferences.settings import preferences_from, replay_from
+from omsweep.space.build import build_space
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.knobs import SpaceError
 from omsweep.space.memory import Load, adapter_parameters, training_bytes
-from omsweep.space.search_space import SearchSpace, build_space
+from omsweep.space.search_space import SearchSpace
 from tests.space_files import drawn
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from omsweep.families.load import load_model, weights_hash
 from omsweep.plan.design import draw
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
 from omsweep.trial.session import run_session

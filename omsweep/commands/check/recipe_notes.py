@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from omsweep.space.branches import Branch
 from omsweep.space.knobs import Fixed, Knob, edge_values
-from omsweep.space.search_space import Branch, SearchSpace
+from omsweep.space.search_space import SearchSpace
 
 
 def steps_of(space: SearchSpace) -> str:

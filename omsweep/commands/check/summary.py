@@ -10,10 +10,11 @@ from omsweep.commands.check.family_notes import family_notes, reward_model_notes
 from omsweep.commands.check.headline import headline_lines, headline_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
+from omsweep.space.branches import Branch
 from omsweep.space.checks.extras import extra_notes
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob
 from omsweep.space.posthoc import points_of
-from omsweep.space.search_space import Branch, SearchSpace
+from omsweep.space.search_space import SearchSpace
 
 
 def print_check(path: Path, space: SearchSpace) -> None:

@@ -9,10 +9,10 @@ from omsweep.commands.check.summary import summary
 from omsweep.plan.starting_points import live_knobs
 from omsweep.results.comparison.trials import arm_label
 from omsweep.results.front import label_of
+from omsweep.space.build import build_space
 from omsweep.space.checks.controls import other_seed
 from omsweep.space.knobs import SpaceError
 from omsweep.space.samples import online_merge
-from omsweep.space.search_space import build_space
 from omsweep.store.records import TASK_VECTORS, TrialRecord
 from tests.space_files import drawn
 

@@ -13,11 +13,12 @@ from omsweep.families.family import GIB
 from omsweep.families.load import load_tokenizer
 from omsweep.families.table import FAMILIES
 from omsweep.families.tiny.architecture import random_family
+from omsweep.space.build import build_space
 from omsweep.space.checks.fit import check_fit, need_of
 from omsweep.space.knobs import SpaceError
 from omsweep.space.load import load_space
 from omsweep.space.parse import SpaceFileError
-from omsweep.space.search_space import SearchSpace, build_space
+from omsweep.space.search_space import SearchSpace
 
 
 def space_of(compare: dict[str, Any], family: object, **train: object) -> SearchSpace:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from omsweep.engine.run import run_sweep
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.families.tiny.architecture import random_family
-from omsweep.space.search_space import build_space
+from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
 

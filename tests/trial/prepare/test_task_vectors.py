@@ -11,8 +11,8 @@ from omsweep.families.load import load_model, weights_hash
 from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
 from omsweep.optim.task_vector import task_vector
 from omsweep.optim.task_vector_file import open_task_vector
+from omsweep.space.build import build_space
 from omsweep.space.samples import task_vectors_of
-from omsweep.space.search_space import build_space
 from omsweep.store.records import Prepared
 from omsweep.trial.prepare import task_vectors as task_vector_cache
 from omsweep.trial.prepare.task_vectors import control_file, task_vector_file, task_vector_files

@@ -1,0 +1,158 @@
+"""From plain data to a checked search space: every section read, every branch tried. Torch-free."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from omsweep.align.algorithms import ALGORITHMS
+from omsweep.align.settings import DTYPES as TRAINED_DTYPES
+from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.families.table import family_from
+from omsweep.preferences.settings import preferences_from, replay_from
+from omsweep.space.branches import (
+    MATCH,
+    Branch,
+    read_branches,
+    read_shared,
+)
+from omsweep.space.checks.controls import check_sft_seeds, check_task_vectors
+from omsweep.space.checks.study import check_study
+from omsweep.space.corners import check_kind, edges, lies_idle
+from omsweep.space.crossing import crossed
+from omsweep.space.data_sources import check_replay
+from omsweep.space.knobs import Scalar, SpaceError, edge_values
+from omsweep.space.parse import validate
+from omsweep.space.posthoc import check_bases, over_levels, read_posthoc
+from omsweep.space.samples import make_sample, train_settings
+from omsweep.space.schema import NAME_PATTERN, SpaceFile
+from omsweep.space.search_space import SearchSpace
+
+
+def build_space(content: Mapping[str, Any]) -> SearchSpace:
+    """Check a search space given as plain data; raises SpaceError."""
+    file = validate(content)
+    _check_mode(file)
+    _check_backend(file)
+    branches = read_branches(file.space.get("method"))
+    space = SearchSpace(
+        file=file,
+        families=tuple(_at(f"families.{i}", family_from, raw) for i, raw in enumerate(file.families)),
+        preferences=_at("preferences", preferences_from, file.preferences),
+        evaluate=_at(
+            "evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump(exclude={"report_split"})
+        ),
+        shared=read_shared(file.space),
+        branches=branches,
+        posthoc=read_posthoc(file.posthoc, branches, file.mode),
+        replay=None if file.replay is None else _at("replay", replay_from, file.replay),
+    )
+    _check_names(space)
+    _check_dtypes(space)
+    check_sft_seeds(space.families, space.design.sft_seeds)
+    check_task_vectors(space.families, space.shared, space.branches)
+    check_replay(space.replay, space.families, space.shared, space.branches)
+    check_bases(space.posthoc, space.families)
+    for branch in space.branches:
+        if branch.match is not None and file.mode == "search":
+            raise SpaceError(f"space.method.{branch.origin}.{MATCH}", "is of mode compare: a search matches nothing")
+        if lies_idle(space.knobs_of(branch), "lora_alpha", "lora_rank"):
+            raise SpaceError(_knob_path(space, branch, "lora_alpha"), "needs lora_rank above 0 beside it")
+        _check_branch(space, branch)
+    if space.design.cross:
+        levels = crossed(space.branches, space.shared, space.design.cross)
+        space = replace(space, branches=levels, posthoc=over_levels(space.posthoc, levels))
+        for branch in space.branches:
+            _check_branch(space, branch)
+    check_study(file, space.shared, space.branches)
+    return space
+
+
+def _check_mode(file: SpaceFile) -> None:
+    foreign = {"compare": ("search", "baselines"), "search": ("design",)}[file.mode]
+    for key in foreign:
+        if getattr(file, key):
+            raise SpaceError(key, f"belongs to the other mode, and mode is {file.mode!r}; remove it or change mode")
+
+
+def _check_backend(file: SpaceFile) -> None:
+    if file.train.backend == "inprocess" and file.train.workers > 1:
+        raise SpaceError("train.workers", f"must be 1 with backend 'inprocess', got {file.train.workers}")
+    if file.train.backend == "inprocess" and file.train.sharding != "ddp":
+        raise SpaceError("train.sharding", "fsdp2 needs backend 'train', whose workers hold the parts of the model")
+    if file.train.backend == "inprocess" and (file.train.checkpoint_every or file.train.max_failures):
+        key = "checkpoint_every" if file.train.checkpoint_every else "max_failures"
+        raise SpaceError(f"train.{key}", "needs backend 'train', whose workers can be restarted from a checkpoint")
+
+
+def _check_names(space: SearchSpace) -> None:
+    names = space.family_names
+    for i, name in enumerate(names):
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise SpaceError(f"families.{i}.name", f"must be letters, digits, '.', '_' and '-', got {name!r}")
+    for branch in space.branches:
+        if not re.fullmatch(NAME_PATTERN, branch.label):
+            raise SpaceError("space.method", f"labels must be letters, digits, '.', '_' and '-', got {branch.label!r}")
+    if len(set(names)) < len(names):
+        raise SpaceError("families", f"must not repeat a family, got {names!r}")
+    algorithms = [("space.algorithm", space.shared["algorithm"])]
+    algorithms += [
+        (f"space.method.{b.label}.algorithm", b.knobs["algorithm"]) for b in space.branches if "algorithm" in b.knobs
+    ]
+    for path, knob in algorithms:
+        for value in edge_values(knob):
+            if value not in ALGORITHMS:
+                raise SpaceError(path, f"unknown algorithm {value!r}; allowed: {', '.join(ALGORITHMS)}")
+
+
+def _check_branch(space: SearchSpace, branch: Branch) -> None:
+    """Try every fixed value, choice and end of range as plain settings, two knobs at a time: some exclude others."""
+    knobs = space.knobs_of(branch)
+    for name, knob in knobs.items():
+        for value in edge_values(knob):
+            check_kind(_knob_path(space, branch, name), name, value)
+    for values, changed in edges(knobs, together=2):
+        _try_settings(space, branch, values, suspect=changed)
+
+
+def _knob_path(space: SearchSpace, branch: Branch, name: str) -> str:
+    return f"space.method.{branch.label}.{name}" if name in branch.knobs else f"space.{name}"
+
+
+def _try_settings(space: SearchSpace, branch: Branch, values: Mapping[str, Scalar], suspect: str | None = None) -> None:
+    try:
+        sample = make_sample(space, branch, values, trial_id="check", family="check", block=0, seed=0)
+        train_settings(space, sample)
+    except (ValueError, TypeError) as error:
+        raise SpaceError(_path_of(space, branch, str(error), suspect), str(error)) from None
+
+
+def _path_of(space: SearchSpace, branch: Branch, message: str, suspect: str | None) -> str:
+    """The key path a settings error is about: these messages start with the name of what is wrong."""
+    first = message.split(maxsplit=1)[0].strip("`'\":,") if message else ""
+    name = first if first in branch.knobs or first in space.shared else suspect
+    if name is not None and (name in branch.knobs or name in space.shared):
+        return _knob_path(space, branch, name)
+    if first in type(space.file.train).model_fields:
+        return f"train.{first}"
+    return f"space.method.{branch.label}"
+
+
+def _at(path: str, read: Any, raw: Any) -> Any:
+    """Call `read(raw)`; a ValueError becomes a SpaceError at `path`."""
+    try:
+        return read(raw)
+    except (ValueError, TypeError) as error:
+        name = str(error).split(maxsplit=1)[0] if str(error) else ""
+        inner = f"{path}.{name}" if isinstance(raw, Mapping) and name in raw else path
+        raise SpaceError(inner, str(error)) from None
+
+
+def _check_dtypes(space: SearchSpace) -> None:
+    """A family's own dtype must be one to train in, unless the file gives another."""
+    for number, family in enumerate(space.families):
+        if space.file.train.dtype is None and family.dtype not in TRAINED_DTYPES:
+            allowed = ", ".join(TRAINED_DTYPES)
+            raise SpaceError(
+                f"families.{number}.dtype", f"training takes {allowed}, got {family.dtype}: give one, or train.dtype"
+            )
