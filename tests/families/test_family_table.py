@@ -142,7 +142,7 @@ def test_a_stage_needs_positive_settings(changed: dict[str, float]) -> None:
 
 def test_the_table_needs_no_torch() -> None:
     program = (
-        "import sys; from omsweep.families import FAMILIES, family_from\n"
+        "import sys; from omsweep.families.table import FAMILIES, family_from\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
