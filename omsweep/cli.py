@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -16,9 +16,10 @@ BAD_USAGE, INTERRUPTED = 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 done, 1 failed, 2 bad usage or search space, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        # imported when it is called: `--help` and `check` stay fast
+        code: int = import_module(f"omsweep.commands.{options.verb}").execute(options)
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -32,26 +33,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="omsweep", description="Find the alignment recipe with the most reward for the least tax."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="verb")
 
     run = commands.add_parser("run", help="run a sweep: train, score, track and report every trial")
     _add_space(run)
     run.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
     _add_storage(run)
     run.add_argument("--tracking-uri", help="MLflow tracking URI (default: sqlite:///<storage>/mlflow.db)")
-    run.set_defaults(command=_verb("run"))
 
     check = commands.add_parser("check", help="check a search space file and say what it would run")
     _add_space(check)
-    check.set_defaults(command=_verb("check"))
 
     status = commands.add_parser("status", help="show how far a sweep is and its front")
     _add_sweep(status)
-    status.set_defaults(command=_verb("status"))
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_sweep(report)
-    report.set_defaults(command=_verb("report"))
 
     submit = commands.add_parser("submit", help="run a sweep as a Ray job on a cluster")
     _add_space(submit)
@@ -60,7 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--storage", required=True, help="folder all nodes of the cluster share; absolute")
     submit.add_argument("--tracking-uri", help="MLflow tracking URI the cluster reaches")
     submit.add_argument("--no-wait", action="store_true", help="return once the job is accepted")
-    submit.set_defaults(command=_verb("submit"))
 
     _add_merge(commands.add_parser("merge", help="make a model from a policy, its SFT model and its base, untrained"))
 
@@ -68,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
 
     families = commands.add_parser("families", help="list the model families that a search space can name")
     families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
-    families.set_defaults(command=_verb("families"))
 
     tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
     verbs = tau.add_subparsers(required=True, metavar="COMMAND")
@@ -76,7 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("base", help="folder or hub id of the base model")
     inspect.add_argument("sft", help="folder or hub id of the SFT model")
     inspect.add_argument("--json", action="store_true", help="print JSON with everything instead of tables")
-    inspect.set_defaults(command=_verb("tau"))
     return parser
 
 
@@ -107,7 +101,6 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--density", default="1", metavar="P", help="share of entries S keeps (default: 1)")
     parser.add_argument("--seed", default="0", metavar="N", help="seeds what S keeps (default: 0)")
     parser.add_argument("--output", required=True, help="folder to write, new or empty")
-    parser.set_defaults(command=_verb("merge"))
 
 
 def _add_prefs(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +138,6 @@ def _add_prefs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", metavar="N", help="take the first N prompts (default: all)")
     parser.add_argument("--batch-size", metavar="N", help="answers generated at a time (default: 64)")
     parser.add_argument("--dtype", help="of the model's weights (default: the family's, else float32)")
-    parser.set_defaults(command=_verb("prefs"))
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
@@ -167,16 +159,6 @@ def _add_storage(parser: argparse.ArgumentParser) -> None:
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the sweep")
     _add_storage(parser)
-
-
-def _verb(module: str) -> Callable[[argparse.Namespace], int]:
-    """The command of a verb, imported when it is called: `--help` and `check` stay fast."""
-
-    def execute(options: argparse.Namespace) -> int:
-        code: int = import_module(f"omsweep.commands.{module}").execute(options)
-        return code
-
-    return execute
 
 
 if __name__ == "__main__":

@@ -27,43 +27,28 @@ class Algorithm:
     source: str
 
 
-def dpo_initial_loss(beta: float) -> float:
-    """-log sigmoid(0) = ln 2, whatever beta."""
-    return math.log(2.0)
-
-
-def ipo_initial_loss(beta: float) -> float:
-    """(0 - 1 / (2 beta))^2; beta is the tau of the IPO paper."""
-    return (1.0 / (2.0 * beta)) ** 2
-
-
-def kto_initial_loss(beta: float) -> float:
-    """1 - sigmoid(0) = 0.5 with desirable and undesirable weights of 1, which are TRL's defaults."""
-    return 0.5
-
-
 # Direct preference optimisation: -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)).
 DPO = Algorithm(
     name="dpo",
     data_kind="paired",
     trl_loss="sigmoid",
-    initial_loss=dpo_initial_loss,
+    initial_loss=lambda beta: math.log(2.0),  # -log sigmoid(0)
     source="arXiv:2305.18290 eq. 7",
 )
-# Identity preference optimisation: (difference of per-token mean log-ratios - 1 / (2 beta))^2.
+# Identity preference optimisation: (difference of per-token mean log-ratios - 1 / (2 beta))^2; beta is the paper's tau.
 IPO = Algorithm(
     name="ipo",
     data_kind="paired",
     trl_loss="ipo",
-    initial_loss=ipo_initial_loss,
+    initial_loss=lambda beta: (1.0 / (2.0 * beta)) ** 2,
     source="arXiv:2310.12036 eq. 17, log-ratios averaged over tokens as in TRL",
 )
-# Kahneman-Tversky optimisation: 1 - sigmoid(+-beta (log-ratio - KL)), desirable and undesirable weights 1.
+# Kahneman-Tversky optimisation: 1 - sigmoid(+-beta (log-ratio - KL)), desirable and undesirable weights of 1 as in TRL.
 KTO = Algorithm(
     name="kto",
     data_kind="unpaired",
     trl_loss="kto",
-    initial_loss=kto_initial_loss,
+    initial_loss=lambda beta: 0.5,  # 1 - sigmoid(0)
     source="arXiv:2402.01306 eq. 7",
 )
 

@@ -67,13 +67,9 @@ def trainer_arguments(
 ) -> DPOConfig | KTOConfig:
     """TRL's arguments for an algorithm's loss; `shared` as of `shared_arguments`."""
     if algorithm.data_kind == "paired":
-        return DPOConfig(beta=beta, **_weighted_losses(algorithm.trl_loss, nll_weight=nll_weight), **shared)
+        losses: dict[str, Any] = {"loss_type": [algorithm.trl_loss]}
+        if nll_weight:  # `sft` is the chosen answers' mean negative log-likelihood per token
+            losses = {"loss_type": [algorithm.trl_loss, "sft"], "loss_weights": [1.0, nll_weight]}
+        return DPOConfig(beta=beta, **losses, **shared)
     assert nll_weight == 0.0, "refused by TrainSettings"
     return KTOConfig(beta=beta, loss_type=algorithm.trl_loss, **shared)
-
-
-def _weighted_losses(loss: str, *, nll_weight: float) -> dict[str, Any]:
-    """TRL's loss list: the loss itself, and beside it the chosen answers' mean negative log-likelihood per token."""
-    if nll_weight == 0.0:
-        return {"loss_type": [loss]}
-    return {"loss_type": [loss, "sft"], "loss_weights": [1.0, nll_weight]}

@@ -29,6 +29,8 @@ from omsweep.preferences.records import kind_of
 from omsweep.quiet import without_warnings
 
 FORMAT_VERSION = 1
+ORDER_SEED = 0
+"""Of the shuffle that fixes kto's batches."""
 SUMMARY_FILE = "summary.json"
 REFERENCE_BATCH_SIZE = 64
 
@@ -44,16 +46,14 @@ def prepare_data(
     gradient_accumulation_steps: int = 1,
     max_length: int = 1024,
     dtype: str = "float32",
-    order_seed: int = 0,
     revision: str | None = None,
     root: Path | None = None,
 ) -> Path:
     """Tokenise preference records and compute the reference's log-probs, once per key.
 
     The key holds the reference's weights, the records, template and vocabulary, `max_length`, the kind of data, for kto
-    the per-device batch size (its KL term pairs each prompt with another completion of the same batch), `order_seed`
-    and dtype. dpo and ipo share a folder. kto data are unpaired first and then shuffled, so that batches hold both
-    labels.
+    the per-device batch size (its KL term pairs each prompt with another completion of the same batch), and dtype. dpo
+    and ipo share a folder. kto data are unpaired first and then shuffled, so that batches hold both labels.
 
     Args:
         preferences: folder from `omsweep.preferences.load.load_preferences`.
@@ -61,7 +61,6 @@ def prepare_data(
         model_path: the SFT model: a folder or hub id; `revision` belongs to it.
         tokenizer: the one that scoring will use.
         batch_size: global; must divide by `workers * gradient_accumulation_steps`.
-        order_seed: of the shuffle that fixes kto's batches; keep the default unless the pairing itself is studied.
 
     Returns:
         The folder. To be called by one process, before a group of workers starts.
@@ -86,7 +85,7 @@ def prepare_data(
         "max_length": max_length,
         "data_kind": chosen.data_kind,
         "per_device_batch_size": per_device if chosen.data_kind == "unpaired" else None,
-        "order_seed": order_seed,
+        "order_seed": ORDER_SEED,
         "dtype": dtype,
         "trl": trl.__version__,
     }
@@ -95,9 +94,7 @@ def prepare_data(
         model = load_model(model_path, revision=revision, dtype=dtype)
         with isolated_training(model), completion_positions_only(), tempfile.TemporaryDirectory() as scratch:
             records = load_from_disk(preferences, keep_in_memory=True)
-            rows = training_records(
-                records, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer, seed=order_seed
-            )
+            rows = training_records(records, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer)
             arguments = trainer_arguments(
                 chosen,
                 beta=1.0,
@@ -117,9 +114,7 @@ def prepare_data(
     return build_once("prepared", recipe, build, root=root)
 
 
-def training_records(
-    records: Dataset, *, kind: str, rendering: str, tokenizer: PreTrainedTokenizerBase, seed: int
-) -> Dataset:
+def training_records(records: Dataset, *, kind: str, rendering: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """Records of the wanted kind, in TRL's explicit-prompt format, shuffled; ValueError if they cannot be had."""
     found = kind_of(records.column_names)
     if kind == "paired" and found == "unpaired":
@@ -137,7 +132,7 @@ def training_records(
         records = records.map(as_messages, remove_columns=records.column_names)
     if kind == "unpaired" and found == "paired":
         records = unpair_preference_dataset(records)
-    return records.select(example_order(len(records), wanted=len(records), seed=seed))
+    return records.select(example_order(len(records), wanted=len(records), seed=ORDER_SEED))
 
 
 def as_messages(record: dict[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,3 @@ def merge_adapters(adapted: PeftModel) -> float:
     squares = [layer.get_delta_weight(ADAPTER).double().square().sum().item() for layer in layers]
     adapted.merge_adapter()
     return math.sqrt(sum(squares))
-
-
-def take_out_adapters(adapted: PeftModel) -> None:
-    """Make the model inside what it was: the same modules and parameters, with the values they have now."""
-    adapted.unload()

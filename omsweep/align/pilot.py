@@ -24,19 +24,15 @@ from omsweep.optim.settings import OnlineMerge
 PILOT_STEPS = 10
 
 
-def matched_learning_rate(
-    learning_rate: float, *, merge: OnlineMerge, measure: Callable[[], float]
-) -> tuple[float, float]:
-    """The learning rate to apply and the retained share it was divided by.
+def matched_learning_rate(learning_rate: float, *, merge: OnlineMerge, measure: Callable[[], float]) -> float:
+    """The learning rate to apply: the given one over the retained share.
 
     Args:
         learning_rate: AdamW-equivalent.
         measure: runs the pilot; called only where the share has no closed form.
     """
     share = known_share(merge)
-    if share is None:
-        share = measure()
-    return learning_rate / share, share
+    return learning_rate / (measure() if share is None else share)
 
 
 def measured_share(

@@ -15,6 +15,7 @@ from trl import RewardConfig, RewardTrainer
 from omsweep.align.arguments import shared_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import example_order
+from omsweep.align.trainer import Silent
 from omsweep.quiet import quiet_loggers
 
 HELD_OUT = 5
@@ -25,11 +26,8 @@ Pair = Mapping[str, Any]
 """`prompt`, `chosen` and `rejected` as chat messages."""
 
 
-class SilentRewardTrainer(RewardTrainer):
-    """`trl.RewardTrainer` that sends no telemetry and writes no model card."""
-
-    def _send_telemetry(self) -> None:
-        return None
+class SilentRewardTrainer(Silent, RewardTrainer):
+    """`trl.RewardTrainer` that sends no telemetry."""
 
 
 class _Steps(TrainerCallback):

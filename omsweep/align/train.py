@@ -19,7 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 from omsweep.align.algorithms import Algorithm, algorithm_named
 from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
-from omsweep.align.lora import adapter_config, merge_adapters, take_out_adapters
+from omsweep.align.lora import adapter_config, merge_adapters
 from omsweep.align.optimizer import OnlineMergeFactory
 from omsweep.align.order import example_order
 from omsweep.align.outcome import TrainOutcome
@@ -116,7 +116,7 @@ def train(
             )
         finally:
             if settings.lora_rank:
-                take_out_adapters(trainer.model)
+                trainer.model.unload()  # the same modules and parameters again, with the values they have now
         watch.trainer = trainer = None  # so that leaving the block frees the optimizer's state
     seconds = {"start": checked - began + started - piloted, "pilot": piloted - checked}
     return replace(outcome, seconds=seconds | outcome.seconds)
@@ -242,7 +242,7 @@ def _trainer(
 def _applied_learning_rate(settings: TrainSettings, pilot_trainer: Callable[[], Any]) -> float:
     if settings.match == "none" or settings.lora_rank:
         return settings.learning_rate
-    learning_rate, _ = matched_learning_rate(
+    learning_rate = matched_learning_rate(
         settings.learning_rate,
         merge=settings.merge,
         measure=lambda: measured_share(

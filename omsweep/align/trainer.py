@@ -21,31 +21,48 @@ PAIRED_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps"
 UNPAIRED_COLUMNS = ("prompt_ids", "completion_ids", "KL_completion_ids", "label", "ref_logps", "ref_KL_logps")
 
 
-class PreparingDPOTrainer(DPOTrainer):
-    """`trl.DPOTrainer` that sends no telemetry; after construction its `train_dataset` is prepared."""
+class Silent:
+    """A trainer of TRL's that sends no telemetry."""
+
+    def _send_telemetry(self) -> None:
+        return None
+
+
+class PreparingDPOTrainer(Silent, DPOTrainer):
+    """`trl.DPOTrainer`; after construction its `train_dataset` is prepared."""
 
     def _precompute_ref_logps(self, dataset: Dataset, *arguments: Any) -> Dataset:
         return DPOTrainer._precompute_ref_logps(self, some_left(dataset, self.args.max_length), *arguments)
 
-    def _send_telemetry(self) -> None:
-        return None
 
-
-class PreparingKTOTrainer(KTOTrainer):
-    """`trl.KTOTrainer` that sends no telemetry; after construction its `train_dataset` is prepared."""
+class PreparingKTOTrainer(Silent, KTOTrainer):
+    """`trl.KTOTrainer`; after construction its `train_dataset` is prepared."""
 
     def _precompute_ref_logps(self, dataset: Dataset, *arguments: Any) -> Dataset:
         return KTOTrainer._precompute_ref_logps(self, some_left(dataset, self.args.max_length), *arguments)
 
-    def _send_telemetry(self) -> None:
-        return None
+
+class Prepared(Silent):
+    """A trainer over prepared data, whose data set holds `columns`; writes no model card."""
+
+    columns: tuple[str, ...]
+
+    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        missing = [name for name in self.columns if name not in dataset.column_names]
+        assert not missing, f"prepared data lack {missing}"
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        return dataset
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)
 
 
-class PreparedDPOTrainer(DPOTrainer):
-    """`trl.DPOTrainer` whose data set holds `PAIRED_COLUMNS`; sends no telemetry and writes no model card.
+class PreparedDPOTrainer(Prepared, DPOTrainer):
+    """`trl.DPOTrainer` over prepared pairs; a batch may hold replayed SFT examples too, see `omsweep.align.replay`."""
 
-    Batches may hold replayed SFT examples beside the pairs, see `omsweep.align.replay`.
-    """
+    columns = PAIRED_COLUMNS
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a pass: mean over its examples of the pairs' loss and of the SFT examples' likelihood."""
@@ -57,33 +74,11 @@ class PreparedDPOTrainer(DPOTrainer):
         loss = DPOTrainer.compute_loss(self, model, pairs, *arguments, **options)
         return (1 - share) * loss + share * replay_loss(model, replay)
 
-    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any) -> Dataset:
-        return with_columns(dataset, PAIRED_COLUMNS)
 
-    def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
-        return dataset
+class PreparedKTOTrainer(Prepared, KTOTrainer):
+    """`trl.KTOTrainer` over prepared single completions."""
 
-    def _send_telemetry(self) -> None:
-        return None
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        Trainer._save_checkpoint(self, model, trial)
-
-
-class PreparedKTOTrainer(KTOTrainer):
-    """`trl.KTOTrainer` whose data set holds `UNPAIRED_COLUMNS`; sends no telemetry and writes no model card."""
-
-    def _prepare_dataset(self, dataset: Dataset, *_arguments: Any) -> Dataset:
-        return with_columns(dataset, UNPAIRED_COLUMNS)
-
-    def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
-        return dataset
-
-    def _send_telemetry(self) -> None:
-        return None
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        Trainer._save_checkpoint(self, model, trial)
+    columns = UNPAIRED_COLUMNS
 
 
 PREPARERS: Mapping[DataKind, Any] = {"paired": PreparingDPOTrainer, "unpaired": PreparingKTOTrainer}
@@ -104,13 +99,6 @@ def completion_positions_only() -> Iterator[None]:
         yield
     finally:
         trl.trainer.utils._use_triton = asked
-
-
-def with_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
-    """The data set itself; an AssertionError when it was not prepared for this trainer."""
-    missing = [name for name in columns if name not in dataset.column_names]
-    assert not missing, f"prepared data lack {missing}"
-    return dataset
 
 
 def some_left(dataset: Dataset, max_length: int) -> Dataset:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,26 @@ OnCheckpoint = Callable[[int, Path], None]
 CheckStart = Callable[..., dict[str, float]]  # (*, loss, log_ratio_nats)
 
 
+@dataclass(kw_only=True, eq=False)
 class Watch(TrainerCallback):
     """Passed to one trainer, which must be set as `trainer` before training.
 
     Attributes:
+        beta: of the algorithm.
+        check_start: see `omsweep.align.preflight`.
+        on_step: called with (step, metrics) after each step.
+        on_checkpoint: called with (step, folder) when a checkpoint has been written.
         preflight: what `check_start` returned, empty after a resume.
         diverged: whether a loss was not finite; training then stops after that step.
     """
 
-    def __init__(
-        self,
-        *,
-        beta: float,
-        check_start: CheckStart,
-        on_step: OnStep | None = None,
-        on_checkpoint: OnCheckpoint | None = None,
-    ) -> None:
-        self.trainer: Any = None
-        self.preflight: dict[str, float] = {}
-        self.diverged = False
-        self._beta = beta
-        self._check_start = check_start
-        self._on_step = on_step
-        self._on_checkpoint = on_checkpoint
+    beta: float
+    check_start: CheckStart
+    on_step: OnStep | None
+    on_checkpoint: OnCheckpoint | None
+    trainer: Any = None
+    preflight: dict[str, float] = field(default_factory=dict)
+    diverged: bool = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After a resume, go on counting tokens where the checkpoint stopped."""
@@ -48,7 +46,7 @@ class Watch(TrainerCallback):
         """Check the first batch, after its backward pass and before the weights move."""
         if state.global_step == 0:
             loss = nested_gather(self.trainer._tr_loss, args.parallel_mode).mean().item()
-            self.preflight = self._check_start(loss=loss, log_ratio_nats=first_log_ratio(self.trainer, self._beta))
+            self.preflight = self.check_start(loss=loss, log_ratio_nats=first_log_ratio(self.trainer, self.beta))
 
     def on_log(
         self,
@@ -64,14 +62,14 @@ class Watch(TrainerCallback):
         if not math.isfinite(logs["loss"]):
             self.diverged = True
             control.should_training_stop = True
-        if self._on_step is not None:
-            self._on_step(state.global_step, dict(logs))
+        if self.on_step is not None:
+            self.on_step(state.global_step, dict(logs))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Pass a checkpoint folder on, once every worker has written its part."""
-        if self._on_checkpoint is not None:
+        if self.on_checkpoint is not None:
             self.trainer.accelerator.wait_for_everyone()
-            self._on_checkpoint(
+            self.on_checkpoint(
                 state.global_step, Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
             )
 

@@ -12,9 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,15 +44,6 @@ LOST_CONTACT_SECONDS = 120.0
 POLL_SECONDS = 1.0
 
 ClusterErrors = (OSError, RuntimeError, AuthenticationError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """What `JobSubmissionClient.submit_job` gets: a shell command, what is shipped, and tags for the dashboard."""
-
-    entrypoint: str
-    runtime_env: Mapping[str, Any]
-    metadata: Mapping[str, str]
 
 
 def submit_sweep(
@@ -107,16 +97,12 @@ def submit_sweep(
         )
         try:
             client = connect(address)
-            job_id = client.submit_job(
-                entrypoint=request.entrypoint,
-                runtime_env=dict(request.runtime_env),
-                metadata=dict(request.metadata),
-            )
+            job_id = client.submit_job(**request)
         except ClusterErrors as error:
             sys.stderr.write(f"omsweep: not submitted: {error}\n")
             return FAILED
     at = f"--address {shlex.quote(client.get_address())}"
-    console.print(f"job {job_id} on {client.get_address()}: {request.entrypoint}")
+    console.print(f"job {job_id} on {client.get_address()}: {request['entrypoint']}")
     console.print(f"follow it: ray job logs {at} --follow {job_id}\nstop it:   ray job stop {at} {job_id}")
     if not wait:
         return SUCCEEDED
@@ -133,8 +119,8 @@ def submit_sweep(
 
 def job_request(
     space: Path, *, overrides: Sequence[str], name: str, storage: str, tracking_uri: str | None
-) -> JobRequest:
-    """The job for a search space file that lies alone in its folder.
+) -> dict[str, Any]:
+    """What `submit_job` of Ray's client gets for a search space file that lies alone in its folder.
 
     Ray uploads the folder as working folder and the package folder as a module, so that the command runs this very
     code. Options are written `--key=value` and quoted for the shell that Ray starts the command with.
@@ -145,16 +131,16 @@ def job_request(
     words += [f"--set={override}" for override in overrides]
     tags = {"omsweep_sweep": name, "omsweep_version": metadata.version("omsweep")}
     tags |= {key: str(value) for key, value in revision().items() if value is not None}
-    return JobRequest(
-        entrypoint=shlex.join(words),
-        runtime_env={
+    return {
+        "entrypoint": shlex.join(words),
+        "runtime_env": {
             "working_dir": str(space.parent),
             "py_modules": [str(PACKAGE)],
             "excludes": NOT_SHIPPED,
-            "env_vars": dict(STOP_SETTINGS),
+            "env_vars": STOP_SETTINGS,
         },
-        metadata=tags,
-    )
+        "metadata": tags,
+    }
 
 
 def connect(address: str | None) -> JobSubmissionClient:

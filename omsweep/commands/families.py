@@ -18,16 +18,10 @@ TABLE_WIDTH = 200
 
 
 def execute(options: argparse.Namespace) -> int:
-    """List the model families."""
-    print_families(as_json=options.json)
-    return DONE
-
-
-def print_families(*, as_json: bool = False) -> None:
     """List the families a search space can name, and say how to name one's own; as JSON with every field."""
-    if as_json:
+    if options.json:
         sys.stdout.write(json.dumps([family_fields(family) for family in FAMILIES.values()], indent=2) + "\n")
-        return
+        return DONE
     table = Table("family", "base", "SFT model", "kind", box=None, pad_edge=False)
     for title in ("parameters", "dtype", "licence", "gated", "per worker"):
         table.add_column(title, justify="right" if title == "parameters" else "left")
@@ -37,6 +31,7 @@ def print_families(*, as_json: bool = False) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print("any other causal LM: families: [{name: mine, base: FOLDER_OR_HUB_ID, sft: FOLDER_OR_HUB_ID}]")
     console.print("a row with an SFT model of your own: families: [{name: mine, like: qwen1.5-1.8b, sft: ...}]")
+    return DONE
 
 
 def family_fields(family: ModelFamily) -> dict[str, Any]:

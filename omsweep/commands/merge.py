@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,29 +15,14 @@ from omsweep.merging.safetensors_file import weight_files
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Merge models without training."""
-    models = {"base": options.base, "sft": options.sft, "policy": options.policy}
-    merge_models(options.method, options.weights, options.density, options.seed, models=models, output=options.output)
-    return DONE
-
-
-def merge_models(
-    method: str, weights: Sequence[str], density: str, seed: str, *, models: Mapping[str, str | None], output: str
-) -> None:
     """Check the request, then compute it and say what was written; a progress bar goes to the terminal.
-
-    Args:
-        method: a key of `POSTHOC_METHODS`.
-        weights: `W`, or for `layerwise` one `PART=W` for each part.
-        density: a number.
-        seed: a whole number.
-        models: folder or hub id of `base`, `sft` and `policy`; None: not given.
-        output: a new or empty folder.
 
     Raises:
         ValueError: what is wrong with the request, before anything is read; or models that do not fit each other.
     """
-    point = read_point(method, weights, density, seed)
+    method, output = options.method, options.output
+    models = {"base": options.base, "sft": options.sft, "policy": options.policy}
+    point = read_point(method, options.weights, options.density, options.seed)
     needed = point.row.models
     missing = [f"--{model}" for model in needed if models.get(model) is None]
     if missing:
@@ -59,9 +44,11 @@ def merge_models(
     )
     size = sum(file.stat().st_size for file in weight_files(Path(output)))
     seconds = time.monotonic() - started
-    sys.stdout.write(f"{output}: {point.row.formula}, {_settings(point)}; {size / 1e9:.2f} GB in {seconds:.0f} s\n")
+    settings = ", ".join(f"{name} {value}" for name, value in point.as_data().items() if name != "method")
+    sys.stdout.write(f"{output}: {point.row.formula}, {settings}; {size / 1e9:.2f} GB in {seconds:.0f} s\n")
     for model in sorted(model for model, folder in models.items() if folder is not None and model not in needed):
         sys.stderr.write(f"omsweep: note: method {method} has no use for --{model}\n")
+    return DONE
 
 
 def read_point(method: str, weights: Sequence[str], density: str, seed: str) -> PosthocPoint:
@@ -94,11 +81,6 @@ def _number(option: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{option} must be a number, got {text!r}") from None
-
-
-def _settings(point: PosthocPoint) -> str:
-    data = point.as_data()
-    return ", ".join(f"{name} {value}" for name, value in data.items() if name != "method")
 
 
 def _progress(names: Sequence[str]) -> Iterable[str]:

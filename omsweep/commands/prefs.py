@@ -42,49 +42,27 @@ BATCH_SIZE = 64
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Make preference pairs; 1 where none was found."""
-    found = collect_pairs(
-        {name: getattr(options, name) for name in OPTIONS},
-        model=options.model,
-        prompts=options.prompts,
-        scorer=options.scorer,
-        dtype=options.dtype,
-        output=options.output,
-    )
-    return DONE if found else FAILED
-
-
-def collect_pairs(
-    options: Mapping[str, str | None], *, model: str, prompts: str, scorer: str, dtype: str | None, output: str
-) -> bool:
     """Check the request, then sample, score and pair what is not there yet, and say what was written.
 
-    Args:
-        options: texts by the names in `OPTIONS`; None: not given.
-        model: family name (its SFT model), folder or hub id.
-        prompts: see `read_prompts`.
-        scorer: a name in `SCORERS`, or the YAML mapping that `evaluate.reward` takes, without `prompts`.
-        dtype: of the model's weights; None: the family's, else float32.
-        output: the `.jsonl` file of pairs; the other files lie beside it.
-
     Returns:
-        Whether there is a pair.
+        1 where there is no pair.
 
     Raises:
         ValueError: what is wrong with the request, before anything is loaded; files that were begun with another one.
     """
-    settings, limit, batch_size = read_numbers(options)
-    reward = read_scorer(scorer)
+    model, dtype = options.model, options.dtype
+    settings, limit, batch_size = read_numbers({name: getattr(options, name) for name in OPTIONS})
+    reward = read_scorer(options.scorer)
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    files = PairFiles(Path(output))
+    files = PairFiles(Path(options.output))
     record = previous_record(files)
-    chats, repeated = read_prompts(prompts, limit=limit, seed=settings.seed)
+    chats, repeated = read_prompts(options.prompts, limit=limit, seed=settings.seed)
     request = {
         "model": model,
         "dtype": dtype,
-        "prompts": {"source": prompts, "limit": limit, "count": len(chats), "hash": prompts_hash(chats)},
-        "scorer": _scorer_fields(reward),
+        "prompts": {"source": options.prompts, "limit": limit, "count": len(chats), "hash": prompts_hash(chats)},
+        "scorer": {name: value for name, value in asdict(reward).items() if name != "prompts" and value is not None},
         **asdict(settings),
         "chunk_prompts": CHUNK_PROMPTS,
     }
@@ -102,7 +80,7 @@ def collect_pairs(
     if record.get("summary") is None or not files.pairs.is_file():
         _collect(files, record, chats, settings, sources, batch_size)
     _say(files, record["summary"])
-    return bool(record["summary"]["pairs"])
+    return DONE if record["summary"]["pairs"] else FAILED
 
 
 def read_numbers(options: Mapping[str, str | None]) -> tuple[PairSettings, int | None, int]:
@@ -165,10 +143,6 @@ def _say(files: PairFiles, summary: Mapping[str, Any]) -> None:
             sys.stderr.write(f"omsweep: note: {summary[count]} of {summary['answers']} answers {said}\n")
     if not summary["pairs"]:
         sys.stderr.write("omsweep: no pair: of no prompt were two answers further apart than --min-margin\n")
-
-
-def _scorer_fields(reward: RewardSettings) -> dict[str, Any]:
-    return {name: value for name, value in asdict(reward).items() if name != "prompts" and value is not None}
 
 
 def _converted(name: str, text: str, kind: type) -> Any:

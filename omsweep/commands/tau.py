@@ -26,30 +26,27 @@ _MEASURES = ("tau_norm", "relative_norm", "tau_rms", "zero_share")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Look at the task vector of two models; 1 where they do not match."""
-    return DONE if print_inspection(options.base, options.sft, as_json=options.json) else FAILED
-
-
-def print_inspection(base: str, sft: str, *, as_json: bool) -> bool:
     """Inspect tau = theta_r - theta_b of two folders or hub ids and print it; a progress bar goes to the terminal.
 
     Returns:
-        Whether names and shapes match.
+        1 where names or shapes do not match.
 
     Raises:
         ValueError: no such model, or no safetensors in it.
     """
+    base, sft = options.base, options.sft
     (base_folder, base_revision), (sft_folder, sft_revision) = find(base), find(sft)
     inspection = inspect_task_vector(base_folder, sft_folder, track=_progress)
-    if as_json:
+    code = DONE if inspection.matches else FAILED
+    if options.json:
         models = {"base": base, "base_revision": base_revision, "sft": sft, "sft_revision": sft_revision}
         sys.stdout.write(json.dumps(plain(models | as_data(inspection)), indent=2, allow_nan=False) + "\n")
-        return inspection.matches
+        return code
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
     console.print(layer_table(inspection))
     for line in mismatch_lines(inspection):
         console.print(line)
-    return inspection.matches
+    return code
 
 
 def as_data(inspection: Inspection) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessorList
 
 from omsweep.evaluation.isolation import evaluation_mode
@@ -53,7 +52,6 @@ def generate(
     max_new_tokens: int = 64,
     seed: int = 0,
     batch_size: int = 256,
-    progress: bool = False,
     on_finished: Callable[[int], object] | None = None,
 ) -> list[list[Completion]]:
     """Complete every prompt `samples` times.
@@ -73,7 +71,6 @@ def generate(
         max_new_tokens: longest completion, in tokens, end token included.
         seed: at least 0.
         batch_size: completions generated at a time.
-        progress: draw a progress bar.
         on_finished: called with the number of completions finished since it was called last.
 
     Returns:
@@ -102,7 +99,6 @@ def generate(
     with (
         evaluation_mode(model),
         _neutral_generation(model, tokenizer) as ends,
-        tqdm(total=len(rows), desc="generate", unit="completion", disable=not progress) as bar,
     ):
         for first, last in _phases(max_new_tokens):
             longest = last == max_new_tokens
@@ -115,10 +111,8 @@ def generate(
                 contexts = [prompt_ids[row[0]] + tokens[row] for row in batch]
                 for row, more in zip(batch, _extend(model, contexts, last - first, processors, ends), strict=True):
                     tokens[row] += more
-                finished = len(batch) if longest else sum(tokens[row][-1] in ends for row in batch)
-                bar.update(finished)
                 if on_finished is not None:
-                    on_finished(finished)
+                    on_finished(len(batch) if longest else sum(tokens[row][-1] in ends for row in batch))
             rows = [row for row in rows if tokens[row][-1] not in ends]
     completions = {row: _completion(tokenizer, tokens[row], ends) for row in tokens}
     return [[completions[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]

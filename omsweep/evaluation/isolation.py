@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,16 +45,13 @@ def evaluation_mode(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_libraries(*, progress: bool = False) -> Iterator[None]:
-    """Let the scoring libraries log errors only and, unless `progress`, draw no progress bars."""
+def quiet_libraries() -> Iterator[None]:
+    """Let the scoring libraries log errors only and draw no progress bars."""
     import lm_eval.api.task
 
-    with ExitStack() as stack:
-        stack.enter_context(quiet_loggers(*_CHATTY, level=logging.ERROR))
-        if not progress:
-            stack.enter_context(without_datasets_bars())
-            # lm-eval offers no switch for the bar it draws for each task while building requests.
-            lm_eval.api.task.tqdm = partial(tqdm, disable=True)
+    with quiet_loggers(*_CHATTY, level=logging.ERROR), without_datasets_bars():
+        # lm-eval offers no switch for the bar it draws for each task while building requests.
+        lm_eval.api.task.tqdm = partial(tqdm, disable=True)
         try:
             yield
         finally:

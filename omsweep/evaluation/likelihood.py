@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from omsweep.evaluation.isolation import evaluation_mode
 
@@ -20,7 +19,6 @@ def log_probabilities(
     completions: Sequence[Sequence[int]],
     *,
     batch_size: int = 256,
-    progress: bool = False,
 ) -> list[float]:
     """log p(completion | prompt) in nats: the sum over the completion's tokens, at temperature 1, in float64.
 
@@ -29,12 +27,11 @@ def log_probabilities(
         prompts: token ids of each row's prompt, at least one token.
         completions: token ids of each row's completion, end token included if it counts.
         batch_size: most rows at a time; fewer are taken where rows are long and the vocabulary large.
-        progress: draw a progress bar.
     """
     limit = LOGITS_AT_A_TIME.get(model.device.type, LOGITS_AT_A_TIME_ELSEWHERE)
     order = sorted(range(len(prompts)), key=lambda row: -(len(prompts[row]) + len(completions[row])))
     result = [0.0] * len(prompts)
-    with evaluation_mode(model), tqdm(total=len(order), desc="likelihood", disable=not progress) as bar:
+    with evaluation_mode(model):
         while order:
             longest = len(prompts[order[0]]) + len(completions[order[0]])
             room = max(1, limit // (longest * model.config.get_text_config().vocab_size))
@@ -56,7 +53,6 @@ def log_probabilities(
                 scores = logits[place, start - 1 : start - 1 + count].float().log_softmax(dim=-1)
                 chosen = input_ids[place, start : start + count, None].to(scores.device)
                 result[row] = float(scores.gather(-1, chosen).double().sum())
-            bar.update(len(batch))
     return result
 
 

@@ -26,7 +26,6 @@ def score_reward(
     batch_size: int = 256,
     limit: int | None = None,
     reference_model: Any = None,
-    progress: bool = False,
 ) -> pd.DataFrame:
     """Scores of `samples` drawn completions and the greedy one for every prompt of a split.
 
@@ -42,7 +41,6 @@ def score_reward(
         batch_size: completions at a time.
         limit: prompts, from the split's start; None = all.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
-        progress: draw progress bars.
 
     Returns:
         One row per completion, in the columns of `score.COLUMNS`. `length` counts tokens without the end
@@ -57,7 +55,7 @@ def score_reward(
     chats = [prompt.messages for prompt in prompts]
     if reference_model is not None and temperature != 1:
         warnings.warn(f"kl is that of temperature 1, but samples are drawn at {temperature}", stacklevel=2)
-    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "progress": progress}
+    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
     sampled = generate(model, tokenizer, chats, samples=samples, temperature=temperature, seed=seed, **how)
     greedy = generate(model, tokenizer, chats, temperature=0.0, **how)
     rows: list[tuple[int, str, int, Completion]] = [

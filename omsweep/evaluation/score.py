@@ -41,7 +41,6 @@ def score_policy(
     split: str,
     seed: int,
     reference_model: Any = None,
-    progress: bool = False,
 ) -> pd.DataFrame:
     """Tax items and reward completions of a policy, one row each, columns `COLUMNS`.
 
@@ -53,7 +52,6 @@ def score_policy(
         split: `search` or `report`.
         seed: of the drawn completions. Give policy and SFT model the same one, so that they are paired.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
-        progress: draw progress bars.
 
     Raises:
         ValueError: see `score_tax` and `score_reward`.
@@ -65,7 +63,6 @@ def score_policy(
         split=split,
         limit=settings.limit,
         batch_size=settings.batch_size,
-        progress=progress,
     )
     reward = score_reward(
         model,
@@ -79,7 +76,6 @@ def score_policy(
         batch_size=settings.batch_size,
         limit=settings.limit,
         reference_model=reference_model,
-        progress=progress,
     )
     return pd.concat([tax, reward], ignore_index=True)[list(COLUMNS)]
 

@@ -2,10 +2,10 @@
 
 import math
 import warnings
+from functools import partialmethod
 from typing import Any
 
 import pandas as pd
-from lm_eval.api.instance import Instance
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
@@ -16,21 +16,11 @@ from omsweep.evaluation.suite import Item, Suite, load_suite
 
 
 class QuietHFLM(HFLM):
-    """lm-eval's Hugging Face model around one that is already built, with or without progress bars."""
+    """lm-eval's Hugging Face model around one that is already built, without progress bars."""
 
-    progress = False
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """As HFLM's; the bar is drawn only when `progress`."""
-        return super().generate_until(requests, disable_tqdm=disable_tqdm or not self.progress)
-
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """As HFLM's; the bar is drawn only when `progress`."""
-        return super().loglikelihood(requests, disable_tqdm=disable_tqdm or not self.progress)
-
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """As HFLM's; the bar is drawn only when `progress`."""
-        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm or not self.progress)
+    generate_until = partialmethod(HFLM.generate_until, disable_tqdm=True)
+    loglikelihood = partialmethod(HFLM.loglikelihood, disable_tqdm=True)
+    loglikelihood_rolling = partialmethod(HFLM.loglikelihood_rolling, disable_tqdm=True)
 
 
 def score_tax(
@@ -41,7 +31,6 @@ def score_tax(
     split: str,
     limit: int | None = None,
     batch_size: int = 256,
-    progress: bool = False,
 ) -> pd.DataFrame:
     """Item scores of one split of a suite; only its items are run.
 
@@ -57,7 +46,6 @@ def score_tax(
         split: `search` or `report`.
         limit: items per task, from the split's start; None = all.
         batch_size: items at a time.
-        progress: draw lm-eval's progress bars.
 
     Returns:
         One row per item in the columns of `score.COLUMNS`. `score` is in [0, 1], more is better: the task's
@@ -76,11 +64,9 @@ def score_tax(
         warnings.warn("the tokenizer has no chat template: tax items are given as plain text", stacklevel=2)
     for task in loaded.tasks.values():
         task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
-    with quiet_libraries(progress=progress), own_random_state(DEFAULT_OTHER_SEED), evaluation_mode(model):
-        harness_model = QuietHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-        harness_model.progress = progress
+    with quiet_libraries(), own_random_state(DEFAULT_OTHER_SEED), evaluation_mode(model):
         results = evaluate(
-            lm=harness_model,
+            lm=QuietHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
             task_dict={"tasks": dict(loaded.tasks), "groups": {}, "group_map": {}},
             samples={task: [item.index for item in items] for task, items in chosen.items()},
             bootstrap_iters=0,

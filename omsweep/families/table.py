@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from omsweep.families.chains import CHAINS
 from omsweep.families.embedded import EMBEDDED
 from omsweep.families.family import ModelFamily
 from omsweep.families.packaged import PACKAGED
-from omsweep.families.paper import PAPER
-from omsweep.families.small import SMALL
 
-FAMILIES: dict[str, ModelFamily] = {family.name: family for family in (*EMBEDDED, *PACKAGED, *PAPER, *CHAINS, *SMALL)}
+PUBLIC = TypeAdapter(tuple[ModelFamily, ...]).validate_python(
+    yaml.safe_load(Path(__file__).with_name("public.yaml").read_text(encoding="utf-8"))
+)
+
+FAMILIES: dict[str, ModelFamily] = {family.name: family for family in (*EMBEDDED, *PACKAGED, *PUBLIC)}
 
 LIKE = "like"
 """The key of a mapping that names the row of the table whose values it starts from."""

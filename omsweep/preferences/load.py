@@ -8,10 +8,9 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 
 from omsweep.cache import build_once
-from omsweep.preferences.files import file_hash
 from omsweep.preferences.records import check_disjoint, check_values, kind_of, record_id
 from omsweep.preferences.settings import Generate, PreferenceData
-from omsweep.preferences.sources import hub_revision, read_file, read_hub
+from omsweep.preferences.sources import read_source, source_recipe
 from omsweep.preferences.table import PREFERENCES
 from omsweep.quiet import without_datasets_bars
 
@@ -49,22 +48,18 @@ def load_preferences(
         entry = PREFERENCES[spec.name]
         recipe |= {"name": spec.name, "version": entry.version, "prompts": entry.prompts, "samples": entry.samples}
         recipe |= {"family": family_key, "seed": seed}
-    elif spec.path is not None:
-        recipe |= {"file": file_hash(spec.path), "suffix": Path(spec.path).suffix}
     else:
-        revision = hub_revision(spec)
-        recipe |= {"hub": spec.hub, "config": spec.config, "split": spec.split, "revision": revision}
+        recipe |= source_recipe(spec)
 
     def read() -> Dataset:
-        if spec.name is not None:
-            entry = PREFERENCES[spec.name]
-            build_pairs = import_module(entry.module).build_pairs
-            pairs = build_pairs(generate, prompts=entry.prompts, samples=entry.samples, seed=seed)
-            return Dataset.from_list(pairs)
-        return read_file(spec.path) if spec.path is not None else read_hub(spec, revision=revision)
+        if spec.name is None:
+            return read_source(spec, recipe)
+        entry = PREFERENCES[spec.name]
+        build_pairs = import_module(entry.module).build_pairs
+        return Dataset.from_list(build_pairs(generate, prompts=entry.prompts, samples=entry.samples, seed=seed))
 
     def build(folder: Path) -> None:
-        records = checked(read(), limit=spec.limit, source=spec.name or spec.path or spec.hub)
+        records = checked(read(), limit=spec.limit, source=spec.source)
         with without_datasets_bars():
             records.save_to_disk(folder)
 

@@ -8,10 +8,9 @@ from typing import Any
 from datasets import Dataset
 
 from omsweep.cache import build_once
-from omsweep.preferences.files import file_hash
 from omsweep.preferences.records import check_values
 from omsweep.preferences.settings import PreferenceData
-from omsweep.preferences.sources import hub_revision, read_file, read_hub
+from omsweep.preferences.sources import read_source, source_recipe
 from omsweep.quiet import without_datasets_bars
 from omsweep.worlds.tiny.training_text import draw_conversation
 
@@ -37,17 +36,14 @@ def load_replay(spec: PreferenceData | None, *, sft_seed: int, root: Path | None
     recipe: dict[str, Any] = {"format": FORMAT_VERSION, "rendering": spec.rendering if spec else "chat"}
     if spec is None:
         recipe |= {"embedded": EMBEDDED_EXAMPLES, "sft_seed": sft_seed}
-    elif spec.path is not None:
-        recipe |= {"file": file_hash(spec.path), "suffix": Path(spec.path).suffix, "limit": spec.limit}
     else:
-        source = {"hub": spec.hub, "config": spec.config, "split": spec.split, "limit": spec.limit}
-        recipe |= source | {"revision": hub_revision(spec)}
+        recipe |= {"limit": spec.limit} | source_recipe(spec)
 
     def build(folder: Path) -> None:
         if spec is None:
             records: Iterable[Mapping[str, Any]] = embedded_examples(sft_seed, EMBEDDED_EXAMPLES)
         else:
-            found = read_file(spec.path) if spec.path is not None else read_hub(spec, revision=recipe["revision"])
+            found = read_source(spec, recipe)
             records = found.select(range(min(spec.limit or len(found), len(found))))
         with without_datasets_bars():
             Dataset.from_list(as_pairs(records)).save_to_disk(folder)

@@ -1,14 +1,29 @@
 """Reading preference records from local files and from the hub."""
 
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow.parquet
 from datasets import Dataset
 
-from omsweep.preferences.files import existing_file, json_records
+from omsweep.preferences.files import existing_file, file_hash, json_records
 from omsweep.preferences.settings import PreferenceData
 from omsweep.quiet import without_datasets_bars
+
+
+def source_recipe(spec: PreferenceData) -> dict[str, Any]:
+    """What fixes the records of a file or of a hub data set."""
+    if spec.path is not None:
+        return {"file": file_hash(spec.path), "suffix": Path(spec.path).suffix}
+    return {"hub": spec.hub, "config": spec.config, "split": spec.split, "revision": hub_revision(spec)}
+
+
+def read_source(spec: PreferenceData, recipe: Mapping[str, Any]) -> Dataset:
+    """The records of a file or of a hub data set, at the revision of its `source_recipe`."""
+    return read_file(spec.path) if spec.path is not None else read_hub(spec, revision=recipe["revision"])
 
 
 def read_file(path: str) -> Dataset:

@@ -72,7 +72,5 @@ def test_settings_and_tables_need_no_heavy_library():
         "for name in ('torch', 'trl', 'transformers', 'datasets', 'ray'): sys.modules[name] = None\n"
         "import omsweep.align.settings, omsweep.align.outcome\n"
         "import omsweep.preferences.settings, omsweep.preferences.records\n"
-        "from omsweep.align import ALGORITHMS, TrainSettings\n"
-        "from omsweep.preferences import PREFERENCES, preferences_from\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -59,7 +59,6 @@ def test_what_changes_the_numbers_changes_the_folder(prepared, make_tokenizer, m
     folders = [
         prepared("dpo"),
         prepared("dpo", max_length=20),
-        prepared("dpo", order_seed=1),
         prepared("dpo", dtype="bfloat16"),
         prepared("dpo", records=make_pairs(24, seed=1)),
         prepared("dpo", tokenizer=make_tokenizer(make_tokenizer().chat_template + "{# another #}")),

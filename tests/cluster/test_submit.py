@@ -122,7 +122,7 @@ def test_the_entry_point_is_the_run_command_quoted_for_a_shell(tmp_path: Path, s
         storage="/shared/my sweeps",
         tracking_uri="http://head:5000",
     )
-    python, *words = shlex.split(request.entrypoint)
+    python, *words = shlex.split(request["entrypoint"])
     assert python == "python"
     assert words[:2] == ["-m", "omsweep.cli"]
     options = cli._parser().parse_args(words[2:])
@@ -130,7 +130,7 @@ def test_the_entry_point_is_the_run_command_quoted_for_a_shell(tmp_path: Path, s
     assert options.overrides == ["train.steps=5", awkward]
     assert (options.name, options.storage) == ("a b;touch owned", "/shared/my sweeps")
     assert options.tracking_uri == "http://head:5000"
-    echoed = f"python() {{ printf '%s\\n' \"$@\"; }}; {request.entrypoint}"
+    echoed = f"python() {{ printf '%s\\n' \"$@\"; }}; {request['entrypoint']}"
     shown = subprocess.run(["bash", "-c", echoed], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines() == words
     assert not (tmp_path / "owned").exists()

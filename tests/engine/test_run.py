@@ -21,7 +21,7 @@ from mlflow.entities import Run
 from omsweep.cli import main
 from omsweep.engine import merging
 from omsweep.engine import run as driver
-from omsweep.evaluation import reward_and_tax
+from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.families.load import weights_hash
 from omsweep.plan.posthoc import PosthocPlan
 from omsweep.results.comparison import read_points

@@ -72,7 +72,7 @@ def test_every_scorer_can_be_made():
 
 def test_settings_import_nothing_heavy():
     code = (
-        "import sys; import omsweep.evaluation; from omsweep.evaluation import EvaluateSettings; EvaluateSettings();"
+        "import sys; from omsweep.evaluation.settings import EvaluateSettings; EvaluateSettings();"
         "print([m for m in ('torch','transformers','lm_eval','datasets','pandas','numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -102,11 +102,6 @@ def test_nothing_is_printed_and_everything_is_left_as_it_was(make_llama, tokeniz
     assert model.training
 
 
-def test_progress_is_drawn_when_asked(llama, tokenizer, suite_path, capfd):
-    score_tax(llama, tokenizer, suite=str(suite_path), split="search", limit=2, progress=True)
-    assert "Running generate_until requests" in capfd.readouterr().err
-
-
 def test_a_tokenizer_without_template_warns(llama, tokenizer, suite_path):
     template, tokenizer.chat_template = tokenizer.chat_template, None
     try:

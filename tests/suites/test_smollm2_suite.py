@@ -7,7 +7,7 @@ import pytest
 from omsweep.evaluation import tax
 from omsweep.evaluation.prompts import read_reward_prompts
 from omsweep.evaluation.settings import SPLITS, prompts_path, suite_folder
-from omsweep.evaluation.suites.files import write_files
+from omsweep.evaluation.suites.generate import write_files
 from omsweep.evaluation.suites.generate_smollm2 import SMOLLM2, suite_files
 from omsweep.evaluation.tax import score_tax
 from omsweep.families.load import load_model, load_tokenizer

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omsweep.evaluation.suites.files import write_files
-from omsweep.evaluation.suites.generate import TINY, suite_files
+from omsweep.evaluation.suites.generate import TINY, suite_files, write_files
 from omsweep.worlds.tiny.skills.table import SKILLS
 from omsweep.worlds.tiny.splits import split_of
 

@@ -3,9 +3,11 @@
 The files are committed, so that no evaluation depends on the generator; a test regenerates them byte for byte.
 """
 
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from omsweep.evaluation.suites.files import json_lines, write_files
 from omsweep.worlds.tiny.items import reward_prompts, tax_items
 from omsweep.worlds.tiny.skills.table import SKILLS
 
@@ -48,6 +50,19 @@ def suite_files() -> dict[str, str]:
     files = {f"{category}.yaml": _TASK.format(category=category) for category in SKILLS}
     files |= {f"data/{category}.jsonl": json_lines(tax_items(category)) for category in SKILLS}
     return files | {"reward_prompts.jsonl": json_lines(reward_prompts())}
+
+
+def json_lines(records: Iterable[Mapping[str, Any]]) -> str:
+    """One ASCII line of JSON for each record."""
+    return "".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records)
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write every file, path inside the folder -> text, under `folder`."""
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text.encode("utf-8"))
 
 
 if __name__ == "__main__":

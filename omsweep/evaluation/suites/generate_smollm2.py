@@ -5,7 +5,7 @@ The files are committed, so that no evaluation depends on the generator; a test 
 
 from pathlib import Path
 
-from omsweep.evaluation.suites.files import json_lines, write_files
+from omsweep.evaluation.suites.generate import json_lines, write_files
 from omsweep.worlds.everyday.items import SKILLS, tax_items
 from omsweep.worlds.everyday.prompts import reward_prompts
 

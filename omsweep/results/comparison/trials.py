@@ -1,6 +1,6 @@
 """From trial objects and tables of scores to `Points`; pandas and numpy only.
 
-A table of scores is what `omsweep.evaluation.score_policy` returns, with rows of both splits.
+A table of scores is what `omsweep.evaluation.score.score_policy` returns, with rows of both splits.
 """
 
 from collections import Counter

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omsweep.evaluation import reward_and_tax
+from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.results.comparison import read_points
 from omsweep.results.comparison.items import item_readings, item_table
 from omsweep.results.comparison.question import OfflineGrid
