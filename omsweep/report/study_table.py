@@ -1,9 +1,8 @@
-"""A study as tables: rewards, taxes and paired differences; category scores; the paper's figures apart."""
+"""A study as tables: rewards, taxes and paired differences; category scores."""
 
 from collections.abc import Sequence
 
 from omsweep.report.cells import Cell
-from omsweep.report.paper_figures import CURVES, paper_table
 from omsweep.report.text_table import TextTable, latex, markdown
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.numbers import INTERVAL_LEVEL, MISSING, fixed, is_number, short
@@ -19,11 +18,8 @@ EXPLORATORY = (
 
 def study_tables(view: SweepView, result: StudyResult) -> list[TextTable]:
     """The tables of a study, in order."""
-    tables = [_main_table(view, result)]
-    if result.categories:
-        tables.append(_category_table(result))
-    paper = paper_table(result.study.name)
-    return [*tables, *([paper] if paper else [])]
+    main = _main_table(view, result)
+    return [main, _category_table(result)] if result.categories else [main]
 
 
 def study_markdown(view: SweepView, result: StudyResult) -> str:
@@ -77,7 +73,7 @@ def _main_table(view: SweepView, result: StudyResult) -> TextTable:
         "tau_travel",
     ]
     rows = [_main_row(result, row, bool(axis)) for row in result.rows]
-    notes = [EXPLORATORY, interval_note(result), *_missing_notes(result), *_curve_notes(result.study.name)]
+    notes = [EXPLORATORY, interval_note(result), *_missing_notes(result)]
     if (reward.name, tax.name) != DIFFERENCES:
         notes.append(f"The sweep's objectives are {reward.name} and {tax.name}; these tables show reward and tax.")
     return TextTable(title="Reward and tax", columns=columns, rows=rows, words=2, notes=notes)
@@ -141,7 +137,3 @@ def _missing_notes(result: StudyResult) -> Sequence[str]:
             " over those that did not: too good a picture of that row."
         )
     return notes
-
-
-def _curve_notes(study: str) -> Sequence[str]:
-    return [CURVES[study]] if study in CURVES else []
