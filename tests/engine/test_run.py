@@ -25,7 +25,7 @@ from omsweep.evaluation import reward_and_tax
 from omsweep.families.load import weights_hash
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import PosthocPlan
-from omsweep.results.comparison import read_points
+from omsweep.results.comparison.trials import read_points
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TRIAL_FIELDS, TrialRecord, TrialSpec
 from omsweep.trial.merge import SCRATCH, merged_again

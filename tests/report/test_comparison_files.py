@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from omsweep.cli import main
-from omsweep.report import write_report
 from omsweep.report.attainment_chart import attainment_chart, shown_arms
 from omsweep.report.comparison_tables import comparison_latex, comparison_markdown, tables
 from omsweep.report.draw_plotly import figure
 from omsweep.report.page import page
+from omsweep.report.write import write_report
 from omsweep.results.comparison.findings import nothing_found
 from omsweep.results.comparison.reading import read_findings
 from omsweep.results.view import read_view

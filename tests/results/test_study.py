@@ -5,11 +5,11 @@ import math
 import pytest
 from scipy.stats import t as student
 
-from omsweep.report import write_report
 from omsweep.report.draw_matplotlib import image
 from omsweep.report.page import page
 from omsweep.report.study_chart import study_charts, study_sheet
 from omsweep.report.study_table import half_width, study_latex, study_markdown, study_tables
+from omsweep.report.write import write_report
 from omsweep.results.numbers import MISSING
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import read_view

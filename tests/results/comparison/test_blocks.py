@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from omsweep.results.comparison import block_mean, clustered_mean
+from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.clusters import clustered_mean
 
 BLOCKS = [(f, s, f"{s}-{r}") for f in ("x", "y") for s in "012" for r in range(5)]
 

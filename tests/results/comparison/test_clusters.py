@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from omsweep.results.comparison import Estimate, clustered_mean, nested_weights
+from omsweep.results.comparison.clusters import clustered_mean, nested_weights
+from omsweep.results.comparison.estimate import Estimate
 
 
 def crossed(sft=3, runs=5, items=20):

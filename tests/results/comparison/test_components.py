@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import VarianceComponents, variance_components
+from omsweep.results.comparison.components import VarianceComponents, variance_components
 
 
 def table(rng, components, *, sizes=(5, 5, 5), items=30):

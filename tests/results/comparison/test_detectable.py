@@ -7,13 +7,10 @@ import pytest
 from scipy.special import nctdtrinc
 from scipy.stats import norm, t
 
-from omsweep.results.comparison import (
-    Design,
-    VarianceComponents,
-    clustered_mean,
-    smallest_detectable_effect,
-    verdicts,
-)
+from omsweep.results.comparison.clusters import clustered_mean
+from omsweep.results.comparison.components import VarianceComponents
+from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
+from omsweep.results.comparison.family_wise import verdicts
 
 ONES_OF_SEEDS = VarianceComponents(sft_seed=1.0, training_seed=1.0)
 ONES = VarianceComponents(sft_seed=1.0, training_seed=1.0, item=1.0, residual=1.0)

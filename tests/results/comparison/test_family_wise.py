@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import Estimate, clustered_mean, holm, verdicts
+from omsweep.results.comparison.clusters import clustered_mean
+from omsweep.results.comparison.estimate import Estimate
+from omsweep.results.comparison.family_wise import holm, verdicts
 
 
 def estimate(value, standard_error=1.0, *, freedom=1e6, outermost="sft_seed"):

@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import Arm, Limits, Points, choices, compare, headline_pairs, judged, matched_kl
+from omsweep.results.comparison.arms import choices, matched_kl
+from omsweep.results.comparison.headline import compare, judged
+from omsweep.results.comparison.measures import Limits
+from omsweep.results.comparison.points import Arm, Points, headline_pairs
 
 LIMITS = Limits(tax=2.0, kl=5.0, reference_tax=10.0)
 BLOCKS = [(f, s, f"{s}{r}") for f in ("x", "y") for s in "012" for r in "ab"]

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from omsweep.evaluation import reward_and_tax
-from omsweep.results.comparison import read_points
 from omsweep.results.comparison.items import item_readings, item_table
 from omsweep.results.comparison.question import OfflineGrid
-from omsweep.results.comparison.trials import arm_label
+from omsweep.results.comparison.trials import arm_label, read_points
 
 TASKS = {"sums": "math", "words": "math", "close": "code"}
 
