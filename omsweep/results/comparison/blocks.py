@@ -7,9 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from omsweep.results.comparison.clusters import clustered_mean
 from omsweep.results.comparison.estimate import Estimate
-from omsweep.results.comparison.points import Block
-
-Floats = NDArray[np.float64]
+from omsweep.results.comparison.points import Block, Floats
 
 
 def block_mean(values: ArrayLike, blocks: Sequence[Block]) -> Estimate:

@@ -28,9 +28,10 @@ def clustered_mean(
     factors: Mapping[str, ArrayLike],
     *,
     strata: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
 ) -> Estimate:
     """Mean of differences and its standard error over clusters.
+
+    Every stratum weighs alike, then every cluster of the first factor in it, then of the second, and so on.
 
     Args:
         values: [N] differences, for example one per run and item.
@@ -40,8 +41,6 @@ def clustered_mean(
             scatter for nothing: then the estimate has no parts.
         strata: [N] labels of what is fixed (families, tasks): residuals are taken from each one's mean. Labels of the
             factors are shared by strata where they are equal; make them differ where they are not the same thing.
-        weights: [N], made to sum to 1; by default every stratum counts alike, then every cluster of the first factor in
-            it, then of the second, and so on.
 
     Returns:
         The estimate, in the unit of `values`, with one part per factor that counts; without any when none is repeated.
@@ -56,8 +55,9 @@ def clustered_mean(
         raise ValueError("factors must name at least one factor, got none")
     codes = {name: _codes(labels, len(array), name) for name, labels in factors.items()}
     stratum = np.zeros(len(array), dtype=np.int64) if strata is None else _codes(strata, len(array), "strata")
-    share = nested_weights([stratum, *codes.values()]) if weights is None else _shares(weights, len(array))
-    residual = share * (array - _stratum_means(array, share, stratum))
+    share = nested_weights([stratum, *codes.values()])
+    means = np.bincount(stratum, weights=share * array) / np.bincount(stratum, weights=share)
+    residual = share * (array - means[stratum])
     kept = _counted(codes, stratum)
     mean = float(share @ array)
     if not kept:
@@ -130,10 +130,6 @@ def _interaction(residual: Floats, outer: Codes, other: Codes, stratum: Codes) -
     return total
 
 
-def _stratum_means(values: Floats, share: Floats, stratum: Codes) -> Floats:
-    return (np.bincount(stratum, weights=share * values) / np.bincount(stratum, weights=share))[stratum]
-
-
 def _nested(inner: Codes, outer: Codes) -> bool:
     """Whether each label of `inner` lies within one label of `outer`."""
     return len(np.unique(_joint(inner, outer))) == len(np.unique(inner))
@@ -152,10 +148,3 @@ def _codes(labels: ArrayLike, count: int, name: str) -> Codes:
     if array.shape != (count,):
         raise ValueError(f"{name} must have shape [{count}], got {list(array.shape)}")
     return _dense(array)
-
-
-def _shares(weights: ArrayLike, count: int) -> Floats:
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (count,) or not (array >= 0).all() or not array.sum() > 0:
-        raise ValueError(f"weights must be {count} numbers >= 0 that are not all 0, got shape {list(array.shape)}")
-    return array / array.sum()

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 READINGS = ("reward", "tax", "kl")
 """Last axis of every array of readings: scorer units over the SFT model, points, nats per completion."""
 
@@ -36,9 +37,9 @@ class Points:
     block: tuple[Block, ...]
     label: NDArray[np.str_]
     merged: NDArray[np.bool_]
-    search: NDArray[np.float64]
-    report: NDArray[np.float64]
-    report_without: NDArray[np.float64]
+    search: Floats
+    report: Floats
+    report_without: Floats
     blocks: tuple[Block, ...] = ()
     left_out: tuple[Block, ...] = ()
     unread: tuple[str, ...] = ()
@@ -68,6 +69,14 @@ class Points:
     def families(self) -> tuple[str, ...]:
         """Families in the order they appear."""
         return tuple(dict.fromkeys(family for family, _, _ in self.blocks))
+
+    def places(self, family: str) -> list[int]:
+        """Positions in `blocks` of a family's."""
+        return [i for i, block in enumerate(self.blocks) if block[0] == family]
+
+    def sft_seeds(self, family: str) -> list[str]:
+        """The SFT seed of each of a family's blocks."""
+        return [sft_seed for name, sft_seed, _ in self.blocks if name == family]
 
 
 @dataclass(frozen=True)

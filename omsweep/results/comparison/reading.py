@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omsweep.results.comparison.estimate import Estimate
-from omsweep.results.comparison.findings import Findings, findings, nothing_found
+from omsweep.results.comparison.findings import Findings, findings
 from omsweep.results.comparison.headline import Comparison
 from omsweep.results.comparison.measures import MEASURES, RUN_MEASURES
 from omsweep.results.comparison.question import Control, Question, question_of
@@ -29,11 +29,11 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
     labels, missing = _comparable(question, rows)
     missing = [*question.missing, *missing]
     if not question.both_splits or len(labels) < 2:
-        return nothing_found(question, missing)
+        return Findings(question=question, missing=tuple(missing))
     try:
         points = read_points(rows, *_tables(folder), labels=labels, grids=question.grids)
     except ValueError as error:
-        return nothing_found(question, [*missing, f"everything: {error}"])
+        return Findings(question=question, missing=(*missing, f"everything: {error}"))
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
     return findings(points, question, objectives, missing, _displacement(question, rows))
 

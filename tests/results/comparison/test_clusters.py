@@ -153,7 +153,5 @@ def test_what_is_no_sample_is_refused():
         clustered_mean([1.0, 2.0], {"run": [0]})
     with pytest.raises(ValueError, match="at least one factor"):
         clustered_mean([1.0, 2.0], {})
-    with pytest.raises(ValueError, match="weights must be 2 numbers"):
-        clustered_mean([1.0, 2.0], {"run": [0, 1]}, weights=[0, 0])
     with pytest.raises(ValueError, match=r"level must be in \(0, 1\), got 90"):
         Estimate(value=0, parts=((1.0, 2.0),), outermost="run", units=3).interval(90)

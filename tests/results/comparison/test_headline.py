@@ -132,10 +132,6 @@ def test_what_cannot_be_read_is_named(make_points):
     points = sweep(make_points, 0.1)
     with pytest.raises(ValueError, match="no policy is labelled 'della', there are"):
         compare(points, headline_pairs("della"), LIMITS)
-    with pytest.raises(
-        ValueError, match="measure must be one of reward_at_tax, attainment_area, reward_at_kl, got 'x'"
-    ):
-        compare(points, headline_pairs("ondare"), LIMITS, measures=["x"])
     rows = [(b, label, False, [1, 1, math.nan], [1, 1, math.nan]) for b in BLOCKS for label in ("adamw", "ondare")]
     without_kl = make_points(rows)
     assert compare(without_kl, headline_pairs("ondare"), LIMITS, measures=["reward_at_tax", "attainment_area"])
