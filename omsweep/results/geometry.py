@@ -41,7 +41,7 @@ class Window:
 def marks(view: SweepView, family: str) -> list[Mark]:
     """The scored trials of a family."""
     trials = view.scored(family)
-    errors = view.objectives.standard_errors(trial.to_json() for trial in trials)
+    errors = view.objectives.standard_errors(trials)
     return [
         Mark(
             trial_id=trial.trial_id,
