@@ -22,12 +22,9 @@ def block_mean(values: ArrayLike, blocks: Sequence[Block]) -> Estimate:
         blocks: their B blocks; equal run labels in two SFT seeds of a family are one training seed.
 
     Raises:
-        ValueError: another shape or a number that is not finite.
+        ValueError: a number that is not finite.
     """
-    readings = np.asarray(values, dtype=np.float64)
-    if readings.ndim != 2 or len(readings) != len(blocks) or readings.shape[1] in (0, 2):
-        raise ValueError(f"values must have shape [{len(blocks)}, 1 + G], G not 1, got {list(readings.shape)}")
-    table = pseudo_values(readings)
+    table = pseudo_values(np.asarray(values, dtype=np.float64))
     rows = np.repeat(np.arange(len(blocks)), table.shape[1])
     factors: Mapping[str, ArrayLike] = {
         "sft_seed": _numbered([(family, sft_seed) for family, sft_seed, _ in blocks])[rows],
@@ -44,8 +41,7 @@ def pseudo_values(readings: Floats) -> Floats:
     if groups == 0:
         return whole
     pseudo = groups * whole - (groups - 1) * without
-    centred: Floats = pseudo + whole - pseudo.mean(axis=1, keepdims=True)
-    return centred
+    return np.asarray(pseudo + whole - pseudo.mean(axis=1, keepdims=True))
 
 
 def _numbered(labels: Sequence[Hashable]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ _DRAWS = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """How often a comparison is repeated.
+    """How often a comparison is repeated, numbers of at least 1.
 
     Args:
         sft_seeds: per family.
@@ -27,9 +27,6 @@ class Design:
         items: prompts behind each run's number.
         families: averaged over.
         comparisons: verdicts in the report, over which the family-wise error holds.
-
-    Raises:
-        ValueError: a number below 1.
     """
 
     sft_seeds: int
@@ -37,11 +34,6 @@ class Design:
     items: int = 1
     families: int = 1
     comparisons: int = 1
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
 
     @property
     def outermost(self) -> int:

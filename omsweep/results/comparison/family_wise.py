@@ -23,16 +23,9 @@ def holm(p_values: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.fl
 
     Returns:
         [m].
-
-    Raises:
-        ValueError: numbers out of range or shapes that differ.
     """
     p = np.asarray(p_values, dtype=np.float64)
     w = np.ones_like(p) if weights is None else np.asarray(weights, dtype=np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p_values must be [m] numbers in [0, 1], got {p_values!r}")
-    if w.shape != p.shape or not (w > 0).all():
-        raise ValueError(f"weights must be {len(p)} numbers > 0, got {weights!r}")
     order = np.argsort(p / w, kind="stable")
     left = np.cumsum(w[order][::-1])[::-1]  # sum of the weights not yet rejected
     adjusted = np.empty_like(p)

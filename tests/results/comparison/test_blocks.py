@@ -55,9 +55,3 @@ def test_order_does_not_matter():
     found, moved = block_mean(values, BLOCKS), block_mean(values[order], [BLOCKS[i] for i in order])
     assert moved.value == pytest.approx(found.value)
     assert moved.parts == pytest.approx(np.array(found.parts))
-
-
-@pytest.mark.parametrize("shape", [(15,), (15, 0), (15, 2), (14, 3)])
-def test_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=r"values must have shape \[15, 1 \+ G\], G not 1"):
-        block_mean(np.zeros(shape), BLOCKS[:15])

@@ -76,8 +76,3 @@ def test_an_unknown_component_counts_as_none():
     known = VarianceComponents(sft_seed=1.0, training_seed=0.0)
     design = Design(sft_seeds=3, runs=2)
     assert smallest_detectable_effect(design, unknown) == smallest_detectable_effect(design, known)
-
-
-def test_ranges_are_checked():
-    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
-        Design(sft_seeds=1, runs=0)

@@ -9,7 +9,7 @@ import pytest
 from omsweep.results.comparison.arms import choices, matched_kl
 from omsweep.results.comparison.headline import compare, judged
 from omsweep.results.comparison.measures import Limits
-from omsweep.results.comparison.points import Arm, Points, headline_pairs
+from omsweep.results.comparison.points import Arm, headline_pairs
 
 LIMITS = Limits(tax=2.0, kl=5.0, reference_tax=10.0)
 BLOCKS = [(f, s, f"{s}{r}") for f in ("x", "y") for s in "012" for r in "ab"]
@@ -137,21 +137,3 @@ def test_what_cannot_be_read_is_named(make_points):
     assert compare(without_kl, headline_pairs("ondare"), LIMITS, measures=["reward_at_tax", "attainment_area"])
     with pytest.raises(ValueError, match="kl is missing for policies of ondare: reward_at_kl cannot be read"):
         compare(without_kl, headline_pairs("ondare"), LIMITS)
-
-
-def test_points_check_themselves(make_points):
-    block = ("x", "0", "a")
-    row = (block, "adamw", False, [1, 1, 1], [1, 1, 1])
-    with pytest.raises(ValueError, match="policies belong to blocks that are not in blocks"):
-        make_points([row], blocks=[("x", "1", "a")])
-    with pytest.raises(ValueError, match="no group or at least two, got 1"):
-        make_points([row], groups=1)
-    with pytest.raises(ValueError, match=r"search must have shape \[1, 3\], got \[2, 3\]"):
-        Points(
-            block=(block,),
-            label=np.array(["adamw"]),
-            merged=np.array([False]),
-            search=np.zeros((2, 3)),
-            report=np.zeros((1, 3)),
-            report_without=np.zeros((1, 0, 3)),
-        )
