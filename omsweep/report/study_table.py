@@ -61,10 +61,9 @@ def interval_note(result: StudyResult) -> str:
 
 def _main_table(view: SweepView, result: StudyResult) -> TextTable:
     reward, tax = view.objectives.reward, view.objectives.tax
-    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
     against = [f"{name} minus {result.baseline}" for name in DIFFERENCES] if result.baseline else []
     columns = [
-        *("family", "recipe", *axis, "runs"),
+        *("family", "recipe", *_axis(result), "runs"),
         f"reward ({result.split} split)",
         f"tax, points ({result.split} split)",
         *against,
@@ -72,19 +71,17 @@ def _main_table(view: SweepView, result: StudyResult) -> TextTable:
         "benchmark average (search split)",
         "tau_travel",
     ]
-    rows = [_main_row(result, row, bool(axis)) for row in result.rows]
+    rows = [_main_row(result, row) for row in result.rows]
     notes = [EXPLORATORY, interval_note(result), *_missing_notes(result)]
     if (reward.name, tax.name) != DIFFERENCES:
         notes.append(f"The sweep's objectives are {reward.name} and {tax.name}; these tables show reward and tax.")
     return TextTable(title="Reward and tax", columns=columns, rows=rows, words=2, notes=notes)
 
 
-def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str | Cell]:
+def _main_row(result: StudyResult, row: StudyRow) -> list[str | Cell]:
     against = [mean_cell(row.differences.get(name), signed=True) for name in DIFFERENCES] if result.baseline else []
     return [
-        row.family,
-        row.recipe,
-        *([level_text(row.level)] if with_level else []),
+        *_place(result, row),
         str(row.runs) if row.runs == row.trials else f"{row.runs} of {row.trials}",
         mean_cell(row.values.get("reward"), signed=True),
         mean_cell(row.values.get("tax"), signed=True),
@@ -96,17 +93,21 @@ def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str 
 
 
 def _category_table(result: StudyResult) -> TextTable:
-    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
-    rows: list[list[str | Cell]] = [
-        [
-            *(row.family, row.recipe, *([level_text(row.level)] if axis else [])),
-            *(mean_cell(row.scores.get(name), digits=1, scale=100) for name in result.categories),
-        ]
+    rows = [
+        [*_place(result, row), *(mean_cell(row.scores.get(n), digits=1, scale=100) for n in result.categories)]
         for row in result.rows
     ]
-    names = [name.replace("_", " ") for name in result.categories]
-    title = "Scores by category, % (search split)"
-    return TextTable(title=title, columns=["family", "recipe", *axis, *names], rows=rows, words=2)
+    columns = ["family", "recipe", *_axis(result), *(name.replace("_", " ") for name in result.categories)]
+    return TextTable(title="Scores by category, % (search split)", columns=columns, rows=rows, words=2)
+
+
+def _axis(result: StudyResult) -> list[str]:
+    """The heading of the levels; none where recipes alone are compared."""
+    return [] if result.study.axis == "label" else [str(result.study.axis)]
+
+
+def _place(result: StudyResult, row: StudyRow) -> list[str | Cell]:
+    return [row.family, row.recipe, *(level_text(row.level) for _ in _axis(result))]
 
 
 def mean_cell(mean: Estimate | None, *, digits: int = 2, signed: bool = False, scale: float = 1.0) -> Cell:
@@ -119,7 +120,6 @@ def mean_cell(mean: Estimate | None, *, digits: int = 2, signed: bool = False, s
 
 
 def _missing_notes(result: StudyResult) -> Sequence[str]:
-    lost = [row for row in result.rows if row.runs < row.trials]
     notes = []
     if result.baseline is None:
         notes.append("No branch trains with AdamW, so there is nothing to take differences to.")
@@ -131,7 +131,7 @@ def _missing_notes(result: StudyResult) -> Sequence[str]:
             f"Where no {result.baseline} run shares a row's level of {' or '.join(others)}, the difference is to the"
             f" block's only {result.baseline} run, which has another."
         )
-    if lost:
+    if any(row.runs < row.trials for row in result.rows):
         notes.append(
             "Where fewer runs than were started ended with scores, the others diverged or failed, and the means are"
             " over those that did not: too good a picture of that row."

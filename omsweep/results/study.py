@@ -12,6 +12,7 @@ from omsweep.merging.methods import BASELINE_METHOD
 from omsweep.results.comparison.blocks import block_mean
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.points import Block
+from omsweep.results.comparison.trials import block_of
 from omsweep.results.front import is_scored, label_of
 from omsweep.results.numbers import is_number, short
 from omsweep.results.view import SweepView
@@ -20,9 +21,12 @@ from omsweep.store.records import TrialRecord
 
 ON_BOTH_SPLITS = ("reward", "tax", "kl")
 """Numbers that are read from the report split where every run has them there."""
+VALUES = ("reward", "tax", "benchmark_average", "kl", "tau_travel")
 DIFFERENCES = ("reward", "tax")
 
 Level = float | int | str | None
+Key = tuple[str, str, Level]
+"""Family, recipe and level of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class StudyRow:
         level: of the axis; None where the recipe does not have it.
         runs: trials with both objectives, which the means are over.
         trials: all that ended, diverged and failed ones too.
-        values: means of `reward`, `tax`, `benchmark_average`, `kl`, `tau_travel`; a number no run has is left out.
+        values: means of `VALUES`; a number no run has is left out.
         scores: means by category, shares.
         differences: of `DIFFERENCES`, this row's minus the baseline's in the same block; empty without pairs.
         pairs: blocks that the differences are over.
@@ -90,8 +94,8 @@ def study_result(view: SweepView, study: Study) -> StudyResult:
     """Every row of a study from the trials that have ended."""
     trials = [t for t in view.trials if not t.baseline and (t.kind == "trained" or study.axis == "label")]
     scored = [t for t in trials if is_scored(t, view.objectives)]
-    on_report = bool(scored) and all(_number(t, f"{name}_report") is not None for t in scored for name in DIFFERENCES)
-    read = _reader("report" if on_report else "search")
+    on_report = bool(scored) and all(_read(t, name, "report") is not None for t in scored for name in DIFFERENCES)
+    split = "report" if on_report else "search"
     baseline = _baseline(view, trials)
     place = _Places(view, study)
     grouped: dict[Key, list[TrialRecord]] = {}
@@ -105,12 +109,8 @@ def study_result(view: SweepView, study: Study) -> StudyResult:
         alive = [t for t in grouped[key] if is_scored(t, view.objectives)]
         pairs = [(t, p) for t in alive if t not in of_baseline and (p := partner(t)) is not None]
         other = [name for name in crossed if any(not _share(t, p, name) for t, p in pairs)]
-        rows.append(_row(key, grouped[key], alive, pairs, other, read))
-    return StudyResult(study=study, split="report" if on_report else "search", baseline=baseline, rows=rows)
-
-
-Key = tuple[str, str, Level]
-Read = Callable[[TrialRecord, str], float | None]
+        rows.append(_row(key, grouped[key], alive, pairs, other, split))
+    return StudyResult(study=study, split=split, baseline=baseline, rows=rows)
 
 
 class _Places:
@@ -129,14 +129,16 @@ class _Places:
         return max(found, key=len, default=label)
 
     def key(self, trial: TrialRecord) -> Key:
-        """Family, recipe and level; a post-hoc point is a recipe of its own, by its place in its grid."""
+        """A post-hoc point is a recipe of its own, by its place in its grid."""
         if self._study.axis == "label":
             point = trial.trial_id.removeprefix(trial.parent or "") if trial.kind == "posthoc" else ""
             return trial.family, label_of(trial) + point, None
         held = [name for name in self._crossed if name not in (self._study.axis, self._study.also)]
         levels = [f"{name} {setting(trial, name)}" for name in held if setting(trial, name) is not None]
         control = "" if trial.task_vector == "real" else f"/{trial.task_vector}"
-        return trial.family, ", ".join([self.origin(trial) + control, *levels]), self._level(trial)
+        level = setting(trial, str(self._study.axis))
+        rounded = float(f"{level:.6g}") if isinstance(level, float) else level
+        return trial.family, ", ".join([self.origin(trial) + control, *levels]), rounded
 
     def order(self, key: Key, trial: TrialRecord, met: Sequence[Key]) -> tuple[int, int, int, float, str]:
         """Families and branches as in the file, recipes as they were met, levels from small to large."""
@@ -146,19 +148,10 @@ class _Places:
         first = [name for _, name, _ in met].index(recipe)
         return self._families.index(family), branch, first, level if is_number(level) else 0.0, str(level)
 
-    def _level(self, trial: TrialRecord) -> Level:
-        value = setting(trial, str(self._study.axis))
-        return float(f"{value:.6g}") if isinstance(value, float) else value
-
 
 def setting(trial: TrialRecord, name: str) -> Any:
     """A knob's value in a trial, None where its method does not take it."""
     return trial.algorithm if name == "algorithm" else trial.params.get(name)
-
-
-def block_of(trial: TrialRecord) -> Block:
-    """Family, SFT seed, and draws with training seed."""
-    return trial.family, str(trial.sft_seed), f"b{trial.block}-s{trial.seed}"
 
 
 def _baseline(view: SweepView, trials: Sequence[TrialRecord]) -> str | None:
@@ -200,22 +193,22 @@ def _row(
     alive: Sequence[TrialRecord],
     pairs: Sequence[tuple[TrialRecord, TrialRecord]],
     other_levels: Sequence[str],
-    read: Read,
+    split: str,
 ) -> StudyRow:
-    names = ("reward", "tax", "benchmark_average", "kl", "tau_travel")
     categories = sorted({name for trial in alive for name in trial.scores})
-    means = {name: _mean([(t, read(t, name)) for t in alive]) for name in names}
-    scores = {name: _mean([(t, t.scores.get(name)) for t in alive]) for name in categories}
-    gaps = {name: _mean([(t, _minus(read(t, name), read(p, name))) for t, p in pairs]) for name in DIFFERENCES}
+    gaps = {}
+    for name in DIFFERENCES:
+        both = [(t, _read(t, name, split), _read(p, name, split)) for t, p in pairs]
+        gaps[name] = [(t, a - b if a is not None and b is not None else None) for t, a, b in both]
     return StudyRow(
         family=key[0],
         recipe=_recipe_text(key[1], trials),
         level=key[2],
         runs=len(alive),
         trials=len(trials),
-        values={name: mean for name, mean in means.items() if mean is not None},
-        scores={name: mean for name, mean in scores.items() if mean is not None},
-        differences={name: mean for name, mean in gaps.items() if mean is not None},
+        values=_means({name: [(t, _read(t, name, split)) for t in alive] for name in VALUES}),
+        scores=_means({name: [(t, t.scores.get(name)) for t in alive] for name in categories}),
+        differences=_means(gaps),
         pairs=len(pairs),
         other_levels=other_levels,
     )
@@ -234,27 +227,17 @@ def _recipe_text(recipe: str, trials: Sequence[TrialRecord]) -> str:
     return f"{label_of(trials[0])} ({', '.join(shown)})"
 
 
-def _reader(split: str) -> Read:
-    def read(trial: TrialRecord, name: str) -> float | None:
-        if name == "tau_travel":
-            value = trial.diagnostics.get(name)
-            return value if is_number(value) else None
-        return _number(trial, f"{name}_report" if split == "report" and name in ON_BOTH_SPLITS else name)
-
-    return read
-
-
-def _number(trial: TrialRecord, name: str) -> float | None:
-    value = trial.to_json().get(name)
+def _read(trial: TrialRecord, name: str, split: str) -> float | None:
+    field = f"{name}_report" if split == "report" and name in ON_BOTH_SPLITS else name
+    value = trial.diagnostics.get(name) if name == "tau_travel" else getattr(trial, field)
     return value if is_number(value) else None
 
 
-def _minus(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value - other
-
-
-def _mean(found: Iterable[tuple[TrialRecord, float | None]]) -> Estimate | None:
-    known = [(trial, value) for trial, value in found if value is not None]
-    if not known:
-        return None
-    return block_mean([[value] for _, value in known], [block_of(trial) for trial, _ in known])
+def _means(found: Mapping[str, Sequence[tuple[TrialRecord, float | None]]]) -> dict[str, Estimate]:
+    """The mean of each number that any of its trials has."""
+    known = {name: [(t, value) for t, value in of_name if value is not None] for name, of_name in found.items()}
+    return {
+        name: block_mean([[value] for _, value in pairs], [block_of(trial) for trial, _ in pairs])
+        for name, pairs in known.items()
+        if pairs
+    }
