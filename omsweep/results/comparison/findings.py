@@ -8,7 +8,7 @@ import numpy as np
 
 from omsweep.pareto import attainment_surface, front, front_probability_over_units
 from omsweep.results.comparison.arms import Choice, block_values, candidates, choices, chosen, matched_kl
-from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.clusters import block_mean
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.headline import Comparison, compare, judged, run_differences
 from omsweep.results.comparison.measures import KL, MEASURES, REWARD, TAX, Limits

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omsweep.results.comparison.arms import block_values, candidate_count
-from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.clusters import block_mean
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.family_wise import verdicts
 from omsweep.results.comparison.measures import KL, MEASURES, RUN_MEASURES, Limits, Measure

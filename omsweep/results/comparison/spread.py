@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omsweep.results.comparison.arms import block_values
-from omsweep.results.comparison.blocks import pseudo_values
+from omsweep.results.comparison.clusters import pseudo_values
 from omsweep.results.comparison.components import VarianceComponents, variance_components
 from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
 from omsweep.results.comparison.headline import ALL_FAMILIES, PRIMARY, Comparison, primary_lines

@@ -8,7 +8,7 @@ import pytest
 from omsweep.pareto import attainment
 from omsweep.report.comparison_tables import tables
 from omsweep.results.comparison.arms import block_values, choices, matched_kl
-from omsweep.results.comparison.blocks import block_mean, pseudo_values
+from omsweep.results.comparison.clusters import block_mean, pseudo_values
 from omsweep.results.comparison.components import variance_components
 from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
 from omsweep.results.comparison.findings import findings
