@@ -44,6 +44,7 @@ def comparison_latex(found: Findings, name: str) -> str:
 def headline_table(found: Findings) -> TextTable:
     """Arms against arms: one row per comparison and family."""
     count = len(found.headline) + len(found.controls)
+    blocks = ", ".join(f"{family} {number}" for family, number in found.block_counts.items())
     notes = [
         "Differences in each block (family, SFT seed, run), averaged; chosen on the search split, read on the report "
         f"split; t = {found.question.limit_text(found.families)} points{_kl_note(found)}. The SFT model (reward 0, tax "
@@ -52,7 +53,7 @@ def headline_table(found: Findings) -> TextTable:
         f"Brackets: {100 * INTERVAL_LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. "
         f"Verdicts: false in at most 5 % of reports, over all {count} comparisons of this one (Holm), "
         "which asks for more than an interval without 0.",
-        f"Blocks: {_blocks(found)}.{_left_out(found)}",
+        f"Blocks: {blocks}.{_left_out(found)}",
     ]
     title = "Does merging do it, and is online better than offline?"
     return _comparison_table(title, found.headline, found, notes)
@@ -146,13 +147,13 @@ def variance_table(found: Findings) -> TextTable:
 
 
 def _spread_row(spread: Spread, question: Question) -> list[str]:
-    parts = spread.components
+    parts, effect = spread.components, spread.detectable
     return [
         _minus(spread.arm, spread.against, question),
         spread.family,
         *(_deviation(variance) for variance in (parts.sft_seed, parts.training_seed)),
         *(_deviation(variance / spread.groups) for variance in (parts.item, parts.residual)),
-        _effect(spread),
+        MISSING if effect is None else "none" if math.isinf(effect) else fixed(effect, 3),
     ]
 
 
@@ -222,10 +223,6 @@ def _outermost(lines: Iterable[Comparison]) -> str:
     return " or ".join(names)
 
 
-def _blocks(found: Findings) -> str:
-    return ", ".join(f"{family} {sum(b[0] == family for b in found.blocks)}" for family in found.families)
-
-
 def _left_out(found: Findings) -> str:
     if not found.left_out:
         return ""
@@ -236,9 +233,3 @@ def _left_out(found: Findings) -> str:
 
 def _deviation(variance: float) -> str:
     return fixed(math.sqrt(variance), 3) if math.isfinite(variance) else MISSING
-
-
-def _effect(spread: Spread) -> str:
-    if spread.detectable is None:
-        return MISSING
-    return "none" if math.isinf(spread.detectable) else fixed(spread.detectable, 3)

@@ -20,7 +20,7 @@ from omsweep.report.charts import (
 from omsweep.report.styles import INK, MUTED, STAR, colours_of, markers_of
 from omsweep.results.front import label_of
 from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
-from omsweep.results.numbers import Z95, fixed, short, with_error
+from omsweep.results.numbers import Z95, counted, fixed, short, with_error
 from omsweep.results.view import SweepView
 from omsweep.store.records import TrialRecord
 
@@ -67,7 +67,7 @@ def front_chart(view: SweepView, family: str) -> Chart:
     return Chart(
         title=family,
         caption=caption,
-        note=captions.outside(seen),
+        note=f"{counted(seen.beyond, 'trial')} outside of the plot not shown." if seen.beyond else "",
         description=f"Reward against tax of {family}: {caption}.",
         x=Axis(title=f"{tax.title} ({tax.unit}), less is better", window=seen.tax),
         y=Axis(title=f"{reward.title} ({reward.unit})", window=seen.reward),

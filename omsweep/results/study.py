@@ -1,7 +1,7 @@
 """What a study found: per family, recipe and level of its axis the means over runs, and the paired difference to AdamW.
 
 A block is a family's SFT model, draws and training seed; levels and methods of a block are paired. Means and intervals
-are those of `omsweep.results.comparison.clusters.block_mean`, over SFT seeds and the runs in them. Reads the records alone.
+are those of `block_mean`, over SFT seeds and the runs in them. Reads the records alone.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,5 +1,6 @@
 """What a sweep answers to its question: arms compared on the report split, their controls, and how sure it all is."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -71,9 +72,14 @@ class Findings:
     missing: Sequence[str]
 
     @property
+    def block_counts(self) -> dict[str, int]:
+        """Number of blocks by family, in their order."""
+        return dict(Counter(family for family, _, _ in self.blocks))
+
+    @property
     def families(self) -> list[str]:
         """Families in the order of their blocks."""
-        return list(dict.fromkeys(family for family, _, _ in self.blocks))
+        return list(self.block_counts)
 
 
 def findings(
@@ -111,7 +117,7 @@ def findings(
         for family in points.families
     }
     pairs = [*headline, *controls]
-    lines = judged([line for pair in pairs for line in _compared(points, pair, limits, _measures(pair, kl), said)])
+    lines = judged([line for pair in pairs for line in _compared(points, pair, limits, bool(kl), said)])
     asked = {(pair[0].name, pair[1].name) for pair in headline}
     arms = sorted({arm for pair in pairs for arm in pair}, key=lambda a: (question.labels.index(a.label), a.merged))
     return Findings(
@@ -138,12 +144,6 @@ def _readable(points: Points, pairs: Sequence[Pair], said: list[str]) -> list[Pa
     return [pair for pair in pairs if not set(pair) & set(without)]
 
 
-def _measures(pair: Pair, kl: Mapping[str, float]) -> list[str]:
-    """What a pair is compared by; within a KL only grids, since a run alone has one KL, within the limit or not."""
-    grids = bool(kl) and all(arm.merged for arm in pair)
-    return [name for name, measure in MEASURES.items() if grids or KL not in measure.reads]
-
-
 def _uneven(points: Points) -> list[str]:
     """Why all families together have no interval where some repeat SFT seeds and others do not."""
     several = [family for family in points.families if len(set(points.sft_seeds(family))) > 1]
@@ -153,14 +153,17 @@ def _uneven(points: Points) -> list[str]:
 
 
 def _compared(
-    points: Points, pair: Pair, limits: Mapping[str, Limits], measures: Sequence[str], said: list[str]
+    points: Points, pair: Pair, limits: Mapping[str, Limits], kl_matched: bool, said: list[str]
 ) -> list[Comparison]:
+    """All that a pair is compared by; says what cannot be read."""
     lines: list[Comparison] = []
-    for measure in measures:
+    for name, measure in MEASURES.items():
+        if KL in measure.reads and not (kl_matched and all(arm.merged for arm in pair)):
+            continue  # within a KL only grids are compared: a run alone has one KL, within the limit or not
         try:
-            lines += compare(points, [pair], limits, measures=[measure])
+            lines += compare(points, [pair], limits, measures=[name])
         except ValueError as error:
-            said.append(f"{MEASURES[measure].title.lower()} of {pair[0].name} against {pair[1].name}: {error}")
+            said.append(f"{measure.title.lower()} of {pair[0].name} against {pair[1].name}: {error}")
     return lines
 
 

@@ -26,8 +26,7 @@ class Comparison:
     Args:
         measure: a name in `MEASURES`; its unit is the estimate's.
         family: a family, or `ALL_FAMILIES`, the mean over them.
-        arm: its name.
-        against: the other arm's name.
+        arm, against: names of both arms.
         estimate: mean paired difference over blocks.
         blocks: number of them.
         both_sft: blocks in which both arms read as the SFT model does, 0 whatever items are left out, so that nothing

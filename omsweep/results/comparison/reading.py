@@ -97,7 +97,7 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
         "interval": INTERVAL_LEVEL,
         "baseline": question.baseline,
         "online": list(question.online),
-        "blocks": {family: sum(block[0] == family for block in found.blocks) for family in found.families},
+        "blocks": found.block_counts,
         "left_out": [list(block) for block in found.left_out],
         "not_shown": list(found.missing),
         "headline": [_line(line) for line in found.headline],

@@ -20,8 +20,7 @@ class Spread:
 
     Args:
         family: a family or `ALL_FAMILIES`.
-        arm: its name.
-        against: the other arm's name.
+        arm, against: names of both arms.
         components: per SFT seed, training seed and group of items, squared scorer units.
         groups: number of groups of items.
         detectable: smallest difference that this sweep would have called `better` with probability 0.8, scorer units;
