@@ -6,6 +6,7 @@ are those of `block_mean`, over SFT seeds and the runs in them. Reads the record
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omsweep.merging.methods import BASELINE_METHOD
@@ -97,56 +98,47 @@ def study_result(view: SweepView, study: Study) -> StudyResult:
     on_report = bool(scored) and all(_read(t, name, "report") is not None for t in scored for name in DIFFERENCES)
     split = "report" if on_report else "search"
     baseline = _baseline(view, trials)
-    place = _Places(view, study)
     grouped: dict[Key, list[TrialRecord]] = {}
     for trial in trials:
-        grouped.setdefault(place.key(trial), []).append(trial)
-    of_baseline = [t for t in scored if t.kind == "trained" and place.origin(t) == baseline]
-    crossed = list((view.resolved.get("design") or {}).get("cross") or [])
-    partner = _partners(crossed, of_baseline, baseline)
+        grouped.setdefault(_key(view, study, trial), []).append(trial)
+    of_baseline = [t for t in scored if t.kind == "trained" and _origin(view, t) == baseline]
+    partner = _partners(view.crossed, of_baseline, baseline)
     rows = []
-    for key in sorted(grouped, key=lambda key: place.order(key, grouped[key][0], list(grouped))):
+    for key in sorted(grouped, key=partial(_order, view, grouped)):
         alive = [t for t in grouped[key] if is_scored(t, view.objectives)]
         pairs = [(t, p) for t in alive if t not in of_baseline and (p := partner(t)) is not None]
-        other = [name for name in crossed if any(not _share(t, p, name) for t, p in pairs)]
+        other = [name for name in view.crossed if any(not _share(t, p, name) for t, p in pairs)]
         rows.append(_row(key, grouped[key], alive, pairs, other, split))
     return StudyResult(study=study, split=split, baseline=baseline, rows=rows)
 
 
-class _Places:
-    """Which row a trial belongs to, and the order of rows."""
+def _origin(view: SweepView, trial: TrialRecord) -> str:
+    """The branch of the file that a trial belongs to: the longest that its label begins with."""
+    label = label_of(trial)
+    found = [b for b in view.branches if label == b or label.startswith((f"{b}-", f"{b}+", f"{b}/"))]
+    return max(found, key=len, default=label)
 
-    def __init__(self, view: SweepView, study: Study) -> None:
-        methods = (view.resolved.get("space") or {}).get("method")
-        self._branches = list(methods) if isinstance(methods, Mapping) else []
-        self._crossed = list((view.resolved.get("design") or {}).get("cross") or [])
-        self._families, self._study = view.families, study
 
-    def origin(self, trial: TrialRecord) -> str:
-        """The branch of the file that a trial belongs to: the longest that its label begins with."""
-        label = label_of(trial)
-        found = [b for b in self._branches if label == b or label.startswith((f"{b}-", f"{b}+", f"{b}/"))]
-        return max(found, key=len, default=label)
+def _key(view: SweepView, study: Study, trial: TrialRecord) -> Key:
+    """The row a trial belongs to; a post-hoc point is a recipe of its own, by its place in its grid."""
+    if study.axis == "label":
+        point = trial.trial_id.removeprefix(trial.parent or "") if trial.kind == "posthoc" else ""
+        return trial.family, label_of(trial) + point, None
+    held = [name for name in view.crossed if name not in (study.axis, study.also)]
+    levels = [f"{name} {setting(trial, name)}" for name in held if setting(trial, name) is not None]
+    control = "" if trial.task_vector == "real" else f"/{trial.task_vector}"
+    level = setting(trial, str(study.axis))
+    rounded = float(f"{level:.6g}") if isinstance(level, float) else level
+    return trial.family, ", ".join([_origin(view, trial) + control, *levels]), rounded
 
-    def key(self, trial: TrialRecord) -> Key:
-        """A post-hoc point is a recipe of its own, by its place in its grid."""
-        if self._study.axis == "label":
-            point = trial.trial_id.removeprefix(trial.parent or "") if trial.kind == "posthoc" else ""
-            return trial.family, label_of(trial) + point, None
-        held = [name for name in self._crossed if name not in (self._study.axis, self._study.also)]
-        levels = [f"{name} {setting(trial, name)}" for name in held if setting(trial, name) is not None]
-        control = "" if trial.task_vector == "real" else f"/{trial.task_vector}"
-        level = setting(trial, str(self._study.axis))
-        rounded = float(f"{level:.6g}") if isinstance(level, float) else level
-        return trial.family, ", ".join([self.origin(trial) + control, *levels]), rounded
 
-    def order(self, key: Key, trial: TrialRecord, met: Sequence[Key]) -> tuple[int, int, int, float, str]:
-        """Families and branches as in the file, recipes as they were met, levels from small to large."""
-        family, recipe, level = key
-        origin = self.origin(trial)
-        branch = self._branches.index(origin) if origin in self._branches else len(self._branches)
-        first = [name for _, name, _ in met].index(recipe)
-        return self._families.index(family), branch, first, level if is_number(level) else 0.0, str(level)
+def _order(view: SweepView, grouped: Mapping[Key, Sequence[TrialRecord]], key: Key) -> tuple[int, int, int, float, str]:
+    """Families and branches as in the file, recipes as they were met, levels from small to large."""
+    family, recipe, level = key
+    origin = _origin(view, grouped[key][0])
+    branch = view.branches.index(origin) if origin in view.branches else len(view.branches)
+    first = [name for _, name, _ in grouped].index(recipe)
+    return view.families.index(family), branch, first, level if is_number(level) else 0.0, str(level)
 
 
 def setting(trial: TrialRecord, name: str) -> Any:
@@ -156,8 +148,7 @@ def setting(trial: TrialRecord, name: str) -> Any:
 
 def _baseline(view: SweepView, trials: Sequence[TrialRecord]) -> str | None:
     """The branch that rows are compared with: `adamw`, else the first whose method it is."""
-    place = _Places(view, STUDIES["methods"])
-    branches = dict.fromkeys(place.origin(t) for t in trials if t.method == BASELINE_METHOD and t.kind == "trained")
+    branches = dict.fromkeys(_origin(view, t) for t in trials if t.method == BASELINE_METHOD and t.kind == "trained")
     return BASELINE_METHOD if BASELINE_METHOD in branches else next(iter(branches), None)
 
 
