@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from omsweep.results.comparison import Comparison, Limits, Points, compare, headline_pairs, judged
+from omsweep.results.comparison.headline import Comparison, compare, judged
+from omsweep.results.comparison.measures import Limits
+from omsweep.results.comparison.points import Points, headline_pairs
 
 Floats = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ import argparse
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE
-from omsweep.report import write_report
 from omsweep.report.tables import print_answers, print_status
+from omsweep.report.write import write_report
 from omsweep.store.folder import SweepFolder
 
 

@@ -11,6 +11,7 @@ from rich.progress import Progress, TaskID
 from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.redaction import redacted
 from omsweep.results.front import family_hypervolumes
+from omsweep.results.objectives import Objectives
 from omsweep.sinks.guard import GuardedTracker
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
@@ -37,7 +38,7 @@ class SweepEvents(tune.Callback):
         console: Console,
         bar: tuple[Progress, TaskID],
     ) -> None:
-        self._objectives = objectives
+        self._objectives = Objectives.from_settings(objectives)
         self._folder = folder
         self._tracker = tracker
         self._prepared = prepared

@@ -11,6 +11,7 @@ from omsweep.engine.trainable import failed
 from omsweep.engine.work import Work
 from omsweep.redaction import redacted
 from omsweep.results.front import front_summary
+from omsweep.results.objectives import Objectives
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
@@ -30,7 +31,8 @@ def rescore_front(
     A member that was merged after training is merged again: its weights were not kept.
     """
     by_id = {trial.trial_id: trial for trial in folder.trials()}
-    summary = front_summary(list(by_id.values()), space.resolved()["objectives"])
+    objectives = Objectives.from_settings(space.resolved()["objectives"])
+    summary = front_summary(list(by_id.values()), objectives)
     members = [by_id[m["trial_id"]] for m in summary["members"] if m["reward_report"] is None]
     if not members:
         return {}

@@ -26,8 +26,8 @@ from omsweep.engine.work import Work
 from omsweep.plan.design import draw
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.starting_points import trial_count
-from omsweep.report import write_report
 from omsweep.report.tables import print_answers, print_status
+from omsweep.report.write import write_report
 from omsweep.sinks.guard import GuardedTracker
 from omsweep.sinks.mlflow import Tracker
 from omsweep.space.resources import declared_train

@@ -1,7 +1,6 @@
 """Sentences that stand under plots and in the page, the same in both."""
 
 from omsweep.results.front import EXPLORATORY
-from omsweep.results.geometry import Window
 from omsweep.results.numbers import counted, fixed, short
 from omsweep.results.view import SweepView
 
@@ -40,10 +39,3 @@ def family_line(view: SweepView, family: str) -> str:
         f"hypervolume {fixed(content['hypervolume'])} · front: {len(content['members'])} of "
         f"{counted(content['scored'], 'scored trial')}" + (f" ({by_label})" if by_label else "")
     )
-
-
-def outside(shown: Window) -> str:
-    """Says how many trials past the reference tax are not in sight; empty when all are."""
-    if not shown.beyond:
-        return ""
-    return f"{counted(shown.beyond, 'trial')} outside of the plot not shown."

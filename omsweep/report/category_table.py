@@ -24,8 +24,8 @@ def category_table(view: SweepView, family: str) -> Table:
     rows = [_reference_row(categories, reference, names[seed]) for seed, reference in references.items()]
     moved = (abs(d) for t in trials for d in _deltas(t, references.get(t.sft_seed, {})).values())
     scale = max([WEAKEST_SCALE, *moved])
-    for trial in sorted(trials, key=lambda trial: trial.trial_id not in view.member_ids):
-        rows.append(_trial_row(view, categories, trial, references.get(trial.sft_seed, {}), scale))
+    trials.sort(key=lambda trial: trial.trial_id not in view.member_ids)
+    rows += [_trial_row(view, categories, trial, references.get(trial.sft_seed, {}), scale) for trial in trials]
     return Table(
         label=f"Category scores of {family}",
         columns=[
@@ -82,12 +82,8 @@ def _percent(score: float | None) -> float | None:
 
 def _deltas(trial: TrialRecord, reference: Mapping[str, float]) -> dict[str, float]:
     """Policy minus SFT model in points, for the categories both have."""
-    found = {}
-    for name, score in trial.scores.items():
-        before = reference.get(name)
-        if score is not None and before is not None:
-            found[name] = 100 * (score - before)
-    return found
+    both = ((name, score, reference.get(name)) for name, score in trial.scores.items())
+    return {n: 100 * (after - before) for n, after, before in both if after is not None and before is not None}
 
 
 def _delta_cell(delta: float | None, scale: float) -> Cell:

@@ -23,14 +23,8 @@ UNITS = {"sft_seed": "SFT seeds", "run": "runs"}
 
 def tables(found: Findings) -> list[TextTable]:
     """Those that have rows, in the order in which they are read."""
-    made = (
-        headline_table(found),
-        controls_table(found),
-        runs_table(found),
-        arms_table(found),
-        variance_table(found),
-    )
-    return [table for table in made if table.rows]
+    kinds = (headline_table, controls_table, runs_table, arms_table, variance_table)
+    return [table for table in (kind(found) for kind in kinds) if table.rows]
 
 
 def comparison_markdown(found: Findings, name: str) -> str:
@@ -50,6 +44,7 @@ def comparison_latex(found: Findings, name: str) -> str:
 def headline_table(found: Findings) -> TextTable:
     """Arms against arms: one row per comparison and family."""
     count = len(found.headline) + len(found.controls)
+    blocks = ", ".join(f"{family} {number}" for family, number in found.block_counts.items())
     notes = [
         "Differences in each block (family, SFT seed, run), averaged; chosen on the search split, read on the report "
         f"split; t = {found.question.limit_text(found.families)} points{_kl_note(found)}. The SFT model (reward 0, tax "
@@ -58,7 +53,7 @@ def headline_table(found: Findings) -> TextTable:
         f"Brackets: {100 * INTERVAL_LEVEL:.0f} % intervals over {_outermost(found.headline)}, with items inside. "
         f"Verdicts: false in at most 5 % of reports, over all {count} comparisons of this one (Holm), "
         "which asks for more than an interval without 0.",
-        f"Blocks: {_blocks(found)}.{_left_out(found)}",
+        f"Blocks: {blocks}.{_left_out(found)}",
     ]
     title = "Does merging do it, and is online better than offline?"
     return _comparison_table(title, found.headline, found, notes)
@@ -75,13 +70,9 @@ def controls_table(found: Findings) -> TextTable:
 
 def runs_table(found: Findings) -> TextTable:
     """Runs against runs as they are: no limit, no choice, no verdict."""
-    by_row: dict[tuple[str, str, str], dict[str, Comparison]] = {}
-    for line in found.runs:
-        by_row.setdefault((line.family, line.arm, line.against), {})[line.measure] = line
-    order = [ALL_FAMILIES, *found.families]
     rows = [
-        [_minus(arm, against, found.question), family, *(_plain(row.get(measure.name)) for measure in RUN_MEASURES)]
-        for (family, arm, against), row in sorted(by_row.items(), key=lambda entry: order.index(entry[0][0]))
+        [names, family, *(_estimated(row[m].estimate, n) if m in row else MISSING for m, n in RUN_DIGITS.items())]
+        for names, family, row in _by_row(found.runs, found)
     ]
     notes = [
         "Paired differences of the runs themselves on the report split, whatever their tax; one that diverged counts "
@@ -89,10 +80,6 @@ def runs_table(found: Findings) -> TextTable:
     ]
     columns = ["comparison", "family", *(measure.title for measure in RUN_MEASURES)]
     return TextTable(title="Run against run", columns=columns, words=WORDS, rows=rows, notes=notes)
-
-
-def _plain(line: Comparison | None) -> str | Cell:
-    return MISSING if line is None else _estimated(line.estimate, RUN_DIGITS[line.measure])
 
 
 _WHAT = {
@@ -160,26 +147,21 @@ def variance_table(found: Findings) -> TextTable:
 
 
 def _spread_row(spread: Spread, question: Question) -> list[str]:
-    parts = spread.components
+    parts, effect = spread.components, spread.detectable
     return [
         _minus(spread.arm, spread.against, question),
         spread.family,
         *(_deviation(variance) for variance in (parts.sft_seed, parts.training_seed)),
         *(_deviation(variance / spread.groups) for variance in (parts.item, parts.residual)),
-        _effect(spread),
+        MISSING if effect is None else "none" if math.isinf(effect) else fixed(effect, 3),
     ]
 
 
 def lettered(arm: str, question: Question) -> str:
     """`(c) ondare`; a control has no letter."""
-    letters = {"a": Arm(question.baseline or ""), "b": Arm(question.baseline or "", merged=True)}
-    for letter, given in letters.items():
-        if arm == given.name:
-            return f"({letter}) {arm}"
-    for online in question.online:
-        if arm in (Arm(online).name, Arm(online, merged=True).name):
-            return f"({'c' if arm == online else 'd'}) {arm}"
-    return arm
+    labels = dict.fromkeys(question.online, "cd") | ({question.baseline: "ab"} if question.baseline else {})
+    letters = {Arm(label, merged=i == 1).name: of_label[i] for label, of_label in labels.items() for i in (0, 1)}
+    return f"({letters[arm]}) {arm}" if arm in letters else arm
 
 
 def _estimated(estimate: Estimate, digits: int, *, signed: bool = True, badge: str = "") -> Cell:
@@ -198,32 +180,34 @@ def _comparison_table(title: str, lines: Sequence[Comparison], found: Findings, 
         "attainment_area": "attainment area",
         "reward_at_kl": "reward at KL \u2264 k",
     }
-    by_row: dict[tuple[str, str, str], dict[str, Comparison]] = {}
-    for line in lines:
-        by_row.setdefault((line.arm, line.against, line.family), {})[line.measure] = line
-    order = [ALL_FAMILIES, *found.families]
     rows = []
-    for (arm, against, family), row in sorted(by_row.items(), key=lambda entry: order.index(entry[0][2])):
+    for names, family, row in _by_row(lines, found):
         upper, lower = next(iter(row.values())).candidates
-        names = [_minus(arm, against, found.question), family, f"{short(upper)} / {short(lower)}", _both_sft(row)]
-        rows.append([*names, *(_difference(row[m]) if m in row else MISSING for m in measures)])
+        both_sft = f"{row[PRIMARY].both_sft} of {row[PRIMARY].blocks}" if PRIMARY in row else MISSING
+        differences = [_difference(row[m]) if m in row else MISSING for m in measures]
+        rows.append([names, family, f"{short(upper)} / {short(lower)}", both_sft, *differences])
     columns = ["comparison", "family", "candidates", "SFT both", *(heads[measure] for measure in measures)]
     return TextTable(title=title, columns=columns, words=WORDS, rows=rows, notes=notes)
+
+
+def _by_row(lines: Iterable[Comparison], found: Findings) -> list[tuple[str, str, Mapping[str, Comparison]]]:
+    """The pair, the family and the lines by measure of each row, all families together first."""
+    rows: dict[tuple[str, str], dict[str, Comparison]] = {}
+    for line in lines:
+        pair = _minus(line.arm, line.against, found.question)
+        rows.setdefault((pair, line.family), {})[line.measure] = line
+    order = [ALL_FAMILIES, *found.families]
+    return [(*key, row) for key, row in sorted(rows.items(), key=lambda entry: order.index(entry[0][1]))]
 
 
 def _minus(arm: str, against: str, question: Question) -> str:
     return f"{lettered(arm, question)} \u2212 {lettered(against, question)}"
 
 
-def _both_sft(row: Mapping[str, Comparison]) -> str:
-    line = row.get(PRIMARY)
-    return MISSING if line is None else f"{line.both_sft} of {line.blocks}"
-
-
 def _difference(line: Comparison) -> str | Cell:
     if line.both_sft == line.blocks:
         return "nothing compared"
-    return _estimated(line.estimate, DIGITS[line.measure], badge=line.verdict or "")
+    return _estimated(line.estimate, DIGITS[line.measure], badge=line.verdict)
 
 
 def _kl_note(found: Findings) -> str:
@@ -239,10 +223,6 @@ def _outermost(lines: Iterable[Comparison]) -> str:
     return " or ".join(names)
 
 
-def _blocks(found: Findings) -> str:
-    return ", ".join(f"{family} {sum(b[0] == family for b in found.blocks)}" for family in found.families)
-
-
 def _left_out(found: Findings) -> str:
     if not found.left_out:
         return ""
@@ -253,9 +233,3 @@ def _left_out(found: Findings) -> str:
 
 def _deviation(variance: float) -> str:
     return fixed(math.sqrt(variance), 3) if math.isfinite(variance) else MISSING
-
-
-def _effect(spread: Spread) -> str:
-    if spread.detectable is None:
-        return MISSING
-    return "none" if math.isinf(spread.detectable) else fixed(spread.detectable, 3)

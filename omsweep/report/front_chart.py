@@ -18,10 +18,11 @@ from omsweep.report.charts import (
     Stroke,
 )
 from omsweep.report.styles import INK, MUTED, STAR, colours_of, markers_of
+from omsweep.results.front import label_of
 from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
-from omsweep.results.numbers import Z95, fixed, short, with_error
+from omsweep.results.numbers import Z95, counted, fixed, short, with_error
 from omsweep.results.view import SweepView
-from omsweep.store.folder import TrialRecord
+from omsweep.store.records import TrialRecord
 
 MOST_COLUMNS = 3
 REFERENCE = Stroke(MUTED, 0.8, "dash")
@@ -66,7 +67,7 @@ def front_chart(view: SweepView, family: str) -> Chart:
     return Chart(
         title=family,
         caption=caption,
-        note=captions.outside(seen),
+        note=f"{counted(seen.beyond, 'trial')} outside of the plot not shown." if seen.beyond else "",
         description=f"Reward against tax of {family}: {caption}.",
         x=Axis(title=f"{tax.title} ({tax.unit}), less is better", window=seen.tax),
         y=Axis(title=f"{reward.title} ({reward.unit})", window=seen.reward),
@@ -76,24 +77,27 @@ def front_chart(view: SweepView, family: str) -> Chart:
         ],
         areas=[Area(corners=area, colour=styles.FRONT_FILL, opacity=0.09)] if area else [],
         lines=[Line(corners=staircase(members), stroke=Stroke(styles.FRONT_LINE, 1.3))],
-        points=[SFT_MODEL, *_groups(view, family, shown)],
+        points=[SFT_MODEL, *_groups(view, shown)],
     )
 
 
-def _groups(view: SweepView, family: str, shown: Sequence[Mark]) -> list[Points]:
-    trials = {trial.trial_id: trial for trial in view.scored(family)}
+def _groups(view: SweepView, shown: Sequence[Mark]) -> list[Points]:
     groups = []
     for label, colour in colours_of(view.labels).items():
         for algorithm, symbol in markers_of(view.algorithms).items():
-            mine = [mark for mark in shown if (mark.label, mark.algorithm) == (label, algorithm)]
-            points = [_point(view, trials[mark.trial_id], mark, colour) for mark in mine]
             tags = {"label": label, "algorithm": algorithm}
+            points = [_point(view, mark, colour) for mark in shown if _tags(mark.trial) == tags]
             groups.append(Points(points=points, symbol=symbol, errors=Stroke(colour, 0.8, opacity=0.4), tags=tags))
     return [group for group in groups if group.points]
 
 
-def _point(view: SweepView, trial: TrialRecord, mark: Mark, colour: str) -> Point:
+def _tags(trial: TrialRecord) -> dict[str, str]:
+    return {"label": label_of(trial), "algorithm": trial.algorithm or "none"}
+
+
+def _point(view: SweepView, mark: Mark, colour: str) -> Point:
     """Filled on the front, hollow off it; what was merged after training is smaller with a dot inside."""
+    merged = mark.trial.kind == "posthoc"
     return Point(
         x=mark.tax,
         y=mark.reward,
@@ -102,15 +106,16 @@ def _point(view: SweepView, trial: TrialRecord, mark: Mark, colour: str) -> Poin
         face=colour if mark.on_front else styles.PAPER,
         edge=INK if mark.on_front else colour,
         edge_width=0.9 if mark.on_front else 1.2,
-        size=(8.0 if mark.on_front else 6.5) - 1.5 * mark.merged,
-        dotted=mark.merged,
+        size=(8.0 if mark.on_front else 6.5) - 1.5 * merged,
+        dotted=merged,
         raised=mark.on_front,
-        hover=_hover(view, trial, mark),
+        hover=_hover(view, mark),
     )
 
 
-def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> list[HoverLine]:
-    tax = view.objectives.tax
+def _hover(view: SweepView, mark: Mark) -> list[HoverLine]:
+    trial, tax = mark.trial, view.objectives.tax
+    label, algorithm = _tags(trial).values()
     rest = [
         *([f"tax {fixed(trial.tax, signed=True)} points"] if tax.name != "tax" else []),
         *([f"merged after training from {trial.parent}"] if trial.parent is not None else []),
@@ -122,7 +127,7 @@ def _hover(view: SweepView, trial: TrialRecord, mark: Mark) -> list[HoverLine]:
     ]
     return [
         HoverLine(strong=trial.trial_id, after=" ★ on the front" if mark.on_front else ""),
-        HoverLine(f"{mark.algorithm}, {mark.label}, block {short(trial.block)}, seed {short(trial.seed)}"),
+        HoverLine(f"{algorithm}, {label}, block {short(trial.block)}, seed {short(trial.seed)}"),
         HoverLine("reward ", with_error(mark.reward, mark.reward_error / Z95 or None)),
         HoverLine(f"{tax.name} ", with_error(mark.tax, mark.tax_error / Z95 or None), f" {tax.unit}"),
         *map(HoverLine, rest),

@@ -122,15 +122,13 @@ def methods(view: SweepView) -> Content | None:
     ]
     return {
         "compare": compare,
-        "equal": all(_equally_scored(view, family) for family in view.families),
+        "equal": all(
+            len({content["scored"] for content in family["labels"].values()}) == 1
+            for family in view.summary["families"].values()
+        ),
         "ranking": captions.ranking(view),
         "table": Table(label="Methods", columns=columns, rows=rows),
     }
-
-
-def _equally_scored(view: SweepView, family: str) -> bool:
-    """Whether a family's methods have as many scored trials as each other."""
-    return len({content["scored"] for content in view.summary["families"][family]["labels"].values()}) <= 1
 
 
 def trials(view: SweepView) -> Content | None:

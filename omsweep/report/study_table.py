@@ -1,9 +1,8 @@
-"""A study as tables: rewards, taxes and paired differences; category scores; the paper's figures apart."""
+"""A study as tables: rewards, taxes and paired differences; category scores."""
 
 from collections.abc import Sequence
 
 from omsweep.report.cells import Cell
-from omsweep.report.paper_figures import CURVES, paper_table
 from omsweep.report.text_table import TextTable, latex, markdown
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.numbers import INTERVAL_LEVEL, MISSING, fixed, is_number, short
@@ -19,11 +18,8 @@ EXPLORATORY = (
 
 def study_tables(view: SweepView, result: StudyResult) -> list[TextTable]:
     """The tables of a study, in order."""
-    tables = [_main_table(view, result)]
-    if result.categories:
-        tables.append(_category_table(result))
-    paper = paper_table(result.study.name)
-    return [*tables, *([paper] if paper else [])]
+    main = _main_table(view, result)
+    return [main, _category_table(result)] if result.categories else [main]
 
 
 def study_markdown(view: SweepView, result: StudyResult) -> str:
@@ -65,10 +61,9 @@ def interval_note(result: StudyResult) -> str:
 
 def _main_table(view: SweepView, result: StudyResult) -> TextTable:
     reward, tax = view.objectives.reward, view.objectives.tax
-    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
     against = [f"{name} minus {result.baseline}" for name in DIFFERENCES] if result.baseline else []
     columns = [
-        *("family", "recipe", *axis, "runs"),
+        *("family", "recipe", *_axis(result), "runs"),
         f"reward ({result.split} split)",
         f"tax, points ({result.split} split)",
         *against,
@@ -76,19 +71,17 @@ def _main_table(view: SweepView, result: StudyResult) -> TextTable:
         "benchmark average (search split)",
         "tau_travel",
     ]
-    rows = [_main_row(result, row, bool(axis)) for row in result.rows]
-    notes = [EXPLORATORY, interval_note(result), *_missing_notes(result), *_curve_notes(result.study.name)]
+    rows = [_main_row(result, row) for row in result.rows]
+    notes = [EXPLORATORY, interval_note(result), *_missing_notes(result)]
     if (reward.name, tax.name) != DIFFERENCES:
         notes.append(f"The sweep's objectives are {reward.name} and {tax.name}; these tables show reward and tax.")
     return TextTable(title="Reward and tax", columns=columns, rows=rows, words=2, notes=notes)
 
 
-def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str | Cell]:
+def _main_row(result: StudyResult, row: StudyRow) -> list[str | Cell]:
     against = [mean_cell(row.differences.get(name), signed=True) for name in DIFFERENCES] if result.baseline else []
     return [
-        row.family,
-        row.recipe,
-        *([level_text(row.level)] if with_level else []),
+        *_place(result, row),
         str(row.runs) if row.runs == row.trials else f"{row.runs} of {row.trials}",
         mean_cell(row.values.get("reward"), signed=True),
         mean_cell(row.values.get("tax"), signed=True),
@@ -100,17 +93,21 @@ def _main_row(result: StudyResult, row: StudyRow, with_level: bool) -> list[str 
 
 
 def _category_table(result: StudyResult) -> TextTable:
-    axis = [] if result.study.axis == "label" else [str(result.study.axis)]
-    rows: list[list[str | Cell]] = [
-        [
-            *(row.family, row.recipe, *([level_text(row.level)] if axis else [])),
-            *(mean_cell(row.scores.get(name), digits=1, scale=100) for name in result.categories),
-        ]
+    rows = [
+        [*_place(result, row), *(mean_cell(row.scores.get(n), digits=1, scale=100) for n in result.categories)]
         for row in result.rows
     ]
-    names = [name.replace("_", " ") for name in result.categories]
-    title = "Scores by category, % (search split)"
-    return TextTable(title=title, columns=["family", "recipe", *axis, *names], rows=rows, words=2)
+    columns = ["family", "recipe", *_axis(result), *(name.replace("_", " ") for name in result.categories)]
+    return TextTable(title="Scores by category, % (search split)", columns=columns, rows=rows, words=2)
+
+
+def _axis(result: StudyResult) -> list[str]:
+    """The heading of the levels; none where recipes alone are compared."""
+    return [] if result.study.axis == "label" else [str(result.study.axis)]
+
+
+def _place(result: StudyResult, row: StudyRow) -> list[str | Cell]:
+    return [row.family, row.recipe, *(level_text(row.level) for _ in _axis(result))]
 
 
 def mean_cell(mean: Estimate | None, *, digits: int = 2, signed: bool = False, scale: float = 1.0) -> Cell:
@@ -123,7 +120,6 @@ def mean_cell(mean: Estimate | None, *, digits: int = 2, signed: bool = False, s
 
 
 def _missing_notes(result: StudyResult) -> Sequence[str]:
-    lost = [row for row in result.rows if row.runs < row.trials]
     notes = []
     if result.baseline is None:
         notes.append("No branch trains with AdamW, so there is nothing to take differences to.")
@@ -135,13 +131,9 @@ def _missing_notes(result: StudyResult) -> Sequence[str]:
             f"Where no {result.baseline} run shares a row's level of {' or '.join(others)}, the difference is to the"
             f" block's only {result.baseline} run, which has another."
         )
-    if lost:
+    if any(row.runs < row.trials for row in result.rows):
         notes.append(
             "Where fewer runs than were started ended with scores, the others diverged or failed, and the means are"
             " over those that did not: too good a picture of that row."
         )
     return notes
-
-
-def _curve_notes(study: str) -> Sequence[str]:
-    return [CURVES[study]] if study in CURVES else []

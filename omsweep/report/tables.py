@@ -19,6 +19,7 @@ from omsweep.store.folder import SweepFolder
 from omsweep.store.records import STATES
 
 LONGEST_MESSAGE = 160
+LOOK: Mapping[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
 
 
 def print_status(folder: SweepFolder, console: Console | None = None) -> None:
@@ -61,7 +62,7 @@ def headline(view: SweepView) -> str:
 def trial_table(view: SweepView) -> Table:
     """How many trials of each label ended in each state."""
     present = [state for state in STATES if state in view.summary["trials"]]
-    table = Table(title="Trials", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title="Trials", **LOOK)
     table.add_column("method")
     for name in (*present, "on a front"):
         table.add_column(name, justify="right")
@@ -82,11 +83,9 @@ def front_table(view: SweepView, family: str) -> Table:
     table = Table(
         title=f"Front of {escape(family)}: {len(members)} of {content['scored']} scored trials, "
         f"hypervolume {fixed(content['hypervolume'])}",
-        title_justify="left",
         caption="± 1.96 item standard errors; seeds differ by more",
         caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        **LOOK,
     )
     table.add_column("trial", overflow="fold")
     table.add_column("recipe", overflow="fold")

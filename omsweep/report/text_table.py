@@ -1,5 +1,6 @@
 """A table of texts as Markdown, LaTeX (with booktabs and graphicx) or for the page, which all escape the texts."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,15 +39,8 @@ class TextTable:
         )
 
 
-_LATEX = {
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -66,8 +60,7 @@ def latex_text(value: str) -> str:
 
 def markdown_text(value: str) -> str:
     """`value` as one Markdown table cell, nothing in it read as markup."""
-    shown = "".join(f"\\{character}" if character in "\\|`*_[]<>#" else character for character in value)
-    return " ".join(shown.split())
+    return " ".join(re.sub(r"([\\|`*_\[\]<>#])", r"\\\1", value).split())
 
 
 def markdown(given: TextTable) -> str:

@@ -51,22 +51,16 @@ def _identity(view: SweepView) -> list[Field]:
         return [_attribute(name, numeric=False)] if varied else []
 
     return [
-        (
-            Column(title="trial", numeric=False, pinned=True),
-            lambda trial: plain(trial.trial_id, code=True, starred=trial.trial_id in members),
-        ),
+        _words("trial", lambda t: plain(t.trial_id, code=True, starred=t.trial_id in members), pinned=True),
         _attribute("family", numeric=False),
-        (Column(title="label", numeric=False), lambda trial: plain(label_of(trial), swatch=colours[label_of(trial)])),
-        (
-            Column(title="method", numeric=False),
-            lambda trial: plain(trial.method if trial.method != label_of(trial) else None),
-        ),
+        _words("label", lambda t: plain(label_of(t), swatch=colours[label_of(t)])),
+        _words("method", lambda t: plain(t.method if t.method != label_of(t) else None)),
         _attribute("algorithm", numeric=False),
-        (Column(title="state", numeric=False), lambda trial: Cell(badge=trial.state, sort=trial.state)),
+        _words("state", lambda t: Cell(badge=t.state, sort=t.state)),
         _attribute("block"),
         _attribute("seed"),
         _attribute("sft_seed", title="SFT seed"),
-        (Column(title="baseline", numeric=False), lambda trial: plain(trial.baseline or None)),
+        _words("baseline", lambda t: plain(t.baseline or None)),
         *differing("kind", "trained"),
         *differing("task_vector", "real"),
         _attribute("parent", numeric=False),
@@ -83,15 +77,9 @@ def _outcomes(view: SweepView) -> list[Field]:
     chance = "share of 1000 simulated measurements, with this item noise, that put the trial on the front"
     decoders = [decoder for decoder in _keys(view, "rewards") if decoder != "sampled"]  # that is the reward itself
     return [
-        (
-            Column(title="reward", descending=True, hint=reward),
-            lambda trial: measured(trial.reward, trial.reward_se_items),
-        ),
-        (Column(title="tax", hint=tax), lambda trial: measured(trial.tax, trial.tax_se_items)),
-        (
-            Column(title="P(front)", descending=True, hint=chance),
-            lambda trial: number(chances.get(trial.trial_id)),
-        ),
+        (Column(title="reward", descending=True, hint=reward), lambda t: measured(t.reward, t.reward_se_items)),
+        (Column(title="tax", hint=tax), lambda t: measured(t.tax, t.tax_se_items)),
+        (Column(title="P(front)", descending=True, hint=chance), lambda t: number(chances.get(t.trial_id))),
         *(
             _attribute(
                 name,
@@ -132,8 +120,7 @@ def _cost(view: SweepView) -> list[Field]:
 
 
 def _record(_: SweepView) -> list[Field]:
-    names = ("accelerator", "weights_hash", "mlflow_run_id", "policy_path")
-    return [_attribute(name, numeric=False) for name in names]
+    return [_attribute(n, numeric=False) for n in ("accelerator", "weights_hash", "mlflow_run_id", "policy_path")]
 
 
 GROUPS: Mapping[str, tuple[str, bool, Callable[[SweepView], list[Field]]]] = {
@@ -145,6 +132,10 @@ GROUPS: Mapping[str, tuple[str, bool, Callable[[SweepView], list[Field]]]] = {
     "g-record": ("Record", True, _record),
 }
 """Groups of columns: what stands above them, whether they are hidden at first, their columns."""
+
+
+def _words(title: str, fill: Callable[[TrialRecord], Cell], **look: Any) -> Field:
+    return Column(title=title, numeric=False, **look), fill
 
 
 def _attribute(name: str, *, title: str = "", show: Callable[[Any], Cell] = plain, **look: Any) -> Field:

@@ -7,7 +7,7 @@ at once the members are known, and change no membership.
 import json
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +18,7 @@ from omsweep.pareto.uncertainty import front_probability
 from omsweep.pareto.volume import hypervolume
 from omsweep.results.objectives import Objectives
 from omsweep.store.records import SHOWN, STATES, TWINS, TrialRecord, on_report_split
+from omsweep.strict_json import plain
 
 SCORED_STATES = ("completed", "stopped")
 EXPLORATORY = "exploratory, no ranking"
@@ -27,7 +28,7 @@ _MEMBER_FIELDS = ("trial_id", *(name for name, shown in SHOWN.items() if shown.f
 
 def front_summary(
     trials: Sequence[TrialRecord],
-    objectives: Mapping[str, Any] | Objectives,
+    objectives: Objectives,
     *,
     mode: str = "search",
     report_scores: Mapping[str, Mapping[str, Any]] | None = None,
@@ -39,7 +40,7 @@ def front_summary(
 
     Args:
         trials: records of one sweep.
-        objectives: the resolved space's `objectives`.
+        objectives: of the sweep.
         mode: `compare` adds a hypervolume per label (equal draws make them comparable), `search` does not.
         report_scores: per trial id its numbers on the report split, fields as in the trial object.
 
@@ -49,10 +50,9 @@ def front_summary(
         `families: {name: {trials, scored, hypervolume, members (ids), front_probability {id: share}, labels: {label:
         {method, trials, scored, members, hypervolume, reward_sd_seeds, tax_sd_seeds}}}}`. Missing numbers are None.
     """
-    chosen = objectives if isinstance(objectives, Objectives) else Objectives.from_settings(objectives)
-    scored = [trial for trial in trials if is_scored(trial, chosen)]
+    scored = [trial for trial in trials if is_scored(trial, objectives)]
     families = {
-        family: _family_summary([t for t in trials if t.family == family], chosen, mode)
+        family: _family_summary([t for t in trials if t.family == family], objectives, mode)
         for family in dict.fromkeys(trial.family for trial in trials)
     }
     seeds = _fewest_seeds(scored)
@@ -60,8 +60,8 @@ def front_summary(
     return {
         "mode": mode,
         "split": "search",
-        "objectives": {"reward": chosen.reward.name, "tax": chosen.tax.name},
-        "reference_point": {"reward": chosen.reference_reward, "tax": chosen.reference_tax},
+        "objectives": {"reward": objectives.reward.name, "tax": objectives.tax.name},
+        "reference_point": {"reward": objectives.reference_reward, "tax": objectives.reference_tax},
         "trials": _states(trials),
         "scored": len(scored),
         "seeds": seeds,
@@ -73,14 +73,13 @@ def front_summary(
     }
 
 
-def family_hypervolumes(trials: Sequence[TrialRecord], objectives: Mapping[str, Any] | Objectives) -> dict[str, float]:
+def family_hypervolumes(trials: Sequence[TrialRecord], objectives: Objectives) -> dict[str, float]:
     """Hypervolume by family, as in a `front_summary` of the same trials and in a fraction of its time."""
-    chosen = objectives if isinstance(objectives, Objectives) else Objectives.from_settings(objectives)
-    scored: dict[str, list[dict[str, Any]]] = {trial.family: [] for trial in trials}
+    scored: dict[str, list[TrialRecord]] = {trial.family: [] for trial in trials}
     for trial in trials:
-        if is_scored(trial, chosen):
-            scored[trial.family].append(vars(trial))
-    return {family: hypervolume(chosen.losses(rows), chosen.reference_losses) for family, rows in scored.items()}
+        if is_scored(trial, objectives):
+            scored[trial.family].append(trial)
+    return {family: hypervolume(objectives.losses(s), objectives.reference_losses) for family, s in scored.items()}
 
 
 def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:
@@ -90,10 +89,7 @@ def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:
 
 
 def label_of(trial: TrialRecord) -> str:
-    """What a trial is reported under: its branch's label, else its method, and a control's task vector.
-
-    The name of its arm (`omsweep.results.comparison.trials.arm_label`).
-    """
+    """What a trial is reported and compared under: its branch's label, else its method, and a control's task vector."""
     label = trial.label or trial.method or "unlabelled"
     return label if trial.task_vector == "real" else f"{label}/{trial.task_vector}"
 
@@ -105,9 +101,8 @@ def parent_label(label: str) -> str:
 
 def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode: str) -> dict[str, Any]:
     scored = [trial for trial in trials if is_scored(trial, objectives)]
-    rows = [trial.to_json() for trial in scored]
-    losses = objectives.losses(rows)
-    chances = front_probability(losses, objectives.standard_errors(rows))
+    losses = objectives.losses(scored)
+    chances = front_probability(losses, objectives.standard_errors(scored))
     order = np.lexsort((losses[:, 1], losses[:, 0]))
     members = [scored[i].trial_id for i in order if front(losses)[i]]
     return {
@@ -127,7 +122,7 @@ def _label_summary(
     trials: Sequence[TrialRecord], members: Sequence[str], objectives: Objectives, mode: str
 ) -> dict[str, Any]:
     scored = [trial for trial in trials if is_scored(trial, objectives)]
-    losses = objectives.losses(trial.to_json() for trial in scored)
+    losses = objectives.losses(scored)
     return {
         "method": trials[0].method,
         "trials": len(trials),
@@ -144,25 +139,23 @@ def _members(
     families: Mapping[str, Mapping[str, Any]],
     report_scores: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    by_id = {trial.trial_id: trial.to_json() for trial in scored}
-    labels = {trial.trial_id: label_of(trial) for trial in scored}
+    by_id = {trial.trial_id: trial for trial in scored}
     members = []
     for content in families.values():
         for trial_id in content["members"]:
-            row = by_id[trial_id]
+            row = by_id[trial_id].to_json()
             rescored = row if row["reward_report"] is not None else on_report_split(report_scores.get(trial_id, {}))
-            member = {name: row[name] for name in _MEMBER_FIELDS}
-            member["label"] = labels[trial_id]
-            member["front_probability"] = content["front_probability"][trial_id]
-            for name in TWINS.values():
-                member[name] = rescored.get(name)
-            members.append(member)
+            members.append(
+                {name: row[name] for name in _MEMBER_FIELDS}
+                | {"label": label_of(by_id[trial_id]), "front_probability": content["front_probability"][trial_id]}
+                | {name: rescored[name] for name in TWINS.values()}
+            )
     return members
 
 
 def _settings(trial: TrialRecord) -> str:
     """Everything that makes two trials the same recipe but for the seed, as canonical text."""
-    own = {name: value for name, value in trial.to_json()["params"].items() if name not in _NOT_SETTINGS}
+    own = {name: value for name, value in plain(trial.params).items() if name not in _NOT_SETTINGS}
     posthoc = own.get("posthoc") or {}
     if "travel_of" in posthoc:  # the weight is what another trial of the block walked, so it differs between seeds
         own["posthoc"] = {name: value for name, value in posthoc.items() if name != "weight"}
@@ -171,9 +164,9 @@ def _settings(trial: TrialRecord) -> str:
 
 
 def _by_settings(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
-    groups: dict[str, list[TrialRecord]] = defaultdict(list)
+    groups: dict[str, list[TrialRecord]] = {}
     for trial in trials:
-        groups[_settings(trial)].append(trial)
+        groups.setdefault(_settings(trial), []).append(trial)
     return list(groups.values())
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omsweep.results.front import label_of
 from omsweep.results.numbers import Z95
 from omsweep.results.objectives import Objectives
 from omsweep.results.view import SweepView
+from omsweep.store.records import TrialRecord
 
 MARGIN = 0.07
 
@@ -17,16 +17,12 @@ Point = tuple[float, float]
 class Mark:
     """One trial in the plane, with half-widths of its error bars (0 where no error is known)."""
 
-    trial_id: str
-    label: str
-    algorithm: str
+    trial: TrialRecord
     tax: float
     reward: float
     tax_error: float
     reward_error: float
     on_front: bool
-    merged: bool = False
-    """Whether it was merged after training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +37,15 @@ class Window:
 def marks(view: SweepView, family: str) -> list[Mark]:
     """The scored trials of a family."""
     trials = view.scored(family)
-    errors = view.objectives.standard_errors(trial.to_json() for trial in trials)
+    errors = view.objectives.standard_errors(trials)
     return [
         Mark(
-            trial_id=trial.trial_id,
-            label=label_of(trial),
-            algorithm=trial.algorithm or "none",
-            tax=float(getattr(trial, view.objectives.tax.name)),
-            reward=float(getattr(trial, view.objectives.reward.name)),
+            trial=trial,
+            tax=getattr(trial, view.objectives.tax.name),
+            reward=getattr(trial, view.objectives.reward.name),
             tax_error=_half_width(tax_error),
             reward_error=_half_width(reward_error),
             on_front=trial.trial_id in view.member_ids,
-            merged=trial.kind == "posthoc",
         )
         for trial, (tax_error, reward_error) in zip(trials, errors, strict=True)
     ]
@@ -75,12 +68,7 @@ def dominated_area(members: Sequence[Point], objectives: Objectives) -> list[Poi
     if not inside:
         return []
     line = staircase(inside)
-    return [
-        (line[0][0], reward_limit),
-        *line,
-        (tax_limit, line[-1][1]),
-        (tax_limit, reward_limit),
-    ]
+    return [(line[0][0], reward_limit), *line, (tax_limit, line[-1][1]), (tax_limit, reward_limit)]
 
 
 def window(shown: Sequence[Mark], objectives: Objectives) -> Window:

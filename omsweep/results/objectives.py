@@ -2,23 +2,19 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omsweep.store.records import SHOWN
+from omsweep.store.records import SHOWN, Shown, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A number of a trial object: `name` is its field, `standard_error` that of its item noise, if any."""
+class Metric(Shown):
+    """A number of a trial record that can be an objective: `name` is its field."""
 
     name: str
-    title: str
-    unit: str
-    direction: Literal["maximise", "minimise"]
-    standard_error: str | None = None
 
     @property
     def sign(self) -> float:
@@ -27,17 +23,8 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    name: Metric(
-        name=name,
-        title=shown.title,
-        unit=shown.unit,
-        direction=shown.direction,
-        standard_error=shown.standard_error,
-    )
-    for name, shown in SHOWN.items()
-    if shown.objective is not None and shown.direction is not None
+    name: Metric(name=name, **vars(shown)) for name, shown in SHOWN.items() if shown.objective is not None
 }
-"""The numbers of a trial record that can be an objective."""
 REWARDS = tuple(name for name, metric in METRICS.items() if metric.direction == "maximise")
 TAXES = tuple(name for name, metric in METRICS.items() if metric.direction == "minimise")
 
@@ -78,18 +65,15 @@ class Objectives:
         """The reference point as losses, [2]."""
         return np.array([self.tax.sign * self.reference_tax, self.reward.sign * self.reference_reward])
 
-    def losses(self, trials: Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
-        """Losses [N, 2] of trial objects; NaN where a number is missing."""
-        rows = [[_number(trial, self.tax.name), _number(trial, self.reward.name)] for trial in trials]
-        return np.array(rows, dtype=np.float64).reshape(-1, 2) * [self.tax.sign, self.reward.sign]
+    def losses(self, trials: Iterable[TrialRecord]) -> NDArray[np.float64]:
+        """Losses [N, 2] of trials; NaN where a number is missing."""
+        return _numbers(trials, self.tax.name, self.reward.name) * [self.tax.sign, self.reward.sign]
 
-    def standard_errors(self, trials: Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
+    def standard_errors(self, trials: Iterable[TrialRecord]) -> NDArray[np.float64]:
         """Item standard errors [N, 2] in the order of `losses`; NaN where none is known."""
-        names = (self.tax.standard_error, self.reward.standard_error)
-        rows = [[_number(trial, name) for name in names] for trial in trials]
-        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+        return _numbers(trials, self.tax.standard_error, self.reward.standard_error)
 
 
-def _number(trial: Mapping[str, Any], name: str | None) -> float:
-    value = None if name is None else trial.get(name)
-    return float("nan") if value is None else float(value)
+def _numbers(trials: Iterable[TrialRecord], *names: str | None) -> NDArray[np.float64]:
+    rows = [[getattr(trial, name) if name else None for name in names] for trial in trials]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(names))  # None becomes NaN

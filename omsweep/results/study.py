@@ -1,17 +1,19 @@
 """What a study found: per family, recipe and level of its axis the means over runs, and the paired difference to AdamW.
 
 A block is a family's SFT model, draws and training seed; levels and methods of a block are paired. Means and intervals
-are those of `omsweep.results.comparison.block_mean`, over SFT seeds and the runs in them. Reads the records alone.
+are those of `block_mean`, over SFT seeds and the runs in them. Reads the records alone.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omsweep.merging.methods import BASELINE_METHOD
-from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.clusters import block_mean
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.points import Block
+from omsweep.results.comparison.trials import block_of
 from omsweep.results.front import is_scored, label_of
 from omsweep.results.numbers import is_number, short
 from omsweep.results.view import SweepView
@@ -20,9 +22,12 @@ from omsweep.store.records import TrialRecord
 
 ON_BOTH_SPLITS = ("reward", "tax", "kl")
 """Numbers that are read from the report split where every run has them there."""
+VALUES = ("reward", "tax", "benchmark_average", "kl", "tau_travel")
 DIFFERENCES = ("reward", "tax")
 
 Level = float | int | str | None
+Key = tuple[str, str, Level]
+"""Family, recipe and level of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,7 @@ class StudyRow:
         level: of the axis; None where the recipe does not have it.
         runs: trials with both objectives, which the means are over.
         trials: all that ended, diverged and failed ones too.
-        values: means of `reward`, `tax`, `benchmark_average`, `kl`, `tau_travel`; a number no run has is left out.
+        values: means of `VALUES`; a number no run has is left out.
         scores: means by category, shares.
         differences: of `DIFFERENCES`, this row's minus the baseline's in the same block; empty without pairs.
         pairs: blocks that the differences are over.
@@ -90,65 +95,50 @@ def study_result(view: SweepView, study: Study) -> StudyResult:
     """Every row of a study from the trials that have ended."""
     trials = [t for t in view.trials if not t.baseline and (t.kind == "trained" or study.axis == "label")]
     scored = [t for t in trials if is_scored(t, view.objectives)]
-    on_report = bool(scored) and all(_number(t, f"{name}_report") is not None for t in scored for name in DIFFERENCES)
-    read = _reader("report" if on_report else "search")
+    on_report = bool(scored) and all(_read(t, name, "report") is not None for t in scored for name in DIFFERENCES)
+    split = "report" if on_report else "search"
     baseline = _baseline(view, trials)
-    place = _Places(view, study)
     grouped: dict[Key, list[TrialRecord]] = {}
     for trial in trials:
-        grouped.setdefault(place.key(trial), []).append(trial)
-    of_baseline = [t for t in scored if t.kind == "trained" and place.origin(t) == baseline]
-    crossed = list((view.resolved.get("design") or {}).get("cross") or [])
-    partner = _partners(crossed, of_baseline, baseline)
+        grouped.setdefault(_key(view, study, trial), []).append(trial)
+    of_baseline = [t for t in scored if t.kind == "trained" and _origin(view, t) == baseline]
+    partner = _partners(view.crossed, of_baseline, baseline)
     rows = []
-    for key in sorted(grouped, key=lambda key: place.order(key, grouped[key][0], list(grouped))):
+    for key in sorted(grouped, key=partial(_order, view, grouped)):
         alive = [t for t in grouped[key] if is_scored(t, view.objectives)]
         pairs = [(t, p) for t in alive if t not in of_baseline and (p := partner(t)) is not None]
-        other = [name for name in crossed if any(not _share(t, p, name) for t, p in pairs)]
-        rows.append(_row(key, grouped[key], alive, pairs, other, read))
-    return StudyResult(study=study, split="report" if on_report else "search", baseline=baseline, rows=rows)
+        other = [name for name in view.crossed if any(not _share(t, p, name) for t, p in pairs)]
+        rows.append(_row(key, grouped[key], alive, pairs, other, split))
+    return StudyResult(study=study, split=split, baseline=baseline, rows=rows)
 
 
-Key = tuple[str, str, Level]
-Read = Callable[[TrialRecord, str], float | None]
+def _origin(view: SweepView, trial: TrialRecord) -> str:
+    """The branch of the file that a trial belongs to: the longest that its label begins with."""
+    label = label_of(trial)
+    found = [b for b in view.branches if label == b or label.startswith((f"{b}-", f"{b}+", f"{b}/"))]
+    return max(found, key=len, default=label)
 
 
-class _Places:
-    """Which row a trial belongs to, and the order of rows."""
+def _key(view: SweepView, study: Study, trial: TrialRecord) -> Key:
+    """The row a trial belongs to; a post-hoc point is a recipe of its own, by its place in its grid."""
+    if study.axis == "label":
+        point = trial.trial_id.removeprefix(trial.parent or "") if trial.kind == "posthoc" else ""
+        return trial.family, label_of(trial) + point, None
+    held = [name for name in view.crossed if name not in (study.axis, study.also)]
+    levels = [f"{name} {setting(trial, name)}" for name in held if setting(trial, name) is not None]
+    control = "" if trial.task_vector == "real" else f"/{trial.task_vector}"
+    level = setting(trial, str(study.axis))
+    rounded = float(f"{level:.6g}") if isinstance(level, float) else level
+    return trial.family, ", ".join([_origin(view, trial) + control, *levels]), rounded
 
-    def __init__(self, view: SweepView, study: Study) -> None:
-        methods = (view.resolved.get("space") or {}).get("method")
-        self._branches = list(methods) if isinstance(methods, Mapping) else []
-        self._crossed = list((view.resolved.get("design") or {}).get("cross") or [])
-        self._families, self._study = view.families, study
 
-    def origin(self, trial: TrialRecord) -> str:
-        """The branch of the file that a trial belongs to: the longest that its label begins with."""
-        label = label_of(trial)
-        found = [b for b in self._branches if label == b or label.startswith((f"{b}-", f"{b}+", f"{b}/"))]
-        return max(found, key=len, default=label)
-
-    def key(self, trial: TrialRecord) -> Key:
-        """Family, recipe and level; a post-hoc point is a recipe of its own, by its place in its grid."""
-        if self._study.axis == "label":
-            point = trial.trial_id.removeprefix(trial.parent or "") if trial.kind == "posthoc" else ""
-            return trial.family, label_of(trial) + point, None
-        held = [name for name in self._crossed if name not in (self._study.axis, self._study.also)]
-        levels = [f"{name} {setting(trial, name)}" for name in held if setting(trial, name) is not None]
-        control = "" if trial.task_vector == "real" else f"/{trial.task_vector}"
-        return trial.family, ", ".join([self.origin(trial) + control, *levels]), self._level(trial)
-
-    def order(self, key: Key, trial: TrialRecord, met: Sequence[Key]) -> tuple[int, int, int, float, str]:
-        """Families and branches as in the file, recipes as they were met, levels from small to large."""
-        family, recipe, level = key
-        origin = self.origin(trial)
-        branch = self._branches.index(origin) if origin in self._branches else len(self._branches)
-        first = [name for _, name, _ in met].index(recipe)
-        return self._families.index(family), branch, first, level if is_number(level) else 0.0, str(level)
-
-    def _level(self, trial: TrialRecord) -> Level:
-        value = setting(trial, str(self._study.axis))
-        return float(f"{value:.6g}") if isinstance(value, float) else value
+def _order(view: SweepView, grouped: Mapping[Key, Sequence[TrialRecord]], key: Key) -> tuple[int, int, int, float, str]:
+    """Families and branches as in the file, recipes as they were met, levels from small to large."""
+    family, recipe, level = key
+    origin = _origin(view, grouped[key][0])
+    branch = view.branches.index(origin) if origin in view.branches else len(view.branches)
+    first = [name for _, name, _ in grouped].index(recipe)
+    return view.families.index(family), branch, first, level if is_number(level) else 0.0, str(level)
 
 
 def setting(trial: TrialRecord, name: str) -> Any:
@@ -156,15 +146,9 @@ def setting(trial: TrialRecord, name: str) -> Any:
     return trial.algorithm if name == "algorithm" else trial.params.get(name)
 
 
-def block_of(trial: TrialRecord) -> Block:
-    """Family, SFT seed, and draws with training seed."""
-    return trial.family, str(trial.sft_seed), f"b{trial.block}-s{trial.seed}"
-
-
 def _baseline(view: SweepView, trials: Sequence[TrialRecord]) -> str | None:
     """The branch that rows are compared with: `adamw`, else the first whose method it is."""
-    place = _Places(view, STUDIES["methods"])
-    branches = dict.fromkeys(place.origin(t) for t in trials if t.method == BASELINE_METHOD and t.kind == "trained")
+    branches = dict.fromkeys(_origin(view, t) for t in trials if t.method == BASELINE_METHOD and t.kind == "trained")
     return BASELINE_METHOD if BASELINE_METHOD in branches else next(iter(branches), None)
 
 
@@ -200,22 +184,22 @@ def _row(
     alive: Sequence[TrialRecord],
     pairs: Sequence[tuple[TrialRecord, TrialRecord]],
     other_levels: Sequence[str],
-    read: Read,
+    split: str,
 ) -> StudyRow:
-    names = ("reward", "tax", "benchmark_average", "kl", "tau_travel")
     categories = sorted({name for trial in alive for name in trial.scores})
-    means = {name: _mean([(t, read(t, name)) for t in alive]) for name in names}
-    scores = {name: _mean([(t, t.scores.get(name)) for t in alive]) for name in categories}
-    gaps = {name: _mean([(t, _minus(read(t, name), read(p, name))) for t, p in pairs]) for name in DIFFERENCES}
+    gaps = {}
+    for name in DIFFERENCES:
+        both = [(t, _read(t, name, split), _read(p, name, split)) for t, p in pairs]
+        gaps[name] = [(t, a - b if a is not None and b is not None else None) for t, a, b in both]
     return StudyRow(
         family=key[0],
         recipe=_recipe_text(key[1], trials),
         level=key[2],
         runs=len(alive),
         trials=len(trials),
-        values={name: mean for name, mean in means.items() if mean is not None},
-        scores={name: mean for name, mean in scores.items() if mean is not None},
-        differences={name: mean for name, mean in gaps.items() if mean is not None},
+        values=_means({name: [(t, _read(t, name, split)) for t in alive] for name in VALUES}),
+        scores=_means({name: [(t, t.scores.get(name)) for t in alive] for name in categories}),
+        differences=_means(gaps),
         pairs=len(pairs),
         other_levels=other_levels,
     )
@@ -234,27 +218,17 @@ def _recipe_text(recipe: str, trials: Sequence[TrialRecord]) -> str:
     return f"{label_of(trials[0])} ({', '.join(shown)})"
 
 
-def _reader(split: str) -> Read:
-    def read(trial: TrialRecord, name: str) -> float | None:
-        if name == "tau_travel":
-            value = trial.diagnostics.get(name)
-            return value if is_number(value) else None
-        return _number(trial, f"{name}_report" if split == "report" and name in ON_BOTH_SPLITS else name)
-
-    return read
-
-
-def _number(trial: TrialRecord, name: str) -> float | None:
-    value = trial.to_json().get(name)
+def _read(trial: TrialRecord, name: str, split: str) -> float | None:
+    field = f"{name}_report" if split == "report" and name in ON_BOTH_SPLITS else name
+    value = trial.diagnostics.get(name) if name == "tau_travel" else getattr(trial, field)
     return value if is_number(value) else None
 
 
-def _minus(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value - other
-
-
-def _mean(found: Iterable[tuple[TrialRecord, float | None]]) -> Estimate | None:
-    known = [(trial, value) for trial, value in found if value is not None]
-    if not known:
-        return None
-    return block_mean([[value] for _, value in known], [block_of(trial) for trial, _ in known])
+def _means(found: Mapping[str, Sequence[tuple[TrialRecord, float | None]]]) -> dict[str, Estimate]:
+    """The mean of each number that any of its trials has."""
+    known = {name: [(t, value) for t, value in of_name if value is not None] for name, of_name in found.items()}
+    return {
+        name: block_mean([[value] for _, value in pairs], [block_of(trial) for trial, _ in pairs])
+        for name, pairs in known.items()
+        if pairs
+    }

@@ -50,10 +50,20 @@ class SweepView:
         return list(dict.fromkeys([name for name in asked if name in ran] + ran))
 
     @cached_property
+    def branches(self) -> list[str]:
+        """Labels of the space's branches, in order."""
+        methods = (self.resolved.get("space") or {}).get("method")
+        return list(methods) if isinstance(methods, Mapping) else []
+
+    @cached_property
+    def crossed(self) -> list[str]:
+        """Knobs of which every level runs in every block."""
+        return list((self.resolved.get("design") or {}).get("cross") or [])
+
+    @cached_property
     def labels(self) -> list[str]:
         """Labels that have trials, by their branches' order in the space, controls and merges after a branch's own."""
-        methods = (self.resolved.get("space") or {}).get("method")
-        place = {label: i for i, label in enumerate(methods if isinstance(methods, Mapping) else ())}
+        place = {label: i for i, label in enumerate(self.branches)}
         ran = dict.fromkeys(label_of(trial) for trial in self.trials)
 
         def order(label: str) -> tuple[int, bool, bool]:

@@ -9,7 +9,7 @@ import yaml
 from mlflow import MlflowClient
 
 from omsweep.cli import main
-from omsweep.results.comparison.trials import arm_label
+from omsweep.results.front import label_of
 from omsweep.store.folder import SweepFolder, reference_of
 
 pytestmark = pytest.mark.campaign
@@ -74,4 +74,4 @@ def test_controls_from_two_sft_models(tmp_path: Path) -> None:
         for logged in (tags, params):
             assert (logged["task_vector"], logged["sft_seed"]) == (trial.task_vector, str(trial.sft_seed))
     page = folder.report_html.read_text()
-    assert all(arm_label(trial.to_json()) in page for trial in by_id.values())
+    assert all(label_of(trial) in page for trial in by_id.values())

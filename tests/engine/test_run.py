@@ -24,7 +24,7 @@ from omsweep.engine import run as driver
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.families.load import weights_hash
 from omsweep.plan.posthoc import PosthocPlan
-from omsweep.results.comparison import read_points
+from omsweep.results.comparison.trials import read_points
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TRIAL_FIELDS, TrialRecord, TrialSpec
 from omsweep.trial.merge import SCRATCH, merged_again
@@ -251,9 +251,8 @@ def test_what_is_merged_is_tracked_as_a_child_of_its_kind(compared: Compared) ->
 
 def test_a_sweeps_folder_can_be_compared(compared: Compared) -> None:
     folder = compared.folder
-    without_the_failure = [t.to_json() for t in folder.trials() if t.label not in ("ondare+broken", "onties+ties")]
-    points = read_points(without_the_failure, folder.scores, folder.reference_scores)
-    chosen = [t for t in folder.trials() if t.trial_id in {t["trial_id"] for t in without_the_failure}]
+    chosen = [t for t in folder.trials() if t.label not in ("ondare+broken", "onties+ties")]
+    points = read_points(chosen, folder.scores, folder.reference_scores)
     assert points.left_out == ()
     assert points.label.tolist() == [str(t.label).partition("+")[0] for t in chosen]
     assert points.merged.tolist() == [t.kind == "posthoc" for t in chosen]
@@ -261,7 +260,7 @@ def test_a_sweeps_folder_can_be_compared(compared: Compared) -> None:
     expected = [[t.reward_report, t.tax_report, t.kl_report] for t in chosen]
     assert points.report == pytest.approx(np.array(expected, dtype=float))
     with pytest.raises(ValueError, match="no block of 1 is complete"):
-        read_points([t.to_json() for t in folder.trials()], folder.scores, folder.reference_scores)
+        read_points(folder.trials(), folder.scores, folder.reference_scores)
 
 
 def test_backends_and_numbers_of_workers_agree(tmp_path: Path) -> None:

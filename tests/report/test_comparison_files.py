@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from omsweep.cli import main
-from omsweep.report import write_report
 from omsweep.report.attainment_chart import attainment_chart, shown_arms
 from omsweep.report.comparison_tables import comparison_latex, comparison_markdown, tables
 from omsweep.report.draw_plotly import figure
 from omsweep.report.page import page
-from omsweep.results.comparison.findings import nothing_found
+from omsweep.report.write import write_report
+from omsweep.results.comparison.findings import Findings
 from omsweep.results.comparison.reading import read_findings
 from omsweep.results.view import read_view
 from omsweep.sinks.mlflow import SWEEP_FILES
@@ -77,7 +77,7 @@ def test_latex_is_whole_and_escapes(sweep, found):
 
 
 def test_what_is_not_shown_is_listed_everywhere(found, sweep):
-    empty = nothing_found(found.question, ["everything: <b>no</b> scores"])
+    empty = Findings(question=found.question, missing=["everything: <b>no</b> scores"])
     assert "- everything: \\<b\\>no\\</b\\> scores" in comparison_markdown(empty, "demo")
     html = page(replace(read_view(sweep), findings=empty))
     section = html.partition('<section id="comparison">')[2].partition("</section>")[0]

@@ -8,10 +8,10 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from omsweep.report import write_report
 from omsweep.report.draw_plotly import figure
 from omsweep.report.front_chart import front_chart
 from omsweep.report.page import page
+from omsweep.report.write import write_report
 from omsweep.results.numbers import MISSING
 from omsweep.results.view import read_view
 from omsweep.store.folder import SweepFolder

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from omsweep.report import print_status, write_front
+from omsweep.report.tables import print_status
+from omsweep.report.write import write_front
 
 
 def printed(folder, width=80):

@@ -9,7 +9,7 @@ from omsweep.pareto import front, hypervolume
 from omsweep.results.front import EXPLORATORY, family_hypervolumes, front_summary, parent_label
 from omsweep.results.objectives import Objectives
 
-OBJECTIVES = {"reward": "reward", "tax": "tax", "reference_point": {"reward": 0.0, "tax": 20.0}}
+OBJECTIVES = Objectives()
 
 
 def test_a_front_by_hand(make_trial):
@@ -39,16 +39,15 @@ def test_a_front_by_hand(make_trial):
 def test_the_whole_demo_agrees_with_the_pareto_package(demo):
     trials = demo.trials()
     summary = front_summary(trials, OBJECTIVES, mode="compare")
-    objectives = Objectives.from_settings(OBJECTIVES)
     for family, content in summary["families"].items():
         mine = [trial for trial in trials if trial.family == family and trial.reward is not None]
-        losses = objectives.losses(trial.to_json() for trial in mine)
+        losses = OBJECTIVES.losses(mine)
         expected = {trial.trial_id for trial, on in zip(mine, front(losses), strict=True) if on}
         assert set(content["members"]) == expected
         assert content["hypervolume"] == hypervolume(losses, [20.0, 0.0])
         assert set(content["front_probability"]) == {trial.trial_id for trial in mine}
         for label, entry in content["labels"].items():
-            of_label = objectives.losses(t.to_json() for t in mine if t.label == label)
+            of_label = OBJECTIVES.losses(t for t in mine if t.label == label)
             assert entry["hypervolume"] == hypervolume(of_label, [20.0, 0.0])
             assert entry["hypervolume"] <= content["hypervolume"]
 
@@ -106,7 +105,7 @@ def test_any_tax_can_be_the_objective(make_trial, tax):
         make_trial("b", reward=0.4, tax=9.0, **{tax: 0.1}),
         make_trial("c", reward=0.3, tax=-5.0, **{tax: 0.2}),
     ]
-    summary = front_summary(trials, {"tax": tax, "reference_point": {"reward": 0, "tax": 1}})
+    summary = front_summary(trials, Objectives.from_settings({"tax": tax, "reference_point": {"reward": 0, "tax": 1}}))
     assert summary["families"]["tiny-llama"]["members"] == ["b", "a"]
     assert summary["objectives"] == {"reward": "reward", "tax": tax}
     assert summary["hypervolume"] == pytest.approx(0.9 * 0.4 + 0.7 * 0.1)
@@ -252,7 +251,7 @@ def test_a_label_stands_for_its_method(make_trial):
 
 def test_one_training_seed_under_several_sft_models_is_not_repeated(make_trial, make_space):
     trials = [make_trial(f"f{i}", sft_seed=i, reward=0.5 + i) for i in range(3)]
-    summary = front_summary(trials, make_space()["objectives"])
+    summary = front_summary(trials, Objectives.from_settings(make_space()["objectives"]))
     assert (summary["seeds"], summary["exploratory"]) == (1, True)
     assert summary["families"]["tiny-llama"]["labels"]["adamw"]["reward_sd_seeds"] is None
     assert {member["sft_seed"] for member in summary["members"]} <= {0, 1, 2}

@@ -7,11 +7,13 @@ from omsweep.pareto import hypervolume
 from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
 from omsweep.results.objectives import Objectives
 from omsweep.results.view import read_view
+from omsweep.store.records import TrialRecord
 
 
-def mark(tax, reward, **changes):
-    known = {"trial_id": "t", "label": "adamw", "algorithm": "dpo", "tax_error": 0.0, "reward_error": 0.0}
-    return Mark(tax=tax, reward=reward, on_front=True, **(known | changes))
+def mark(tax, reward, tax_error=0.0, reward_error=0.0):
+    trial = TrialRecord(trial_id="t", family="f", state="completed")
+    errors = {"tax_error": tax_error, "reward_error": reward_error}
+    return Mark(trial=trial, tax=tax, reward=reward, on_front=True, **errors)
 
 
 def polygon_area(corners):

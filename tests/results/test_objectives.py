@@ -5,6 +5,11 @@ import pytest
 
 from omsweep.pareto import front, hypervolume
 from omsweep.results.objectives import METRICS, REWARDS, TAXES, Objectives
+from omsweep.store.records import TrialRecord
+
+
+def trial(**numbers):
+    return TrialRecord(trial_id="t", family="f", state="completed", **numbers)
 
 
 def test_defaults_are_the_contracts():
@@ -15,7 +20,7 @@ def test_defaults_are_the_contracts():
 
 
 def test_more_reward_and_less_tax_dominate():
-    trials = [{"reward": 1.0, "tax": 2.0}, {"reward": 0.5, "tax": 3.0}, {"reward": 1.5, "tax": 4.0}]
+    trials = [trial(reward=1.0, tax=2.0), trial(reward=0.5, tax=3.0), trial(reward=1.5, tax=4.0)]
     chosen = Objectives()
     losses = chosen.losses(trials)
     assert losses.tolist() == [[2.0, -1.0], [3.0, -0.5], [4.0, -1.5]]
@@ -25,28 +30,28 @@ def test_more_reward_and_less_tax_dominate():
 
 def test_a_policy_worse_than_the_sft_model_adds_nothing():
     chosen = Objectives()
-    losses = chosen.losses([{"reward": -0.1, "tax": -5.0}, {"reward": 0.0, "tax": 0.0}, {"reward": 1, "tax": 20}])
+    losses = chosen.losses([trial(reward=-0.1, tax=-5.0), trial(reward=0.0, tax=0.0), trial(reward=1, tax=20)])
     assert hypervolume(losses, chosen.reference_losses) == 0.0
 
 
 @pytest.mark.parametrize("tax", TAXES)
 def test_every_tax_is_minimised_and_read_from_its_own_field(tax):
     chosen = Objectives.from_settings({"tax": tax, "reference_point": {"reward": 0.1, "tax": 0.5}})
-    trial = dict.fromkeys(TAXES, 100.0) | {"reward": 1.0, tax: 0.25}
-    assert chosen.losses([trial]).tolist() == [[0.25, -1.0]]
+    scored = trial(**(dict.fromkeys(TAXES, 100.0) | {"reward": 1.0, tax: 0.25}))
+    assert chosen.losses([scored]).tolist() == [[0.25, -1.0]]
     assert chosen.reference_losses.tolist() == [0.5, -0.1]
 
 
 def test_missing_numbers_are_nan():
-    losses = Objectives().losses([{"reward": None, "tax": 1.0}, {"tax": 1.0}])
+    losses = Objectives().losses([trial(reward=None, tax=1.0), trial(tax=1.0)])
     assert np.isnan(losses[:, 1]).all()
     assert Objectives().losses([]).shape == (0, 2)
 
 
 def test_standard_errors_follow_the_order_of_the_losses():
-    trial = {"reward_se_items": 0.02, "tax_se_items": 0.8}
-    assert Objectives().standard_errors([trial]).tolist() == [[0.8, 0.02]]
-    worst = Objectives.from_settings({"tax": "tax_worst"}).standard_errors([trial])
+    scored = trial(reward_se_items=0.02, tax_se_items=0.8)
+    assert Objectives().standard_errors([scored]).tolist() == [[0.8, 0.02]]
+    worst = Objectives.from_settings({"tax": "tax_worst"}).standard_errors([scored])
     assert np.isnan(worst[0, 0])
     assert worst[0, 1] == 0.02
 

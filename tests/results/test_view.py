@@ -2,7 +2,7 @@
 
 import pytest
 
-from omsweep.report import write_front
+from omsweep.report.write import write_front
 from omsweep.results.view import read_view
 
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from omsweep.commands.check.summary import summary
 from omsweep.families.tiny.architecture import random_family
-from omsweep.results.comparison import question_of
+from omsweep.results.comparison.question import question_of
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.posthoc import points_of

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from omsweep.results.comparison.clusters import nested_weights
 from omsweep.results.comparison.measures import KL, REWARD, TAX, Limits, Measure, selected
-from omsweep.results.comparison.points import READINGS, Arm, Points
-
-Floats = NDArray[np.float64]
+from omsweep.results.comparison.points import READINGS, Arm, Floats, Points
 
 
 def candidates(points: Points, arm: Arm) -> list[tuple[Floats, Floats]]:
@@ -79,10 +77,17 @@ def matched_kl(points: Points, labels: Collection[str]) -> dict[str, float]:
     """By family the median KL on the search split of the trained runs of these labels, nats per completion.
 
     One number for all arms, the same whichever of the labels is called online.
+
+    Raises:
+        ValueError: a family has no such run, or the KL of one is not known.
     """
     trained = np.isin(points.label, list(labels)) & ~points.merged
     family = np.array([block[0] for block in points.block])
-    return {f: float(np.median(points.search[trained & (family == f), KL])) for f in points.families}
+    of_runs = {name: points.search[trained & (family == name), KL] for name in points.families}
+    for name, known in of_runs.items():
+        if len(known) == 0 or not np.isfinite(known).all():
+            raise ValueError(f"the KL to the SFT model of the trained runs of {name} is not known")
+    return {name: float(np.median(known)) for name, known in of_runs.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,23 +129,17 @@ def choices(points: Points, arms: Iterable[Arm], limits: Limits | Mapping[str, L
 
 
 def _choice(points: Points, arm: Arm, family: str, limits: Limits) -> Choice:
-    blocks, counts, chosen, sft = [], [], [], 0
-    for block, (search, report) in zip(points.blocks, candidates(points, arm), strict=True):
-        if block[0] != family:
-            continue
-        best = selected(search, TAX, limits.tax)
-        blocks.append(block)
-        counts.append(len(search) - 1)
-        chosen.append(report[0, best])
-        sft += best == len(search) - 1
-    numbers = np.array(chosen)
-    mean = nested_weights([[b[1] for b in blocks], [b[2] for b in blocks]]) @ numbers
+    every, inside = candidates(points, arm), points.places(family)
+    counts = [len(every[i][0]) - 1 for i in inside]
+    best = [selected(every[i][0], TAX, limits.tax) for i in inside]
+    numbers = np.array([every[i][1][0, place] for i, place in zip(inside, best, strict=True)])
+    mean = nested_weights([points.sft_seeds(family), [points.blocks[i][2] for i in inside]]) @ numbers
     return Choice(
         family=family,
         arm=arm.name,
-        blocks=len(blocks),
+        blocks=len(inside),
         candidates=(min(counts), max(counts)),
-        sft_chosen=sft,
+        sft_chosen=sum(place == count for place, count in zip(best, counts, strict=True)),
         over_limit=int((numbers[:, TAX] > limits.tax).sum()),
         reward=float(mean[REWARD]),
         tax=float(mean[TAX]),

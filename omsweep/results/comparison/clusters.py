@@ -12,15 +12,15 @@ is complete and 0 where it is not (then on the safe side). Degrees of freedom co
 clustering as in Cameron, Gelbach and Miller (2011), with unbiased mean squares in place of their large-sample terms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omsweep.results.comparison.estimate import Estimate, Part, satterthwaite
+from omsweep.results.comparison.points import Block, Floats
 
 Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def clustered_mean(
@@ -28,9 +28,10 @@ def clustered_mean(
     factors: Mapping[str, ArrayLike],
     *,
     strata: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
 ) -> Estimate:
     """Mean of differences and its standard error over clusters.
+
+    Every stratum weighs alike, then every cluster of the first factor in it, then of the second, and so on.
 
     Args:
         values: [N] differences, for example one per run and item.
@@ -40,8 +41,6 @@ def clustered_mean(
             scatter for nothing: then the estimate has no parts.
         strata: [N] labels of what is fixed (families, tasks): residuals are taken from each one's mean. Labels of the
             factors are shared by strata where they are equal; make them differ where they are not the same thing.
-        weights: [N], made to sum to 1; by default every stratum counts alike, then every cluster of the first factor in
-            it, then of the second, and so on.
 
     Returns:
         The estimate, in the unit of `values`, with one part per factor that counts; without any when none is repeated.
@@ -56,8 +55,9 @@ def clustered_mean(
         raise ValueError("factors must name at least one factor, got none")
     codes = {name: _codes(labels, len(array), name) for name, labels in factors.items()}
     stratum = np.zeros(len(array), dtype=np.int64) if strata is None else _codes(strata, len(array), "strata")
-    share = nested_weights([stratum, *codes.values()]) if weights is None else _shares(weights, len(array))
-    residual = share * (array - _stratum_means(array, share, stratum))
+    share = nested_weights([stratum, *codes.values()])
+    means = np.bincount(stratum, weights=share * array) / np.bincount(stratum, weights=share)
+    residual = share * (array - means[stratum])
     kept = _counted(codes, stratum)
     mean = float(share @ array)
     if not kept:
@@ -69,6 +69,40 @@ def clustered_mean(
         counted = _interaction(residual, codes[outer], codes[name], stratum)
         parts.append((max(0.0, variance - counted), freedom))
     return Estimate(value=mean, parts=tuple(parts), outermost=outer, units=int(codes[outer].max()) + 1)
+
+
+def block_mean(values: ArrayLike, blocks: Sequence[Block]) -> Estimate:
+    """Mean over families of the mean over SFT seeds of the mean over runs, with clusters of all three and of items.
+
+    Of a block's readings f, of all items and without each of G groups, the pseudo-values G f - (G - 1) f(without g)
+    stand for the groups (delete-a-group jackknife, Kott 2001; of a mean they are the groups' own means). They are
+    shifted so that their mean is f, and items count as a factor crossed with the seeds, met by all families alike.
+
+    Args:
+        values: [B, 1 + G] readings, of all items first; G = 0 or at least 2.
+        blocks: their B blocks; equal run labels in two SFT seeds of a family are one training seed.
+
+    Raises:
+        ValueError: a number that is not finite.
+    """
+    table = pseudo_values(np.asarray(values, dtype=np.float64))
+    rows = np.repeat(np.arange(len(blocks)), table.shape[1])
+    factors: Mapping[str, ArrayLike] = {
+        "sft_seed": _numbered([(family, sft_seed) for family, sft_seed, _ in blocks])[rows],
+        "run": _numbered([(family, run) for family, _, run in blocks])[rows],
+        "item": np.tile(np.arange(table.shape[1]), len(blocks)),
+    }
+    return clustered_mean(table.ravel(), factors, strata=_numbered([family for family, _, _ in blocks])[rows])
+
+
+def pseudo_values(readings: Floats) -> Floats:
+    """Values [B, G] that stand for the G groups of items in readings [B, 1 + G] (see `block_mean`); [B, 1] if G = 0."""
+    whole, without = readings[:, :1], readings[:, 1:]
+    groups = without.shape[1]
+    if groups == 0:
+        return whole
+    pseudo = groups * whole - (groups - 1) * without
+    return np.asarray(pseudo + whole - pseudo.mean(axis=1, keepdims=True))
 
 
 def nested_weights(levels: Sequence[ArrayLike]) -> Floats:
@@ -130,10 +164,6 @@ def _interaction(residual: Floats, outer: Codes, other: Codes, stratum: Codes) -
     return total
 
 
-def _stratum_means(values: Floats, share: Floats, stratum: Codes) -> Floats:
-    return (np.bincount(stratum, weights=share * values) / np.bincount(stratum, weights=share))[stratum]
-
-
 def _nested(inner: Codes, outer: Codes) -> bool:
     """Whether each label of `inner` lies within one label of `outer`."""
     return len(np.unique(_joint(inner, outer))) == len(np.unique(inner))
@@ -154,8 +184,6 @@ def _codes(labels: ArrayLike, count: int, name: str) -> Codes:
     return _dense(array)
 
 
-def _shares(weights: ArrayLike, count: int) -> Floats:
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (count,) or not (array >= 0).all() or not array.sum() > 0:
-        raise ValueError(f"weights must be {count} numbers >= 0 that are not all 0, got shape {list(array.shape)}")
-    return array / array.sum()
+def _numbered(labels: Sequence[Hashable]) -> NDArray[np.int64]:
+    number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    return np.array([number[label] for label in labels], dtype=np.int64)

@@ -16,20 +16,12 @@ class VarianceComponents:
         training_seed: of B; NaN where no SFT seed had two runs.
         item: of C, what an item does in every run.
         residual: of one item in one run.
-
-    Raises:
-        ValueError: a negative variance.
     """
 
     sft_seed: float
     training_seed: float
     item: float = 0.0
     residual: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 0:
-                raise ValueError(f"{name} must be a variance >= 0, got {value}")
 
 
 def variance_components(differences: ArrayLike, sft_seed: ArrayLike) -> VarianceComponents:

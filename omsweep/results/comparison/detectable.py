@@ -13,12 +13,13 @@ from omsweep.results.comparison.family_wise import ALPHA
 
 Floats = NDArray[np.float64]
 
+POWER = 0.8
 _DRAWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """How often a comparison is repeated.
+    """How often a comparison is repeated, numbers of at least 1.
 
     Args:
         sft_seeds: per family.
@@ -26,9 +27,6 @@ class Design:
         items: prompts behind each run's number.
         families: averaged over.
         comparisons: verdicts in the report, over which the family-wise error holds.
-
-    Raises:
-        ValueError: a number below 1.
     """
 
     sft_seeds: int
@@ -37,26 +35,19 @@ class Design:
     families: int = 1
     comparisons: int = 1
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-
     @property
     def outermost(self) -> int:
         """Units of the outermost seed factor in a family: SFT seeds, or the runs of a single one."""
         return self.sft_seeds if self.sft_seeds > 1 else self.runs
 
 
-def smallest_detectable_effect(
-    design: Design, components: VarianceComponents, *, alpha: float = ALPHA, power: float = 0.8, seed: int = 0
-) -> float:
-    """True difference that is found `better` with probability `power`, in the unit of the components.
+def smallest_detectable_effect(design: Design, components: VarianceComponents) -> float:
+    """True difference that is found `better` with probability `POWER`, in the unit of the components.
 
         variance = A/(F S) + B/(F S R) + C/n + e/(F S R n), over F families that meet the same items
-        power    = E[Phi((effect - threshold) / sqrt(variance))], threshold^2 = sum over factors of V x t quantile^2
+        POWER    = E[Phi((effect - threshold) / sqrt(variance))], threshold^2 = sum over factors of V x t quantile^2
 
-    at the two-sided level alpha / comparisons: Holm's first step, at which the most certain of all comparisons is
+    at the two-sided level `ALPHA` / comparisons: Holm's first step, at which the most certain of all comparisons is
     tested when weights are equal. The expectation is over the variances that the analysis will estimate, scaled
     chi-squares, tested as `Estimate.p_value` does. With one SFT seed A is left out, and the result
     holds for that SFT model only.
@@ -64,33 +55,26 @@ def smallest_detectable_effect(
     Args:
         design: the numbers.
         components: assumed, or from an earlier sweep; a NaN counts as 0.
-        alpha: family-wise error, in (0, 1).
-        power: in (alpha, 1).
-        seed: of the expectation's draws.
 
     Returns:
         The effect, to about 1 %; infinite where nothing is repeated.
-
-    Raises:
-        ValueError: alpha or power out of range.
     """
-    if not 0 < alpha < power < 1:
-        raise ValueError(f"alpha and power must satisfy 0 < alpha < power < 1, got {alpha} and {power}")
     if design.outermost < 2:
         return math.inf
     family, item = _variances(design, components)
     spread = math.sqrt(design.families * family + item)
     if spread == 0:
         return 0.0
-    rng, level = np.random.default_rng(seed), 1 - alpha / design.comparisons / 2
+    rng, level = np.random.default_rng(0), 1 - ALPHA / design.comparisons / 2
     seeds = _estimated(family, design.outermost - 1, design.families, rng)
-    square = seeds.sum(axis=1) * stdtrit(_combined(seeds, design.outermost - 1), level) ** 2
+    freedom = (design.outermost - 1) * seeds.sum(axis=1) ** 2 / (seeds**2).sum(axis=1)  # Satterthwaite's
+    square = seeds.sum(axis=1) * stdtrit(freedom, level) ** 2
     if item > 0:
         square += _estimated(item, design.items - 1, 1, rng)[:, 0] * stdtrit(design.items - 1, level) ** 2
     threshold = np.sqrt(square)
 
     def excess(effect: float) -> float:
-        return float(ndtr((effect - threshold) / spread).mean()) - power
+        return float(ndtr((effect - threshold) / spread).mean()) - POWER
 
     return float(brentq(excess, 0.0, float(threshold.max()) + 10 * spread))
 
@@ -107,9 +91,3 @@ def _variances(design: Design, components: VarianceComponents) -> tuple[float, f
 def _estimated(variance: float, freedom: int, count: int, rng: np.random.Generator) -> Floats:
     """Draws of `count` estimates of a variance, [draws, count]."""
     return variance * rng.chisquare(freedom, (_DRAWS, count)) / freedom
-
-
-def _combined(estimated: Floats, freedom: int) -> Floats:
-    """Satterthwaite's degrees of freedom of each row's sum, [draws]."""
-    combined: Floats = freedom * estimated.sum(axis=1) ** 2 / (estimated**2).sum(axis=1)
-    return combined

@@ -9,7 +9,6 @@ from omsweep.results.comparison.estimate import Estimate
 
 ALPHA = 0.05
 """Family-wise error of a report: the chance that any of its verdicts is false."""
-VERDICTS = ("better", "worse", "not shown")
 
 
 def holm(p_values: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -24,16 +23,9 @@ def holm(p_values: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.fl
 
     Returns:
         [m].
-
-    Raises:
-        ValueError: numbers out of range or shapes that differ.
     """
     p = np.asarray(p_values, dtype=np.float64)
     w = np.ones_like(p) if weights is None else np.asarray(weights, dtype=np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p_values must be [m] numbers in [0, 1], got {p_values!r}")
-    if w.shape != p.shape or not (w > 0).all():
-        raise ValueError(f"weights must be {len(p)} numbers > 0, got {weights!r}")
     order = np.argsort(p / w, kind="stable")
     left = np.cumsum(w[order][::-1])[::-1]  # sum of the weights not yet rejected
     adjusted = np.empty_like(p)
@@ -41,27 +33,19 @@ def holm(p_values: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.fl
     return adjusted
 
 
-def adjusted_p_values(estimates: Sequence[Estimate], *, weights: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Holm's adjusted p-values, [m], of two-sided tests of zero; 1 for an estimate without repeated seeds."""
-    return holm([1.0 if e.outermost in (None, "item") else e.p_value for e in estimates], weights)
+def verdicts(estimates: Sequence[Estimate], weights: ArrayLike | None = None) -> list[tuple[str, float]]:
+    """Verdict and Holm's adjusted p-value of each estimate of a difference where more is better.
 
-
-def verdicts(
-    estimates: Sequence[Estimate], *, weights: ArrayLike | None = None, alpha: float = ALPHA
-) -> tuple[str, ...]:
-    """One verdict for each estimate of a difference where more is better, over all comparisons of a report.
-
-    `better` or `worse` where Holm's procedure rejects a difference of zero at level `alpha`, by the estimate's sign. An
-    estimate without repeated seeds (`outermost` None or `item`) is `not shown`: item noise is not seed noise.
+    `better` or `worse` where Holm's procedure rejects a difference of zero at level `ALPHA`, by the estimate's sign. An
+    estimate without repeated seeds (`outermost` None or `item`) is `not shown`, with p-value 1: item noise is not seed
+    noise.
 
     Args:
         estimates: everything the report prints a verdict for.
         weights: as in `holm`.
-        alpha: family-wise error, in (0, 1).
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
-    return tuple(
-        ("better" if e.value > 0 else "worse") if adjusted <= alpha else "not shown"
-        for e, adjusted in zip(estimates, adjusted_p_values(estimates, weights=weights), strict=True)
-    )
+    adjusted = holm([1.0 if e.outermost in (None, "item") else e.p_value for e in estimates], weights)
+    return [
+        (("better" if e.value > 0 else "worse") if p <= ALPHA else "not shown", float(p))
+        for e, p in zip(estimates, adjusted, strict=True)
+    ]

@@ -1,24 +1,22 @@
 """What a sweep answers to its question: arms compared on the report split, their controls, and how sure it all is."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omsweep.pareto import attainment_surface, front, front_probability_over_units
 from omsweep.results.comparison.arms import Choice, block_values, candidates, choices, chosen, matched_kl
-from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.clusters import block_mean
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.headline import Comparison, compare, judged, run_differences
 from omsweep.results.comparison.measures import KL, MEASURES, REWARD, TAX, Limits
-from omsweep.results.comparison.points import Arm, Block, Pair, Points
+from omsweep.results.comparison.points import Arm, Block, Floats, Pair, Points
 from omsweep.results.comparison.question import Question
 from omsweep.results.comparison.spread import Spread, spreads
 from omsweep.results.objectives import Objectives
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +40,11 @@ class ArmFound:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Everything the report says about the question.
+    """Everything the report says about the question; without blocks, why nothing could be read is in `missing`.
 
     Args:
         question: what was asked.
-        limits: by family; empty when nothing could be read.
+        limits: by family.
         headline: judged comparisons of the arms.
         controls: judged comparisons with the controls; their verdicts share the headline's family-wise error.
         runs: plain differences between runs, nothing chosen and nothing judged.
@@ -61,40 +59,27 @@ class Findings:
     """
 
     question: Question
-    limits: Mapping[str, Limits]
-    headline: Sequence[Comparison]
-    controls: Sequence[Comparison]
-    runs: Sequence[Comparison]
-    arms: Sequence[ArmFound]
-    spreads: Sequence[Spread]
-    displacement: Mapping[tuple[str, str], float]
-    blocks: Sequence[Block]
-    left_out: Sequence[Block]
-    kl_matched: bool
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    headline: Sequence[Comparison] = ()
+    controls: Sequence[Comparison] = ()
+    runs: Sequence[Comparison] = ()
+    arms: Sequence[ArmFound] = ()
+    spreads: Sequence[Spread] = ()
+    displacement: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    blocks: Sequence[Block] = ()
+    left_out: Sequence[Block] = ()
+    kl_matched: bool = False
     missing: Sequence[str]
+
+    @property
+    def block_counts(self) -> dict[str, int]:
+        """Number of blocks by family, in their order."""
+        return dict(Counter(family for family, _, _ in self.blocks))
 
     @property
     def families(self) -> list[str]:
         """Families in the order of their blocks."""
-        return list(dict.fromkeys(family for family, _, _ in self.blocks))
-
-
-def nothing_found(question: Question, missing: Sequence[str]) -> Findings:
-    """Findings of a sweep that cannot be read, for the reasons given."""
-    return Findings(
-        question=question,
-        limits={},
-        headline=(),
-        controls=(),
-        runs=(),
-        arms=(),
-        spreads=(),
-        displacement={},
-        blocks=(),
-        left_out=(),
-        kl_matched=False,
-        missing=tuple(missing),
-    )
+        return list(self.block_counts)
 
 
 def findings(
@@ -117,7 +102,11 @@ def findings(
     merged = set(points.label[points.merged].tolist())
     headline = _readable(points, question.headline(merged), said)
     controls = _readable(points, question.control_pairs(merged), said)
-    kl = _kl_limits(points, [label for label in (question.baseline, *question.online) if label], said)
+    try:
+        kl = matched_kl(points, [label for label in (question.baseline, *question.online) if label])
+    except ValueError as error:
+        kl = {}
+        said.append(f"reward at matched KL: {error}")
     limits = {
         family: Limits(
             tax=question.limit_of(family),
@@ -128,7 +117,7 @@ def findings(
         for family in points.families
     }
     pairs = [*headline, *controls]
-    lines = judged([line for pair in pairs for line in _compared(points, pair, limits, _measures(pair, kl), said)])
+    lines = judged([line for pair in pairs for line in _compared(points, pair, limits, bool(kl), said)])
     asked = {(pair[0].name, pair[1].name) for pair in headline}
     arms = sorted({arm for pair in pairs for arm in pair}, key=lambda a: (question.labels.index(a.label), a.merged))
     return Findings(
@@ -155,42 +144,26 @@ def _readable(points: Points, pairs: Sequence[Pair], said: list[str]) -> list[Pa
     return [pair for pair in pairs if not set(pair) & set(without)]
 
 
-def _measures(pair: Pair, kl: Mapping[str, float]) -> list[str]:
-    """What a pair is compared by; within a KL only grids, since a run alone has one KL, within the limit or not."""
-    grids = bool(kl) and all(arm.merged for arm in pair)
-    return [name for name, measure in MEASURES.items() if grids or KL not in measure.reads]
-
-
 def _uneven(points: Points) -> list[str]:
     """Why all families together have no interval where some repeat SFT seeds and others do not."""
-    seeds = {family: len({block[1] for block in points.blocks if block[0] == family}) for family in points.families}
-    several = [family for family, count in seeds.items() if count > 1]
-    if not several or len(several) == len(seeds):
+    several = [family for family in points.families if len(set(points.sft_seeds(family))) > 1]
+    if not several or len(several) == len(points.families):
         return []
     return [f"an interval over all families: only {', '.join(several)} has more than one SFT seed"]
 
 
-def _kl_limits(points: Points, labels: Sequence[str], said: list[str]) -> dict[str, float]:
-    """By family the KL at which arms are matched; empty, and said why, where a KL is not known."""
-    trained = np.isin(points.label, labels) & ~points.merged
-    family = np.array([block[0] for block in points.block])
-    for name in points.families:
-        known = points.search[trained & (family == name), KL]
-        if len(known) == 0 or not np.isfinite(known).all():
-            said.append(f"reward at matched KL: the KL to the SFT model of the trained runs of {name} is not known")
-            return {}
-    return matched_kl(points, labels)
-
-
 def _compared(
-    points: Points, pair: Pair, limits: Mapping[str, Limits], measures: Sequence[str], said: list[str]
+    points: Points, pair: Pair, limits: Mapping[str, Limits], kl_matched: bool, said: list[str]
 ) -> list[Comparison]:
+    """All that a pair is compared by; says what cannot be read."""
     lines: list[Comparison] = []
-    for measure in measures:
+    for name, measure in MEASURES.items():
+        if KL in measure.reads and not (kl_matched and all(arm.merged for arm in pair)):
+            continue  # within a KL only grids are compared: a run alone has one KL, within the limit or not
         try:
-            lines += compare(points, [pair], limits, measures=[measure])
+            lines += compare(points, [pair], limits, measures=[name])
         except ValueError as error:
-            said.append(f"{MEASURES[measure].title.lower()} of {pair[0].name} against {pair[1].name}: {error}")
+            said.append(f"{measure.title.lower()} of {pair[0].name} against {pair[1].name}: {error}")
     return lines
 
 
@@ -203,7 +176,7 @@ def _arms(points: Points, arms: Sequence[Arm], limits: Mapping[str, Limits]) -> 
     found = []
     for choice in choices(points, arms, limits):
         place = next(i for i, arm in enumerate(arms) if arm.name == choice.arm)
-        inside = [i for i, block in enumerate(points.blocks) if block[0] == choice.family]
+        inside = points.places(choice.family)
         chance, idle = chances[choice.family], choice.sft_chosen == choice.blocks
         surface = attainment_surface([fronts[place][i] for i in inside], 0.5)
         found.append(
@@ -219,10 +192,9 @@ def _arms(points: Points, arms: Sequence[Arm], limits: Mapping[str, Limits]) -> 
 
 def _front_probability(points: Points, family: str, picked: Floats) -> Floats | None:
     """Probability of being non-dominated, [N], over SFT seeds, or runs of a single one; None for one unit."""
-    inside = np.array([block[0] == family for block in points.blocks])
-    blocks = [block for block in points.blocks if block[0] == family]
-    several = len({block[1] for block in blocks}) > 1
-    unit = np.array([block[1] if several else block[2] for block in blocks])
+    inside, sft_seeds = points.places(family), points.sft_seeds(family)
+    several = len(set(sft_seeds)) > 1
+    unit = np.array(sft_seeds if several else [points.blocks[i][2] for i in inside])
     losses = picked[inside][:, :, [TAX, REWARD]] * [1.0, -1.0]
     values = np.stack([losses[unit == name].mean(axis=0) for name in np.unique(unit)])
     return front_probability_over_units(values) if len(values) > 1 else None

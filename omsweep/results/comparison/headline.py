@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omsweep.results.comparison.arms import block_values, candidate_count
-from omsweep.results.comparison.blocks import block_mean
+from omsweep.results.comparison.clusters import block_mean
 from omsweep.results.comparison.estimate import Estimate
-from omsweep.results.comparison.family_wise import ALPHA, adjusted_p_values, verdicts
+from omsweep.results.comparison.family_wise import verdicts
 from omsweep.results.comparison.measures import KL, MEASURES, RUN_MEASURES, Limits, Measure
 from omsweep.results.comparison.points import Arm, Pair, Points
 
@@ -25,8 +26,7 @@ class Comparison:
     Args:
         measure: a name in `MEASURES`; its unit is the estimate's.
         family: a family, or `ALL_FAMILIES`, the mean over them.
-        arm: its name.
-        against: the other arm's name.
+        arm, against: names of both arms.
         estimate: mean paired difference over blocks.
         blocks: number of them.
         both_sft: blocks in which both arms read as the SFT model does, 0 whatever items are left out, so that nothing
@@ -64,11 +64,8 @@ def compare(
         measures: names in `MEASURES`.
 
     Raises:
-        ValueError: an unknown measure, a label that has no policy, or policies for which a number is missing.
+        ValueError: a label that has no policy, or policies for which a number is missing.
     """
-    unknown = [name for name in measures if name not in MEASURES]
-    if unknown:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {unknown[0]!r}")
     by_family = {f: limits if isinstance(limits, Limits) else limits[f] for f in points.families}
     return [
         line
@@ -92,22 +89,23 @@ def run_differences(points: Points, pairs: Iterable[Pair], limits: Mapping[str, 
     ]
 
 
-def judged(comparisons: Sequence[Comparison], *, alpha: float = ALPHA) -> list[Comparison]:
-    """The comparisons with verdicts, false in at most a share `alpha` of reports; give all that a report prints.
-
-    Of `alpha`, half goes to the comparisons of `PRIMARY` over all families (over the family, where there is one) in
-    equal parts, and half to the others; what is not needed is passed on by Holm's procedure.
-    """
+def primary_lines(comparisons: Sequence[Comparison]) -> NDArray[np.bool_]:
+    """Which of a report's comparisons are of `PRIMARY` over all families (over the family, where there is one), [m]."""
     several = any(c.family == ALL_FAMILIES for c in comparisons)
-    primary = np.array([c.measure == PRIMARY and (c.family == ALL_FAMILIES or not several) for c in comparisons])
+    return np.array([c.measure == PRIMARY and (c.family == ALL_FAMILIES or not several) for c in comparisons], bool)
+
+
+def judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with verdicts, false in at most a share `ALPHA` of reports; give all that a report prints.
+
+    Of `ALPHA`, half goes to the `primary_lines` in equal parts, and half to the others; what is not needed is passed
+    on by Holm's procedure.
+    """
+    primary = primary_lines(comparisons)
     share = primary.mean() if len(comparisons) else 0.0
     weights = np.where(primary, 1 - share, share) if 0 < share < 1 else np.ones(len(comparisons))
-    estimates = [c.estimate for c in comparisons]
-    names = verdicts(estimates, weights=weights, alpha=alpha)
-    adjusted = adjusted_p_values(estimates, weights=weights)
-    return [
-        replace(c, verdict=name, adjusted_p=float(p)) for c, name, p in zip(comparisons, names, adjusted, strict=True)
-    ]
+    found = verdicts([c.estimate for c in comparisons], weights)
+    return [replace(c, verdict=verdict, adjusted_p=p) for c, (verdict, p) in zip(comparisons, found, strict=True)]
 
 
 def _lines(points: Points, pair: Pair, measure: Measure, limits: Mapping[str, Limits]) -> list[Comparison]:

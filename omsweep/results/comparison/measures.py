@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omsweep.pareto import front, hypervolumes
-from omsweep.results.comparison.points import READINGS
+from omsweep.results.comparison.points import READINGS, Floats
 
-Floats = NDArray[np.float64]
 REWARD, TAX, KL = (READINGS.index(name) for name in ("reward", "tax", "kl"))
 
 
@@ -81,7 +79,7 @@ def attainment_area(search: Floats, report: Floats, limits: Limits) -> Floats:
     return hypervolumes(losses, (limits.reference_tax, -limits.reference_reward))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
     """A number of an arm in a block, more is better: (search [K, 3], report [R, K, 3], limits) -> [R]."""
 
@@ -97,39 +95,18 @@ def _of_run(column: int) -> Callable[[Floats, Floats, Limits], Floats]:
     return lambda search, report, limits: report[:, 0, column]
 
 
-RUN_MEASURES = tuple(
-    Measure(name=f"run_{name}", title=title, unit=unit, reads=(column,), read=_of_run(column))
-    for name, title, unit, column in (
-        ("reward", "Reward", "scorer units", REWARD),
-        ("tax", "Tax", "points", TAX),
-        ("kl", "KL", "nats per completion", KL),
-    )
+RUN_MEASURES = (
+    Measure("run_reward", "Reward", "scorer units", (REWARD,), _of_run(REWARD)),
+    Measure("run_tax", "Tax", "points", (TAX,), _of_run(TAX)),
+    Measure("run_kl", "KL", "nats per completion", (KL,), _of_run(KL)),
 )
 """Plain readings of two runs; of tax and KL less is better."""
 
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure(
-            name="reward_at_tax",
-            title="Reward at tax <= t",
-            unit="scorer units",
-            reads=(REWARD, TAX),
-            read=reward_at_tax,
-        ),
-        Measure(
-            name="attainment_area",
-            title="Attainment area",
-            unit="scorer units x points",
-            reads=(REWARD, TAX),
-            read=attainment_area,
-        ),
-        Measure(
-            name="reward_at_kl",
-            title="Reward at matched KL",
-            unit="scorer units",
-            reads=(REWARD, KL),
-            read=reward_at_kl,
-        ),
+        Measure("reward_at_tax", "Reward at tax <= t", "scorer units", (REWARD, TAX), reward_at_tax),
+        Measure("attainment_area", "Attainment area", "scorer units x points", (REWARD, TAX), attainment_area),
+        Measure("reward_at_kl", "Reward at matched KL", "scorer units", (REWARD, KL), reward_at_kl),
     )
 }

@@ -20,8 +20,7 @@ class Planned:
     """One primary comparison of a sweep to come.
 
     Args:
-        arm: its name.
-        against: the other arm's name.
+        arm, against: names of both arms.
         effect: true difference in reward at tax <= t that will be called `better` with probability 0.8, scorer units;
             None where the pilot did not compare these arms in any of the families, infinite without repeats.
         sft_seeds_known: whether the pilot had several SFT seeds; without, their variance counts as 0.

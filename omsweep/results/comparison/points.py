@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from omsweep.merging.methods import BASELINE_METHOD
 
+Floats = NDArray[np.float64]
 READINGS = ("reward", "tax", "kl")
 """Last axis of every array of readings: scorer units over the SFT model, points, nats per completion."""
 
@@ -26,39 +27,26 @@ class Points:
         merged: [N], whether it was merged after training.
         search: [N, 3] `READINGS` on the search split.
         report: [N, 3] `READINGS` on the report split.
-        report_without: [N, G, 3], the same without the g-th of G groups of items; G = 0 when items are not to be seen.
+        report_without: [N, G, 3], the same without the g-th of G groups of items; G is 0 (items are not
+            to be seen) or at least 2.
         blocks: all blocks that ran, also where an arm has no policy (it diverged); by default those of `block`.
         left_out: blocks that were left out because something in them is missing.
         unread: trial ids of policies without reward or tax, which their blocks were left out for.
-
-    Raises:
-        ValueError: shapes that differ, a policy outside of `blocks`, one group, or numbers on the report split missing.
     """
 
     block: tuple[Block, ...]
     label: NDArray[np.str_]
     merged: NDArray[np.bool_]
-    search: NDArray[np.float64]
-    report: NDArray[np.float64]
-    report_without: NDArray[np.float64]
+    search: Floats
+    report: Floats
+    report_without: Floats
     blocks: tuple[Block, ...] = ()
     left_out: tuple[Block, ...] = ()
     unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        count = len(self.block)
-        groups = self.report_without.shape[1] if self.report_without.ndim == 3 else -1
-        shapes = {"label": (count,), "merged": (count,), "search": (count, 3), "report": (count, 3)}
-        for name, shape in {**shapes, "report_without": (count, groups, 3)}.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} must have shape {list(shape)}, got {list(getattr(self, name).shape)}")
-        if groups == 1:
-            raise ValueError("report_without must have no group or at least two, got 1")
         if not self.blocks:
             object.__setattr__(self, "blocks", tuple(dict.fromkeys(self.block)))
-        outside = set(self.block) - set(self.blocks)
-        if outside:
-            raise ValueError(f"policies belong to blocks that are not in blocks: {sorted(outside)[:5]}")
 
     @cached_property
     def block_index(self) -> NDArray[np.int64]:
@@ -70,6 +58,14 @@ class Points:
     def families(self) -> tuple[str, ...]:
         """Families in the order they appear."""
         return tuple(dict.fromkeys(family for family, _, _ in self.blocks))
+
+    def places(self, family: str) -> list[int]:
+        """Positions in `blocks` of a family's."""
+        return [i for i, block in enumerate(self.blocks) if block[0] == family]
+
+    def sft_seeds(self, family: str) -> list[str]:
+        """The SFT seed of each of a family's blocks."""
+        return [sft_seed for name, sft_seed, _ in self.blocks if name == family]
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,7 @@ class Arm:
 
     def members(self, points: Points) -> NDArray[np.bool_]:
         """Which of the points are candidates, [N]; without the SFT model."""
-        mask: NDArray[np.bool_] = (points.label == self.label) & (self.merged | ~points.merged)
-        return mask
+        return np.asarray((points.label == self.label) & (self.merged | ~points.merged))
 
 
 Pair = tuple[Arm, Arm]

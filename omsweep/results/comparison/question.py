@@ -24,7 +24,7 @@ class Control:
 
     Args:
         online: the online branch's label.
-        label: the control's (`arm_label`).
+        label: the control's (`label_of`).
         what: `permuted`, `flipped`, `other_seed`, `alpha 0`, `match none` or `match share`.
     """
 
@@ -38,7 +38,7 @@ class OfflineGrid:
     """Merges that every run of some arms gets after training.
 
     Args:
-        arms: the arms' labels (`arm_label`).
+        arms: the arms' labels (`label_of`).
         points: number of merges of a run.
         travel_of: label of the branch whose run in the same block, where it left a policy, gives one more.
     """

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omsweep.results.comparison.estimate import Estimate
-from omsweep.results.comparison.findings import Findings, findings, nothing_found
+from omsweep.results.comparison.findings import Findings, findings
 from omsweep.results.comparison.headline import Comparison
 from omsweep.results.comparison.measures import MEASURES, RUN_MEASURES
-from omsweep.results.comparison.question import Control, Question, question_of
-from omsweep.results.comparison.trials import arm_label, read_points
+from omsweep.results.comparison.points import Block
+from omsweep.results.comparison.question import Question, question_of
+from omsweep.results.comparison.trials import block_of, read_points
+from omsweep.results.front import label_of
 from omsweep.results.numbers import INTERVAL_LEVEL
 from omsweep.results.objectives import Objectives
 from omsweep.store.folder import SweepFolder
@@ -25,17 +27,17 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
     question = question_of(resolved)
     if question is None:
         return None
-    rows = [trial.to_json() for trial in trials]
-    labels, missing = _comparable(question, rows)
+    runs = [trial for trial in trials if trial.kind == "trained" and not trial.baseline]
+    labels, missing = _comparable(question, runs)
     missing = [*question.missing, *missing]
     if not question.both_splits or len(labels) < 2:
-        return nothing_found(question, missing)
+        return Findings(question=question, missing=tuple(missing))
     try:
-        points = read_points(rows, *_tables(folder), labels=labels, grids=question.grids)
+        points = read_points(trials, *_tables(folder), labels=labels, grids=question.grids)
     except ValueError as error:
-        return nothing_found(question, [*missing, f"everything: {error}"])
+        return Findings(question=question, missing=(*missing, f"everything: {error}"))
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
-    return findings(points, question, objectives, missing, _displacement(question, rows))
+    return findings(points, question, objectives, missing, _displacement(question, runs))
 
 
 def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, int | None], Any]]:
@@ -56,13 +58,12 @@ def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, i
     return scores, reference
 
 
-def _displacement(question: Question, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+def _displacement(question: Question, runs: Sequence[TrialRecord]) -> dict[tuple[str, str], float]:
     """By family and label the mean over blocks of a run's displacement over that of the baseline's run."""
-    moved: dict[tuple[Any, ...], dict[str, float]] = {}
-    for row in rows:
-        distance = row["diagnostics"].get("displacement")
-        if row["kind"] == "trained" and not row["baseline"] and distance:
-            moved.setdefault(_place(row), {})[arm_label(row)] = float(distance)
+    moved: dict[Block, dict[str, float]] = {}
+    for run in runs:
+        if distance := run.diagnostics.get("displacement"):
+            moved.setdefault(block_of(run), {})[label_of(run)] = distance
     ratios: dict[tuple[str, str], list[float]] = {}
     for (family, *_), by_label in moved.items():
         for label, distance in by_label.items() if question.baseline in by_label else ():
@@ -70,30 +71,18 @@ def _displacement(question: Question, rows: Sequence[Mapping[str, Any]]) -> dict
     return {key: statistics.fmean(values) for key, values in ratios.items()}
 
 
-def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("family", "sft_seed", "block", "seed"))
-
-
-def _comparable(question: Question, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+def _comparable(question: Question, runs: Sequence[TrialRecord]) -> tuple[list[str], list[str]]:
     """Labels that were trained in the same blocks, and why others are not among them."""
-    blocks: dict[str, set[tuple[Any, ...]]] = {}
-    for row in rows:
-        if row["kind"] == "trained" and not row["baseline"]:
-            blocks.setdefault(arm_label(row), set()).add(_place(row))
-    said, without = [], [label for label in question.labels if label not in blocks]
-    if without:
-        said.append(f"comparisons with {', '.join(without)}: no run has ended")
-    unpaired = [c for c in question.controls if c.label in blocks and not _meet(c, blocks)]
-    for control in unpaired:
-        said.append(
-            f"{control.online} against {control.label}: never in one block; give the control a branch of its own"
-        )
-    apart = {control.label for control in unpaired}
-    return [label for label in question.labels if label in blocks and label not in apart], said
-
-
-def _meet(control: Control, blocks: Mapping[str, set[tuple[Any, ...]]]) -> bool:
-    return bool(blocks[control.label] & blocks.get(control.online, set()))
+    blocks: dict[str, set[Block]] = {label: set() for label in question.labels}
+    for run in runs:
+        blocks.setdefault(label_of(run), set()).add(block_of(run))
+    without = [label for label in question.labels if not blocks[label]]
+    said = [f"comparisons with {', '.join(without)}: no run has ended"] if without else []
+    unpaired = [c for c in question.controls if blocks[c.label] and not blocks[c.label] & blocks[c.online]]
+    own = "give the control a branch of its own"
+    said += [f"{c.online} against {c.label}: never in one block; {own}" for c in unpaired]
+    apart = {*without, *(control.label for control in unpaired)}
+    return [label for label in question.labels if label not in apart], said
 
 
 def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +97,7 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
         "interval": INTERVAL_LEVEL,
         "baseline": question.baseline,
         "online": list(question.online),
-        "blocks": {family: sum(block[0] == family for block in found.blocks) for family in found.families},
+        "blocks": found.block_counts,
         "left_out": [list(block) for block in found.left_out],
         "not_shown": list(found.missing),
         "headline": [_line(line) for line in found.headline],

@@ -1,4 +1,4 @@
-"""From trial objects and tables of scores to `Points`; pandas and numpy only.
+"""From trial records and tables of scores to `Points`.
 
 A table of scores is what `omsweep.evaluation.score.score_policy` returns, with rows of both splits.
 """
@@ -9,30 +9,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from omsweep.results.comparison.items import ItemTable, item_readings, item_table
 from omsweep.results.comparison.measures import REWARD, TAX
-from omsweep.results.comparison.points import Block, Points
+from omsweep.results.comparison.points import Block, Floats, Points
 from omsweep.results.comparison.question import OfflineGrid
-
-Floats = NDArray[np.float64]
-Trial = Mapping[str, Any]
+from omsweep.results.front import SCORED_STATES, label_of
+from omsweep.store.records import TrialRecord
 
 GROUPS = 20
 """Groups of items that are left out in turn, at most."""
-SCORED = ("completed", "stopped")
 
 
-def arm_label(trial: Trial) -> str:
-    """The label a trial is compared under: its label or method, with the task vector where that is not the real one."""
-    label = str(trial.get("label") or trial.get("method"))
-    control = trial.get("task_vector") or "real"
-    return label if control == "real" else f"{label}/{control}"
+def block_of(trained: TrialRecord) -> Block:
+    """A trained trial's family, SFT seed, and draws with training seed."""
+    return trained.family, str(trained.sft_seed), f"b{trained.block}-s{trained.seed}"
 
 
 def read_points(
-    trials: Iterable[Trial],
+    trials: Iterable[TrialRecord],
     scores: Callable[[str], pd.DataFrame],
     reference: Callable[[str, int | None], pd.DataFrame],
     *,
@@ -49,10 +44,10 @@ def read_points(
     are passed over.
 
     Args:
-        trials: trial objects, one for each trial.
+        trials: one record for each trial.
         scores: trial id -> its table of scores.
         reference: (family, sft_seed) -> the SFT model's table.
-        labels: the arms' labels (`arm_label`); default all of the trained trials.
+        labels: the arms' labels (`label_of`); default all of the trained trials.
         grids: the merges that runs should have.
         groups: of items, at most; as many as the smallest task or the prompts allow.
 
@@ -60,32 +55,32 @@ def read_points(
         ValueError: a merge whose parent is not among the trials, no complete block, or tables that hold other items
             than the SFT model's.
     """
-    by_id = {str(trial["trial_id"]): trial for trial in trials if not trial.get("baseline")}
+    by_id = {trial.trial_id: trial for trial in trials if not trial.baseline}
     origin = {trial_id: _trained(trial, by_id) for trial_id, trial in by_id.items()}
-    wanted = {arm_label(trial) for trial in by_id.values() if trial.get("kind") != "posthoc"}
-    wanted = wanted if labels is None else set(labels)
+    wanted = _trained_labels(by_id.values()) if labels is None else set(labels)
     by_block: dict[Block, list[str]] = {}
     for trial_id, parent in origin.items():
-        if arm_label(parent) in wanted:
-            by_block.setdefault(_block(parent), []).append(trial_id)
-    travels = {(_block(trial), trial.get("label")) for trial in by_id.values() if _travelled(trial)}
+        if label_of(parent) in wanted:
+            by_block.setdefault(block_of(parent), []).append(trial_id)
+    travels = {(block_of(trial), trial.label) for trial in by_id.values() if _travelled(trial)}
     complete = {
         block: ids
         for block, ids in by_block.items()
         if _trained_all([by_id[i] for i in ids], wanted) and _merged_all([by_id[i] for i in ids], grids, travels)
     }
     read = _reader(scores, reference, groups)
-    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i]["state"] in SCORED}
-    unread = [i for i, readings in read_of.items() if not _known(readings)]
+    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i].state in SCORED_STATES}
+    unread = [i for i, (search, report) in read_of.items() if not (_known(search) and _known(report))]
     complete = {block: ids for block, ids in complete.items() if not set(ids) & set(unread)}
     chosen = [i for ids in complete.values() for i in ids if i in read_of]
     if not chosen:
-        raise ValueError(f"no block of {len(by_block)} is complete in {sorted(wanted)}{_because(unread)}")
+        because = f"; without reward or tax: {', '.join(unread)}" if unread else ""
+        raise ValueError(f"no block of {len(by_block)} is complete in {sorted(wanted)}{because}")
     readings = [read_of[i] for i in chosen]
     return Points(
-        block=tuple(_block(origin[i]) for i in chosen),
-        label=np.array([arm_label(origin[i]) for i in chosen]),
-        merged=np.array([by_id[i].get("kind") == "posthoc" for i in chosen]),
+        block=tuple(block_of(origin[i]) for i in chosen),
+        label=np.array([label_of(origin[i]) for i in chosen]),
+        merged=np.array([by_id[i].kind == "posthoc" for i in chosen]),
         search=np.stack([search for search, _ in readings]),
         report=np.stack([report[0] for _, report in readings]),
         report_without=np.stack([report[1:] for _, report in readings]),
@@ -97,12 +92,12 @@ def read_points(
 
 def _reader(
     scores: Callable[[str], pd.DataFrame], reference: Callable[[str, int | None], pd.DataFrame], groups: int
-) -> Callable[[str, Trial], tuple[Floats, Floats]]:
+) -> Callable[[str, TrialRecord], tuple[Floats, Floats]]:
     """(trial id, trained trial) -> readings [3] of the search split and [1 + G, 3] of the report split."""
     tables: dict[tuple[str, Any], tuple[ItemTable, ItemTable]] = {}
 
-    def read(trial_id: str, trained: Trial) -> tuple[Floats, Floats]:
-        key = (trained["family"], trained.get("sft_seed"))
+    def read(trial_id: str, trained: TrialRecord) -> tuple[Floats, Floats]:
+        key = (trained.family, trained.sft_seed)
         if key not in tables:
             frame = reference(*key)
             tables[key] = item_table(frame, "search", 0), item_table(frame, "report", groups)
@@ -113,54 +108,45 @@ def _reader(
     return read
 
 
-def _trained(trial: Trial, by_id: Mapping[str, Trial]) -> Trial:
+def _trained(trial: TrialRecord, by_id: Mapping[str, TrialRecord]) -> TrialRecord:
     """The trained trial behind a trial: itself, or its parent's."""
-    while trial.get("kind") == "posthoc":
-        parent = str(trial.get("parent"))
+    while trial.kind == "posthoc":
+        parent = str(trial.parent)
         if parent not in by_id:
-            raise ValueError(f"parent {parent} of merged trial {trial['trial_id']} is not among the trials")
+            raise ValueError(f"parent {parent} of merged trial {trial.trial_id} is not among the trials")
         trial = by_id[parent]
     return trial
 
 
-def _block(trained: Trial) -> Block:
-    return str(trained["family"]), str(trained.get("sft_seed")), f"b{trained.get('block')}-s{trained.get('seed')}"
+def _trained_labels(trials: Iterable[TrialRecord]) -> set[str]:
+    return {label_of(trial) for trial in trials if trial.kind == "trained"}
 
 
-def _trained_all(trials: Sequence[Trial], wanted: Collection[str]) -> bool:
+def _trained_all(trials: Sequence[TrialRecord], wanted: Collection[str]) -> bool:
     """Whether every label was trained in the block, diverged or not, and nothing in it failed."""
-    trained = {arm_label(trial) for trial in trials if trial.get("kind") != "posthoc"}
-    return trained >= set(wanted) and all(trial["state"] != "failed" for trial in trials)
+    return _trained_labels(trials) >= set(wanted) and all(trial.state != "failed" for trial in trials)
 
 
-def _merged_all(trials: Sequence[Trial], grids: Sequence[OfflineGrid], travels: Collection[tuple[Block, Any]]) -> bool:
+def _merged_all(
+    trials: Sequence[TrialRecord], grids: Sequence[OfflineGrid], travels: Collection[tuple[Block, Any]]
+) -> bool:
     """Whether every run of the block that left a policy has its merges; `travels` are runs that give one a weight."""
-    merges = Counter(trial["parent"] for trial in trials if trial.get("kind") == "posthoc")
-    return all(
-        merges[trial["trial_id"]]
-        >= sum(
-            grid.points + ((_block(trial), grid.travel_of) in travels)
-            for grid in grids
-            if arm_label(trial) in grid.arms
-        )
-        for trial in trials
-        if _left_policy(trial)
-    )
+    merges = Counter(trial.parent for trial in trials if trial.kind == "posthoc")
+    for trial in filter(_left_policy, trials):
+        asked = [grid for grid in grids if label_of(trial) in grid.arms]
+        if merges[trial.trial_id] < sum(g.points + ((block_of(trial), g.travel_of) in travels) for g in asked):
+            return False
+    return True
 
 
-def _left_policy(trial: Trial) -> bool:
-    trained = trial.get("kind") != "posthoc"
-    return trained and trial["state"] == "completed" and trial.get("policy_path") is not None
+def _left_policy(trial: TrialRecord) -> bool:
+    return trial.kind == "trained" and trial.state == "completed" and trial.policy_path is not None
 
 
-def _travelled(trial: Trial) -> bool:
-    return _left_policy(trial) and (trial.get("diagnostics") or {}).get("tau_travel") is not None
+def _travelled(trial: TrialRecord) -> bool:
+    return _left_policy(trial) and trial.diagnostics.get("tau_travel") is not None
 
 
-def _known(readings: tuple[Floats, Floats]) -> bool:
-    """Whether reward and tax are known on both splits, with every group of items left out too."""
-    return all(bool(np.isfinite(numbers[..., [REWARD, TAX]]).all()) for numbers in readings)
-
-
-def _because(unread: Sequence[str]) -> str:
-    return f"; without reward or tax: {', '.join(unread)}" if unread else ""
+def _known(readings: Floats) -> bool:
+    """Whether reward and tax are known, with every group of items left out too."""
+    return bool(np.isfinite(readings[..., [REWARD, TAX]]).all())

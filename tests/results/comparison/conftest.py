@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import Points
+from omsweep.results.comparison.points import Points
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import compare, headline_pairs
+from omsweep.results.comparison.headline import compare
+from omsweep.results.comparison.points import headline_pairs
 
 PATH = Path(__file__).parents[3] / "benchmarks" / "calibration.py"
 

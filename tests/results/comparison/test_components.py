@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import VarianceComponents, variance_components
+from omsweep.results.comparison.components import variance_components
 
 
 def table(rng, components, *, sizes=(5, 5, 5), items=30):
@@ -56,5 +56,3 @@ def test_what_is_no_table_is_refused():
         variance_components([[1.0, 2.0]], [0])
     with pytest.raises(ValueError, match=r"sft_seed must have shape \[2\], got \[3\]"):
         variance_components([[1.0], [2.0]], [0, 1, 2])
-    with pytest.raises(ValueError, match="sft_seed must be a variance >= 0, got -1"):
-        VarianceComponents(sft_seed=-1, training_seed=0)

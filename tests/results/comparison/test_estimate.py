@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from omsweep.results.comparison import Estimate
-from omsweep.results.comparison.estimate import satterthwaite
+from omsweep.results.comparison.estimate import Estimate, satterthwaite
 
 
 def estimate(value, *parts):

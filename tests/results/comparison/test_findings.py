@@ -7,24 +7,15 @@ import pytest
 
 from omsweep.pareto import attainment
 from omsweep.report.comparison_tables import tables
-from omsweep.results.comparison import (
-    MEASURES,
-    Arm,
-    Design,
-    Limits,
-    Points,
-    block_mean,
-    choices,
-    compare,
-    judged,
-    matched_kl,
-    question_of,
-    smallest_detectable_effect,
-    variance_components,
-)
-from omsweep.results.comparison.arms import block_values
-from omsweep.results.comparison.blocks import pseudo_values
+from omsweep.results.comparison.arms import block_values, choices, matched_kl
+from omsweep.results.comparison.clusters import block_mean, pseudo_values
+from omsweep.results.comparison.components import variance_components
+from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
 from omsweep.results.comparison.findings import findings
+from omsweep.results.comparison.headline import compare, judged
+from omsweep.results.comparison.measures import MEASURES, Limits
+from omsweep.results.comparison.points import Arm, Points
+from omsweep.results.comparison.question import question_of
 from omsweep.results.comparison.reading import as_json, read_findings
 from omsweep.results.objectives import Objectives
 from omsweep.strict_json import plain

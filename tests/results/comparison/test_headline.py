@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omsweep.results.comparison import Arm, Limits, Points, choices, compare, headline_pairs, judged, matched_kl
+from omsweep.results.comparison.arms import choices, matched_kl
+from omsweep.results.comparison.headline import compare, judged
+from omsweep.results.comparison.measures import Limits
+from omsweep.results.comparison.points import Arm, headline_pairs
 
 LIMITS = Limits(tax=2.0, kl=5.0, reference_tax=10.0)
 BLOCKS = [(f, s, f"{s}{r}") for f in ("x", "y") for s in "012" for r in "ab"]
@@ -129,30 +132,8 @@ def test_what_cannot_be_read_is_named(make_points):
     points = sweep(make_points, 0.1)
     with pytest.raises(ValueError, match="no policy is labelled 'della', there are"):
         compare(points, headline_pairs("della"), LIMITS)
-    with pytest.raises(
-        ValueError, match="measure must be one of reward_at_tax, attainment_area, reward_at_kl, got 'x'"
-    ):
-        compare(points, headline_pairs("ondare"), LIMITS, measures=["x"])
     rows = [(b, label, False, [1, 1, math.nan], [1, 1, math.nan]) for b in BLOCKS for label in ("adamw", "ondare")]
     without_kl = make_points(rows)
     assert compare(without_kl, headline_pairs("ondare"), LIMITS, measures=["reward_at_tax", "attainment_area"])
     with pytest.raises(ValueError, match="kl is missing for policies of ondare: reward_at_kl cannot be read"):
         compare(without_kl, headline_pairs("ondare"), LIMITS)
-
-
-def test_points_check_themselves(make_points):
-    block = ("x", "0", "a")
-    row = (block, "adamw", False, [1, 1, 1], [1, 1, 1])
-    with pytest.raises(ValueError, match="policies belong to blocks that are not in blocks"):
-        make_points([row], blocks=[("x", "1", "a")])
-    with pytest.raises(ValueError, match="no group or at least two, got 1"):
-        make_points([row], groups=1)
-    with pytest.raises(ValueError, match=r"search must have shape \[1, 3\], got \[2, 3\]"):
-        Points(
-            block=(block,),
-            label=np.array(["adamw"]),
-            merged=np.array([False]),
-            search=np.zeros((2, 3)),
-            report=np.zeros((1, 3)),
-            report_without=np.zeros((1, 0, 3)),
-        )

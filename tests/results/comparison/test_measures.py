@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from omsweep.pareto import hypervolume
-from omsweep.results.comparison import MEASURES, Limits
-from omsweep.results.comparison.measures import KL, TAX, attainment_area, reward_at_kl, reward_at_tax, selected
+from omsweep.results.comparison.measures import (
+    KL,
+    MEASURES,
+    TAX,
+    Limits,
+    attainment_area,
+    reward_at_kl,
+    reward_at_tax,
+    selected,
+)
 
 LIMITS = Limits(tax=2.0, kl=5.0, reference_tax=10.0)
 SFT = [0.0, 0.0, 0.0]

@@ -5,8 +5,10 @@ import math
 
 import pytest
 
-from omsweep.results.comparison import Design, VarianceComponents, question_of, smallest_detectable_effect
+from omsweep.results.comparison.components import VarianceComponents
+from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
 from omsweep.results.comparison.pilot import planned, read_pilot
+from omsweep.results.comparison.question import question_of
 
 PARTS = {"sft_seed": 0.01, "training_seed": 0.02, "item": 0.003, "residual": 0.004}
 

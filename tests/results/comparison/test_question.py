@@ -2,7 +2,8 @@
 
 import pytest
 
-from omsweep.results.comparison import Arm, question_of
+from omsweep.results.comparison.points import Arm
+from omsweep.results.comparison.question import question_of
 
 DARE = {"semantics": "equations", "tau_travel": 0.1, "density": 0.5}
 TIES = {"semantics": "equations", "alpha": 1e-3, "density": 0.5}

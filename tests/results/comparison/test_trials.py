@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from omsweep.evaluation.statistics import reward_and_tax
-from omsweep.results.comparison import read_points
 from omsweep.results.comparison.items import item_readings, item_table
 from omsweep.results.comparison.question import OfflineGrid
-from omsweep.results.comparison.trials import arm_label
+from omsweep.results.comparison.trials import read_points
+from omsweep.results.front import label_of
+from omsweep.store.records import TrialRecord
 
 TASKS = {"sums": "math", "words": "math", "close": "code"}
 
@@ -39,18 +40,12 @@ REFERENCE = scores(0)
 
 
 def trial(trial_id, *, family="f", label="adamw", block=0, seed=0, sft_seed=0, state="completed", **more):
-    return {"trial_id": trial_id, "kind": "trained", "family": family, "label": label, "method": label} | {
-        "block": block,
-        "seed": seed,
-        "sft_seed": sft_seed,
-        "state": state,
-        "task_vector": "real",
-        **more,
-    }
+    place = {"family": family, "block": block, "seed": seed, "sft_seed": sft_seed}
+    return TrialRecord(trial_id=trial_id, label=label, method=label, state=state, **place, **more)
 
 
-def merge(trial_id, parent, **more):
-    return {"trial_id": trial_id, "kind": "posthoc", "parent": parent, "family": "f", "state": "completed", **more}
+def merge(trial_id, parent, state="completed"):
+    return TrialRecord(trial_id=trial_id, kind="posthoc", parent=parent, family="f", state=state)
 
 
 def read(trials, **options):
@@ -141,7 +136,7 @@ def test_a_diverged_run_leaves_the_block_a_failed_one_does_not():
 
 def test_controls_are_labels_of_their_own():
     control = trial("c", label="ondare", task_vector="permuted")
-    assert arm_label(control) == "ondare/permuted"
+    assert label_of(control) == "ondare/permuted"
     trials = [trial("a"), trial("o", label="ondare"), control, trial("b", seed=1), trial("p", label="ondare", seed=1)]
     assert read(trials, labels=["adamw", "ondare"]).blocks == (("f", "0", "b0-s0"), ("f", "0", "b0-s1"))
     assert read(trials).left_out == (("f", "0", "b0-s1"),)
@@ -183,7 +178,7 @@ def merged_blocks(counts, **more):
             trial(f"o{block}", block=block, label="ondare", policy_path="x", diagnostics={"tau_travel": 0.05})
         )
         trials += [merge(f"a{block}+{i}", f"a{block}") for i in range(count)]
-    return [one | (more if one["label" if "label" in one else "trial_id"] == "ondare" else {}) for one in trials]
+    return [one.model_copy(update=more) if one.label == "ondare" else one for one in trials]
 
 
 def test_a_block_with_merges_missing_is_left_out():
@@ -198,7 +193,8 @@ def test_merges_that_were_planned_out_are_not_missed():
     """A diverged run has no policy to merge, and a run that diverged gives the others no travel."""
     diverged = merged_blocks([2, 2], state="diverged", policy_path=None)
     assert len(read(diverged, grids=GRIDS).blocks) == 2
-    alone = [one | {"state": "diverged"} if one["trial_id"] == "a0" else one for one in merged_blocks([0, 3])]
+    first, *others = merged_blocks([0, 3])
+    alone = [first.model_copy(update={"state": "diverged"}), *others]
     assert len(read(alone, grids=GRIDS).blocks) == 2
 
 
@@ -215,6 +211,4 @@ def test_a_policy_without_a_reward_costs_its_block_and_is_named():
     assert (points.unread, points.left_out) == (("a1+2",), (("f", "0", "b1-s0"),))
     assert len(points.label) == 5
     with pytest.raises(ValueError, match=r"without reward or tax: a1\+2"):
-        read_points(
-            [one for one in trials if "0" not in one["trial_id"][:2]], table, lambda family, sft_seed: REFERENCE
-        )
+        read_points([one for one in trials if "0" not in one.trial_id[:2]], table, lambda family, sft_seed: REFERENCE)
