@@ -18,8 +18,8 @@ from torch import Tensor
 
 from omsweep.merging.checkpoint import check_output, write_checkpoint
 from omsweep.merging.layers import weights_by_name
-from omsweep.merging.listing import listed
 from omsweep.merging.mixture import OFFLINE_METHODS, Mixture, mixed_pieces
+from omsweep.merging.names import listed
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.merging.safetensors_file import Track, folder_hash
 from omsweep.merging.sources import FolderTensors, Source, Weights, open_source, pieces, same_entries
