@@ -18,7 +18,7 @@ from typing import Any
 
 from omsweep.align.known_share import known_share
 from omsweep.optim.adamw import OnlineMergeAdamW
-from omsweep.optim.retained import retained_share_of
+from omsweep.optim.merger import retained_share_of
 from omsweep.optim.settings import OnlineMerge
 
 PILOT_STEPS = 10

@@ -30,7 +30,7 @@ from omsweep.align.settings import TrainSettings
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
 from omsweep.align.trainer import TRAINERS, completion_positions_only
 from omsweep.align.watch import OnCheckpoint, OnStep, Watch, losses_of, tokens_of
-from omsweep.optim.names import canonical_name
+from omsweep.merging.names import canonical_name
 from omsweep.quiet import without_warnings
 
 

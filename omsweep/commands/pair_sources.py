@@ -14,7 +14,7 @@ from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
 from omsweep.families.load import empty_model, find, load_model, load_tokenizer, prepare, weights_hash
 from omsweep.families.table import FAMILIES, family_from
-from omsweep.merging.listing import listed
+from omsweep.merging.names import listed
 from omsweep.preferences.collection import AnswerPrompts
 from omsweep.preferences.pairing import Answer, finite
 from omsweep.preferences.prompts import Prompt

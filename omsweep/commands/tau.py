@@ -14,7 +14,7 @@ from rich.table import Table
 
 from omsweep.commands import DONE, FAILED
 from omsweep.families.load import find
-from omsweep.merging.listing import listed
+from omsweep.merging.names import listed
 from omsweep.optim.task_vector_inspection import Difference, Inspection, TensorSums, inspect_task_vector
 from omsweep.results.numbers import short
 from omsweep.strict_json import plain

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from omsweep.families.family import DTYPES, ModelFamily, PackagedRecipe
 from omsweep.families.smollm2 import build as packaged
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
-from omsweep.merging.listing import listed
+from omsweep.merging.names import listed
 from omsweep.merging.safetensors_file import folder_hash
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]

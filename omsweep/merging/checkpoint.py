@@ -71,7 +71,7 @@ def write_checkpoint(
 
 
 def _check_room(folder: Path, layout: FolderTensors) -> None:
-    needed, free = sum(tensor.size for tensor in layout.stored.values()), shutil.disk_usage(folder).free
+    needed, free = sum(tensor.size for tensor in layout.values()), shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(f"output needs {needed / 1e9:.1f} GB, {folder.parent} has {free / 1e9:.1f} GB left")
 
@@ -90,7 +90,7 @@ def _write_weights(
             stream.flush()
             os.fsync(stream.fileno())
     if len(layout.files) > 1 or (layout.path / INDEX).is_file():
-        total = sum(tensor.size for tensor in layout.stored.values())
+        total = sum(tensor.size for tensor in layout.values())
         content = {"metadata": {"total_size": total}, "weight_map": dict(sorted(file_of.items()))}
         (folder / INDEX).write_text(json.dumps(content, indent=2) + "\n")
 

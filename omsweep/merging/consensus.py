@@ -4,8 +4,8 @@ Each function takes the sparsified tensors and returns the two parts that stay; 
 them apart lets the diagnostics see how far a run walks along the task vector.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,20 +18,12 @@ class Parts(NamedTuple):
     tau: Tensor
 
 
-class Combine(Protocol):
-    """A consensus of two sparsified tensors."""
-
-    def __call__(self, update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
-        """The parts that stay."""
-        ...
-
-
-def weighted_sum(update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
+def weighted_sum(update: Tensor, tau: Tensor, alpha: float) -> Parts:
     """(1 - alpha) * update + alpha * tau, as two parts (arXiv:2405.17931 eq. 3-4)."""
     return Parts(scaled(update, 1.0 - alpha), scaled(tau, alpha))
 
 
-def sign_consensus(update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
+def sign_consensus(update: Tensor, tau: Tensor, alpha: float) -> Parts:
     """Sign consensus of the weighted terms (arXiv:2405.17931 eq. 5, 7).
 
     With u = (1 - alpha) * update and v = alpha * tau: equal signs add; opposite signs keep the larger magnitude; equal
@@ -44,7 +36,7 @@ def sign_consensus(update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
     return Parts(torch.where(drop_update, 0.0, u), torch.where(drop_tau, 0.0, v))
 
 
-def unweighted_sign_consensus(update: Tensor, tau: Tensor, *, alpha: float) -> Parts:
+def unweighted_sign_consensus(update: Tensor, tau: Tensor, alpha: float) -> Parts:
     """Sign consensus as released: the sign of update + tau, unweighted, is elected (an exact tie elects +).
 
     The weighted terms whose own sign is the elected one stay. alpha = 0 still elects with tau, so it is not AdamW.
@@ -68,7 +60,7 @@ def scaled(x: Tensor, weight: float) -> Tensor:
     return torch.zeros_like(x) if weight == 0.0 else x * weight
 
 
-CONSENSUS: Mapping[tuple[str, str], Combine] = {
+CONSENSUS: Mapping[tuple[str, str], Callable[[Tensor, Tensor, float], Parts]] = {
     ("sum", "none"): weighted_sum,
     ("sign", "weighted"): sign_consensus,
     ("sign", "unweighted"): unweighted_sign_consensus,

@@ -67,7 +67,7 @@ def combined(method: MergeMethod, update_sparse: Tensor, tau_sparse: Tensor, alp
         alpha: merging weight in [0, 1].
         axes: see `Axes`.
     """
-    parts = CONSENSUS[method.consensus, axes.elect](update_sparse, tau_sparse, alpha=alpha)
+    parts = CONSENSUS[method.consensus, axes.elect](update_sparse, tau_sparse, alpha)
     return Merged(parts.update + parts.tau, update_sparse, tau_sparse, parts.update, parts.tau)
 
 

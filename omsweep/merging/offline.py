@@ -18,8 +18,8 @@ from torch import Tensor
 
 from omsweep.merging.checkpoint import check_output, write_checkpoint
 from omsweep.merging.layers import weights_by_name
-from omsweep.merging.listing import listed
 from omsweep.merging.mixture import OFFLINE_METHODS, Mixture, mixed_pieces
+from omsweep.merging.names import listed
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.merging.safetensors_file import Track, folder_hash
 from omsweep.merging.sources import FolderTensors, Source, Weights, open_source, pieces, same_entries
@@ -101,8 +101,7 @@ def merge(
     mixture = Mixture(method=OFFLINE_METHODS[method], start="base", differences=differences, density=density, seed=seed)
     plan = _planned(mixture, named, "base", lambda _: weights)
     record = {"method": method, "weights": list(weights), "density": density, "seed": seed}
-    folders = [Path(model) for model in (*models, base) if not isinstance(model, Mapping)]
-    return _finished(plan, output, record, _inputs(named, {}, track), folders[0] if folders else None, track)
+    return _finished(plan, named, output, record, {}, (*models, base), track)
 
 
 def merge_point(
@@ -143,12 +142,9 @@ def merge_point(
         density=point.density,
         seed=point.seed,
     )
-    names = open_source(named["policy"])
-    by_name = weights_by_name(point.named_weights, names)
+    by_name = weights_by_name(point.named_weights, open_source(named["policy"]))
     plan = _planned(mixture, named, "policy", lambda name: row.weights(by_name[name]))
-    policy = named["policy"]
-    carried = None if isinstance(policy, Mapping) else Path(policy)
-    return _finished(plan, output, point.as_data(), _inputs(named, inputs or {}, track), carried, track)
+    return _finished(plan, named, output, point.as_data(), inputs or {}, (named["policy"],), track)
 
 
 def check_same_tensors(models: Mapping[str, Weights], layout: str) -> None:
@@ -163,35 +159,44 @@ def check_same_tensors(models: Mapping[str, Weights], layout: str) -> None:
     Raises:
         ValueError: names or shapes differ (up to five are listed), or tensors that are not floating point.
     """
+    _opened(models, layout)
+
+
+def _opened(models: Mapping[str, Weights], layout: str) -> tuple[dict[str, Source], dict[str, str]]:
+    """The models as sources and their `tied_names`, checked."""
     sources = {model: open_source(each) for model, each in models.items()}
-    _check_same_tensors(sources, layout, tied_names(list(sources.values())))
+    tied = tied_names(list(sources.values()))
+    _check_same_tensors(sources, layout, tied)
+    return sources, tied
 
 
 def _planned(
     mixture: Mixture, models: Mapping[str, Weights], layout: str, weights: Callable[[str], Sequence[float]]
 ) -> Plan:
-    sources = {model: open_source(each) for model, each in models.items()}
-    tied = tied_names(list(sources.values()))
-    _check_same_tensors(sources, layout, tied)
+    sources, tied = _opened(models, layout)
     return Plan(mixture=mixture, sources=sources, layout=layout, weights=weights, tied=tied)
 
 
 def _finished(
     plan: Plan,
+    models: Mapping[str, Weights],
     output: Output,
     record: Mapping[str, Any],
-    inputs: Callable[[], Mapping[str, Any]],
-    carried: Path | None,
+    known: Mapping[str, Mapping[str, Any]],
+    carried: Sequence[Weights],
     track: Track,
 ) -> dict[str, Tensor]:
+    """The tensors, or a folder with them; `known`: see `_described`; `carried`: the first folder's files go along."""
     layout = plan.sources[plan.layout]
     if output is None:
         return _in_memory(plan, track)
-    if not isinstance(layout, FolderTensors) or carried is None:
+    if not isinstance(layout, FolderTensors):
         raise ValueError(f"output needs a {plan.layout} that is a folder of safetensors files, got a state dict")
     check_output(Path(output))
-    content = {**record, "inputs": inputs(), "omsweep": version("omsweep")}
-    write_checkpoint(Path(output), plan.merged, layout=layout, carried=carried, record=content, track=track)
+    inputs = {model: _described(weights, known.get(model, {}), track) for model, weights in models.items()}
+    content = {**record, "inputs": inputs, "omsweep": version("omsweep")}
+    folder = next(Path(model) for model in carried if not isinstance(model, Mapping))
+    write_checkpoint(Path(output), plan.merged, layout=layout, carried=folder, record=content, track=track)
     return {}
 
 
@@ -214,19 +219,12 @@ def _gathered(plan: Plan, name: str) -> Tensor:
     return result
 
 
-def _inputs(
-    models: Mapping[str, Weights], known: Mapping[str, Mapping[str, Any]], track: Track
-) -> Callable[[], dict[str, Any]]:
-    """What the record says of the models; hashes not known are computed when this is called."""
-
-    def described(model: str, weights: Weights) -> dict[str, Any]:
-        said = dict(known.get(model, {}))
-        if isinstance(weights, Mapping):
-            return said
-        said = said or {"path": str(weights)}
-        return said if "weights_hash" in said else said | {"weights_hash": folder_hash(Path(weights), track=track)}
-
-    return lambda: {model: described(model, weights) for model, weights in models.items()}
+def _described(weights: Weights, known: Mapping[str, Any], track: Track) -> dict[str, Any]:
+    """What the record says of a model; the hash of a folder is computed where it is not known."""
+    if isinstance(weights, Mapping):
+        return dict(known)
+    said = dict(known) or {"path": str(weights)}
+    return said if "weights_hash" in said else said | {"weights_hash": folder_hash(Path(weights), track=track)}
 
 
 def _check(models: Sequence[Weights], method: str, weights: Sequence[float], density: float) -> None:

@@ -5,8 +5,9 @@ What a point is and which are allowed; `omsweep.merging.offline.merge_point` com
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from numbers import Real
 from typing import Any
 
@@ -21,7 +22,6 @@ class PosthocMethod:
         formula: the same in symbols, w being the point's weight.
         start: the model that is moved.
         differences: (end, origin) of each term.
-        weights: the terms' weights from the point's.
         merge: the row of `omsweep.merging.mixture.OFFLINE_METHODS` that says S and C.
         sparse: whether there is a density.
         by_name: whether the weight goes by part of the model.
@@ -32,7 +32,6 @@ class PosthocMethod:
     formula: str
     start: str
     differences: tuple[tuple[str, str], ...]
-    weights: Callable[[float], tuple[float, ...]]
     merge: str = "linear"
     sparse: bool = False
     by_name: bool = False
@@ -45,6 +44,10 @@ class PosthocMethod:
         used = {"policy", self.start}.union(*self.differences)
         return tuple(model for model in ("base", "sft", "policy") if model in used)
 
+    def weights(self, weight: float) -> tuple[float, ...]:
+        """The terms' weights from the point's: w, or w and 1 - w."""
+        return (weight,) if len(self.differences) == 1 else (weight, 1.0 - weight)
+
     @property
     def allowed(self) -> str:
         """The range of the weight in words."""
@@ -52,14 +55,6 @@ class PosthocMethod:
         if math.isfinite(most):
             return f"in [{least:g}, {most:g}]"
         return f"finite and >= {least:g}" if math.isfinite(least) else "finite"
-
-
-def _alone(weight: float) -> tuple[float, ...]:
-    return (weight,)
-
-
-def _shared(weight: float) -> tuple[float, ...]:
-    return (weight, 1.0 - weight)
 
 
 _FROM_SFT = (("policy", "sft"),)
@@ -70,14 +65,12 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         formula="sft + w (policy - sft)",
         start="sft",
         differences=_FROM_SFT,
-        weights=_alone,
         source="arXiv:2203.05482",
     ),
     "task_arithmetic": PosthocMethod(
         formula="base + w (policy - base) + (1 - w) (sft - base)",
         start="base",
         differences=_FROM_BASE,
-        weights=_shared,
         merge="task_arithmetic",
         source="arXiv:2212.04089",
     ),
@@ -85,7 +78,6 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         formula="base + w S(policy - base) + (1 - w) S(sft - base), S: at random, over density",
         start="base",
         differences=_FROM_BASE,
-        weights=_shared,
         merge="dare",
         sparse=True,
         source="arXiv:2311.03099",
@@ -94,7 +86,6 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         formula="base + agreeing terms of w S(policy - base), (1 - w) S(sft - base), S: the largest",
         start="base",
         differences=_FROM_BASE,
-        weights=_shared,
         merge="ties",
         sparse=True,
         source="arXiv:2306.01708",
@@ -103,7 +94,6 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         formula="sft + w(part) (policy - sft)",
         start="sft",
         differences=_FROM_SFT,
-        weights=_alone,
         by_name=True,
         source="arXiv:2309.06256",
     ),
@@ -111,7 +101,6 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         formula="policy + w (policy - sft)",
         start="policy",
         differences=_FROM_SFT,
-        weights=_alone,
         limits=(0.0, math.inf),
         source="arXiv:2404.16792",
     ),
@@ -119,7 +108,6 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         formula="policy + w (sft - base)",
         start="policy",
         differences=(("sft", "base"),),
-        weights=_alone,
         limits=(-math.inf, math.inf),
         source="the null of online merging, docs/deviations.md",
     ),
@@ -190,14 +178,9 @@ def posthoc_points(
     Raises:
         ValueError: as for `PosthocPoint`.
     """
-    densities, seeds = tuple(densities), tuple(seeds)
-    grid = (
-        PosthocPoint(method=method, weight=weight, density=density, seed=seed)
-        for weight in weights
-        for density in densities
-        for seed in seeds
-    )
-    return tuple(dict.fromkeys(grid))
+    grid = product(weights, densities, seeds)
+    points = (PosthocPoint(method=method, weight=weight, density=density, seed=seed) for weight, density, seed in grid)
+    return tuple(dict.fromkeys(points))
 
 
 def _checked_weights(method: str, weight: object) -> tuple[object, ...]:

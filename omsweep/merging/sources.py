@@ -24,21 +24,17 @@ class Readable(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """Its dtype."""
-        ...
 
     @property
     def shape(self) -> torch.Size:
         """Its shape."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """Where pieces are."""
-        ...
 
     def read(self, low: int, high: int) -> Tensor:
         """The entries from `low` up to `high`, row-major and flat."""
-        ...
 
 
 class HeldTensor:
@@ -82,8 +78,8 @@ class HeldTensors(Mapping[str, Readable]):
         return [names for names in by_memory.values() if len(names) > 1]
 
 
-class FolderTensors(Mapping[str, Readable]):
-    """The `weight_files` of a folder as a source; nothing but their headers is read before a piece is asked.
+class FolderTensors(dict[str, StoredTensor]):
+    """The tensors of a folder's `weight_files` by name; nothing but headers is read before a piece is asked.
 
     Args:
         path: the folder; files in subfolders do not count.
@@ -91,7 +87,6 @@ class FolderTensors(Mapping[str, Readable]):
     Attributes:
         path: the folder.
         files: file name -> its tensors by name, in the order of their bytes.
-        stored: all tensors by name.
 
     Raises:
         ValueError: no safetensors file, one that cannot be read or is cut off, or a name that lies in two files.
@@ -100,31 +95,22 @@ class FolderTensors(Mapping[str, Readable]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files = {file.name: stored_tensors(file) for file in weight_files(path)}
-        self.stored: dict[str, StoredTensor] = {}
         for tensors in self.files.values():
-            twice = sorted(tensors.keys() & self.stored.keys())
+            twice = sorted(tensors.keys() & self.keys())
             if twice:
                 raise ValueError(f"{path} holds {twice[0]} in two files")
-            self.stored |= tensors
-        if not self.stored:
+            self.update(tensors)
+        if not self:
             raise ValueError(f"{path} must be a folder with safetensors files, found none")
-
-    def __getitem__(self, name: str) -> StoredTensor:
-        return self.stored[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.stored)
-
-    def __len__(self) -> int:
-        return len(self.stored)
 
     def copies(self) -> list[set[str]]:
         """Names outside of layers whose tensors are equal byte for byte: embedding and head that are tied."""
         groups: list[set[str]] = []
-        for name in sorted(name for name in self.stored if layer_of(name) is None):
-            group = next((group for group in groups if same_entries(self.stored[name], self.stored[min(group)])), None)
-            groups += [{name}] if group is None else []
-            if group is not None:
+        for name in sorted(name for name in self if layer_of(name) is None):
+            group = next((group for group in groups if same_entries(self[name], self[min(group)])), None)
+            if group is None:
+                groups.append({name})
+            else:
                 group.add(name)
         return [group for group in groups if len(group) > 1]
 

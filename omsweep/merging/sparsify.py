@@ -32,7 +32,6 @@ class Mask(Protocol):
         self, x: Tensor, *, density: Any, min_kept: int, key: MaskKey, block: Block | None = None, threshold: Any = None
     ) -> Tensor | None:
         """A bool tensor of the shape of `x`, or None."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ the same. Only counts are exchanged between shards.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -66,24 +67,20 @@ def top_thresholds(asked: Sequence[Ranked], total: Callable[[Tensor], Tensor]) -
     """
     if not asked:
         return []
-    prefixes = [0] * len(asked)
-    wanted, present = [ranked.k for ranked in asked], [0] * len(asked)
-    for shift, width in MAGNITUDE_LEVELS:
-        counts = [
-            level_counts(ranked.magnitudes(), shift, width, prefix)
-            for ranked, prefix in zip(asked, prefixes, strict=True)
-        ]
-        prefixes, wanted, present = _descend(total(torch.stack(counts)), prefixes, wanted, width)
-    tied = [i for i, cut in enumerate(prefixes) if cut > 0 and present[i] > wanted[i]]
-    ties = dict.fromkeys(tied, 0)
+    cuts, wanted, present = _searched(
+        lambda i, *level: level_counts(asked[i].magnitudes(), *level),
+        [ranked.k for ranked in asked],
+        MAGNITUDE_LEVELS,
+        total,
+    )
+    tied = [i for i, cut in enumerate(cuts) if cut > 0 and present[i] > wanted[i]]
+    ties: dict[int, int] = {}
     if tied:
-        words = [_tied_words(asked[i], prefixes[i]) for i in tied]
-        found, left = [0] * len(tied), [wanted[i] for i in tied]
-        for shift, width in TIE_LEVELS:
-            counts = [level_counts(w, shift, width, prefix) for w, prefix in zip(words, found, strict=True)]
-            found, left, _ = _descend(total(torch.stack(counts)), found, left, width)
+        words = [asked[i].ties((asked[i].magnitudes() == cuts[i]).nonzero().squeeze(1)) for i in tied]
+        left = [wanted[i] for i in tied]
+        found, *_ = _searched(lambda i, *level: level_counts(words[i], *level), left, TIE_LEVELS, total)
         ties = dict(zip(tied, found, strict=True))
-    return [TopThreshold(cut, ties.get(i, 0)) for i, cut in enumerate(prefixes)]
+    return [TopThreshold(cut, ties.get(i, 0)) for i, cut in enumerate(cuts)]
 
 
 def tie_threshold(bits: Tensor, keep: int) -> int:
@@ -133,14 +130,18 @@ def threshold_of_pieces(
         k: entries to keep, >= 1.
         ties: hash bits, int64, of given row-major indices.
     """
-    cut, wanted, present = _searched(lambda: (words for _, words in pieces()), FEW_MAGNITUDE_LEVELS, k)
+
+    def magnitude_counts(_: int, *level: int) -> Tensor:
+        return reduce(torch.add, (level_counts(words, *level) for _, words in pieces()))
+
+    def tie_counts(_: int, *level: int) -> Tensor:
+        tied = (ties((words == cut).nonzero().squeeze(1) + first) for first, words in pieces())
+        return reduce(torch.add, (level_counts(words, *level) for words in tied))
+
+    (cut,), (wanted,), (present,) = _searched(magnitude_counts, [k], FEW_MAGNITUDE_LEVELS)
     if cut == 0 or present == wanted:
         return TopThreshold(cut, 0)
-
-    def tied() -> Iterable[Tensor]:
-        return (ties((words == cut).nonzero().squeeze(1) + first) for first, words in pieces())
-
-    return TopThreshold(cut, _searched(tied, FEW_TIE_LEVELS, wanted)[0])
+    return TopThreshold(cut, _searched(tie_counts, [wanted], FEW_TIE_LEVELS)[0][0])
 
 
 def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:
@@ -151,34 +152,25 @@ def level_counts(words: Tensor, shift: int, width: int, prefix: int) -> Tensor:
     return torch.bincount(top, minlength=1 << width)
 
 
-def _descend(
-    counts: Tensor, prefixes: list[int], wanted: list[int], width: int
+def _searched(
+    counts: Callable[..., Tensor],
+    wanted: list[int],
+    levels: Sequence[tuple[int, int]],
+    total: Callable[[Tensor], Tensor] = lambda counts: counts,
 ) -> tuple[list[int], list[int], list[int]]:
-    """Per tensor: the bin with the wanted-th largest word, how many are wanted inside it, how many there are."""
-    from_top = counts.flip(1).cumsum(1)
-    asked = torch.tensor(wanted, dtype=from_top.dtype, device=from_top.device).unsqueeze(1)
-    rank = torch.searchsorted(from_top, asked).clamp_(max=from_top.shape[1] - 1)
-    reached = from_top.gather(1, rank)
-    inside = counts.flip(1).gather(1, rank)
-    rows = torch.cat([rank, reached, inside], dim=1).tolist()
-    last = (1 << width) - 1
-    return (
-        [(prefix << width) + last - row[0] for prefix, row in zip(prefixes, rows, strict=True)],
-        [k - (row[1] - row[2]) for k, row in zip(wanted, rows, strict=True)],
-        [row[2] for row in rows],
-    )
+    """Per tensor: the wanted-th largest word, how many words equal to it are wanted, how many there are.
 
-
-def _searched(words: Callable[[], Iterable[Tensor]], levels: Sequence[tuple[int, int]], k: int) -> tuple[int, int, int]:
-    """The k-th largest word, how many words equal to it are wanted, how many there are."""
-    prefix, wanted, present = 0, k, 0
+    `counts(i, shift, width, prefix)`: the `level_counts` of tensor i.
+    """
+    prefixes, present = [0] * len(wanted), [0] * len(wanted)
     for shift, width in levels:
-        counts = torch.zeros(1 << width, dtype=torch.int64)
-        for piece in words():
-            counts += level_counts(piece, shift, width, prefix).to(counts.device)
-        (prefix,), (wanted,), (present,) = _descend(counts.unsqueeze(0), [prefix], [wanted], width)
-    return prefix, wanted, present
-
-
-def _tied_words(ranked: Ranked, cut: int) -> Tensor:
-    return ranked.ties((ranked.magnitudes() == cut).nonzero().squeeze(1))
+        found = total(torch.stack([counts(i, shift, width, prefix) for i, prefix in enumerate(prefixes)]))
+        from_top = found.flip(1).cumsum(1)
+        asked = torch.tensor(wanted, dtype=from_top.dtype, device=from_top.device).unsqueeze(1)
+        rank = torch.searchsorted(from_top, asked).clamp_(max=from_top.shape[1] - 1)
+        # of the bin with the wanted-th largest word: its place from the top, words down to its end, words in it
+        rows = torch.cat([rank, from_top.gather(1, rank), found.flip(1).gather(1, rank)], dim=1).tolist()
+        prefixes = [((prefix + 1) << width) - 1 - row[0] for prefix, row in zip(prefixes, rows, strict=True)]
+        wanted = [k - (row[1] - row[2]) for k, row in zip(wanted, rows, strict=True)]
+        present = [row[2] for row in rows]
+    return prefixes, wanted, present

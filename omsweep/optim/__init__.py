@@ -10,9 +10,9 @@ __getattr__, __dir__, __all__ = lazy(
         "OnlineMergeOptimizer": "omsweep.optim.wrapper",
         "ResolvedMerge": "omsweep.optim.settings",
         "alpha_for_travel": "omsweep.optim.travel",
-        "canonical_name": "omsweep.optim.names",
+        "canonical_name": "omsweep.merging.names",
         "check_task_vector": "omsweep.optim.task_vector",
         "expected_tau_travel": "omsweep.optim.travel",
-        "retained_share_of": "omsweep.optim.retained",
+        "retained_share_of": "omsweep.optim.merger",
     },
 )

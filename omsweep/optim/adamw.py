@@ -7,14 +7,20 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from omsweep.merging.names import canonical_name
 from omsweep.merging.randomness import uniform_bits
-from omsweep.optim.adam_update import advance_moments
+from omsweep.optim.adam_update import Item, advance_moments, update_of, whole_update
 from omsweep.optim.compiled import FusedStep, fused_step
 from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
-from omsweep.optim.item import Item, update_of, whole_update
 from omsweep.optim.merger import Asked, Merger
-from omsweep.optim.names import canonical_name
-from omsweep.optim.parameters import NamedParameters, check_hyperparameters, check_tensor, open_groups
+from omsweep.optim.parameters import (
+    NamedParameters,
+    check_hyperparameters,
+    check_saved,
+    check_tensor,
+    open_groups,
+    restore_precision,
+)
 from omsweep.optim.precision import (
     LAZY_STEPS,
     add_stochastic,
@@ -23,7 +29,6 @@ from omsweep.optim.precision import (
     read_weights,
     write_weights,
 )
-from omsweep.optim.saved_state import check_saved, restore_precision
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, piece_of
 

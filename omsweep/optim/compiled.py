@@ -13,11 +13,10 @@ from torch import Tensor
 from omsweep.merging.randomness import keep_limit, mask_keys, name_words
 from omsweep.merging.sparsify import kept_count, top_threshold
 from omsweep.merging.threshold import NEAR_COLUMN, TopThreshold, threshold_among
-from omsweep.optim.bracket import NOWHERE, Bracket
+from omsweep.optim.adam_update import Item
 from omsweep.optim.diagnostics import Ledger
-from omsweep.optim.flat import VIEWED, Flat, plane
+from omsweep.optim.flat import NOWHERE, VIEWED, Bracket, Flat, plane
 from omsweep.optim.inductor import Kernel, given, kernel
-from omsweep.optim.item import Item
 from omsweep.optim.kernels import BRACKET, NUMBERS, WORDS, Held, Kind, advance, flipped, merge_step, whole_step
 from omsweep.optim.merger import Merger
 from omsweep.optim.precision import read_weights, write_weights

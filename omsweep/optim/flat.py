@@ -1,4 +1,4 @@
-"""A parameter as the compiled kernels take it: contiguous matrices, and of which tensors they are views."""
+"""What the compiled path keeps of a parameter: the matrices that kernels take, and where its threshold is sought."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omsweep.optim.adam_update import Item
 from omsweep.optim.inductor import Kernel
-from omsweep.optim.item import Item
 from omsweep.optim.kernels import Held, Kind
 
 NARROWEST_ROW, WIDEST_ROW = 64, 2**16
 VIEWED = ("exp_avg", "exp_avg_sq", "merged_sample", "low_bits")
 """Of a parameter's state, what kernels read or write."""
+NARROWEST, WIDEST = 0.005, 0.25
+"""A threshold is first sought this near the last step's, relative to it, and everywhere if it is not there."""
 
 
 class Flat(NamedTuple):
@@ -58,3 +60,27 @@ def plane(shape: Sequence[int]) -> tuple[int, int]:
     if len(shape) < 2 or not NARROWEST_ROW <= columns <= WIDEST_ROW:
         columns = math.gcd(entries, 4096)
     return (entries // columns, columns) if columns >= NARROWEST_ROW else (1, entries)
+
+
+class Bracket(NamedTuple):
+    """Where the threshold of an update is sought first, in units of the learning rate.
+
+    Attributes:
+        cut: the last one.
+        middle: the next one if it goes on changing at the same rate.
+        width: how far aside it is sought, relative to `middle`.
+    """
+
+    cut: float
+    middle: float
+    width: float
+
+    def after(self, cut: float) -> "Bracket":
+        """The next one, once the threshold was found; the wider the farther that lay from the middle."""
+        if not all(0.0 < value < math.inf for value in (cut, *self[:2])):
+            return Bracket(cut, cut, WIDEST)
+        missed = abs(cut / self.middle - 1.0)
+        return Bracket(cut, cut * cut / self.cut, min(max(3.0 * missed, 0.5 * self.width, NARROWEST), WIDEST))
+
+
+NOWHERE = Bracket(0.0, 0.0, 0.0)

@@ -291,6 +291,32 @@ def axes_of(settings: ResolvedMerge) -> Axes:
     )
 
 
+def retained_share_of(updates: Mapping[str, Tensor], *, merge: OnlineMerge, step: int = 1) -> float:
+    """sum |S(delta)| / sum |delta| over all tensors, for which learning rates are matched.
+
+    S is as `merge` has it, rescaling included; (1 - alpha) is not.
+
+    Args:
+        updates: displacement by canonical name, such as `OnlineMergeAdamW.updates()` of a plain AdamW run; sharded
+            ones are gathered one after another, by all ranks together.
+        merge: method, density, rescale, min_kept and seed count; alpha does not.
+        step: keys masks and ties.
+
+    Raises:
+        ValueError: no tensors, or nothing moved.
+    """
+    settings = merge.resolved()
+    method, axes = METHODS[settings.method], axes_of(settings)
+    before = after = 0.0
+    for name, given in updates.items():
+        key, update = mask_key(settings.seed, step, "update", name), sharding.full(given)
+        after += float(sparse_update(method, update.float(), axes=axes, key=key, shard=None).abs().double().sum())
+        before += float(update.abs().double().sum())
+    if before == 0.0:
+        raise ValueError(f"updates must hold a movement, got {len(updates)} tensors that sum to 0")
+    return after / before
+
+
 def _checked(
     what: str, given: Mapping[str, Tensor] | None, parameters: Mapping[str, Tensor], needed: bool
 ) -> dict[str, Tensor] | None:

@@ -1,4 +1,4 @@
-"""What to merge and how, as plain frozen settings that check themselves. Torch-free."""
+"""What to merge and how, as frozen settings that check themselves, and how much state they ask for. Torch-free."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,7 +8,11 @@ from numbers import Real
 from typing import Any
 
 from omsweep.merging.methods import ALPHA_SCHEDULES, ELECTIONS, METHODS, RESCALES, SEMANTICS_NAMES, TAU_MASKS
-from omsweep.optim.travel import alpha_for_travel as alpha_for_travel
+
+FLOAT32_BYTES = 4
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+MASTER_BYTES = {"float32": 0, "bfloat16": 2, "float16": 4}
+"""Bytes of a master weight besides the parameter itself, with precision `auto`; see `omsweep.optim.precision`."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,25 @@ class OnlineMerge:
             alpha_schedule=self.alpha_schedule or "constant",
             **axes,
         )
+
+
+def state_bytes(merge: ResolvedMerge, dtype: str) -> dict[str, int]:
+    """Bytes of optimizer state per parameter by what they hold, with precision `auto`; nothing that is not held.
+
+    Diagnostics watch a bounded number of entries and are not counted, nor are the task vector and the reference, which
+    are given to the optimizer and not its state.
+
+    Args:
+        merge: resolved settings.
+        dtype: of the parameters: `float32`, `bfloat16` or `float16`.
+    """
+    held = {
+        "moments": 2 * FLOAT32_BYTES,
+        "master bits": MASTER_BYTES[dtype],
+        "gap sum": FLOAT32_BYTES if merge.gap_steps > 1 else 0,
+        "moving average": FLOAT32_BYTES if METHODS[merge.method].pull == "average" else 0,
+    }
+    return {name: count for name, count in held.items() if count}
 
 
 _CHOICES = {

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from omsweep.merging.listing import listed
+from omsweep.merging.names import canonical_name, listed
 from omsweep.merging.randomness import mask_key, uniform_bits
-from omsweep.optim.names import canonical_name
 
 
 def task_vector(base_model: nn.Module, sft_model: nn.Module) -> dict[str, Tensor]:

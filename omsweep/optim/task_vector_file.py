@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omsweep.merging.listing import listed
+from omsweep.merging.names import listed
 from omsweep.merging.safetensors_file import CODES, METADATA, Track, data_bytes, header_bytes
 from omsweep.merging.sources import Readable, Weights, open_source
 

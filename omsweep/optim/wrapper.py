@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from omsweep.merging.names import canonical_name
 from omsweep.optim.adamw import GROUP_KEYS
 from omsweep.optim.diagnostics import NO_TOTALS, STATE_KEYS, Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
-from omsweep.optim.names import canonical_name
-from omsweep.optim.parameters import open_groups
-from omsweep.optim.saved_state import check_saved, restore_precision
+from omsweep.optim.parameters import check_saved, open_groups, restore_precision
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omsweep.families.shape import TRAITS, Shape
-from omsweep.optim.footprint import DTYPE_BYTES, FLOAT32_BYTES, state_bytes
-from omsweep.optim.settings import OnlineMerge, ResolvedMerge
+from omsweep.optim.settings import DTYPE_BYTES, FLOAT32_BYTES, OnlineMerge, ResolvedMerge, state_bytes
 
 TOKEN_CHUNK, VOCABULARY_CHUNK = 4096, 32768
 """TRL scores so many tokens against so many rows of the output head at once."""

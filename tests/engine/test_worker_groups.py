@@ -90,8 +90,8 @@ def recorded(job: dict[str, Any]) -> dict[str, Any] | None:
     from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
     from omsweep.engine.trainable import train_in_worker
+    from omsweep.merging.names import canonical_name
     from omsweep.optim.adamw import OnlineMergeAdamW
-    from omsweep.optim.names import canonical_name
     from omsweep.optim.sharding import full
 
     steps: list[Step] = []

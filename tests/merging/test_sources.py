@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from omsweep.merging.listing import listed
 from omsweep.merging.sources import FolderTensors, HeldTensors, open_source
 
 
@@ -52,11 +51,3 @@ def test_what_is_no_safetensors_is_named(folder: Path, tmp_path: Path) -> None:
         open_source(folder)
     with pytest.raises(ValueError, match="must be a folder with safetensors files, found none"):
         open_source(tmp_path / "missing")
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [([], "none"), (["a"], "a"), (list("abcde"), "a, b, c, d, e"), (list("abcdefg"), "a, b, c, d, e and 2 more")],
-)
-def test_up_to_five_names_are_listed(names: list[str], expected: str) -> None:
-    assert listed(names) == expected

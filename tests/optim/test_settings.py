@@ -1,4 +1,4 @@
-"""Settings check themselves, resolve their axes, and import without torch."""
+"""Settings check themselves, resolve their axes, tell the size of the state, and import without torch."""
 
 import pickle
 import subprocess
@@ -6,9 +6,11 @@ import sys
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+import torch
 
 from omsweep.merging.methods import METHODS
-from omsweep.optim.settings import OnlineMerge
+from omsweep.optim.adamw import OnlineMergeAdamW
+from omsweep.optim.settings import DTYPE_BYTES, OnlineMerge, state_bytes
 
 KNOBS = {
     "semantics": "equations",
@@ -102,6 +104,38 @@ def test_settings_are_frozen_comparable_and_cross_processes() -> None:
         replace(merge, alpha=2.0)
     with pytest.raises(TypeError):
         OnlineMerge("ondare", "equations")  # type: ignore[misc]
+
+
+ENTRIES = 4096
+OF_METHOD = {
+    **{method: {} for method in METHODS},
+    "ondare": {"semantics": "equations", "density": 0.5},
+    "onties": {"semantics": "released", "density": 0.5},
+    "childtuning": {"semantics": "equations", "density": 0.5},
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPE_BYTES)
+@pytest.mark.parametrize("gap_steps", [1, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_state_is_as_large_as_said(method: str, gap_steps: int, dtype: str) -> None:
+    settings = dict(OF_METHOD[method])
+    if "gap_steps" in METHODS[method].knobs:
+        settings["gap_steps"] = gap_steps
+    if "alpha" in METHODS[method].knobs:
+        settings["alpha"] = 1e-3
+    merge = OnlineMerge(method, **settings)  # type: ignore[arg-type]
+    weights = torch.nn.Parameter(torch.ones(ENTRIES, dtype=getattr(torch, dtype)))
+    given = {"w": torch.full((ENTRIES,), 1e-3)}
+    optimizer = OnlineMergeAdamW([("w", weights)], merge, task_vector=given, reference=given, lr=1e-3)
+    weights.grad = torch.ones_like(weights)
+    optimizer.step()
+    whole = {
+        key: value.numel() * value.element_size()
+        for key, value in optimizer.state[weights].items()
+        if isinstance(value, torch.Tensor) and value.numel() == ENTRIES
+    }
+    assert sum(whole.values()) == ENTRIES * sum(state_bytes(merge.resolved(), dtype).values()), whole
 
 
 BLOCK = """

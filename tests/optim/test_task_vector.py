@@ -1,27 +1,11 @@
-"""Names and task vectors."""
+"""Task vectors of models, their controls, and the check that one fits."""
 
 import pytest
 import torch
 from torch import nn
 
 from omsweep.merging.randomness import entry_bits, mask_key
-from omsweep.optim.names import canonical_name
 from omsweep.optim.task_vector import check_task_vector, flipped, permuted, task_vector
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("model.weight", "model.weight"),
-        ("module.model.weight", "model.weight"),
-        ("_orig_mod.module.model._fsdp_wrapped_module.a._checkpoint_wrapped_module.b", "model.a.b"),
-        ("submodule.weight", "submodule.weight"),
-        ("a.module", "a.module"),
-        ("weight", "weight"),
-    ],
-)
-def test_canonical_names(given: str, expected: str) -> None:
-    assert canonical_name(given) == expected
 
 
 class Tied(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.families.family import GIB, ModelFamily, TinyRecipe
 from omsweep.families.presence import Place, hub_is_off, place_of
-from omsweep.optim.footprint import DTYPE_BYTES
+from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.checks.fit import limit_of, need_of
 from omsweep.space.search_space import SearchSpace
 

@@ -7,7 +7,7 @@ from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.known_share import known_share
 from omsweep.families.family import GIB, ModelFamily
 from omsweep.families.presence import place_of, with_shape
-from omsweep.optim.footprint import DTYPE_BYTES
+from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.knobs import SpaceError
 from omsweep.space.memory import Load, training_bytes
 from omsweep.space.posthoc import check_bases

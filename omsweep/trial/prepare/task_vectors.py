@@ -9,9 +9,9 @@ from torch import Tensor
 
 from omsweep.cache import build_once, recipe_hash
 from omsweep.families.load import empty_model, find, load_model, weights_hash
+from omsweep.merging.names import canonical_name
 from omsweep.merging.safetensors_file import Track
 from omsweep.merging.sources import FolderTensors, Weights
-from omsweep.optim.names import canonical_name
 from omsweep.optim.task_vector import CONTROLS, check_task_vector
 from omsweep.optim.task_vector_file import FORMAT_VERSION, write_control, write_task_vector
 from omsweep.store.records import Prepared

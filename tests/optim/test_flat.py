@@ -2,7 +2,7 @@
 
 import pytest
 
-from omsweep.optim.bracket import NARROWEST, NOWHERE, WIDEST
+from omsweep.optim.flat import NARROWEST, NOWHERE, WIDEST
 
 
 def test_a_bracket_follows_a_steady_change_and_widens_after_a_surprise() -> None:
