@@ -159,8 +159,9 @@ def _spread_row(spread: Spread, question: Question) -> list[str]:
 
 def lettered(arm: str, question: Question) -> str:
     """`(c) ondare`; a control has no letter."""
-    labels = dict.fromkeys(question.online, "cd") | ({question.baseline: "ab"} if question.baseline else {})
-    letters = {Arm(label, merged=i == 1).name: of_label[i] for label, of_label in labels.items() for i in (0, 1)}
+    letters: dict[str, str] = {}
+    for run, merged, label in [*(("c", "d", label) for label in question.online), ("a", "b", question.baseline or "")]:
+        letters |= {Arm(label).name: run, Arm(label, merged=True).name: merged}
     return f"({letters[arm]}) {arm}" if arm in letters else arm
 
 
