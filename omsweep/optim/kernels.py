@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omsweep.merging.randomness import signed
+
 BRACKET = ("bracket_low", "bracket_high")
 NUMBERS = (
     "grad_share",  # 1 - beta1
@@ -105,12 +107,6 @@ class Terms(NamedTuple):
     tau_kept: Tensor | None
     update_term: Tensor
     tau_term: Tensor | None
-
-
-def signed(word: int) -> int:
-    """A 32-bit word as int32."""
-    word &= 0xFFFFFFFF
-    return word - 2**32 if word >= 2**31 else word
 
 
 def flipped(word: int) -> int:
