@@ -170,10 +170,7 @@ class OnlineMergeAdamW(Optimizer):
         See `docs/notation.md`; sampled entries, float64 sums, NaN where nothing was measured.
         """
         parameters = {n: p for n, p in self._parameters().items() if p.requires_grad or p in self.state}
-        states = {
-            name: {key: local(value) for key, value in self.state.get(parameter, {}).items()}
-            for name, parameter in parameters.items()
-        }
+        states = {name: _local(self.state.get(parameter, {})) for name, parameter in parameters.items()}
         pieces = {name: self._piece(name, parameter) for name, parameter in parameters.items()}
         held = {name: read_weights(local(parameter), states[name]) for name, parameter in parameters.items()}
         return self._ledger.report(held, pieces, states)

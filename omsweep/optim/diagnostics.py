@@ -302,34 +302,30 @@ class Ledger:
 
     def _norms(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
         """|theta_T - theta_r| and |sum of merged-in parts|."""
-        sums: dict[Groups, Tensor] = {}
+        squares = []
         for name, state in states.items():
             if "start_sample" not in state:
                 continue
             watched = self.watched(name)
             distance = watched.take(parameters[name]).double() - watched.own(state["start_sample"]).double()
             merged = watched.own(state["merged_sample"]).double()
-            squares = watched.weight * torch.stack([distance.square().sum(), merged.square().sum()])
-            sums[watched.groups] = sums.get(watched.groups, torch.zeros_like(squares)) + squares
-        moved = [summed(groups)(squares).tolist() for groups, squares in sums.items()]
-        return math.sqrt(sum(m[0] for m in moved)), math.sqrt(sum(m[1] for m in moved))
+            found = watched.weight * torch.stack([distance.square().sum(), merged.square().sum()])
+            squares.append((watched.groups, found))
+        moved, merged_in = _over_ranks(squares) or (0.0, 0.0)
+        return math.sqrt(moved), math.sqrt(merged_in)
 
     def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, float]:
         """<tau, tau> over the watched entries and the share of zeros among them; computed once."""
         if not self._merger.has_task_vector:
             return math.nan, math.nan
         if self._tau_facts is None:
-            sums: dict[Groups, Tensor] = {}
+            sums = []
             for name, parameter in parameters.items():
                 self.note_tau(name, parameter, pieces[name])
                 watched, tau = self.watched(name), self._tau_samples[name].double()
-                found = watched.weight * torch.stack(
-                    [tau.square().sum(), (tau == 0).double().sum(), torch.ones_like(tau).sum()]
-                )
-                sums[watched.groups] = sums.get(watched.groups, torch.zeros_like(found)) + found
-            square, zeros, entries = (
-                sum(t) for t in zip(*[summed(g)(s).tolist() for g, s in sums.items()], strict=True)
-            )
+                found = torch.stack([tau.square().sum(), (tau == 0).double().sum(), torch.ones_like(tau).sum()])
+                sums.append((watched.groups, watched.weight * found))
+            square, zeros, entries = _over_ranks(sums)
             self._tau_facts = (square, zeros / entries if entries else math.nan)
         return self._tau_facts
 
@@ -340,6 +336,14 @@ def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
     Where rounding is right in expectation, `rounded_to` is float64 and the weights without the part are left exact.
     """
     return (after.double() - without.to(rounded_to).double()).float()
+
+
+def _over_ranks(found: Sequence[tuple[Groups, Tensor]]) -> list[float]:
+    """Sums of vectors of one length over parameters and over the ranks that each is spread over; [] of nothing."""
+    sums: dict[Groups, Tensor] = {}
+    for groups, values in found:
+        sums[groups] = sums[groups] + values if groups in sums else values
+    return [sum(column) for column in zip(*[summed(g)(values).tolist() for g, values in sums.items()], strict=True)]
 
 
 def _sums_of(rows: list[Tensor]) -> Tensor:

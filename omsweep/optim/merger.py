@@ -63,6 +63,8 @@ class Merger:
         method: its row of the table.
         axes: the plain values of the settings.
         literal: whether the reference tier merges.
+        has_task_vector: whether a task vector was given.
+        merged_in: whether it takes part.
 
     Raises:
         ValueError: an unknown path, a missing task vector or reference, or one that does not fit the parameters, or a
@@ -85,22 +87,14 @@ class Merger:
         self._facts = SPARSIFIERS[self.method.sparsifier].facts
         self.axes = axes_of(self.settings)
         self.literal = path == "reference"
+        self.has_task_vector = task_vector is not None
+        self.merged_in = self.settings.needs_task_vector
         self._tau = _checked("task vector", task_vector, parameters, self.settings.needs_task_vector)
         self._reference = _checked("reference", reference, parameters, self.settings.needs_reference)
         self._alphas = {name: self.settings.alpha_of(name) for name in parameters}
         self._tau_pieces: dict[str, Tensor | KeptEntries] = {}
         self._tau_facts: dict[str, Any] = {}
         self._tau_ties: dict[str, tuple[int, Tensor, int]] = {}
-
-    @property
-    def has_task_vector(self) -> bool:
-        """Whether a task vector was given."""
-        return self._tau is not None
-
-    @property
-    def merged_in(self) -> bool:
-        """Whether a task vector takes part."""
-        return self.settings.needs_task_vector
 
     def merges_at(self, step: int) -> bool:
         """Whether step t (from 1) ends a gap."""
