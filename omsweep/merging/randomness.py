@@ -67,14 +67,13 @@ def mask_keys(seed: int, step: int, stream: str, names: Tensor) -> Tensor:
     state = seed & (2**64 - 1)
     for word in (step, STREAMS[stream]):
         state = _splitmix64(state ^ _splitmix64(word))
-    found = _splitmix64_each(names ^ (state - 2**64 if state >= 2**63 else state))
+    found = _splitmix64_each(names ^ signed(state, 64))
     return torch.stack([((found >> 32) & _WORD) | 1, found & _WORD], dim=1)
 
 
 def name_words(names: Sequence[str]) -> Tensor:
     """What `mask_keys` takes of names: int64 `[names]`."""
-    words = [_splitmix64(zlib.crc32(name.encode())) for name in names]
-    return torch.tensor([word - 2**64 if word >= 2**63 else word for word in words])
+    return torch.tensor([signed(_splitmix64(zlib.crc32(name.encode())), 64) for name in names])
 
 
 def entry_bits(index: Tensor, key: MaskKey) -> Tensor:
@@ -133,7 +132,7 @@ def _chunks(count: int, key: MaskKey, block: Block | None, device: torch.device 
         high = min(low + size, count)
         if block.contiguous:
             first = block.start + low
-            yield low, _bits_(_counted(device)[: high - low] + _signed(first & _WORD), key)
+            yield low, _bits_(_counted(device)[: high - low] + signed(first & _WORD), key)
         else:
             yield low, entry_bits(block.index_of(torch.arange(low, high, device=device)), key)
 
@@ -169,18 +168,19 @@ def _counted(device: torch.device | None) -> Tensor:
 
 def _bits_(words: Tensor, key: MaskKey) -> Tensor:
     """The hash, in place on int32 indices; returns the bits as int64. The masks after `>>` make the shifts logical."""
-    words *= _signed(key.first)
-    words += _signed(key.second)
+    words *= signed(key.first)
+    words += signed(key.second)
     words ^= (words >> 16).bitwise_and_(0xFFFF)
-    words *= _signed(_MULTIPLIERS[0])
+    words *= signed(_MULTIPLIERS[0])
     words ^= (words >> 15).bitwise_and_(0x1FFFF)
-    words *= _signed(_MULTIPLIERS[1])
+    words *= signed(_MULTIPLIERS[1])
     words ^= (words >> 16).bitwise_and_(0xFFFF)
     return words.to(torch.int64).bitwise_and_(_WORD)
 
 
-def _signed(word: int) -> int:
-    return word - 2**32 if word >= 2**31 else word
+def signed(word: int, bits: int = 32) -> int:
+    """An unsigned word as the signed integer of the same bits."""
+    return word - 2**bits if word >= 2 ** (bits - 1) else word
 
 
 def _splitmix64_each(value: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from omsweep.optim.parameters import (
     check_hyperparameters,
     check_saved,
     check_tensor,
+    each,
     open_groups,
     restore_precision,
 )
@@ -169,10 +170,7 @@ class OnlineMergeAdamW(Optimizer):
         See `docs/notation.md`; sampled entries, float64 sums, NaN where nothing was measured.
         """
         parameters = {n: p for n, p in self._parameters().items() if p.requires_grad or p in self.state}
-        states = {
-            name: {key: local(value) for key, value in self.state.get(parameter, {}).items()}
-            for name, parameter in parameters.items()
-        }
+        states = {name: _local(self.state.get(parameter, {})) for name, parameter in parameters.items()}
         pieces = {name: self._piece(name, parameter) for name, parameter in parameters.items()}
         held = {name: read_weights(local(parameter), states[name]) for name, parameter in parameters.items()}
         return self._ledger.report(held, pieces, states)
@@ -182,19 +180,16 @@ class OnlineMergeAdamW(Optimizer):
 
         Formed anew from the moments; parameters that have not moved yet are left out.
         """
-        found = {}
-        for group, names in zip(self.param_groups, self._names, strict=True):
-            for name, parameter in zip(names, group["params"], strict=True):
-                if self.state.get(parameter, {}).get("step", 0) > 0:
-                    found[name] = update_of(self.state[parameter], group)
-        return found
+        return {
+            name: update_of(self.state[parameter], group)
+            for name, parameter, group in each(self.param_groups, self._names)
+            if self.state.get(parameter, {}).get("step", 0) > 0
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's state dict; only tensors, numbers, strings, tuples and lists, and no tau."""
-        totals = self._ledger.totals()
-        for group in self.param_groups:
-            group["merge_totals"] = totals
-        self._ledger.share_samples({n: self.state[p] for n, p in self._parameters().items() if p in self.state})
+        states = {name: self.state[p] for name, p in self._parameters().items() if p in self.state}
+        self._ledger.save(self.param_groups, states)
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -218,11 +213,7 @@ class OnlineMergeAdamW(Optimizer):
         self._ledger.restore(self.param_groups[0]["merge_totals"])
 
     def _parameters(self) -> dict[str, Tensor]:
-        return {
-            name: parameter
-            for group, names in zip(self.param_groups, self._names, strict=True)
-            for name, parameter in zip(names, group["params"], strict=True)
-        }
+        return {name: parameter for name, parameter, _ in each(self.param_groups, self._names)}
 
     def _counts(self) -> bool:
         """Whether a call of `step` counts: not with every lr 0 and every gradient 0."""
@@ -234,31 +225,31 @@ class OnlineMergeAdamW(Optimizer):
     def _items(self) -> list[Item]:
         """Every parameter that has a gradient, its state laid out."""
         items = []
-        for group, names in zip(self.param_groups, self._names, strict=True):
-            for name, parameter in zip(names, group["params"], strict=True):
-                grad = parameter.grad
-                if grad is None:
-                    continue
-                if grad.layout != torch.strided:
-                    raise ValueError(f"the gradient of {name} must be dense, got layout {grad.layout}")
-                known = self._known.get(name)
-                if (
-                    known is not None
-                    and known[0] is parameter
-                    and known[1] == parameter.data_ptr()
-                    and known[3].shape == parameter.shape
-                    and known[3].stride() == parameter.stride()
-                    and known[4] is self.state.get(parameter)
-                ):
-                    _, _, piece, weights, state = known
-                    items.append(Item(name, parameter, piece, weights, grad, state, group))
-                    continue
-                own = self._state_of(name, parameter)
-                state = own if not is_sharded(parameter) else _local(own)
-                piece, weights = self._pieces[name], local(parameter).detach()
-                if not is_sharded(parameter):
-                    self._known[name] = (parameter, parameter.data_ptr(), piece, weights, state)
-                items.append(Item(name, parameter, piece, weights, local(grad), state, group))
+        for name, parameter, group in each(self.param_groups, self._names):
+            grad = parameter.grad
+            if grad is None:
+                continue
+            if grad.layout != torch.strided:
+                raise ValueError(f"the gradient of {name} must be dense, got layout {grad.layout}")
+            known = self._known.get(name)
+            if (
+                known is not None
+                and known[0] is parameter
+                and known[1] == parameter.data_ptr()
+                and known[3].shape == parameter.shape
+                and known[3].stride() == parameter.stride()
+                and known[4] is self.state.get(parameter)
+            ):
+                _, _, piece, weights, state = known
+                items.append(Item(name, parameter, piece, weights, grad, state, group))
+                continue
+            state = self._state_of(name, parameter)
+            piece, weights = self._pieces[name], local(parameter).detach()
+            if is_sharded(parameter):
+                state = _local(state)
+            else:
+                self._known[name] = (parameter, parameter.data_ptr(), piece, weights, state)
+            items.append(Item(name, parameter, piece, weights, local(grad), state, group))
         return items
 
     def _piece(self, name: str, parameter: Tensor) -> Piece:

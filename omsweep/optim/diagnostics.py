@@ -2,7 +2,7 @@
 
 Up to `SAMPLE_ENTRIES` entries per tensor are watched (fewer in models of many tensors), each standing for n / sampled
 entries, so sums estimate those over the whole model. Nothing is brought to the host, and nothing is exchanged between
-ranks, before somebody asks: `Ledger.report` and `Ledger.totals` are collective where parameters are sharded.
+ranks, before somebody asks: `Ledger.report` and `Ledger.save` are collective where parameters are sharded.
 """
 
 import math
@@ -128,7 +128,7 @@ class Ledger:
                 part = torch.zeros_like(plain)
             else:
                 part, without = take(merged.tau_kept), moved.before.double() + plain.double()
-                self._add_merged(name, state, part)
+                self.add_merged(name, state, part)
         applied = _applied(moved.after, without, moved.rounded_to)
         self._add_row(name, part, applied, whole, sparse, (1.0 - alpha) * sparse, tau_term)
 
@@ -140,7 +140,7 @@ class Ledger:
         The pull stands where the task vector stands in a merge, in `merge_ratio` too.
         """
         whole = self.watched(name).take(moved.update)
-        self._add_merged(name, state, pull)
+        self.add_merged(name, state, pull)
         applied = _applied(moved.after, plain.double(), moved.rounded_to)
         self._add_row(name, pull, applied, whole, whole, (1.0 - alpha) * whole, pull)
 
@@ -148,7 +148,7 @@ class Ledger:
         self, name: str, state: dict[str, Any], *, part: Tensor, before: Tensor, after: Tensor, rounded_to: torch.dtype
     ) -> None:
         """Note a task vector part that was collected over some merges and is added now; float32 watched entries."""
-        self._add_merged(name, state, part)
+        self.add_merged(name, state, part)
         nothing = torch.zeros_like(part)
         applied = _applied(after, before.double(), rounded_to)
         self._add_row(name, part, applied, nothing, nothing, nothing, nothing, merge=0.0)
@@ -176,10 +176,12 @@ class Ledger:
         return watched.entries, torch.zeros(watched.entries.numel(), device=watched.entries.device), seen
 
     def add_merged(self, name: str, state: dict[str, Any], part: Tensor) -> None:
-        """Put what a kernel added, see `places`, into the whole sample of a sharded parameter."""
-        slots = self.watched(name).slots
-        if slots is not None:
-            state["merged_sample"].index_add_(0, slots, part)
+        """Add what was merged in at the watched entries that lie here."""
+        watched = self.watched(name)
+        if watched.slots is None:
+            state["merged_sample"].add_(part)
+        else:
+            state["merged_sample"].index_add_(0, watched.slots, part)
 
     def record_seen(self) -> None:
         """Note a merge of all parameters that there is room for, as kernels saw it."""
@@ -206,19 +208,17 @@ class Ledger:
         if len(self._sums) >= FOLD_STEPS and not any(self._order):
             self._fold()
 
-    def totals(self) -> tuple[float, ...]:
-        """The totals as plain numbers, for the state dict; collective where parameters are sharded."""
-        self._fold()
-        return tuple(self._totals.tolist())
-
     def restore(self, totals: tuple[float, ...]) -> None:
         """Go on from totals that were saved."""
         self._totals = torch.tensor(tuple(totals), dtype=torch.float64)
         self._rows, self._seen, self._sums = {}, {}, []
 
     @torch.no_grad()
-    def share_samples(self, states: Mapping[str, dict[str, Any]]) -> None:
-        """Make the samples of sharded parameters whole on every rank, as they are saved; collective."""
+    def save(self, groups: Sequence[dict[str, Any]], states: Mapping[str, dict[str, Any]]) -> None:
+        """Write the totals into the groups and make the samples of sharded parameters whole; collective there."""
+        totals = self._folded()
+        for group in groups:
+            group["merge_totals"] = totals
         for name, state in states.items():
             watched = self._watched.get(name)
             if watched is not None and watched.groups and "merged_sample" in state:
@@ -238,7 +238,7 @@ class Ledger:
         """
         for name, parameter in parameters.items():
             self.watch(name, parameter, pieces[name])
-        totals = dict(zip(TOTALS, self.totals(), strict=True))
+        totals = dict(zip(TOTALS, self._folded(), strict=True))
         moved, merged_in = self._norms(parameters, states)
         tau_square, zero_share = self._tau(parameters, pieces)
         merges = totals["merges"]
@@ -253,13 +253,6 @@ class Ledger:
             "lost_update_share": 1.0 - survival,
             "merged_share": walked / moved if moved > 0 else 0.0,
         }
-
-    def _add_merged(self, name: str, state: dict[str, Any], part: Tensor) -> None:
-        watched = self.watched(name)
-        if watched.slots is None:
-            state["merged_sample"].add_(part)
-        else:
-            state["merged_sample"].index_add_(0, watched.slots, part)
 
     def _add_row(self, name: str, part: Tensor, applied: Tensor, *terms: Tensor, merge: float = 1.0) -> None:
         """`part`: what was merged in; `terms`: Delta, S(Delta), both terms; `merge`: whether this counts as a merge."""
@@ -277,6 +270,11 @@ class Ledger:
         if self._merger.has_task_vector and name not in self._tau_samples:
             take = self.watch(name, parameter, piece).take
             self._tau_samples[name] = take(self._merger.tau(name, piece, parameter.device))
+
+    def _folded(self) -> tuple[float, ...]:
+        """The totals of all steps as plain numbers."""
+        self._fold()
+        return tuple(self._totals.tolist())
 
     def _fold(self) -> None:
         """Exchange the sums of steps since the last time and add them to the totals."""
@@ -304,34 +302,30 @@ class Ledger:
 
     def _norms(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
         """|theta_T - theta_r| and |sum of merged-in parts|."""
-        sums: dict[Groups, Tensor] = {}
+        squares = []
         for name, state in states.items():
             if "start_sample" not in state:
                 continue
             watched = self.watched(name)
             distance = watched.take(parameters[name]).double() - watched.own(state["start_sample"]).double()
             merged = watched.own(state["merged_sample"]).double()
-            squares = watched.weight * torch.stack([distance.square().sum(), merged.square().sum()])
-            sums[watched.groups] = sums.get(watched.groups, torch.zeros_like(squares)) + squares
-        moved = [summed(groups)(squares).tolist() for groups, squares in sums.items()]
-        return math.sqrt(sum(m[0] for m in moved)), math.sqrt(sum(m[1] for m in moved))
+            found = watched.weight * torch.stack([distance.square().sum(), merged.square().sum()])
+            squares.append((watched.groups, found))
+        moved, merged_in = _over_ranks(squares) or (0.0, 0.0)
+        return math.sqrt(moved), math.sqrt(merged_in)
 
     def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, float]:
         """<tau, tau> over the watched entries and the share of zeros among them; computed once."""
         if not self._merger.has_task_vector:
             return math.nan, math.nan
         if self._tau_facts is None:
-            sums: dict[Groups, Tensor] = {}
+            sums = []
             for name, parameter in parameters.items():
                 self.note_tau(name, parameter, pieces[name])
                 watched, tau = self.watched(name), self._tau_samples[name].double()
-                found = watched.weight * torch.stack(
-                    [tau.square().sum(), (tau == 0).double().sum(), torch.ones_like(tau).sum()]
-                )
-                sums[watched.groups] = sums.get(watched.groups, torch.zeros_like(found)) + found
-            square, zeros, entries = (
-                sum(t) for t in zip(*[summed(g)(s).tolist() for g, s in sums.items()], strict=True)
-            )
+                found = torch.stack([tau.square().sum(), (tau == 0).double().sum(), torch.ones_like(tau).sum()])
+                sums.append((watched.groups, watched.weight * found))
+            square, zeros, entries = _over_ranks(sums)
             self._tau_facts = (square, zeros / entries if entries else math.nan)
         return self._tau_facts
 
@@ -342,6 +336,14 @@ def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
     Where rounding is right in expectation, `rounded_to` is float64 and the weights without the part are left exact.
     """
     return (after.double() - without.to(rounded_to).double()).float()
+
+
+def _over_ranks(found: Sequence[tuple[Groups, Tensor]]) -> list[float]:
+    """Sums of vectors of one length over parameters and over the ranks that each is spread over; [] of nothing."""
+    sums: dict[Groups, Tensor] = {}
+    for groups, values in found:
+        sums[groups] = sums[groups] + values if groups in sums else values
+    return [sum(column) for column in zip(*[summed(g)(values).tolist() for g, values in sums.items()], strict=True)]
 
 
 def _sums_of(rows: list[Tensor]) -> Tensor:

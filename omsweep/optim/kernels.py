@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omsweep.merging.randomness import signed
+
 BRACKET = ("bracket_low", "bracket_high")
 NUMBERS = (
     "grad_share",  # 1 - beta1
@@ -105,12 +107,6 @@ class Terms(NamedTuple):
     tau_kept: Tensor | None
     update_term: Tensor
     tau_term: Tensor | None
-
-
-def signed(word: int) -> int:
-    """A 32-bit word as int32."""
-    word &= 0xFFFFFFFF
-    return word - 2**32 if word >= 2**31 else word
 
 
 def flipped(word: int) -> int:
@@ -214,14 +210,14 @@ def _masked(x: Tensor, index: Tensor, held: Held, stream: str, kind: Kind) -> Te
     """x where it is kept, else 0."""
     if kind.mask == "all":
         return x
-    first, second = (_w(held.words, f"{stream}_key_{part}") for part in ("first", "second"))
+    first, second = (_n(held.words, f"{stream}_key_{part}") for part in ("first", "second"))
     if kind.mask == "random":
-        keep = (keyed_bits(index, first, second) ^ _FLIP) < _w(held.words, "limit")
+        keep = (keyed_bits(index, first, second) ^ _FLIP) < _n(held.words, "limit")
         return torch.where(keep, x, 0.0)
-    bits, cut = x.view(torch.int32) & 0x7FFFFFFF, _w(held.words, f"{stream}_cut")
+    bits, cut = x.view(torch.int32) & 0x7FFFFFFF, _n(held.words, f"{stream}_cut")
     if kind.mask == "top":
         return torch.where(bits >= cut, x, 0.0)
-    high = (keyed_bits(index, first, second) ^ _FLIP) >= _w(held.words, f"{stream}_tie")
+    high = (keyed_bits(index, first, second) ^ _FLIP) >= _n(held.words, f"{stream}_tie")
     return torch.where((bits > cut) | ((bits == cut) & high), x, 0.0)
 
 
@@ -270,7 +266,7 @@ def _moved(weights: Tensor, terms: Terms, index: Tensor, held: Held, kind: Kind)
     movement = terms.update_kept if terms.tau_kept is None else terms.update_kept + terms.tau_kept
     if not kind.stochastic:
         return weights * _n(held.numbers, "kept") + movement
-    bits = keyed_bits(index, _w(held.words, "rounding_key_first"), _w(held.words, "rounding_key_second"))
+    bits = keyed_bits(index, _n(held.words, "rounding_key_first"), _n(held.words, "rounding_key_second"))
     return _added(weights, movement - _n(held.numbers, "decayed") * weights, bits)
 
 
@@ -298,9 +294,6 @@ def _of(x: Tensor, at: Tensor) -> Tensor:
     return x[row, at - row * x.shape[1]]
 
 
-def _n(numbers: Tensor, name: str) -> Tensor:
-    return numbers[_AT[name]]
-
-
-def _w(words: Tensor, name: str) -> Tensor:
-    return words[_AT[name]]
+def _n(row: Tensor, name: str) -> Tensor:
+    """The entry of `numbers` or `words` that is called so."""
+    return row[_AT[name]]

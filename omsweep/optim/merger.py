@@ -1,6 +1,7 @@
 """What an optimizer asks when it merges: settings opened once, tau and theta_r at hand, facts of sharded tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -62,6 +63,8 @@ class Merger:
         method: its row of the table.
         axes: the plain values of the settings.
         literal: whether the reference tier merges.
+        has_task_vector: whether a task vector was given.
+        merged_in: whether it takes part.
 
     Raises:
         ValueError: an unknown path, a missing task vector or reference, or one that does not fit the parameters, or a
@@ -84,22 +87,14 @@ class Merger:
         self._facts = SPARSIFIERS[self.method.sparsifier].facts
         self.axes = axes_of(self.settings)
         self.literal = path == "reference"
+        self.has_task_vector = task_vector is not None
+        self.merged_in = self.settings.needs_task_vector
         self._tau = _checked("task vector", task_vector, parameters, self.settings.needs_task_vector)
         self._reference = _checked("reference", reference, parameters, self.settings.needs_reference)
         self._alphas = {name: self.settings.alpha_of(name) for name in parameters}
         self._tau_pieces: dict[str, Tensor | KeptEntries] = {}
         self._tau_facts: dict[str, Any] = {}
         self._tau_ties: dict[str, tuple[int, Tensor, int]] = {}
-
-    @property
-    def has_task_vector(self) -> bool:
-        """Whether a task vector was given."""
-        return self._tau is not None
-
-    @property
-    def merged_in(self) -> bool:
-        """Whether a task vector takes part."""
-        return self.settings.needs_task_vector
 
     def merges_at(self, step: int) -> bool:
         """Whether step t (from 1) ends a gap."""
@@ -128,16 +123,15 @@ class Merger:
         Args:
             facts: of the full update, from `update_facts`; None where the piece is all of it.
         """
-        keys = self.update_key(name, step), self.tau_key(name, step)
+        update_key = self.update_key(name, step)
         if self.literal:
             if piece.groups:
                 raise ValueError(f"path must be plain or compiled for sharded parameters, got reference ({name})")
             tau = self.tau(name, piece, update.device) if self.merged_in else None
-            return paper.merge(
-                self.method, update, tau, alpha=alpha, axes=self.axes, update_key=keys[0], tau_key=keys[1]
-            )
+            keys = {"update_key": update_key, "tau_key": self.tau_key(name, step)}
+            return paper.merge(self.method, update, tau, alpha=alpha, axes=self.axes, **keys)
         shard = self._shard(piece, facts)
-        sparse = sparse_update(self.method, update, axes=self.axes, key=keys[0], shard=shard)
+        sparse = sparse_update(self.method, update, axes=self.axes, key=update_key, shard=shard)
         if not self.merged_in:
             return Merged(sparse, sparse, None, sparse, None)  # alpha is 0
         return combined(self.method, sparse, self.sparse_tau(name, piece, step, update.device), alpha, self.axes)
@@ -152,10 +146,9 @@ class Merger:
         sharded = [a for a in asked if a.piece.groups]
         taus = [a for a in sharded if self.merged_in and a.name not in self._tau_pieces and not self._knows(a.name)]
         sources = [(a, "update", a.update) for a in sharded]
-        sources += [(a, "tau", self._tau_source(a.name, a.piece, a.device)) for a in taus]
+        sources += [(a, "tau", partial(self.tau, a.name, a.piece, a.device)) for a in taus]
         found = self._found(sources, step)
-        for a, facts in zip(taus, found[len(sharded) :], strict=True):
-            self._remember(a.name, facts)
+        self._tau_facts |= {a.name: facts for a, facts in zip(taus, found[len(sharded) :], strict=True)}
         return {a.name: facts for a, facts in zip(sharded, found, strict=False)}
 
     def gap_movement(self, update: Tensor, gap_update: Tensor, merged: Tensor) -> Tensor:
@@ -186,8 +179,8 @@ class Merger:
             return held.dense() if isinstance(held, KeptEntries) else held
         tau, key = self.tau(name, piece, device), self.tau_key(name, step)
         masked = self._facts != "none" and self.settings.density < 1.0
-        if masked and not piece.groups and not self._knows(name):
-            self._remember(name, self._own_facts(name, piece, step, device))
+        if masked and not piece.groups:
+            self.tau_threshold(name, piece, step, device)
         shard = self._shard(piece, None, self._tau_facts.get(name))
         sparse = sparse_tau(self.method, tau, axes=self.axes, key=key, shard=shard)
         if self.settings.tau_is_fixed and self.settings.density < SPARSE_BELOW:
@@ -209,7 +202,7 @@ class Merger:
     def tau_threshold(self, name: str, piece: Piece, step: int, device: torch.device) -> Any:
         """The threshold or counts of a task vector that is not sharded, see `Sparsifier.facts`."""
         if not self._knows(name):
-            self._remember(name, self._own_facts(name, piece, step, device))
+            self._tau_facts[name] = self._own_facts(name, piece, step, device)
         return self._tau_facts[name]
 
     def _shard(self, piece: Piece, update_facts: Any, tau_facts: Any = None) -> Shard | None:
@@ -238,23 +231,12 @@ class Merger:
     def _found(self, sources: Sequence[tuple[Asked, str, Callable[[], Tensor]]], step: int) -> list[Any]:
         if self._facts == "counts":
             return sharding.counts([(a.piece.groups, source) for a, _, source in sources])
-        return sharding.thresholds(
-            [
-                (
-                    a.piece.groups,
-                    ranked(
-                        source,
-                        kept_count(a.piece.block.total, self.settings.density, self.axes.min_kept),
-                        self.update_key(a.name, step) if stream == "update" else self.tau_key(a.name, step),
-                        block=a.piece.block,
-                    ),
-                )
-                for a, stream, source in sources
-            ]
-        )
-
-    def _tau_source(self, name: str, piece: Piece, device: torch.device) -> Callable[[], Tensor]:
-        return lambda: self.tau(name, piece, device)
+        asked = []
+        for a, stream, source in sources:
+            k = kept_count(a.piece.block.total, self.settings.density, self.axes.min_kept)
+            key = self.update_key(a.name, step) if stream == "update" else self.tau_key(a.name, step)
+            asked.append((a.piece.groups, ranked(source, k, key, block=a.piece.block)))
+        return sharding.thresholds(asked)
 
     def _knows(self, name: str) -> bool:
         """Whether the task vector's facts hold at every merge: ties are broken anew where its mask is drawn anew."""
@@ -262,9 +244,6 @@ class Merger:
             return False
         facts = self._tau_facts[name]
         return facts is None or self._facts == "counts" or self.settings.tau_is_fixed or facts.tie == 0
-
-    def _remember(self, name: str, facts: Any) -> None:
-        self._tau_facts[name] = facts
 
     def _hold(self, name: str, sparse: Tensor) -> None:
         flat = sparse.reshape(-1)

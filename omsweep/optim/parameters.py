@@ -1,6 +1,6 @@
 """Named parameters in groups: opened and checked at once, and checked against those of a saved state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -67,6 +67,15 @@ def check_hyperparameters(group: dict[str, Any]) -> None:
             raise ValueError(f"{name} must be >= 0, got {group[name]!r}")
     if len(group["betas"]) != 2 or not all(0.0 <= beta < 1.0 for beta in group["betas"]):
         raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
+
+
+def each(
+    groups: Iterable[dict[str, Any]], names: Iterable[Sequence[str]]
+) -> Iterator[tuple[str, Tensor, dict[str, Any]]]:
+    """(name, parameter, its group) for an optimizer's groups and the canonical names of each."""
+    for group, own in zip(groups, names, strict=True):
+        for name, parameter in zip(own, group["params"], strict=True):
+            yield name, parameter, group
 
 
 def check_saved(

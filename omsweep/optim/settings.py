@@ -122,7 +122,8 @@ class OnlineMerge:
         if isinstance(self.alpha, Mapping):
             object.__setattr__(self, "alpha", tuple(self.alpha.items()))
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        _check_method(self.method)
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         _check_ranges(given)
         _check_knobs(given)
 
@@ -177,11 +178,6 @@ _CHOICES = {
     "elect": ELECTIONS,
     "tau_mask": TAU_MASKS,
 }
-
-
-def _check_method(method: object) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
 
 
 def _check_ranges(given: dict[str, Any]) -> None:

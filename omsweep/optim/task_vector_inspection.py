@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -30,13 +30,7 @@ class TensorSums:
     zeros: int = 0
 
     def __add__(self, other: "TensorSums") -> "TensorSums":
-        return TensorSums(
-            tensors=self.tensors + other.tensors,
-            entries=self.entries + other.entries,
-            tau_squares=self.tau_squares + other.tau_squares,
-            base_squares=self.base_squares + other.base_squares,
-            zeros=self.zeros + other.zeros,
-        )
+        return TensorSums(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
     @property
     def tau_norm(self) -> float:
@@ -115,7 +109,7 @@ def inspect_task_vector(base: Weights, sft: Weights, *, track: Track = iter) -> 
     base_tensors, sft_tensors = open_source(base), open_source(sft)
     both = _in_order(base_tensors.keys() & sft_tensors.keys())
     shapes = {name: [str(tuple(side[name].shape)) for side in (base_tensors, sft_tensors)] for name in both}
-    dtypes = {name: [_dtype_name(side[name]) for side in (base_tensors, sft_tensors)] for name in both}
+    dtypes = {name: [str(side[name].dtype)[len("torch.") :] for side in (base_tensors, sft_tensors)] for name in both}
     other_shapes = _differences(shapes)
     unlike = {difference.name for difference in other_shapes}
     layers: dict[str, TensorSums] = {}
@@ -142,12 +136,11 @@ def _sums(base: Readable, sft: Readable) -> TensorSums:
     sums = TensorSums(tensors=1)
     for base_chunk, sft_chunk in float_chunks(base, sft):
         tau = sft_chunk - base_chunk
-        sums = replace(
-            sums,
-            entries=sums.entries + tau.numel(),
-            tau_squares=sums.tau_squares + _squares(tau),
-            base_squares=sums.base_squares + _squares(base_chunk),
-            zeros=sums.zeros + tau.numel() - int(torch.count_nonzero(tau)),
+        sums += TensorSums(
+            entries=tau.numel(),
+            tau_squares=_squares(tau),
+            base_squares=_squares(base_chunk),
+            zeros=tau.numel() - int(torch.count_nonzero(tau)),
         )
     return sums
 
@@ -164,14 +157,10 @@ def _differences(pairs: Mapping[str, list[str]]) -> tuple[Difference, ...]:
     )
 
 
-def _dtype_name(tensor: Readable) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
 def _in_order(names: Iterable[str]) -> list[str]:
     """Sorted with numbers as numbers: layer 2 before layer 10."""
-    return sorted(names, key=lambda name: [_rank(part) for part in name.split(".")])
 
+    def rank(part: str) -> tuple[bool, int | str]:
+        return (True, int(part)) if part.isdecimal() else (False, part)
 
-def _rank(part: str) -> tuple[bool, int | str]:
-    return (True, int(part)) if part.isdecimal() else (False, part)
+    return sorted(names, key=lambda name: [rank(part) for part in name.split(".")])

@@ -6,40 +6,11 @@ over masks.
 """
 
 import math
-from collections.abc import Callable, Mapping
 
 from omsweep.merging.methods import ALPHA_SCHEDULES, METHODS, RESCALES, SEMANTICS_NAMES, method_names
 
-
-def _constant(step: int, steps: int, warmup: int) -> float:
-    del step, steps, warmup
-    return 1.0
-
-
-def _constant_with_warmup(step: int, steps: int, warmup: int) -> float:
-    del steps
-    return (step - 1) / warmup if step - 1 < warmup else 1.0
-
-
-def _linear(step: int, steps: int, warmup: int) -> float:
-    if step - 1 < warmup:
-        return (step - 1) / warmup
-    return max(0.0, (steps - step + 1) / max(1, steps - warmup))
-
-
-def _cosine(step: int, steps: int, warmup: int) -> float:
-    if step - 1 < warmup:
-        return (step - 1) / warmup
-    return max(0.0, 0.5 * (1 + math.cos(math.pi * (step - 1 - warmup) / max(1, steps - warmup))))
-
-
-# Multiplier of the learning rate at step 1, 2, ... of `steps`, as transformers' schedulers of the same names give it.
-LR_SCHEDULES: Mapping[str, Callable[[int, int, int], float]] = {
-    "constant": _constant,
-    "constant_with_warmup": _constant_with_warmup,
-    "linear": _linear,
-    "cosine": _cosine,
-}
+LR_SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine")
+"""As transformers' schedulers of the same names."""
 
 
 def lr_multipliers(lr_scheduler: str, *, steps: int, warmup_steps: int) -> list[float]:
@@ -54,7 +25,7 @@ def lr_multipliers(lr_scheduler: str, *, steps: int, warmup_steps: int) -> list[
         raise ValueError(f"lr_scheduler must be one of {', '.join(LR_SCHEDULES)}, got {lr_scheduler!r}")
     if steps < 1 or warmup_steps < 0:
         raise ValueError(f"steps must be >= 1 and warmup_steps >= 0, got steps={steps}, warmup_steps={warmup_steps}")
-    return [LR_SCHEDULES[lr_scheduler](t, steps, warmup_steps) for t in range(1, steps + 1)]
+    return [_multiplier(lr_scheduler, done, steps, warmup_steps) for done in range(steps)]
 
 
 def expected_tau_travel(
@@ -70,22 +41,22 @@ def expected_tau_travel(
     lr_scheduler: str = "constant",
     rescale: str | None = None,
 ) -> float:
-    """The fraction of tau that a run with merging weight `alpha` walks in expectation.
+    """The fraction of tau that a run with merging weight `alpha` walks in expectation; arguments as below.
 
     Raises:
         ValueError: another method than `linear` or `ondare`, or a value out of range.
     """
-    return alpha * _travel_per_alpha(
-        method=method,
-        semantics=semantics,
-        density=density,
-        steps=steps,
-        gap_steps=gap_steps,
-        warmup_steps=warmup_steps,
-        alpha_schedule=alpha_schedule,
-        lr_scheduler=lr_scheduler,
-        rescale=rescale,
-    )
+    known = method_names(lambda row: row.travel_is_known)
+    if method not in known:
+        raise ValueError(f"tau_travel is known in advance for {' and '.join(known)} only, got {method!r}")
+    if alpha_schedule not in (None, *ALPHA_SCHEDULES):
+        raise ValueError(f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {alpha_schedule!r}")
+    if gap_steps < 1:
+        raise ValueError(f"gap_steps must be a whole number >= 1, got {gap_steps!r}")
+    kept = _kept_share_of_tau(method, semantics, density, rescale)
+    multipliers = lr_multipliers(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
+    at_merges = [multiplier for multiplier in multipliers[gap_steps - 1 :: gap_steps] if multiplier > 0.0]
+    return alpha * (kept * math.fsum(at_merges if alpha_schedule == "follow_lr" else [1.0] * len(at_merges)))
 
 
 def alpha_for_travel(
@@ -112,7 +83,7 @@ def alpha_for_travel(
         gap_steps: K; merges fall on steps K, 2K, ...
         warmup_steps: a merge on a step with learning rate 0 (step 1 of a warm-up) is not done.
         alpha_schedule: `constant` (default) or `follow_lr`.
-        lr_scheduler: a key of `LR_SCHEDULES`.
+        lr_scheduler: one of `LR_SCHEDULES`.
         rescale: overrides the semantics.
 
     Raises:
@@ -120,7 +91,8 @@ def alpha_for_travel(
     """
     if not (tau_travel > 0.0 and math.isfinite(tau_travel)):
         raise ValueError(f"tau_travel must be > 0 and finite, got {tau_travel!r}")
-    per_alpha = _travel_per_alpha(
+    per_alpha = expected_tau_travel(
+        1.0,
         method=method,
         semantics=semantics,
         density=density,
@@ -144,29 +116,18 @@ def alpha_for_travel(
     return alpha
 
 
-def _travel_per_alpha(
-    *,
-    method: str,
-    semantics: str | None,
-    density: float,
-    steps: int,
-    gap_steps: int,
-    warmup_steps: int,
-    alpha_schedule: str | None,
-    lr_scheduler: str,
-    rescale: str | None,
-) -> float:
-    known = method_names(lambda row: row.travel_is_known)
-    if method not in known:
-        raise ValueError(f"tau_travel is known in advance for {' and '.join(known)} only, got {method!r}")
-    if alpha_schedule not in (None, *ALPHA_SCHEDULES):
-        raise ValueError(f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {alpha_schedule!r}")
-    if gap_steps < 1:
-        raise ValueError(f"gap_steps must be a whole number >= 1, got {gap_steps!r}")
-    kept = _kept_share_of_tau(method, semantics, density, rescale)
-    multipliers = lr_multipliers(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
-    at_merges = [multiplier for multiplier in multipliers[gap_steps - 1 :: gap_steps] if multiplier > 0.0]
-    return kept * math.fsum(at_merges if alpha_schedule == "follow_lr" else [1.0] * len(at_merges))
+def _multiplier(lr_scheduler: str, done: int, steps: int, warmup: int) -> float:
+    """The learning rate after `done` of `steps` steps, as a fraction of the initial one."""
+    if lr_scheduler == "constant":
+        return 1.0
+    if done < warmup:
+        return done / warmup
+    decaying = max(1, steps - warmup)
+    if lr_scheduler == "linear":
+        return max(0.0, (steps - done) / decaying)
+    if lr_scheduler == "cosine":
+        return max(0.0, 0.5 * (1 + math.cos(math.pi * (done - warmup) / decaying)))
+    return 1.0
 
 
 def _kept_share_of_tau(method: str, semantics: str | None, density: float, rescale: str | None) -> float:

@@ -11,7 +11,7 @@ from omsweep.merging.names import canonical_name
 from omsweep.optim.adamw import GROUP_KEYS
 from omsweep.optim.diagnostics import NO_TOTALS, STATE_KEYS, Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
-from omsweep.optim.parameters import check_saved, open_groups, restore_precision
+from omsweep.optim.parameters import check_saved, each, open_groups, restore_precision
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
 
@@ -80,8 +80,7 @@ class OnlineMergeOptimizer(Optimizer):
                 loss = closure()
         moving = [
             (name, parameter, group)
-            for group, names in zip(self.param_groups, self._names, strict=True)
-            for name, parameter in zip(names, group["params"], strict=True)
+            for name, parameter, group in each(self.param_groups, self._names)
             if parameter.grad is not None
         ]
         idle = all(float(group["lr"]) == 0.0 for group in self.param_groups)
@@ -125,10 +124,8 @@ class OnlineMergeOptimizer(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The inner optimizer's state dict, with the merge's state beside its own; no tau."""
-        totals = self._ledger.totals()
-        for group in self.param_groups:
-            group["merge_totals"] = totals
-        self._ledger.share_samples({n: self.state[p] for n, p in self._parameters().items() if p in self.state})
+        states = {name: self.state[p] for name, p in self._parameters().items() if p in self.state}
+        self._ledger.save(self.param_groups, states)
         return self._inner.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -145,11 +142,7 @@ class OnlineMergeOptimizer(Optimizer):
         self.state = self._inner.state
 
     def _parameters(self) -> dict[str, Tensor]:
-        return {
-            name: parameter
-            for group, names in zip(self.param_groups, self._names, strict=True)
-            for name, parameter in zip(names, group["params"], strict=True)
-        }
+        return {name: parameter for name, parameter, _ in each(self.param_groups, self._names)}
 
     def _lay_out(self, name: str, parameter: Tensor, start: Tensor) -> None:
         state = self.state[parameter]

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omsweep.merging.randomness import entry_bits, mask_key, mask_keys, name_words
+from omsweep.merging.randomness import entry_bits, mask_key, mask_keys, name_words, signed
 from omsweep.merging.threshold import threshold_among
 from omsweep.optim import compiled, diagnostics
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.flat import WIDEST_ROW, plane
 from omsweep.optim.inductor import on_given
-from omsweep.optim.kernels import Held, Kind, flipped, keyed_bits, signed
+from omsweep.optim.kernels import Held, Kind, flipped, keyed_bits
 from omsweep.optim.settings import OnlineMerge
 
 needs_compiler = pytest.mark.skipif(
