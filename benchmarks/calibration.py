@@ -181,7 +181,7 @@ def calibrate(scenario: Scenario, *, repeats: int, truth: Floats, seed: int = 0)
     """Draw the sweep `repeats` times; `truth` [m] in the order of the report's lines."""
     rng = np.random.default_rng([seed, *scenario.name.encode()])
     reports = [report_of(synthetic_points(scenario, rng)) for _ in range(repeats)]
-    low, high = np.moveaxis([[line.estimate.interval(0.9) for line in lines] for lines in reports], -1, 0)
+    low, high = np.moveaxis(np.array([[line.estimate.interval(0.9) for line in lines] for lines in reports]), -1, 0)
     verdict = np.array([[line.verdict for line in lines] for lines in reports])
     return Calibration(
         lines=reports[-1],

@@ -160,6 +160,7 @@ def check_weights(weights: list[dict[str, Tensor]], model: LlamaForCausalLM, abs
         torch.testing.assert_close(weights[0][name], weight, rtol=0, atol=absolute, msg=name)
 
 
+@pytest.mark.campaign
 def test_passes_checkpointing_and_low_precision_work_in_shards(group, alone, prepared):
     base = {"data": prepared("dpo"), "merge": MERGES["ondare"], "match": "share"}
     jobs = {
@@ -182,6 +183,7 @@ def test_passes_checkpointing_and_low_precision_work_in_shards(group, alone, pre
     assert abs(pairs["low"].written[0]["diagnostics"]["lost_update_share"]) < 0.2
 
 
+@pytest.mark.campaign
 def test_kto_and_baselines_train_with_two_workers(group, alone, prepared, make_pairs):
     kto = {"algorithm": "kto", "steps": 3, "batch_size": 8, "merge": MERGES["adamw"]}
     kto["data"] = prepared("kto", batch_size=8, workers=2)
