@@ -31,7 +31,7 @@ demo: setup
 
 # The whole suite, in two processes; all tests that use Ray in one of them, on one Ray that they share.
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup
+	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --durations 25
 
 # What takes long or starts servers of its own.
 campaign: setup
