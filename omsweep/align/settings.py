@@ -1,7 +1,7 @@
 """What one training run needs to know; plain values, checked, without torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from omsweep.align.algorithms import algorithm_named
@@ -140,10 +140,6 @@ class TrainSettings:
                 f" ({self.passes}), got {self.replay_share} of batch_size {self.batch_size}: {self.replayed} examples"
             )
 
-    def as_mapping(self) -> dict[str, Any]:
-        """Plain data from which `train_settings_from` makes an equal value."""
-        return asdict(self)
-
     @property
     def replayed(self) -> int:
         """SFT examples among the `batch_size` of a step."""
@@ -166,11 +162,11 @@ class TrainSettings:
 
 
 def train_settings_from(content: Mapping[str, Any]) -> TrainSettings:
-    """The settings that `TrainSettings.as_mapping` wrote down."""
+    """Settings from plain data, `merge` too: fields of `TrainSettings` and `OnlineMerge`; raises ValueError."""
     from omsweep.optim.settings import OnlineMerge
 
     merge = dict(content["merge"])
-    if isinstance(merge["alpha"], list):  # by parameter name, as JSON keeps it
+    if isinstance(merge.get("alpha"), list):  # by parameter name, as JSON keeps it
         merge["alpha"] = tuple((pattern, weight) for pattern, weight in merge["alpha"])
     return TrainSettings(**{**content, "merge": OnlineMerge(**merge)})
 

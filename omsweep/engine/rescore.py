@@ -5,6 +5,7 @@ from typing import Any
 
 import ray
 from rich.console import Console
+from rich.markup import escape
 
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.trainable import failed
@@ -49,5 +50,5 @@ def rescore_front(
         try:
             rescored[trial_id] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            console.print(f"[red]could not rescore {trial_id}[/]: {redacted(failed(error).error or '')}")
+            console.print(f"[red]could not rescore {trial_id}[/]: {escape(redacted(failed(error).error or ''))}")
     return rescored

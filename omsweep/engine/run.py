@@ -1,7 +1,7 @@
 """A whole sweep: prepare, run every trial under Ray Tune, rescore the front, write the report."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from omsweep.sinks.mlflow import Tracker
 from omsweep.space.resources import declared_train
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Prepared
+from omsweep.store.records import Prepared, TrialSpec
 from omsweep.trial.merge import SCRATCH
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -62,6 +62,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
     if folder.exists():
         raise FileExistsError(f"sweep folder {folder.path} exists: choose another --name or remove the folder")
     check_own_data(space)
+    specs = draw(space) if space.file.mode == "compare" else None
     store = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)  # tried before anything costs time
     with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
         placement = place(declared_train(space.file.train, space.families), ray.available_resources())
@@ -75,7 +76,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
         state, rescored = "failed", {}
         try:
-            events = _run_trials(space, folder, tracker, prepared, placement, console, work)
+            events = _run_trials(space, specs, folder, tracker, prepared, placement, console, work)
             rescored = rescore_front(space, folder, prepared, placement, console, work)
             state = "completed" if any(t.state == "completed" for t in events.finished) else "failed"
         except KeyboardInterrupt:
@@ -94,6 +95,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
 
 def _run_trials(
     space: SearchSpace,
+    specs: Sequence[TrialSpec] | None,
     folder: SweepFolder,
     tracker: GuardedTracker,
     prepared: Mapping[Family, Prepared],
@@ -111,18 +113,17 @@ def _run_trials(
     )
     trainable = tune.with_parameters(run_trial, prepared=dict(prepared), folder=str(folder.path), group=group)
     own = placement.of_worker() if train.backend == "inprocess" else {"CPU": TRIAL_CPUS}
-    compare = space.file.mode == "compare"
-    specs = [spec.model_dump() for spec in draw(space)] if compare else []
-    total = len(specs) if compare else trial_count(space)
+    total = trial_count(space) if specs is None else len(specs)
+    proposed = {} if specs is None else {"spec": tune.grid_search([spec.model_dump() for spec in specs])}
     console.print(f"running {total} trials, {placement.concurrent_trials} at a time, backend {train.backend}")
     with _bar(console, total) as bar:
         events = SweepEvents(space.resolved()["objectives"], folder, tracker, prepared, console, bar)
         tuner = tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([own])),
-            param_space={"spec": tune.grid_search(specs)} if compare else {},
+            param_space=proposed,
             tune_config=tune.TuneConfig(
-                num_samples=1 if compare else total,
-                search_alg=None if compare else ProposerSearcher(StudyProposer(space)),
+                num_samples=total if specs is None else 1,
+                search_alg=ProposerSearcher(StudyProposer(space)) if specs is None else None,
                 max_concurrent_trials=placement.concurrent_trials,
                 reuse_actors=True,  # a new actor costs the imports of Ray and torch anew
                 trial_name_creator=lambda trial: trial.config["spec"]["trial_id"],

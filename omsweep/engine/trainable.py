@@ -40,6 +40,10 @@ class Group:
     placement: Placement
     session: Callable[..., Outcome | None] = run_session
 
+    def __post_init__(self) -> None:
+        if self.backend == "train" and self.session is not run_session:
+            raise ValueError("a session of one's own needs backend inprocess: a worker group runs the real one")
+
 
 class DiskDataTrainer(TorchTrainer):
     """A TorchTrainer without the actor that hands out Ray data sets, a process per trial: prepared data lie on disk.

@@ -53,13 +53,12 @@ def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, Trial
     for grid in space.posthoc:
         if parent.label not in grid.of:
             continue
-        recorded = [point.as_data() for point in grid.points]
+        points: list[tuple[PosthocPoint, dict[str, Any]]] = [(point, {}) for point in grid.points]
         traveller = by_place.get((_block(parent), grid.travel_of))
         travel = traveller.diagnostics.get("tau_travel") if traveller and _has_policy(traveller) else None
         if travel is not None:
-            point = PosthocPoint(method=grid.method, weight=travel)
-            recorded.append(point.as_data() | {"travel_of": grid.travel_of})
-        for number, posthoc in enumerate(recorded):
+            points.append((PosthocPoint(method=grid.method, weight=travel), {"travel_of": grid.travel_of}))
+        for number, (point, origin) in enumerate(points):
             yield TrialSpec(
                 **inherited,
                 trial_id=f"{parent.trial_id}+{grid.label}-{number}",
@@ -67,8 +66,8 @@ def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, Trial
                 parent=parent.trial_id,
                 method=grid.method,
                 label=f"{parent.label}+{grid.label}",
-                params={**parent.params, "posthoc": posthoc},
-                point=posthoc,
+                params={**parent.params, "posthoc": point.as_data() | origin},
+                point=point.as_data(),
                 keep=grid.keep,
                 **evaluation(space),
             )

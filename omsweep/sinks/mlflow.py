@@ -119,11 +119,19 @@ class Tracker:
         run_id = record.mlflow_run_id or self._open.get(record.trial_id)
         if run_id is None:
             run_id = self.start_trial(record)
-        self._log_losses(run_id, losses)
         tags = {name: getattr(record, name) for name, shown in SHOWN.items() if shown.mlflow == "tag"}
         if record.merge_active is False:
             tags["merge"] = "inactive"
-        self._log(run_id, metrics=trial_metrics(record, reference_scores or {}), tags=tags)
+        try:
+            self._log_losses(run_id, losses)
+            self._log(run_id, metrics=trial_metrics(record, reference_scores or {}), tags=tags)
+        except Exception as error:
+            if is_refusal(error):  # it is not written again, and the trial has ended all the same
+                self._end(record, run_id)
+            raise
+        self._end(record, run_id)
+
+    def _end(self, record: TrialRecord, run_id: str) -> None:
         self._client.set_terminated(run_id, status=RUN_STATUS[record.state])
         self._open.pop(record.trial_id, None)
 

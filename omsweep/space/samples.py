@@ -7,7 +7,7 @@ knobs of that method. It stays in this room; what leaves it is a `TrialSpec` (`o
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from omsweep.align.settings import TrainSettings
+from omsweep.align.settings import TrainSettings, train_settings_from
 from omsweep.merging.methods import METHODS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.travel import alpha_for_travel
@@ -52,10 +52,15 @@ def make_sample(
     return sample
 
 
+def merge_mapping(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge settings of a sample as plain data, unchecked."""
+    own = {name: sample[name] for name in METHODS[sample["method"]].knobs if name in sample}
+    return {"method": sample["method"], "seed": sample["seed"], **own}
+
+
 def online_merge(sample: Mapping[str, Any]) -> OnlineMerge:
     """The merge settings of a sample; raises ValueError naming knob, value and range."""
-    own = {name: sample[name] for name in METHODS[sample["method"]].knobs if name in sample}
-    return OnlineMerge(sample["method"], seed=sample["seed"], **own)
+    return OnlineMerge(**merge_mapping(sample))
 
 
 def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
@@ -63,26 +68,26 @@ def match_of(space: SearchSpace, sample: Mapping[str, Any]) -> str:
     return str(sample.get(MATCH, space.design.match)) if space.file.mode == "compare" else "none"
 
 
-def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
-    """The settings of a sample's trainer (`dtype`: the family's where the file leaves it open); raises ValueError."""
+def train_mapping(space: SearchSpace, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a sample's trainer as plain data, unchecked: what is wrong with them is the trial's own failure.
+
+    `dtype` is float32 where the file leaves it to the family.
+    """
     train = space.file.train
-    return TrainSettings(
-        algorithm=sample["algorithm"],
-        learning_rate=sample["learning_rate"],
-        beta=sample["beta"],
-        seed=sample["seed"],
-        merge=online_merge(sample),
-        batch_size=train.batch_size,
-        workers=train.workers,
-        gradient_accumulation_steps=train.gradient_accumulation_steps,
-        gradient_checkpointing=train.gradient_checkpointing,
-        sharding=train.sharding,
-        dtype=train.dtype or "float32",
-        max_length=train.max_length,
-        checkpoint_every=train.checkpoint_every,
+    fixed = ("batch_size", "workers", "gradient_accumulation_steps", "gradient_checkpointing", "sharding")
+    return {
+        **{name: sample[name] for name in ("algorithm", "learning_rate", "beta", "seed")},
+        "merge": merge_mapping(sample),
+        **{name: getattr(train, name) for name in (*fixed, "max_length", "checkpoint_every")},
+        "dtype": train.dtype or "float32",
         **{name: sample.get(name, getattr(train, name)) for name in TRAIN_KNOBS},
         **{name: sample[name] for name in RECIPE_KNOBS if name in sample},
-    )
+    }
+
+
+def train_settings(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
+    """The settings of a sample's trainer; raises ValueError."""
+    return train_settings_from(train_mapping(space, sample))
 
 
 def task_vectors_of(space: SearchSpace) -> list[str]:

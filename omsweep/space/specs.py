@@ -1,15 +1,13 @@
 """From a search space to what leaves it: trials with everything resolved, and what has to be prepared. Torch-free."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from omsweep.align.settings import TrainSettings
 from omsweep.merging.posthoc import POSTHOC_METHODS
 from omsweep.space.checks.controls import other_seed
 from omsweep.space.data_sources import algorithms_by_source, replays
 from omsweep.space.resources import worker_resources
-from omsweep.space.samples import match_of, task_vectors_of, train_settings
+from omsweep.space.samples import match_of, task_vectors_of, train_mapping
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialIdentity, TrialSpec
 from omsweep.trial.prepare.request import Preparation
@@ -19,17 +17,18 @@ UNRECORDED = ("task_vector_dtype", "checkpoint_every", "max_failures", "concurre
 
 
 def trial_spec(space: SearchSpace, sample: Mapping[str, Any]) -> TrialSpec:
-    """The trial that a sample fixes; raises ValueError."""
+    """The trial that a sample fixes; settings that its trainer refuses are that trial's failure, not raised here."""
     identity = {name: sample[name] for name in TrialIdentity.model_fields if name in sample}
-    settings = resolved_train(space, sample)
+    family = next(family for family in space.families if family.name == sample["family"])
+    own = {"match": match_of(space, sample), "dtype": space.file.train.dtype or family.dtype}
     fixed = space.file.train.model_dump(mode="json", exclude=set(UNRECORDED))
     knobs = {name: value for name, value in sample.items() if name not in identity}
     source = next(branch for branch in space.branches if branch.label == sample["label"]).preferences
     return TrialSpec(
         **identity,
-        params={**fixed, "dtype": settings.dtype, **knobs},
+        params={**fixed, "dtype": own["dtype"], **knobs},
         data=(source or space.preferences).key,
-        train=settings.as_mapping(),
+        train={**train_mapping(space, sample), **own},
         **evaluation(space),
     )
 
@@ -38,16 +37,6 @@ def evaluation(space: SearchSpace) -> dict[str, Any]:
     """How every policy of a space is scored: `evaluate` and `splits` of a `TrialSpec`."""
     evaluate = space.file.evaluate.model_dump(mode="json", exclude={"report_split"})
     return {"evaluate": evaluate, "splits": space.splits}
-
-
-def resolved_train(space: SearchSpace, sample: Mapping[str, Any]) -> TrainSettings:
-    """`train_settings` with the family's dtype where the file leaves it open, and with what is matched."""
-    family = next(family for family in space.families if family.name == sample["family"])
-    return replace(
-        train_settings(space, sample),
-        match=match_of(space, sample),
-        dtype=space.file.train.dtype or family.dtype,
-    )
 
 
 def preparation(space: SearchSpace, family_name: str, *, sft_seed: int = 0) -> Preparation:

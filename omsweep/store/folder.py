@@ -131,7 +131,10 @@ class SweepFolder:
                     stacklevel=2,
                 )
                 continue
-            record = TrialRecord.from_json(content)
+            try:
+                record = TrialRecord.from_json(content)
+            except ValueError as error:
+                raise ValueError(f"{self.trials_jsonl}:{number}: {error}") from None
             records.pop(record.trial_id, None)
             records[record.trial_id] = record
         return list(records.values())

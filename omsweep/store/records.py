@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from omsweep.strict_json import plain
 
-VERSION = 1
+VERSION: Literal[1] = 1
 """Of `TrialSpec` and `Prepared`; raise it with a change that an older worker could not read."""
 
 Kind = Literal["trained", "posthoc"]
@@ -74,7 +74,7 @@ def check_file_name(what: str, value: Any) -> None:
 
 
 class Record(BaseModel):
-    """A frozen record; unknown fields and wrong types are ValueErrors that name the field."""
+    """A frozen record; an unknown field, or a value that does not read as its type, is a ValueError naming it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -131,7 +131,7 @@ class TrialSpec(TrialIdentity):
         keep: whether a post-hoc trial's merged weights stay once they are scored.
     """
 
-    v: int = VERSION
+    v: Literal[1] = VERSION
     data: str = ""
     train: Mapping[str, Any] | None = None
     evaluate: Mapping[str, Any] = Field(default_factory=dict)
@@ -341,7 +341,7 @@ class Prepared(Record):
         reference: the SFT model's own scores on the search split.
     """
 
-    v: int = VERSION
+    v: Literal[1] = VERSION
     base: str
     base_revision: str | None = None
     base_hash: str | None = None

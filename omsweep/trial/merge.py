@@ -13,7 +13,7 @@ from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
-from omsweep.trial.models import accelerator_of, placed, sft_model
+from omsweep.trial.models import accelerator, placed, sft_model
 from omsweep.trial.scoring import score_splits
 from omsweep.trial.session import policy_folder, score_saved
 
@@ -51,7 +51,7 @@ class PointScorer:
         assert spec.point is not None, "a trained trial is not merged"
         started = time.time()
         output = policy_folder(self._folder, spec.trial_id) if spec.keep else _scratch(self._folder, spec.trial_id)
-        with merged(recorded_point(spec.point), self._prepared, self._parent, output, keep=spec.keep):
+        with merged(PosthocPoint(**spec.point), self._prepared, self._parent, output, keep=spec.keep):
             model = placed(load_model(str(output), dtype=self._prepared.dtype))
             digest = weights_hash(str(output))
             merged_at = time.time()
@@ -63,7 +63,7 @@ class PointScorer:
             state="completed",
             policy_path=str(output) if spec.keep else None,
             weights_hash=digest,
-            accelerator=accelerator_of(model),
+            accelerator=accelerator(),
             seconds={"merge": merged_at - started, "evaluate": time.time() - merged_at},
         )
 

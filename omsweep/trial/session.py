@@ -3,6 +3,7 @@
 Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0 saves and scores, the others train.
 """
 
+import logging
 import math
 import time
 import traceback
@@ -16,9 +17,10 @@ from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
-from omsweep.trial.models import accelerator_of, placed, sft_model, sft_tokenizer, unplaced_sft_model
+from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.scoring import score_split, score_splits
 
+logger = logging.getLogger(__name__)
 ACTIVE_SHARE = 0.01
 """Below this share of merged-in movement in a trial's displacement nothing may be credited to merging."""
 
@@ -64,6 +66,7 @@ def run_session(
     try:
         found |= session.evaluate()
     except Exception as error:  # whatever it was, the policy is there and can be scored again
+        logger.exception("scoring %s failed", spec.trial_id)
         found |= {"state": "failed", "error": f"scoring failed: {error_line(error)}"}
     seconds = {**trained.seconds, "start": start, "evaluate": time.time() - scored_from}
     return trained.model_copy(update={**found, "seconds": seconds})
@@ -97,11 +100,12 @@ class TrialSession:
         from omsweep.align.train import train
         from omsweep.optim.task_vector_file import open_task_vector
 
-        spec, prepared = self.spec, self.prepared
+        entered, spec, prepared = time.time(), self.spec, self.prepared
         assert spec.train is not None, "a post-hoc trial trains nothing"
         settings = train_settings_from(spec.train)
         model = unplaced_sft_model(prepared) if settings.sharded else sft_model(prepared)
         uses_tau = settings.merge.resolved().needs_task_vector
+        loading = time.time() - entered
         outcome = train(
             settings,
             model=model,
@@ -114,7 +118,7 @@ class TrialSession:
             on_checkpoint=on_checkpoint,
             resume_from=resume_from,
         )
-        self._model = placed(model)
+        self._model = model
         completed = outcome.state == "completed"
         return Outcome(
             state=outcome.state,
@@ -123,18 +127,18 @@ class TrialSession:
             merge_active=_merge_active(outcome.diagnostics),
             steps=outcome.steps,
             tokens=outcome.tokens,
-            accelerator=accelerator_of(self._model),
+            accelerator=accelerator(),
             error=None if completed else f"loss or weights not finite after step {outcome.steps}",
             losses=tuple(outcome.losses),
             preflight=outcome.preflight,
-            seconds=outcome.seconds,
+            seconds={**outcome.seconds, "start": loading + outcome.seconds["start"]},
         )
 
     def save(self) -> dict[str, Any]:
         """Write the policy and its tokenizer; returns `policy_path` and `weights_hash`."""
         from omsweep.families.load import weights_hash
 
-        self._model.eval()
+        self._model = placed(self._model).eval()
         self._model.save_pretrained(self.policy_folder)
         self._tokenizer.save_pretrained(self.policy_folder)
         return {"policy_path": str(self.policy_folder), "weights_hash": weights_hash(str(self.policy_folder))}
@@ -184,8 +188,7 @@ def policy_folder(folder: Path, trial_id: str) -> Path:
 
 def error_line(error: BaseException) -> str:
     """What went wrong, in one line: the exception's type and message."""
-    last = traceback.format_exception_only(error)[-1].strip()
-    return last if last else type(error).__name__
+    return " ".join("".join(traceback.format_exception_only(error)).split())
 
 
 def _saved_policy(path: str, prepared: Prepared) -> Any:

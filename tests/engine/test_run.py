@@ -120,8 +120,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     def planted_plan(*given: Any) -> PosthocPlan:
         made = plan(*given)
         ((parent, broken),) = ((p, s) for p, specs in made.specs.items() for s in specs if s.label == "ondare+broken")
-        recorded = {**broken.point, "weight": 7.0}
-        planted = {"point": recorded, "params": {**broken.params, "posthoc": recorded}}
+        point = {**broken.point, "weight": 7.0}
+        planted = {"point": point, "params": {**broken.params, "posthoc": point}}
         return dataclasses.replace(made, specs={**made.specs, parent: [broken.model_copy(update=planted)]})
 
     kept: dict[tuple[str, int], Any] = {}

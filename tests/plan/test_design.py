@@ -116,3 +116,16 @@ def test_blocks_of_all_sft_seeds_come_before_the_next_block(compare: dict[str, A
     compare["design"] = {"blocks": 2, "sft_seeds": 2}
     order = [(s["block"], s["sft_seed"]) for s in drawn(build_space(compare))]
     assert list(dict.fromkeys(order)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_what_a_trainer_refuses_within_a_range_is_the_trials_own_failure(compare: dict[str, Any]) -> None:
+    """Both ends of the range are whole examples for two workers, what lies between them need not be."""
+    compare["space"] |= {"algorithm": "dpo", "replay_share": {"uniform": [0.125, 0.5]}}
+    compare["design"] = {"blocks": 8}
+    compare["train"] = {"workers": 2, "batch_size": 32}
+    specs = draw(build_space(compare))
+    assert len(specs) == 2 * 8 * 3
+    refused = [spec for spec in specs if round(32 * spec.params["replay_share"]) % 2]
+    assert refused
+    with pytest.raises(ValueError, match="replay_share must be of examples that divide by workers"):
+        train_settings_from(refused[0].train or {})

@@ -49,8 +49,9 @@ def test_samples_belong_to_their_parent(compare: dict[str, Any]) -> None:
     ]
     spec = plan.specs["b0-adamw"][-1]
     last = flat(spec)
-    assert spec.point == last["posthoc"] == {"method": "tau_shift", "weight": 0.07, "travel_of": "ondare"}
-    assert recorded_point(last["posthoc"]) == PosthocPoint(method="tau_shift", weight=0.07)
+    assert last["posthoc"] == {"method": "tau_shift", "weight": 0.07, "travel_of": "ondare"}
+    assert PosthocPoint(**spec.point or {}) == recorded_point(last["posthoc"])
+    assert spec.point == {"method": "tau_shift", "weight": 0.07}
     inherited = {"block": 0, "seed": 0, "sft_seed": 1, "family": "tiny-llama", "algorithm": "dpo", "baseline": True}
     own = {"kind": "posthoc", "parent": "b0-adamw", "method": "tau_shift", "label": "adamw+shift"}
     assert last == last | inherited | own | {"task_vector": "real", "learning_rate": 4e-4}

@@ -3,13 +3,14 @@
 import logging
 import re
 
+import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from omsweep.sinks.mlflow import RUN_STATUS, Tracker, trial_metrics
 from omsweep.store.records import STATES, TrialRecord, TrialSpec
 from omsweep.strict_json import flatten
-
-mlflow = pytest.importorskip("mlflow")
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +236,17 @@ def test_category_tax_is_reference_minus_policy_in_points():
     metrics = trial_metrics(record(scores={"math": 0.5, "code": 0.25, "new": 1.0}), {"math": 0.75, "code": 0.125})
     assert (metrics["tax.math"], metrics["tax.code"]) == (25.0, -12.5)
     assert "tax.new" not in metrics
+
+
+def test_a_trial_whose_numbers_are_refused_has_ended_all_the_same(tracker, client, monkeypatch):
+    run_id = tracker.start_trial(spec("t1"))
+
+    def refuse(*_, **__):
+        raise MlflowException("bad value", INVALID_PARAMETER_VALUE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tracker, "_log", refuse)
+        with pytest.raises(MlflowException):
+            tracker.end_trial(record("t1"))
+    tracker.finish("completed")
+    assert client.get_run(run_id).info.status == "FINISHED"

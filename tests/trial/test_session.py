@@ -42,6 +42,7 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> TrialSpec:
     monkeypatch.setattr(TrialSession, "train", train)
     monkeypatch.setattr(session, "sft_tokenizer", lambda _: Saved("tokenizer"))
     monkeypatch.setattr(session, "sft_model", lambda _: SimpleNamespace())
+    monkeypatch.setattr(session, "placed", lambda model: model)
     monkeypatch.setattr(session, "score_splits", fail)
     monkeypatch.setattr("omsweep.families.load.weights_hash", lambda *_: "cd")
     return TrialSpec(trial_id="one", family="f")
