@@ -263,26 +263,27 @@ def test_a_sweeps_folder_can_be_compared(compared: Compared) -> None:
         read_points(folder.trials(), folder.scores, folder.reference_scores)
 
 
-def test_backends_and_numbers_of_workers_agree(tmp_path: Path) -> None:
-    """In the Tune actor, in one Ray Train worker and in two: the same global batches, the same losses.
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.campaign)])
+def test_backends_and_numbers_of_workers_agree(tmp_path: Path, workers: int) -> None:
+    """In the Tune actor and in Ray Train workers: the same global batches, the same losses; in one, the same weights.
 
     Algorithms and shardings in two workers: tests/align/test_workers.py.
     """
-    curves: dict[str, np.ndarray] = {}
-    hashes: dict[str, Any] = {}
-    for name, backend, workers in (("inprocess", "inprocess", 1), ("one", "train", 1), ("two", "train", 2)):
-        content = space(train={"steps": STEPS, "batch_size": 8, "workers": workers, "backend": backend})
+    curves, hashes = [], []
+    for backend, count in (("inprocess", 1), ("train", workers)):
+        content = space(train={"steps": STEPS, "batch_size": 8, "workers": count, "backend": backend})
         content["space"]["method"] = {"ondare": {"semantics": "released", "alpha": 1e-4, "density": 0.7}}
-        content["design"] = {"blocks": 1}
-        code, trials, _ = run(tmp_path, content, name)
+        code, trials, _ = run(tmp_path, content, backend)
         assert (code, [t.error for t in trials]) == (0, [None])
-        _, (child,), client = mlflow_runs(tmp_path, name)
-        curves[name], hashes[name] = losses(client, child), trials[0].weights_hash
-    one, two = curves["one"], curves["two"]
-    assert len(one) == len(two) == STEPS
-    assert one.std() > 0
-    assert np.abs(one - two).max() < 1e-4 * max(1.0, one.max())
-    assert hashes["inprocess"] == hashes["one"] is not None
+        _, (child,), client = mlflow_runs(tmp_path, backend)
+        curves.append(losses(client, child))
+        hashes.append(trials[0].weights_hash)
+    alone, group = curves
+    assert len(alone) == len(group) == STEPS
+    assert alone.std() > 0
+    assert np.abs(alone - group).max() < 1e-4 * max(1.0, alone.max())
+    assert None not in hashes
+    assert workers > 1 or hashes[0] == hashes[1]
 
 
 def planted(draw: Callable[..., list[TrialSpec]]) -> Callable[..., list[TrialSpec]]:

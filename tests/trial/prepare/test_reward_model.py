@@ -20,7 +20,7 @@ from omsweep.space.load import load_space
 from omsweep.trial.prepare import reward_model as reward_model_cache
 from omsweep.trial.prepare.reward_model import build_reward_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 JUDGE = RewardSettings(scorer="reward_model", model="smollm2-judge", prompts="smollm2")
 
 
