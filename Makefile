@@ -29,9 +29,9 @@ smollm2: setup
 demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
 
-# The whole suite, in two processes; all tests that use Ray in one of them, on one Ray that they share.
+# The whole suite, file by file in two processes; tests that use Ray share one in each of them.
 test: setup
-	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --durations 25
+	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 # What takes long or starts servers of its own.
 campaign: setup
@@ -45,7 +45,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow and not browser and not campaign"
+	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not campaign"
 
 bench: setup
 	$(BIN)/python benchmarks/trial_cost.py

@@ -52,6 +52,6 @@ def test_ray_commands_parse(line: str) -> None:
 
 def test_files_and_folders_it_points_to_exist() -> None:
     text = PAGE.read_text()
-    for name in ("cluster.yaml", "requirements.lock", "jobs/sweep.py", "omsweep/space/resources.py"):
+    for name in ("cluster.yaml", "requirements.lock", "jobs/sweep.py", "omsweep/engine/placement.py"):
         assert name in text
         assert (ROOT / name).exists()

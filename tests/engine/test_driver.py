@@ -22,7 +22,7 @@ from omsweep.store.records import Outcome, Prepared, TrialSpec
 from tests import stub_work
 from tests.stub_work import STUB
 
-pytestmark = [pytest.mark.usefixtures("local_ray"), pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def content(**changes: Any) -> dict[str, Any]:

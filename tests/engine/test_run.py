@@ -29,7 +29,7 @@ from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TRIAL_FIELDS, TrialRecord, TrialSpec
 from omsweep.trial.merge import SCRATCH, merged_again
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray"), pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 STEPS = 12
 
