@@ -1,9 +1,9 @@
-"""Are the headline's intervals and verdicts as sure as they say? Synthetic sweeps whose truth is known.
+"""Are the comparison's intervals and verdicts as sure as they say? Synthetic sweeps whose truth is known.
 
-A run moves a displacement x away from the SFT model. Reward saturates in it, tax and KL grow with its square; an
-offline merge of weight w lies at w x on the same curve. SFT seeds and training seeds bend a run's curves (in part both
-arms' alike), every prompt and question bends each arm's, and every run errs on every item. In the null scenarios the
-online arm only moves along the curve. `--json FILE` keeps the rows.
+A run at dose d ends at x = d: reward saturates in x, tax and KL grow with its square; a merge of weight w on the way
+back to the SFT model lies at w x. SFT seeds and training seeds bend a run's curves, in part all arms' alike; every
+prompt and question bends each arm's; every run errs on every item. In the null scenarios no arm differs but for how far
+along the curve it moves at a dose. `--json FILE` keeps the rows.
 """
 
 import argparse
@@ -13,237 +13,303 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 
-from omsweep.results.comparison.headline import Comparison, compare, judged
-from omsweep.results.comparison.measures import Limits
-from omsweep.results.comparison.points import Points, headline_pairs
+from omsweep.results.comparison.contrasts import ALL_FAMILIES, PRIMARY, Line
+from omsweep.results.comparison.findings import findings
+from omsweep.results.comparison.points import Points
+from omsweep.results.comparison.question import Question, arm_of
 
 Floats = NDArray[np.float64]
 
-LABELS = ("adamw", "online")
-WEIGHTS = (0.2, 0.4, 0.6, 0.8, 1.0)
+LADDER = (0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (0.2, 0.4, 0.6, 0.8)
+ARMS = ("adamw", "ondare", "onties", "childtuning", "released", "shuffled")
+PATHS = ("adamw", "ondare")
 CURVES = {"first": (0.9, 5.0, 12.0), "second": (0.7, 3.5, 9.0)}  # by family: reward at the end, tax and KL at x = 1
-LIMITS = Limits(tax=4.0, kl=10.0, reference_tax=20.0)
 ITEMS = {"search": (250, 1500), "report": (250, 1500)}  # prompts, tax items
 GROUPS = 20
+QUESTION = Question(
+    contrasts=tuple(
+        (arm_of(first), arm_of(second))
+        for first, second in (
+            ("ondare", "adamw"),
+            ("onties", "adamw"),
+            ("ondare + path", "adamw + path"),
+            ("ondare", "adamw + shift"),
+            ("ondare", "childtuning"),
+            ("released", "shuffled"),
+        )
+    ),
+    baseline=arm_of("adamw"),
+    tax_limit=4.0,
+    delta=0.1,
+    ladder=LADDER,
+    grids={},
+    sft_seeds=10,
+    runs=2,
+    missing=(),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What is true of the online arm, and how large the effects are, as standard deviations of log curves."""
+    """What is true of the arms, and how large the effects are, as standard deviations of log curves.
+
+    `gains` are factors on an arm's reward, `reach` on how far it moves at a dose. The sizes of the scatter are those of
+    the tiny families, where the best of a grid of merges differed between two arms by 4 % of the reward from SFT seed
+    to SFT seed and by 9 % from training seed to training seed (question_tiny_cpu_2026-11-27.md).
+    """
 
     name: str
-    gain: float = 1.0  # factor on the online arm's reward
-    reach: float = 1.0  # factor on its displacement
+    gains: Mapping[str, float]
+    reach: Mapping[str, float]
     shared_runs: bool = False  # training seeds and draws the same in all SFT seeds of a family, or their own
-    sft_seed: float = 0.08  # of one arm; both arms' common effect is twice as large
-    training_seed: float = 0.08
-    displacement: float = 0.25  # drawn per run, the same for both arms
-    matching: float = 0.05  # what matching learning rates misses
-    item: float = 0.5  # of one arm on one item, relative to the curve
+    sft_seed: float = 0.03  # of one arm; all arms' common effect is twice as large
+    training_seed: float = 0.06
+    moved: float = 0.10  # drawn per run and arm
+    item: float = 0.3  # of one arm on one item, relative to the curve
     reward_noise: float = 0.6  # per prompt, scorer units
     tax_noise: float = 30.0  # per tax item, points
 
 
+REACH = {"ondare": 1.1, "onties": 1.25, "released": 1.3, "shuffled": 1.3}
+NULL = Scenario(name="null", gains={}, reach=REACH)
 SCENARIOS = (
-    Scenario(name="null"),
-    Scenario(name="null, training seeds shared", shared_runs=True),
-    Scenario(name="null, SFT seeds matter most", sft_seed=0.2, training_seed=0.04),
-    Scenario(name="null, SFT seeds do not matter", sft_seed=0.0, training_seed=0.15),
-    Scenario(name="null, online moves 30 % less", reach=0.7),
-    Scenario(name="gain of 30 %", gain=1.3),
+    NULL,
+    replace(NULL, name="null, training seeds shared", shared_runs=True),
+    replace(NULL, name="null, SFT seeds matter most", sft_seed=0.08, training_seed=0.03),
+    replace(NULL, name="null, SFT seeds do not matter", sft_seed=0.0, training_seed=0.1),
+    replace(NULL, name="null, noisy items", reward_noise=1.0, tax_noise=45.0, item=0.6),
+    replace(NULL, name="edge: two arms 10 % better", gains={"ondare": 1.1, "onties": 1.1}),
+    replace(NULL, name="ondare 10 % better", gains={"ondare": 1.1}),
+    replace(NULL, name="ondare 20 % better", gains={"ondare": 1.2}),
 )
 
 
 def synthetic_points(
-    scenario: Scenario, rng: np.random.Generator, *, sft_seeds: int = 3, runs: int = 5, exact_report: bool = False
+    scenario: Scenario, rng: np.random.Generator, *, sft_seeds: int = 10, runs: int = 2, exact: bool = False
 ) -> Points:
-    """A sweep: families x SFT seeds x runs x two labels x (run and four merges).
+    """A sweep: families x SFT seeds x runs x arms x doses, with merges and shifts of some.
 
     Args:
         scenario: the truth.
         rng: of everything drawn.
         sft_seeds: per family.
         runs: per SFT seed.
-        exact_report: read the report split without item noise (of endlessly many items).
+        exact: read both splits without item noise (of endlessly many items).
     """
-    families, labels, weights = tuple(CURVES), len(LABELS), np.array(WEIGHTS)
-    shape = (len(families), sft_seeds, runs, labels)
+    rows = [(arm, "", dose, 1.0) for arm in ARMS for dose in LADDER]
+    rows += [(arm, "path", dose, weight) for arm in PATHS for dose in LADDER for weight in WEIGHTS]
+    rows += [("adamw", "shift", dose, np.nan) for dose in LADDER]
+    families, arms = tuple(CURVES), len(ARMS)
+    shape = (len(families), sft_seeds, runs, arms)
     seeded = (len(families), 1, runs) if scenario.shared_runs else shape[:3]
 
     def bent() -> Floats:
-        """Log factor of a curve: SFT seed and training seed, each common to the arms and of one arm; [F, S, R, L]."""
+        """Log factor of a curve: SFT seed and training seed, each common to the arms and of one arm; [F, S, R, A]."""
         sft, run = scenario.sft_seed, scenario.training_seed
         common = 2 * sft * rng.normal(size=(*shape[:2], 1, 1)) + 2 * run * rng.normal(size=(*seeded, 1))
-        own = sft * rng.normal(size=(*shape[:2], 1, labels)) + run * rng.normal(size=(*seeded, labels))
+        own = sft * rng.normal(size=(*shape[:2], 1, arms)) + run * rng.normal(size=(*seeded, arms))
         return np.broadcast_to(common + own, shape)
 
-    drawn = scenario.displacement * rng.normal(size=(*seeded, 1)) + scenario.matching * rng.normal(size=shape)
-    moved = np.exp(drawn) * np.array([1.0, scenario.reach])
-    x = moved[..., None] * weights  # [F, S, R, L, W]
-    end, tax, kl = (np.array([CURVES[f][i] for f in families]).reshape(-1, 1, 1, 1, 1) for i in range(3))
-    gain = np.array([1.0, scenario.gain])[:, None]
-    curves = {
-        "reward": end * gain * (1 - np.exp(-1.5 * x)) * np.exp(bent())[..., None],
-        "tax": tax * x**2 * np.exp(bent())[..., None],
-        "kl": kl * x**2 * np.exp(bent())[..., None],
-    }
-    search = _measured(curves, scenario, "search", rng)
-    if exact_report:
-        report = np.stack(list(curves.values()), axis=-1)[..., None, :]
+    arm = np.array([ARMS.index(row[0]) for row in rows])
+    place = np.array([dose * (1.0 if np.isnan(weight) else weight) for _, _, dose, weight in rows]) / 2
+    reach = np.array([scenario.reach.get(name, 1.0) for name in ARMS])
+    gain = np.array([scenario.gains.get(name, 1.0) for name in ARMS])
+    moved = reach * np.exp(scenario.moved * rng.normal(size=shape))
+    x = moved[..., arm] * place  # [F, S, R, K]
+    end, tax, kl = (np.array([CURVES[f][i] for f in families]).reshape(-1, 1, 1, 1) for i in range(3))
+    curves = np.stack(
+        [
+            end * gain[arm] * (1 - np.exp(-1.5 * x)) * np.exp(bent())[..., arm],
+            tax * x**2 * np.exp(bent())[..., arm],
+            kl * x**2 * np.exp(bent())[..., arm],
+        ],
+        axis=-1,
+    )
+    if exact:
+        search = report = curves[:, :, :, :, None]
     else:
-        report = _measured(curves, scenario, "report", rng)
-    where = [
-        (f, str(s), str(r if scenario.shared_runs else s * runs + r), label, weight != 1.0)
+        search, report = (_measured(curves, arm, scenario, split, rng) for split in ("search", "report"))
+    by_group = report.reshape(-1, report.shape[4], 3)
+    whole, groups = by_group.mean(axis=1, keepdims=True), by_group.shape[1]
+    without = (groups * whole - by_group) / (groups - 1) if groups > 1 else by_group[:, :0]
+    blocks = [
+        (f, str(s), str(r if scenario.shared_runs else s * runs + r))
         for f in families
         for s in range(sft_seeds)
         for r in range(runs)
-        for label in LABELS
-        for weight in WEIGHTS
     ]
-    by_group = report.reshape(len(where), -1, 3)
-    whole, groups = by_group.mean(axis=1), by_group.shape[1]
-    without = (groups * whole[:, None] - by_group) / (groups - 1) if groups > 1 else by_group[:, :0]
     return Points(
-        block=tuple(w[:3] for w in where),
-        label=np.array([w[3] for w in where]),
-        merged=np.array([w[4] for w in where]),
-        search=search.reshape(len(where), -1, 3).mean(axis=1),
-        report=whole,
-        report_without=without,
+        block=tuple(block for block in blocks for _ in rows),
+        label=np.array([row[0] for row in rows] * len(blocks)),
+        dose=np.array([row[2] for row in rows] * len(blocks)),
+        grid=np.array([row[1] for row in rows] * len(blocks)),
+        weight=np.array([row[3] for row in rows] * len(blocks)),
+        search=search.reshape(-1, search.shape[4], 3).mean(axis=1),
+        report=np.concatenate([whole, without], axis=1),
+        blocks=tuple(blocks),
     )
 
 
-def _measured(curves: Mapping[str, Floats], scenario: Scenario, split: str, rng: np.random.Generator) -> Floats:
-    """Means over each of G groups of a split's items, [F, S, R, L, W, G, 3]; a sum of normals is drawn at once."""
+def _measured(
+    curves: Floats, arm: NDArray[np.int64], scenario: Scenario, split: str, rng: np.random.Generator
+) -> Floats:
+    """Means over each of G groups of a split's items, [F, S, R, K, G, 3]; a sum of normals is drawn at once."""
     prompts, tax_items = ITEMS[split]
-    shape = curves["reward"].shape
+    shape = curves.shape[:-1]
 
     def noise(curve: Floats, items: int, scale: float) -> Floats:
         spread = np.sqrt(GROUPS / items)
-        bend = 1 + scenario.item * spread * rng.normal(size=(1, 1, 1, len(LABELS), 1, GROUPS))
-        path = rng.normal(size=(*shape[:4], 1, GROUPS)) * np.array(WEIGHTS)[:, None]  # merges err with their run
-        own = 0.3 * rng.normal(size=(*shape, GROUPS))
-        return curve[..., None] * bend + scale * spread * (path + own)
+        bend = 1 + scenario.item * spread * rng.normal(size=(1, 1, 1, len(ARMS), GROUPS))[..., arm, :]
+        run = rng.normal(size=(*shape[:3], len(ARMS), GROUPS))[..., arm, :]  # an arm's doses err in part alike
+        return curve[..., None] * bend + scale * spread * (0.7 * run + 0.7 * rng.normal(size=(*shape, GROUPS)))
 
-    reward = noise(curves["reward"], prompts, scenario.reward_noise)
-    tax = noise(curves["tax"], tax_items, scenario.tax_noise)
-    return np.stack([reward, tax, noise(curves["kl"], prompts, 1.0)], axis=-1)
+    reward = noise(curves[..., 0], prompts, scenario.reward_noise)
+    return np.stack(
+        [reward, noise(curves[..., 1], tax_items, scenario.tax_noise), noise(curves[..., 2], prompts, 1.0)], axis=-1
+    )
 
 
-def report_of(points: Points) -> list[Comparison]:
+def report_of(points: Points) -> list[Line]:
     """Everything a report of this sweep would print, with verdicts."""
-    return judged(compare(points, headline_pairs("online"), LIMITS))
+    return list(findings(points, QUESTION).lines)
 
 
-def true_differences(scenario: Scenario, *, sweeps: int, seed: int = 1) -> Floats:
-    """The estimands, [m]: what choosing on a finite search split yields on endlessly many items and seeds.
+def judged_of(lines: list[Line]) -> list[Line]:
+    """The lines of the six contrasts that have verdicts."""
+    return [line for line in lines if (line.measure, line.family) == (PRIMARY, ALL_FAMILIES)]
 
-    Exactly 0 where the two arms are drawn alike and have equally many candidates.
+
+def true_differences(scenario: Scenario, *, sweeps: int, seed: int = 1) -> dict[tuple[str, str, str, str], float]:
+    """The estimands: what endlessly many seeds and items yield, by measure, family, arm and against.
+
+    Of the area over all families exactly 0 where both arms are drawn alike.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    found: dict[tuple[str, str, str, str], list[float]] = {}
     for _ in range(sweeps):
-        points = synthetic_points(scenario, rng, sft_seeds=20, runs=2, exact_report=True)
-        lines = compare(points, headline_pairs("online"), LIMITS)
-        found.append([line.estimate.value for line in lines])
-    alike = [scenario.gain == scenario.reach == 1.0 and line.candidates[0] == line.candidates[1] for line in lines]
-    return np.where(alike, 0.0, np.mean(found, axis=0))
+        for line in report_of(synthetic_points(scenario, rng, sft_seeds=40, runs=2, exact=True)):
+            found.setdefault(_key(line), []).append(line.estimate.value)
+    alike = lambda name: (scenario.gains.get(name.split()[0], 1.0), scenario.reach.get(name.split()[0], 1.0))  # noqa: E731
+    return {
+        key: 0.0 if key[0] == PRIMARY and alike(key[2]) == alike(key[3]) else float(np.mean(values))
+        for key, values in found.items()
+    }
+
+
+def _key(line: Line) -> tuple[str, str, str, str]:
+    return line.measure, line.family, line.arm, line.against
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Repeated reports of m lines: the lines of the last, and per report and line [repeats, m] what became of it."""
+    """Repeated reports: by line whether its 90 % interval holds the truth, and the verdicts of the six contrasts."""
 
-    lines: list[Comparison]
-    truth: Floats
-    covered: NDArray[np.bool_]  # whether the 90 % interval holds the truth
-    better: NDArray[np.bool_]
-    worse: NDArray[np.bool_]
-    values: Floats
+    covered: Mapping[tuple[str, str, str, str], float]
+    false: int  # reports with any false verdict
+    verdicts: Mapping[str, Mapping[str, float]]  # by contrast, share of reports by verdict
+    truth: Mapping[str, float]
+    repeats: int
 
-    def false_better(self, repeats: int) -> int:
-        """Of the first `repeats` reports, those with a `better` where the truth is not above 0."""
-        return int((self.better & (self.truth <= 0))[:repeats].any(axis=1).sum())
-
-    def false_worse(self, repeats: int) -> int:
-        """Of the first `repeats` reports, those with a `worse` where the truth is not below 0."""
-        return int((self.worse & (self.truth >= 0))[:repeats].any(axis=1).sum())
+    @property
+    def upper(self) -> float:
+        """Upper 95 % bound (Clopper-Pearson) of the share of reports with a false verdict."""
+        return 1.0 if self.false == self.repeats else float(beta.ppf(0.95, self.false + 1, self.repeats - self.false))
 
 
-def calibrate(scenario: Scenario, *, repeats: int, truth: Floats, seed: int = 0) -> Calibration:
-    """Draw the sweep `repeats` times; `truth` [m] in the order of the report's lines."""
+def calibrate(
+    scenario: Scenario, *, repeats: int, truth: Mapping[tuple[str, str, str, str], float], seed: int = 0
+) -> Calibration:
+    """Draw the sweep `repeats` times; a verdict is false where the truth contradicts it.
+
+    A true difference below what a tenth of delta changes counts as 0: no arms are drawn to differ by so little.
+    """
     rng = np.random.default_rng([seed, *scenario.name.encode()])
-    reports = [report_of(synthetic_points(scenario, rng)) for _ in range(repeats)]
-    low, high = np.moveaxis(np.array([[line.estimate.interval(0.9) for line in lines] for lines in reports]), -1, 0)
-    verdict = np.array([[line.verdict for line in lines] for lines in reports])
+    covered: dict[tuple[str, str, str, str], list[bool]] = {}
+    verdicts: dict[str, list[str]] = {}
+    truths: dict[str, float] = {}
+    false = 0
+    for _ in range(repeats):
+        lines = report_of(synthetic_points(scenario, rng))
+        for line in lines:
+            low, high = line.estimate.interval(0.9)
+            covered.setdefault(_key(line), []).append(low <= truth[_key(line)] <= high)
+        wrong = False
+        for line in judged_of(lines):
+            name, real = f"{line.arm} - {line.against}", truth[_key(line)]
+            truths[name] = real
+            verdicts.setdefault(name, []).append(str(line.verdict))
+            wrong |= is_false(str(line.verdict), real)
+        false += wrong
     return Calibration(
-        lines=reports[-1],
-        truth=truth,
-        covered=(low <= truth) & (truth <= high),
-        better=verdict == "better",
-        worse=verdict == "worse",
-        values=np.array([[line.estimate.value for line in lines] for lines in reports]),
+        covered={key: float(np.mean(held)) for key, held in covered.items()},
+        false=false,
+        verdicts={
+            name: {kind: each.count(kind) / repeats for kind in ("better", "worse", "equivalent", "not shown")}
+            for name, each in verdicts.items()
+        },
+        truth=truths,
+        repeats=repeats,
     )
 
 
-def summary(name: str, found: Calibration, repeats: int) -> str:
-    """A row of the first table: coverage over all lines, of the least and the most covered one, and false verdicts."""
-    coverage = 100 * found.covered[:repeats].mean(axis=0)
-    return (
-        f"| {name} | {repeats} | {coverage.mean():.1f} % | {coverage.min():.1f}-{coverage.max():.1f} % "
-        f"| {found.false_better(repeats)} | {found.false_worse(repeats)} |"
-    )
-
-
-def details(name: str, found: Calibration) -> list[dict[str, str | float]]:
-    """One row per line of the report."""
-    return [
-        {
-            "scenario": name,
-            "measure": line.measure,
-            "family": line.family,
-            "comparison": f"({line.arm}) - ({line.against})",
-            "truth": float(found.truth[i]),
-            "bias": float(found.values[:, i].mean() - found.truth[i]),
-            "sd": float(found.values[:, i].std()),
-            "coverage": float(found.covered[:, i].mean()),
-            "better": float(found.better[:, i].mean()),
-            "worse": float(found.worse[:, i].mean()),
-        }
-        for i, line in enumerate(found.lines)
-    ]
+def is_false(verdict: str, truth: float) -> bool:
+    """Whether a verdict contradicts the truth."""
+    no_difference = abs(truth) < QUESTION.delta / 10
+    return {
+        "better": truth <= 0 or no_difference,
+        "worse": truth >= 0 or no_difference,
+        "equivalent": abs(truth) >= QUESTION.delta,
+        "not shown": False,
+    }[verdict]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--truth-sweeps", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=250)
+    parser.add_argument("--truth-sweeps", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenarios", nargs="*", help="names; default all")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     date = datetime.now(UTC).date().isoformat()
     started, rows = time.perf_counter(), []
     sys.stdout.write(f"{date}  {where}  seed {options.seed}\n")
-    sys.stdout.write("| scenario | reports | covered | by line | false better | false worse |\n|" + "---|" * 6 + "\n")
+    head = "| scenario | reports | false verdicts | upper 95 % | area covered | all lines covered | by line |\n"
+    sys.stdout.write(head + "|" + "---|" * 7 + "\n")
+    total = wrong = 0
     for scenario in SCENARIOS:
+        if options.scenarios and scenario.name not in options.scenarios:
+            continue
         truth = true_differences(scenario, sweeps=options.truth_sweeps)
         found = calibrate(scenario, repeats=options.repeats, truth=truth, seed=options.seed)
-        for repeats in sorted({min(200, options.repeats), options.repeats}):
-            sys.stdout.write(summary(scenario.name, found, repeats) + "\n")
+        every = 100 * np.array(list(found.covered.values()))
+        areas = 100 * np.array([c for k, c in found.covered.items() if k[:2] == (PRIMARY, ALL_FAMILIES)])
+        sys.stdout.write(
+            f"| {scenario.name} | {found.repeats} | {found.false} | {100 * found.upper:.1f} % | {areas.mean():.1f} % "
+            f"| {every.mean():.1f} % | {every.min():.1f}-{every.max():.1f} % |\n"
+        )
         sys.stdout.flush()
-        rows += details(scenario.name, found)
+        total, wrong = total + found.repeats, wrong + found.false
+        rows += [
+            {"scenario": scenario.name, "contrast": name, "truth": found.truth[name], **shares}
+            for name, shares in found.verdicts.items()
+        ]
+    upper = float(beta.ppf(0.95, wrong + 1, total - wrong))
+    sys.stdout.write(f"| all | {total} | {wrong} | {100 * upper:.1f} % | | | |\n")
     columns = list(rows[0])
     sys.stdout.write("\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns) + "\n")
     for row in rows:
-        cells = [f"{value:+.4f}" if i in (4, 5, 6) else str(value) for i, value in enumerate(row.values())]
+        cells = [f"{value:+.3f}" if name == "truth" else str(value) for name, value in row.items()]
         sys.stdout.write("| " + " | ".join(cells) + " |\n")
     sys.stdout.write(f"{time.perf_counter() - started:.0f} s\n")
     if options.json:

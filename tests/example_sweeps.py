@@ -131,6 +131,7 @@ def fill(folder, *, seeds=1, blocks=3, mode="compare", failures=True):
 
 
 GRID = (0.25, 0.5, 0.75)
+LADDER = (0.5, 1.0, 1.5)
 QUESTION = {
     "adamw": {},
     "ondare": {"semantics": "equations", "tau_travel": 0.1, "density": 0.5},
@@ -142,21 +143,17 @@ QUESTION = {
         "task_vector": "permuted",
     },
 }
+CONTRASTS = [["ondare", "adamw"], ["ondare + path", "adamw + path"], ["ondare", "shuffled"]]
 
 
-def question_space(*, blocks=2, sft_seeds=2, families=FAMILIES, methods=QUESTION, **changes):
-    """The resolved space of a sweep that asks for the headline at tax <= 4."""
+def question_space(*, blocks=2, sft_seeds=2, families=FAMILIES, methods=QUESTION, contrasts=CONTRASTS, **changes):
+    """The resolved space of a sweep that is asked for contrasts up to tax 4."""
     space = resolved_space(
         families=list(families),
-        design={"blocks": blocks, "seeds": 1, "seed": 0, "sft_seeds": sft_seeds, "match": "share"},
-        objectives={
-            "reward": "reward",
-            "tax": "tax",
-            "reference_point": {"reward": 0.0, "tax": 20.0},
-            "tax_limit": 4.0,
-        },
+        design={"blocks": blocks, "seeds": 1, "sft_seeds": sft_seeds, "match": "none", "ladder": list(LADDER)},
+        comparison={"contrasts": contrasts, "tax_limit": 4.0, "delta": 0.1, "baseline": "adamw"},
         evaluate={"tax": "tiny", "reward": "tiny", "report_split": "all"},
-        posthoc={"interpolate": {"method": "linear", "weights": list(GRID)}},
+        posthoc={"path": {"method": "linear", "weights": list(GRID), "of": ["adamw", "ondare"]}},
     )
     space["space"]["method"] = methods
     return space | changes
@@ -180,7 +177,7 @@ def item_scores(rng, *, reward=0.0, tax=0.0, kl=math.nan):
 def fill_question_sweep(folder, *, gain=1.0, control_gain=None, blocks=2, sft_seeds=2, seed=0, **changes):
     """A finished sweep whose arms lie on one curve, the online one's reward `gain` times as high.
 
-    A run moves x; reward is gain (1 - exp(-1.5 x)), tax 5 x^2, KL 12 x^2; a merge of weight w lies at w x.
+    A run moves dose x m; reward is gain (1 - exp(-1.5 x)), tax 5 x^2, KL 12 x^2; a merge of weight w lies at w x.
     """
     space = question_space(blocks=blocks, sft_seeds=sft_seeds, **changes)
     folder.create(space)
@@ -189,19 +186,20 @@ def fill_question_sweep(folder, *, gain=1.0, control_gain=None, blocks=2, sft_se
     for family, sft_seed in itertools.product(space["families"], range(sft_seeds)):
         folder.write_reference_scores(family, item_scores(rng), sft_seed=sft_seed if sft_seeds > 1 else None)
         for block in range(blocks):
-            x = math.exp(0.2 * rng.normal())
-            for label, knobs in space["space"]["method"].items():
-                run = f"{family}-f{sft_seed}-b{block}-s{block}-{label}"
-                place = {"family": family, "sft_seed": sft_seed, "block": block, "seed": block, "baseline": False}
+            moved = math.exp(0.2 * rng.normal())
+            for (label, knobs), dose in itertools.product(space["space"]["method"].items(), LADDER):
+                run = f"{family}-f{sft_seed}-b{block}-s{block}-{label}-x{dose:g}"
+                place = {"family": family, "sft_seed": sft_seed, "block": block, "seed": block, "dose": dose}
                 place |= {"method": knobs.get("method", label), "task_vector": knobs.get("task_vector", "real")}
-                moved = x * math.exp(0.05 * rng.normal())
-                for n, weight in enumerate((1.0, *GRID)):
-                    at = weight * moved
+                place |= {"policy_path": "somewhere", "diagnostics": {"travel": 0.01 * dose, "residual": 3.0 * dose}}
+                x = dose * moved * math.exp(0.05 * rng.normal())
+                weights = (1.0, *GRID) if label in space["posthoc"]["path"]["of"] else (1.0,)
+                for n, weight in enumerate(weights):
+                    at = weight * x
                     means = {"reward": gains.get(label, 1.0) * (1 - math.exp(-1.5 * at)), "tax": 5 * at**2}
-                    merge = (
-                        {"kind": "posthoc", "parent": run, "label": f"{label}+interpolate"} if n else {"label": label}
-                    )
-                    trial_id = f"{run}+interpolate-{n - 1}" if n else run
+                    merge = {"kind": "posthoc", "parent": run, "label": f"{label}+path"} if n else {"label": label}
+                    merge |= {"params": {"posthoc": {"method": "linear", "weight": weight}}} if n else {}
+                    trial_id = f"{run}+path-{n - 1}" if n else run
                     folder.append(trial(trial_id, **means, kl=12 * at**2, **(place | merge)))
                     folder.write_scores(trial_id, item_scores(rng, **means, kl=12 * at**2))
     return folder

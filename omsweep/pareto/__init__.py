@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy(
         "attainment_surface": "omsweep.pareto.surfaces",
         "front": "omsweep.pareto.dominance",
         "front_probability": "omsweep.pareto.uncertainty",
-        "front_probability_over_units": "omsweep.pareto.uncertainty",
         "hypervolume": "omsweep.pareto.volume",
         "hypervolumes": "omsweep.pareto.volume",
     },

@@ -1,7 +1,6 @@
-"""How sure a front is, given the noise of the items it was measured on, or the scatter of repeated units.
+"""How sure a front is, given the noise of the items it was measured on.
 
-Standard errors come from the items (prompts, questions) one policy met; two runs of a recipe differ more, which
-`front_probability_over_units` takes into account and `front_probability` does not.
+Standard errors come from the items (prompts, questions) one policy met; two runs of a recipe differ more.
 """
 
 import numpy as np
@@ -39,36 +38,3 @@ def front_probability(
     for draw in noise:
         hits += front(points + errors * draw)
     return hits / draws
-
-
-def front_probability_over_units(values: ArrayLike, *, draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
-    """Share of plausible means, given how the units scatter, in which each recipe lies on the front.
-
-    Each draw is taken from the multivariate t distribution with U - 1 degrees of freedom around the recipes' means,
-    scaled by the covariance of these means over units: recipes of one unit err together, as in a blocked design.
-
-        draw = mean + sum over u of g_u (x_u - mean) / sqrt(U (U - 1)) / sqrt(chi2_{U-1} / (U - 1)),  g_u ~ N(0, 1)
-
-    Args:
-        values: [U, N, 2], minimised losses of N recipes in each of U units (SFT seeds, or training seeds of one); a
-            recipe with NaN in any unit gets 0.
-        draws: at least 1.
-        seed: of the simulation.
-
-    Returns:
-        [N], in [0, 1].
-
-    Raises:
-        ValueError: another shape, fewer than two units, or no draw.
-    """
-    units = np.asarray(values, dtype=np.float64)
-    if units.ndim != 3 or units.shape[2] != 2 or len(units) < 2:
-        raise ValueError(f"values must have shape [U, N, 2] with U at least 2, got {list(units.shape)}")
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
-    freedom, rng = len(units) - 1, np.random.default_rng(seed)
-    mean = units.mean(axis=0)
-    scale = np.sqrt(freedom / rng.chisquare(freedom, draws)) / np.sqrt(len(units) * freedom)
-    noise = np.einsum("du,unk->dnk", rng.standard_normal((draws, len(units))), units - mean)
-    hits = sum(front(mean + moved).astype(float) for moved in scale[:, None, None] * noise)
-    return np.asarray(hits / draws)

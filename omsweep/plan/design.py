@@ -16,20 +16,29 @@ from omsweep.store.records import TrialSpec
 
 
 def draw(space: SearchSpace) -> list[TrialSpec]:
-    """All trials of a compare sweep, families x SFT seeds x blocks x seeds x methods, in the order they are started.
+    """All trials of a compare sweep, families x SFT seeds x blocks x seeds x methods x doses, in the order they start.
 
     Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
     choices run through shuffled rounds, so that with enough blocks every value occurs equally often. The SFT seeds of a
-    family meet the same draws and training seeds, and so do the levels of `design.cross`.
+    family meet the same draws and training seeds, and so do the levels of `design.cross`. With `design.ladder` every
+    method is trained at each dose, a multiple of the learning rate that the block drew.
     """
     drawn = {name: _draw_family(space, name) for name in space.family_names}
     design = space.design
-    places = itertools.product(
-        range(design.blocks), range(design.seeds), range(design.sft_seeds), space.family_names, space.branches
-    )
+    seeds = range(design.blocks), range(design.seeds), range(design.sft_seeds)
+    places = itertools.product(*seeds, space.family_names, space.branches, design.ladder or [None])
     return [
-        _spec(space, branch, *drawn[family][block], family=family, sft_seed=sft_seed, block=block, repeat=repeat)
-        for block, repeat, sft_seed, family, branch in places
+        _spec(
+            space,
+            branch,
+            *drawn[family][block],
+            family=family,
+            sft_seed=sft_seed,
+            block=block,
+            repeat=repeat,
+            dose=dose,
+        )
+        for block, repeat, sft_seed, family, branch, dose in places
     ]
 
 
@@ -43,17 +52,20 @@ def _spec(
     sft_seed: int,
     block: int,
     repeat: int,
+    dose: float | None,
 ) -> TrialSpec:
     design = space.design
     start = f"{family}-f{sft_seed}" if design.sft_seeds > 1 else family
+    end = "" if dose is None else f"-x{dose:g}"
     sample = make_sample(
         space,
         branch,
         {**{name: shared[name] for name in space.shared_by(branch)}, **by_label[branch.label]},
-        trial_id=f"{start}-b{block}-s{repeat}-{branch.label}",
+        trial_id=f"{start}-b{block}-s{repeat}-{branch.label}{end}",
         family=family,
         sft_seed=sft_seed,
         block=block,
+        dose=dose,
         seed=1000 * design.seed + block * design.seeds + repeat,
     )
     return trial_spec(space, sample)

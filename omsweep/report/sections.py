@@ -8,9 +8,9 @@ from urllib.parse import quote
 import yaml
 
 from omsweep.report import captions
-from omsweep.report.attainment_chart import attainment_charts
 from omsweep.report.category_table import category_noise, category_table
 from omsweep.report.cells import Column, Row, Table, measured, number, plain
+from omsweep.report.comparison_chart import comparison_charts
 from omsweep.report.comparison_tables import tables
 from omsweep.report.front_chart import front_charts
 from omsweep.report.study_chart import study_charts
@@ -91,11 +91,11 @@ def fronts(view: SweepView) -> Content:
 
 
 def comparison(view: SweepView) -> Content | None:
-    """Tables, attainment, and what is not shown; None where no headline was asked for."""
+    """Tables, curves, and what is not shown; None where no comparison was asked for."""
     found = view.findings
     if found is None:
         return None
-    return {"missing": found.missing, "tables": tables(found), "charts": attainment_charts(found)}
+    return {"missing": found.missing, "tables": tables(found), "charts": comparison_charts(found)}
 
 
 def methods(view: SweepView) -> Content | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omsweep.report.attainment_chart import attainment_sheet
+from omsweep.report.comparison_chart import comparison_sheet
 from omsweep.report.comparison_tables import comparison_latex, comparison_markdown
 from omsweep.report.draw_matplotlib import image
 from omsweep.report.front_chart import front_sheet
@@ -32,8 +32,8 @@ def write_front(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str,
 def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Write `front.json`, `front.png` and `report.html` from the trials the folder holds, also before the last ends.
 
-    Where the sweep asks for the headline (`objectives.tax_limit`) also `comparison.json`, `comparison.md`,
-    `comparison.tex` and, where something could be compared, `attainment.png`.
+    Where the sweep asks for a comparison also `comparison.json`, `comparison.md`,
+    `comparison.tex` and, where something could be compared, `comparison.png`.
     Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too.
 
     Args:
@@ -69,8 +69,8 @@ def _comparison(folder: SweepFolder, view: SweepView) -> Contents:
         folder.comparison_md: comparison_markdown(found, folder.name),
         folder.comparison_tex: comparison_latex(found, folder.name),
     }
-    if found.arms:
-        contents[folder.attainment_png] = image(attainment_sheet(found, f"Comparison of {folder.name}"))
+    if found.tracks:
+        contents[folder.comparison_png] = image(comparison_sheet(found, f"Comparison of {folder.name}"))
     return contents
 
 

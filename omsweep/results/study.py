@@ -85,10 +85,9 @@ class StudyResult:
 
 
 def asked_study(view: SweepView) -> Study | None:
-    """The study whose table the sweep's space asks for, None for none or one without an axis."""
+    """The study whose table the sweep's space asks for, None for none."""
     name = (view.resolved.get("report") or {}).get("study")
-    study = STUDIES.get(name) if name else None
-    return study if study is not None and study.axis is not None else None
+    return STUDIES.get(name) if name else None
 
 
 def study_result(view: SweepView, study: Study) -> StudyResult:

@@ -27,7 +27,7 @@ RUN_STATUS = {
 }
 SWEEP_FILES = (
     *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
-    *("comparison.json", "comparison.md", "comparison.tex", "attainment.png"),
+    *("comparison.json", "comparison.md", "comparison.tex", "comparison.png"),
     *("study.md", "study.tex", "study.png"),
 )
 LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100

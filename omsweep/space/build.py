@@ -59,6 +59,8 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         if lies_idle(space.knobs_of(branch), "lora_alpha", "lora_rank"):
             raise SpaceError(_knob_path(space, branch, "lora_alpha"), "needs lora_rank above 0 beside it")
         _check_branch(space, branch)
+    if space.design.ladder and (space.design.match != "none" or any(branch.match for branch in space.branches)):
+        raise SpaceError("design.ladder", "gives every method the same learning rates: design.match must be none")
     if space.design.cross:
         levels = crossed(space.branches, space.shared, space.design.cross)
         space = replace(space, branches=levels, posthoc=over_levels(space.posthoc, levels))

@@ -1,7 +1,7 @@
 """A *sample*: a flat dict of plain values that fixes one trial, and the settings its trainer takes. Torch-free.
 
-Identity (`trial_id, family, sft_seed, block, seed, label, baseline, task_vector`), the shared knobs, `method` and the
-knobs of that method. It stays in this room; what leaves it is a `TrialSpec` (`omsweep.space.specs`).
+Identity (`trial_id, family, sft_seed, block, seed, dose, label, baseline, task_vector`), the shared knobs, `method` and
+the knobs of that method. It stays in this room; what leaves it is a `TrialSpec` (`omsweep.space.specs`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,21 +28,28 @@ def make_sample(
     block: int | None,
     seed: int,
     sft_seed: int = 0,
+    dose: float | None = None,
     baseline: bool = False,
 ) -> dict[str, Any]:
-    """One flat sample from drawn knob values; `tau_travel`, where given, becomes `alpha` (and is kept beside it)."""
+    """One flat sample from drawn knob values; `tau_travel`, where given, becomes `alpha` (and is kept beside it).
+
+    `dose`, where given, multiplies the learning rate.
+    """
     sample: dict[str, Any] = {
         "trial_id": trial_id,
         "family": family,
         "sft_seed": sft_seed,
         "block": block,
         "seed": seed,
+        "dose": dose,
         "baseline": baseline,
         "label": branch.label,
         "method": branch.method,
         TASK_VECTOR: "real",
         **values,
     }
+    if dose is not None:
+        sample["learning_rate"] *= dose
     if branch.preferences is not None:
         sample["preferences"] = branch.preferences.source
     if branch.match is not None:

@@ -1,5 +1,6 @@
 """The shape of a search space file: which keys there are, their types, ranges and defaults. Torch-free."""
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -9,6 +10,7 @@ from omsweep.families.family import Resources
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
@@ -24,15 +26,24 @@ class Design(Section):
     """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
 
     With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws.
-    `cross` names knobs every choice of which is run in every block, in place of one choice per block.
+    `ladder` multiplies a block's learning rate: every method is trained at all of these doses. `cross` names knobs
+    every choice of which is run in every block, in place of one choice per block.
     """
 
     blocks: PositiveInt = 3
     seeds: PositiveInt = 1
     seed: Count = 0
     sft_seeds: PositiveInt = 1
-    match: Literal["share", "none"] = "share"
+    ladder: list[Positive] = []
+    match: Literal["share", "none"] = "none"
     cross: list[str] = []
+
+    @field_validator("ladder")
+    @classmethod
+    def _rising(cls, given: list[float]) -> list[float]:
+        if any(low >= high for low, high in itertools.pairwise(given)):
+            raise ValueError(f"must rise from dose to dose, got {given}")
+        return given
 
     @field_validator("match", mode="before")
     @classmethod
@@ -59,16 +70,25 @@ class ReferencePoint(Section):
 
 
 class Objectives(Section):
-    """Which trial fields are the two objectives: reward is maximised, tax minimised.
-
-    `tax_limit`, in points, for all families or by family name, asks a compare sweep for the headline: arms compared by
-    their reward at tax <= tax_limit.
-    """
+    """Which trial fields are the two objectives: reward is maximised, tax minimised."""
 
     reward: Literal["reward"] = "reward"
     tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
     reference_point: ReferencePoint = ReferencePoint()
-    tax_limit: NonNegative | dict[str, NonNegative] | None = None
+
+
+class Comparison(Section):
+    """What a compare sweep is asked: each of `contrasts` names an arm and what it is compared against.
+
+    An arm is a label of `space.method`, or `LABEL + GRID` with a grid of `posthoc`. Arms are compared up to
+    `tax_limit`, points, for all families or by family name; the unit is the area of `baseline`, and two arms that
+    differ by less than a share `delta` of it count as equivalent (`omsweep.results.comparison`).
+    """
+
+    contrasts: Annotated[list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+    tax_limit: Positive | dict[str, Positive]
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    baseline: str = "adamw"
 
 
 class Scheduler(Section):
@@ -141,11 +161,11 @@ class Posthoc(Section):
 class Report(Section):
     """What the report shows beside the fronts: the table and figure of one study (`omsweep.space.studies`).
 
-    `pilot` is an earlier sweep's folder, or its comparison.json, whose variances say how small an effect the headline
+    `pilot` is an earlier sweep's folder, or its comparison.json, whose variances say how small an effect the comparison
     can be expected to show.
     """
 
-    study: Literal["beta", "alpha", "density", "gap_steps", "algorithms", "methods", "question"] | None = None
+    study: Literal["beta", "alpha", "density", "gap_steps", "algorithms", "methods"] | None = None
     pilot: str | None = None
 
 
@@ -166,6 +186,7 @@ class SpaceFile(Section):
     baselines: dict[str, Any] = {}
     posthoc: dict[Name, Posthoc] = {}
     objectives: Objectives = Objectives()
+    comparison: Comparison | None = None
     scheduler: Scheduler = Scheduler()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

@@ -10,14 +10,14 @@ class Study:
 
     Args:
         name: as `report: {study: ...}` gives it.
-        axis: the knob that varies; `label` where the branches are compared, None where there is no axis.
+        axis: the knob that varies; `label` where the branches are compared.
         also: another knob that fixes the axis (alpha follows from `tau_travel`).
         title: of table and figure.
         log: whether the figure's axis is logarithmic.
     """
 
     name: str
-    axis: str | None
+    axis: str
     also: str | None = None
     title: str
     log: bool = False
@@ -32,6 +32,5 @@ STUDIES: Mapping[str, Study] = {
         Study(name="gap_steps", axis="gap_steps", title="Gap between merges (gap_steps)", log=True),
         Study(name="algorithms", axis="algorithm", title="Algorithms and methods"),
         Study(name="methods", axis="label", title="Methods and families"),
-        Study(name="question", axis=None, title="Does merging do it, and is online better than offline?"),
     )
 }

@@ -1,8 +1,8 @@
 """The folder of a sweep, the one truth that MLflow and the report are written from.
 
 `sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
-a study also `study.md`, `study.tex`, `study.png`, of a headline `comparison.json`, `comparison.md`, `comparison.tex`,
-`attainment.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for
+a study also `study.md`, `study.tex`, `study.png`, of a comparison `comparison.json`, `comparison.md`, `comparison.tex`,
+`comparison.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for
 scores.
 """
 
@@ -58,7 +58,7 @@ class SweepFolder:
         self.comparison_json = self.path / "comparison.json"
         self.comparison_md = self.path / "comparison.md"
         self.comparison_tex = self.path / "comparison.tex"
-        self.attainment_png = self.path / "attainment.png"
+        self.comparison_png = self.path / "comparison.png"
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""

@@ -94,7 +94,8 @@ class Record(BaseModel):
 class TrialIdentity(Record):
     """Which trial it is: its place in the design and its settings.
 
-    `params` are the settings as they are recorded: knobs, what `train` fixed, of a post-hoc trial also `posthoc`.
+    `dose` is the rung of `design.ladder` that its learning rate was multiplied by, None without a ladder. `params` are
+    the settings as they are recorded: knobs, what `train` fixed, of a post-hoc trial also `posthoc`.
     """
 
     trial_id: str
@@ -104,6 +105,7 @@ class TrialIdentity(Record):
     sft_seed: Annotated[int | None, NAME] = None
     block: Annotated[int | None, NAME] = None
     seed: Annotated[int | None, NAME] = None
+    dose: Annotated[Number, NAME] = None
     baseline: Annotated[bool | str | None, TAG] = None
     label: Annotated[str | None, NAME] = None
     algorithm: Annotated[str | None, NAME] = None

@@ -11,6 +11,7 @@ from omsweep.align.settings import train_settings_from
 from omsweep.optim.settings import OnlineMerge
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
+from omsweep.space.knobs import SpaceError
 from omsweep.store.records import TrialSpec
 from tests.space_files import drawn
 
@@ -30,6 +31,33 @@ def test_a_block_shares_its_draws_and_seed_over_methods(compare: dict[str, Any])
         blocks[s["family"], s["block"], s["seed"]].add(shared)
     assert len(blocks) == 24
     assert all(len(values) == 1 for values in blocks.values())
+
+
+def test_a_ladder_trains_every_method_at_every_dose(compare: dict[str, Any]) -> None:
+    alone = {s["trial_id"]: s for s in drawn(build_space(compare))}
+    compare["design"]["ladder"] = [0.5, 1, 2]
+    samples = drawn(build_space(compare))
+    assert len(samples) == 3 * len(alone)
+    for s in samples:
+        start, _, dose = s["trial_id"].rpartition("-x")
+        assert s["dose"] == float(dose)
+        once = alone[start]
+        assert s["learning_rate"] == once["learning_rate"] * s["dose"]
+        changed = {"trial_id", "dose", "learning_rate"}
+        assert {k: v for k, v in s.items() if k not in changed} == {k: v for k, v in once.items() if k not in changed}
+
+
+@pytest.mark.parametrize("ladder", [[1, 1], [2, 1], [0, 1], [-1, 1]])
+def test_a_ladder_rises_and_is_positive(compare: dict[str, Any], ladder: list[float]) -> None:
+    compare["design"]["ladder"] = ladder
+    with pytest.raises(SpaceError, match=r"^design.ladder"):
+        build_space(compare)
+
+
+def test_a_ladder_is_not_matched(compare: dict[str, Any]) -> None:
+    compare["design"] |= {"ladder": [1, 2], "match": "share"}
+    with pytest.raises(SpaceError, match="design.match must be none"):
+        build_space(compare)
 
 
 def test_a_branch_overrides_a_shared_knob_for_itself_alone(compare: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ window.addEventListener("load", () => setTimeout(() => {
     return {head, cells, click: () => head.querySelector("button").click()};
   };
   const plots = Array.from(document.querySelectorAll('.plotly-graph-div[id^="front"]'));
-  const attained = Array.from(document.querySelectorAll('.plotly-graph-div[id^="attainment"]'));
+  const attained = Array.from(document.querySelectorAll('.plotly-graph-div[id^="comparison"]'));
   const chip = document.querySelector('button[data-filter="label"][data-value="ondare"]');
   const reward = column("#trials", "reward"), name = column("#trials", "trial");
   const box = document.querySelector('input[data-group="g-cost"]');
@@ -133,9 +133,9 @@ def test_plots_stay_in_their_cards_and_the_page_in_its_window(seen):
     assert not seen["wide"]
 
 
-def test_the_comparison_is_drawn_with_a_verdict_for_every_line(seen, found):
-    assert seen["attained"] == [4]
-    assert sorted(seen["verdicts"]) == sorted(line.verdict for line in (*found.headline, *found.controls))
+def test_the_comparison_is_drawn_with_a_verdict_for_every_contrast(seen, found):
+    assert seen["attained"] == [10]
+    assert sorted(seen["verdicts"]) == sorted(line.verdict for line in found.lines if line.verdict is not None)
 
 
 def test_nothing_went_wrong_and_nothing_was_fetched(seen):

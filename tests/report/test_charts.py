@@ -5,8 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from omsweep.report import draw_matplotlib, draw_plotly
-from omsweep.report.attainment_chart import attainment_charts
 from omsweep.report.charts import Axis, Chart, HoverLine, Line, Point, Points, Stroke, legend_of
+from omsweep.report.comparison_chart import comparison_charts
 from omsweep.report.front_chart import front_charts
 from omsweep.report.study_chart import study_charts
 from omsweep.report.styles import CIRCLE
@@ -15,7 +15,7 @@ from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import read_view
 from omsweep.store.folder import SweepFolder
 
-KINDS = ("fronts", "attainment", "levels", "words", "recipes")
+KINDS = ("fronts", "comparison", "levels", "words", "recipes")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def all_charts(tmp_path_factory, fill_sweep, fill_question, make_trial, make_spa
     found = read_findings(question, question.sweep()["resolved"], question.trials())
     return {
         "fronts": [*front_charts(read_view(demo)), *front_charts(read_view(question))],
-        "attainment": attainment_charts(found),
+        "comparison": comparison_charts(found),
         "levels": study("beta", "beta", (0.01, 0.1, None)),
         "words": study("algorithms", "algorithm", ("dpo", "ipo")),
         "recipes": study("methods", None, (None,)),

@@ -38,7 +38,7 @@ def baselines(compare: dict[str, Any]) -> dict[str, Any]:
             "ema": {"alpha": 0.01},
         },
     }
-    compare["design"] = {"blocks": 1, "cross": ["learning_rate", "steps"]}
+    compare["design"] = {"blocks": 1, "match": "share", "cross": ["learning_rate", "steps"]}
     return compare
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from omsweep.commands.check.comparison import comparison_lines, comparison_notes
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
-from omsweep.commands.check.headline import headline_lines, headline_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
 from omsweep.space.branches import Branch
@@ -28,9 +28,9 @@ def print_check(path: Path, space: SearchSpace) -> None:
     console.print(table)
     if space.posthoc:
         console.print(_posthoc_table(space))
-    for line in headline_lines(space):
+    for line in comparison_lines(space):
         console.print(escape(line))
-    said = [notes, recipe_notes, headline_notes, family_notes, reward_model_notes, extra_notes]
+    said = [notes, recipe_notes, comparison_notes, family_notes, reward_model_notes, extra_notes]
     for note in [note for each in said for note in each(space)]:
         console.print(f"[yellow]note[/] {escape(note)}")
 
@@ -59,13 +59,16 @@ def summary(space: SearchSpace) -> str:
             f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}{merges}; {where}"
         )
     design = space.design
-    count = families * design.sft_seeds * design.blocks * design.seeds * len(space.branches)
+    count = (
+        families * design.sft_seeds * design.blocks * design.seeds * len(space.branches) * max(1, len(design.ladder))
+    )
     merged = count // len(space.branches) * sum(points_of(space.posthoc, branch.label) for branch in space.branches)
     merges = f", {merged} post-hoc points of them" if merged else ""
+    doses = f" x {len(design.ladder)} doses" if design.ladder else ""
     sft_seeds = f" x {design.sft_seeds} SFT seeds" if design.sft_seeds > 1 else ""
     return (
         f"compare, {count} trials = {families} families{sft_seeds} x {design.blocks} blocks x {design.seeds} seeds"
-        f" x {len(space.branches)} methods, match {design.match}{merges}; {where}"
+        f" x {len(space.branches)} methods{doses}, match {design.match}{merges}; {where}"
     )
 
 

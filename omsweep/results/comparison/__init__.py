@@ -1,1 +1,1 @@
-"""Comparing arms over repeated runs: intervals, variance components, verdicts, the headline; see docs/statistics.md."""
+"""Comparing arms over repeated runs: curves, contrasts, intervals, verdicts; see docs/statistics.md."""

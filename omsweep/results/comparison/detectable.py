@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, stdtrit
 
 from omsweep.results.comparison.components import VarianceComponents
-from omsweep.results.comparison.family_wise import ALPHA
+from omsweep.results.comparison.contrasts import ALPHA
 
 Floats = NDArray[np.float64]
 
@@ -48,9 +48,8 @@ def smallest_detectable_effect(design: Design, components: VarianceComponents) -
         POWER    = E[Phi((effect - threshold) / sqrt(variance))], threshold^2 = sum over factors of V x t quantile^2
 
     at the two-sided level `ALPHA` / comparisons: Holm's first step, at which the most certain of all comparisons is
-    tested when weights are equal. The expectation is over the variances that the analysis will estimate, scaled
-    chi-squares, tested as `Estimate.p_value` does. With one SFT seed A is left out, and the result
-    holds for that SFT model only.
+    tested. The expectation is over the variances that the analysis will estimate, scaled chi-squares, tested as
+    `Estimate.p_value` does. With one SFT seed A is left out, and the result holds for that SFT model only.
 
     Args:
         design: the numbers.
@@ -61,22 +60,38 @@ def smallest_detectable_effect(design: Design, components: VarianceComponents) -
     """
     if design.outermost < 2:
         return math.inf
+    threshold, spread = _thresholds(design, components)
+    if spread == 0:
+        return 0.0
+    top = float(threshold.max()) + 10 * spread
+    return float(brentq(lambda effect: _power(effect, threshold, spread) - POWER, 0.0, top))
+
+
+def power(design: Design, components: VarianceComponents, effect: float) -> float:
+    """Probability that a true difference `effect` above 0 is found `better`; 0 where nothing is repeated."""
+    if design.outermost < 2:
+        return 0.0
+    threshold, spread = _thresholds(design, components)
+    return _power(effect, threshold, spread) if spread else 1.0
+
+
+def _power(effect: float, threshold: Floats, spread: float) -> float:
+    return float(ndtr((effect - threshold) / spread).mean())
+
+
+def _thresholds(design: Design, components: VarianceComponents) -> tuple[Floats, float]:
+    """Draws of how large a mean difference must be for its verdict, and the standard deviation of that mean."""
     family, item = _variances(design, components)
     spread = math.sqrt(design.families * family + item)
     if spread == 0:
-        return 0.0
+        return np.zeros(1), 0.0
     rng, level = np.random.default_rng(0), 1 - ALPHA / design.comparisons / 2
     seeds = _estimated(family, design.outermost - 1, design.families, rng)
     freedom = (design.outermost - 1) * seeds.sum(axis=1) ** 2 / (seeds**2).sum(axis=1)  # Satterthwaite's
     square = seeds.sum(axis=1) * stdtrit(freedom, level) ** 2
     if item > 0:
         square += _estimated(item, design.items - 1, 1, rng)[:, 0] * stdtrit(design.items - 1, level) ** 2
-    threshold = np.sqrt(square)
-
-    def excess(effect: float) -> float:
-        return float(ndtr((effect - threshold) / spread).mean()) - POWER
-
-    return float(brentq(excess, 0.0, float(threshold.max()) + 10 * spread))
+    return np.sqrt(square), spread
 
 
 def _variances(design: Design, components: VarianceComponents) -> tuple[float, float]:

@@ -4,40 +4,35 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from omsweep.results.comparison.contrasts import ALPHA, UNITS, Line
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.findings import Findings, findings
-from omsweep.results.comparison.headline import Comparison
-from omsweep.results.comparison.measures import MEASURES, RUN_MEASURES
-from omsweep.results.comparison.points import Block
 from omsweep.results.comparison.question import Question, question_of
-from omsweep.results.comparison.trials import block_of, read_points
-from omsweep.results.front import label_of
+from omsweep.results.comparison.trials import read_points
 from omsweep.results.numbers import INTERVAL_LEVEL
-from omsweep.results.objectives import Objectives
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TrialRecord
 
-UNITS = {measure.name: measure.unit for measure in (*MEASURES.values(), *RUN_MEASURES)}
 COLUMNS = ("kind", "task", "category", "item_id", "split", "decoder", "score", "kl")
 """What is read of a table of scores; completions stay on the disk."""
+MOVED = ("travel", "residual", "displacement", "tau_travel")
+"""Diagnostics of where a policy ended, shown beside the rungs."""
 
 
 def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequence[TrialRecord]) -> Findings | None:
-    """What the sweep answers: None where nothing was asked (`objectives.tax_limit`), reasons where it cannot."""
+    """What the sweep answers: None where nothing was asked (section `comparison`), reasons where it cannot."""
     question = question_of(resolved)
     if question is None:
         return None
-    runs = [trial for trial in trials if trial.kind == "trained" and not trial.baseline]
-    labels, missing = _comparable(question, runs)
-    missing = [*question.missing, *missing]
-    if not question.both_splits or len(labels) < 2:
-        return Findings(question=question, missing=tuple(missing))
+    runs = {trial.label for trial in trials if trial.kind == "trained"}
+    without = [label for label in question.labels if label not in runs]
+    if without:
+        return Findings(question=question, missing=(*question.missing, f"no run of {', '.join(without)} has ended"))
     try:
-        points = read_points(trials, *_tables(folder), labels=labels, grids=question.grids)
+        points = read_points(trials, *_tables(folder), question)
     except ValueError as error:
-        return Findings(question=question, missing=(*missing, f"everything: {error}"))
-    objectives = Objectives.from_settings(resolved.get("objectives") or {})
-    return findings(points, question, objectives, missing, _displacement(question, runs))
+        return Findings(question=question, missing=(*question.missing, f"everything: {error}"))
+    return findings(points, question, question.missing, moved_of(question, trials))
 
 
 def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, int | None], Any]]:
@@ -58,31 +53,24 @@ def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, i
     return scores, reference
 
 
-def _displacement(question: Question, runs: Sequence[TrialRecord]) -> dict[tuple[str, str], float]:
-    """By family and label the mean over blocks of a run's displacement over that of the baseline's run."""
-    moved: dict[Block, dict[str, float]] = {}
-    for run in runs:
-        if distance := run.diagnostics.get("displacement"):
-            moved.setdefault(block_of(run), {})[label_of(run)] = distance
-    ratios: dict[tuple[str, str], list[float]] = {}
-    for (family, *_), by_label in moved.items():
-        for label, distance in by_label.items() if question.baseline in by_label else ():
-            ratios.setdefault((family, label), []).append(distance / by_label[str(question.baseline)])
-    return {key: statistics.fmean(values) for key, values in ratios.items()}
-
-
-def _comparable(question: Question, runs: Sequence[TrialRecord]) -> tuple[list[str], list[str]]:
-    """Labels that were trained in the same blocks, and why others are not among them."""
-    blocks: dict[str, set[Block]] = {label: set() for label in question.labels}
-    for run in runs:
-        blocks.setdefault(label_of(run), set()).add(block_of(run))
-    without = [label for label in question.labels if not blocks[label]]
-    said = [f"comparisons with {', '.join(without)}: no run has ended"] if without else []
-    unpaired = [c for c in question.controls if blocks[c.label] and not blocks[c.label] & blocks[c.online]]
-    own = "give the control a branch of its own"
-    said += [f"{c.online} against {c.label}: never in one block; {own}" for c in unpaired]
-    apart = {*without, *(control.label for control in unpaired)}
-    return [label for label in question.labels if label not in apart], said
+def moved_of(question: Question, trials: Sequence[TrialRecord]) -> dict[tuple[str, str, float], dict[str, float]]:
+    """By family, arm and dose the means over runs of how far its policies moved (`MOVED`)."""
+    found: dict[tuple[str, str, float], list[Mapping[str, float | None]]] = {}
+    names = {arm.name for arm in question.arms}
+    for trial in trials:
+        label, _, grid = str(trial.label).partition("+")
+        name = f"{label} + {grid}" if grid else label
+        if name in names and trial.diagnostics:
+            dose = 1.0 if trial.dose is None else trial.dose
+            found.setdefault((trial.family, name, dose), []).append(trial.diagnostics)
+    return {
+        place: {
+            name: statistics.fmean(values)
+            for name in MOVED
+            if (values := [value for one in each if (value := one.get(name)) is not None])
+        }
+        for place, each in found.items()
+    }
 
 
 def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,42 +78,30 @@ def as_json(found: Findings, resolved: Mapping[str, Any]) -> dict[str, Any]:
     question = found.question
     return {
         "tax_limit": question.tax_limit,
+        "delta": question.delta,
+        "family_wise_error": ALPHA,
         "evaluate": resolved.get("evaluate"),
-        "kl_limits": {family: limits.kl for family, limits in found.limits.items()} if found.kl_matched else None,
         "chosen_on": "search",
         "read_on": "report",
         "interval": INTERVAL_LEVEL,
-        "baseline": question.baseline,
-        "online": list(question.online),
+        "baseline": question.baseline.name,
+        "contrasts": [[arm.name for arm in pair] for pair in question.contrasts],
         "blocks": found.block_counts,
         "left_out": [list(block) for block in found.left_out],
         "not_shown": list(found.missing),
-        "headline": [_line(line) for line in found.headline],
-        "controls": [_line(line) for line in found.controls],
-        "runs": [{key: value for key, value in _line(line).items() if key in RUN_KEYS} for line in found.runs],
-        "arms": [
-            {
-                **vars(arm.choice),
-                "displacement_over_baseline": found.displacement.get((arm.choice.family, arm.choice.arm)),
-                "front_probability": arm.front_probability,
-                "hypervolume": arm.hypervolume.value,
-                **_sureness(arm.hypervolume),
-                "attainment_surface": arm.surface,
-            }
-            for arm in found.arms
+        "supports": [
+            {"arm": pair[0].name, "against": pair[1].name, "family": family, **vars(support)}
+            for (pair, family), support in found.supports.items()
         ],
-        "variance": [
-            {**vars(spread), "components": vars(spread.components), "measure": "reward_at_tax"}
-            for spread in found.spreads
-        ],
+        "lines": [_line(line) for line in found.lines],
+        "rungs": [vars(rung) for rung in found.rungs],
+        "tracks": [{"family": t.family, "arm": t.arm.name, "tax_reward": t.track} for t in found.tracks],
+        "variance": [{**vars(spread), "components": vars(spread.components)} for spread in found.spreads],
     }
 
 
-RUN_KEYS = ("measure", "unit", "family", "arm", "against", "difference", "low", "high", "blocks")
-"""What is said of a difference that is not judged."""
-
-
-def _line(line: Comparison) -> dict[str, Any]:
+def _line(line: Line) -> dict[str, Any]:
+    judged = {"p_value": line.estimate.p_value, "adjusted_p": line.adjusted_p, "equivalence_p": line.equivalence_p}
     return {
         "measure": line.measure,
         "unit": UNITS[line.measure],
@@ -135,11 +111,8 @@ def _line(line: Comparison) -> dict[str, Any]:
         "difference": line.estimate.value,
         **_sureness(line.estimate),
         "blocks": line.blocks,
-        "both_sft": line.both_sft,
-        "candidates": list(line.candidates),
-        "p_value": line.estimate.p_value,
-        "adjusted_p": line.adjusted_p,
         "verdict": line.verdict,
+        **(judged if line.verdict is not None else {}),
     }
 
 

@@ -3,18 +3,18 @@
 A table of scores is what `omsweep.evaluation.score.score_policy` returns, with rows of both splits.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from omsweep.results.comparison.items import ItemTable, item_readings, item_table
-from omsweep.results.comparison.measures import REWARD, TAX
-from omsweep.results.comparison.points import Block, Floats, Points
-from omsweep.results.comparison.question import OfflineGrid
-from omsweep.results.front import SCORED_STATES, label_of
+from omsweep.results.comparison.points import REWARD, TAX, Block, Floats, Points
+from omsweep.results.comparison.question import Question
+from omsweep.results.front import SCORED_STATES
 from omsweep.store.records import TrialRecord
 
 GROUPS = 20
@@ -30,25 +30,22 @@ def read_points(
     trials: Iterable[TrialRecord],
     scores: Callable[[str], pd.DataFrame],
     reference: Callable[[str, int | None], pd.DataFrame],
+    question: Question,
     *,
-    labels: Collection[str] | None = None,
-    grids: Sequence[OfflineGrid] = (),
     groups: int = GROUPS,
 ) -> Points:
-    """The policies of a sweep, block by block.
+    """The policies of a sweep that its question is about, block by block.
 
-    A block is (family, `sft_seed`, `block` and `seed`). Merged trials (`kind: posthoc`) belong to their parent's block
-    and label. A diverged run leaves its arm with the SFT model alone. A block in which a run or a merge failed or was
-    not run, or whose scores give no reward or tax, is left out for every arm and named in `left_out`; policies without
-    reward or tax are named in `unread`. Trials with `baseline` set (those a search begins with) belong to no block and
-    are passed over.
+    A block is (family, `sft_seed`, `block` and `seed`). Merged trials (`kind: posthoc`) belong to their parent's block,
+    label and dose. A diverged run leaves its block without a policy at its dose. A block in which a run or a merge
+    failed or was not run, or whose scores give no reward or tax, is left out for every arm and named in `left_out`;
+    policies without reward or tax are named in `unread`.
 
     Args:
         trials: one record for each trial.
         scores: trial id -> its table of scores.
         reference: (family, sft_seed) -> the SFT model's table.
-        labels: the arms' labels (`label_of`); default all of the trained trials.
-        grids: the merges that runs should have.
+        question: which labels, doses and grids are compared.
         groups: of items, at most; as many as the smallest task or the prompts allow.
 
     Raises:
@@ -57,33 +54,33 @@ def read_points(
     """
     by_id = {trial.trial_id: trial for trial in trials if not trial.baseline}
     origin = {trial_id: _trained(trial, by_id) for trial_id, trial in by_id.items()}
-    wanted = _trained_labels(by_id.values()) if labels is None else set(labels)
     by_block: dict[Block, list[str]] = {}
     for trial_id, parent in origin.items():
-        if label_of(parent) in wanted:
+        if parent.label in question.labels:
             by_block.setdefault(block_of(parent), []).append(trial_id)
-    travels = {(block_of(trial), trial.label) for trial in by_id.values() if _travelled(trial)}
-    complete = {
-        block: ids
-        for block, ids in by_block.items()
-        if _trained_all([by_id[i] for i in ids], wanted) and _merged_all([by_id[i] for i in ids], grids, travels)
-    }
+    wanted = _wanted(question)
+    complete = {b: ids for b, ids in by_block.items() if _complete([by_id[i] for i in ids], wanted, question)}
     read = _reader(scores, reference, groups)
-    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i].state in SCORED_STATES}
+    read_of = {
+        i: read(i, origin[i])
+        for ids in complete.values()
+        for i in ids
+        if by_id[i].state in SCORED_STATES and (origin[i].label, _grid(by_id[i])) in wanted
+    }
     unread = [i for i, (search, report) in read_of.items() if not (_known(search) and _known(report))]
     complete = {block: ids for block, ids in complete.items() if not set(ids) & set(unread)}
     chosen = [i for ids in complete.values() for i in ids if i in read_of]
     if not chosen:
         because = f"; without reward or tax: {', '.join(unread)}" if unread else ""
-        raise ValueError(f"no block of {len(by_block)} is complete in {sorted(wanted)}{because}")
-    readings = [read_of[i] for i in chosen]
+        raise ValueError(f"no block of {len(by_block)} is complete in {sorted(question.labels)}{because}")
     return Points(
         block=tuple(block_of(origin[i]) for i in chosen),
-        label=np.array([label_of(origin[i]) for i in chosen]),
-        merged=np.array([by_id[i].kind == "posthoc" for i in chosen]),
-        search=np.stack([search for search, _ in readings]),
-        report=np.stack([report[0] for _, report in readings]),
-        report_without=np.stack([report[1:] for _, report in readings]),
+        label=np.array([origin[i].label for i in chosen]),
+        dose=np.array([1.0 if origin[i].dose is None else origin[i].dose for i in chosen]),
+        grid=np.array([_grid(by_id[i]) for i in chosen]),
+        weight=np.array([_weight(by_id[i], question) for i in chosen]),
+        search=np.stack([read_of[i][0] for i in chosen]),
+        report=np.stack([read_of[i][1] for i in chosen]),
         blocks=tuple(complete),
         left_out=tuple(block for block in by_block if block not in complete),
         unread=tuple(unread),
@@ -118,33 +115,39 @@ def _trained(trial: TrialRecord, by_id: Mapping[str, TrialRecord]) -> TrialRecor
     return trial
 
 
-def _trained_labels(trials: Iterable[TrialRecord]) -> set[str]:
-    return {label_of(trial) for trial in trials if trial.kind == "trained"}
+def _grid(trial: TrialRecord) -> str:
+    """The grid that a post-hoc trial is of, which its label ends with; empty for a trained one."""
+    return str(trial.label).rpartition("+")[2] if trial.kind == "posthoc" else ""
 
 
-def _trained_all(trials: Sequence[TrialRecord], wanted: Collection[str]) -> bool:
-    """Whether every label was trained in the block, diverged or not, and nothing in it failed."""
-    return _trained_labels(trials) >= set(wanted) and all(trial.state != "failed" for trial in trials)
+def _weight(trial: TrialRecord, question: Question) -> float:
+    if trial.kind == "trained":
+        return 1.0
+    shift = question.grids[_grid(trial)].travel_of is not None
+    return math.nan if shift else float(trial.params["posthoc"]["weight"])
 
 
-def _merged_all(
-    trials: Sequence[TrialRecord], grids: Sequence[OfflineGrid], travels: Collection[tuple[Block, Any]]
-) -> bool:
-    """Whether every run of the block that left a policy has its merges; `travels` are runs that give one a weight."""
-    merges = Counter(trial.parent for trial in trials if trial.kind == "posthoc")
-    for trial in filter(_left_policy, trials):
-        asked = [grid for grid in grids if label_of(trial) in grid.arms]
-        if merges[trial.trial_id] < sum(g.points + ((block_of(trial), g.travel_of) in travels) for g in asked):
-            return False
-    return True
+def _wanted(question: Question) -> set[tuple[str, str]]:
+    """(label, grid) of all that is compared; a way back begins at the run, which is read too."""
+    return {(arm.label, grid) for arm in question.arms for grid in ("", arm.grid)}
 
 
-def _left_policy(trial: TrialRecord) -> bool:
-    return trial.kind == "trained" and trial.state == "completed" and trial.policy_path is not None
-
-
-def _travelled(trial: TrialRecord) -> bool:
-    return _left_policy(trial) and trial.diagnostics.get("tau_travel") is not None
+def _complete(trials: Sequence[TrialRecord], wanted: set[tuple[str, str]], question: Question) -> bool:
+    """Whether a block has every run, diverged or not, and of those with a policy every merge, and nothing failed."""
+    kept = [trial for trial in trials if trial.kind == "trained" or _grid(trial) in question.grids]
+    runs = [trial for trial in kept if trial.kind == "trained"]
+    doses = len(question.ladder) or 1
+    if any(sum(run.label == label for run in runs) < doses for label in question.labels):
+        return False
+    if any(trial.state == "failed" for trial in kept):
+        return False
+    merges = Counter((trial.parent, _grid(trial)) for trial in kept if trial.kind == "posthoc")
+    return all(
+        merges[run.trial_id, grid] >= (1 if question.grids[grid].travel_of else question.grids[grid].points)
+        for run in runs
+        for label, grid in wanted
+        if grid and run.label == label and run.state == "completed" and run.policy_path is not None
+    )
 
 
 def _known(readings: Floats) -> bool:

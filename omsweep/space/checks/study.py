@@ -18,6 +18,8 @@ def check_study(file: SpaceFile, shared: Mapping[str, Knob], branches: Sequence[
     study = STUDIES[file.report.study]
     if file.mode != "compare":
         raise SpaceError(PATH, f"{study.name!r} needs mode: compare, which gives every level the same draws")
+    if file.design is not None and file.design.ladder:
+        raise SpaceError(PATH, f"{study.name!r} shows one run of a recipe in a block, and design.ladder trains several")
     if study.axis == "label":
         if len(branches) < 2:
             raise SpaceError(PATH, "'methods' compares the branches of space.method, and there is one")
@@ -29,7 +31,7 @@ def check_study(file: SpaceFile, shared: Mapping[str, Knob], branches: Sequence[
                 raise SpaceError(
                     PATH, f"{study.name!r} needs one number of {name} per run, and {branch.label} has by_name"
                 )
-    if study.axis is not None and not _varies(study, shared, branches):
+    if not _varies(study, shared, branches):
         raise SpaceError(
             PATH,
             f"{study.name!r} needs two levels of {study.axis} within a block, and no method here has them: give"

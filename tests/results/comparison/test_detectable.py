@@ -9,8 +9,8 @@ from scipy.stats import norm, t
 
 from omsweep.results.comparison.clusters import clustered_mean
 from omsweep.results.comparison.components import VarianceComponents
-from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
-from omsweep.results.comparison.family_wise import verdicts
+from omsweep.results.comparison.contrasts import ALL_FAMILIES, PRIMARY, Line, judged
+from omsweep.results.comparison.detectable import Design, power, smallest_detectable_effect
 
 ONES_OF_SEEDS = VarianceComponents(sft_seed=1.0, training_seed=1.0)
 ONES = VarianceComponents(sft_seed=1.0, training_seed=1.0, item=1.0, residual=1.0)
@@ -42,8 +42,14 @@ def test_the_verdict_finds_it_as_often_as_promised(families):
         noise = rng.normal(size=units)[sft] + math.sqrt(2) * rng.normal(size=5 * units)
         one = clustered_mean(effect + noise, {"sft_seed": sft, "run": np.arange(5 * units)}, strata=family)
         none = clustered_mean([-1.0, 0.0, 1.0], {"sft_seed": range(3)})
-        found += verdicts([one, none, none, none])[0][0] == "better"
+        lines = [
+            Line(measure=PRIMARY, family=ALL_FAMILIES, arm="a", against="b", estimate=e, blocks=units)
+            for e in (one, none, none, none)
+        ]
+        found += judged(lines, ["f", "g"], 0.1)[0].verdict == "better"
     assert 749 <= found <= 851
+    assert power(design, components, effect) == pytest.approx(0.8, abs=1e-3)
+    assert power(design, components, effect / 2) < 0.5
 
 
 def test_one_sft_seed_speaks_of_training_seeds_only():
@@ -53,6 +59,8 @@ def test_one_sft_seed_speaks_of_training_seeds_only():
 
 
 def test_nothing_repeated_shows_nothing_and_no_variance_shows_all():
+    assert power(Design(sft_seeds=1, runs=1), ONES, 9.0) == 0
+    assert power(Design(sft_seeds=2, runs=1), VarianceComponents(sft_seed=0, training_seed=0), 0.1) == 1
     assert smallest_detectable_effect(Design(sft_seeds=1, runs=1), ONES) == math.inf
     assert smallest_detectable_effect(Design(sft_seeds=2, runs=1), VarianceComponents(sft_seed=0, training_seed=0)) == 0
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from omsweep.results.comparison.components import VarianceComponents
-from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
+from omsweep.results.comparison.detectable import Design, power, smallest_detectable_effect
 from omsweep.results.comparison.pilot import planned, read_pilot
 from omsweep.results.comparison.question import question_of
 
@@ -17,57 +17,63 @@ def row(arm, against, family="tiny-llama", **parts):
     return {"arm": arm, "against": against, "family": family, "groups": 20, "components": {**PARTS, **parts}}
 
 
+def content(rows, blocks=("tiny-llama", "tiny-qwen2")):
+    return {"variance": rows, "blocks": dict.fromkeys(blocks, 4), "contrasts": [["ondare", "adamw"]]}
+
+
 @pytest.fixture
 def asked(make_question_space):
     return question_of(make_question_space(blocks=5, sft_seeds=3))
 
 
-def effect_of(found, arm, against="adamw + offline"):
-    (one,) = [one for one in found if (one.arm, one.against) == (arm, against)]
-    return one
+def test_the_effect_is_that_of_the_design_and_the_variance_of_all_contrasts(asked):
+    rows = [row("ondare", "adamw"), row("ondare", "adamw", "tiny-qwen2", training_seed=0.04)]
+    rows += [row("onties", "adamw", training_seed=0.08), row("onties", "adamw", "all families", training_seed=9.0)]
+    found = planned(asked, ["tiny-llama", "tiny-qwen2"], content(rows))
+    mean = VarianceComponents(**{**PARTS, "training_seed": (0.02 + 0.04 + 0.08) / 3})
+    design = Design(sft_seeds=3, runs=5, items=20, families=2, comparisons=3)
+    assert found.effect == pytest.approx(smallest_detectable_effect(design, mean))
+    assert found.power == pytest.approx(power(design, mean, 0.1))
+    assert (found.contrasts, found.sft_seeds_known) == (2, True)
 
 
-def test_the_effect_is_that_of_the_design_and_the_mean_of_the_families(asked):
-    rows = [row("ondare + offline", "adamw + offline", family) for family in ("tiny-llama", "other")]
-    rows += [row("ondare + offline", "adamw + offline", "tiny-qwen2", training_seed=0.04)]
-    found = planned(asked, ["tiny-llama", "tiny-qwen2"], {"variance": rows})
-    mean = VarianceComponents(**{**PARTS, "training_seed": 0.03})
-    design = Design(sft_seeds=3, runs=5, items=20, families=2, comparisons=2 * 4)
-    assert effect_of(found, "ondare + offline").effect == pytest.approx(smallest_detectable_effect(design, mean))
-    assert [one.effect for one in found if one.arm == "ondare"] == [None, None]
+def test_families_the_pilot_did_not_have_count_as_its_own(asked):
+    found = planned(asked, ["mine"], content([row("ondare", "adamw")], ["tiny-llama"]))
+    assert found.effect == planned(asked, ["tiny-llama"], content([row("ondare", "adamw")], ["tiny-llama"])).effect
 
 
 def test_one_sft_seed_in_the_pilot_is_said(asked):
-    found = planned(asked, ["tiny-llama"], {"variance": [row("ondare", "adamw", sft_seed=None)]})
-    known = effect_of(found, "ondare", "adamw")
-    assert not known.sft_seeds_known
-    full = planned(asked, ["tiny-llama"], {"variance": [row("ondare", "adamw")]})
-    assert known.effect < effect_of(full, "ondare", "adamw").effect
+    alone, full = (
+        planned(asked, ["tiny-llama"], content([row("ondare", "adamw", **more)])) for more in ({"sft_seed": None}, {})
+    )
+    assert not alone.sft_seeds_known
+    assert alone.effect < full.effect
 
 
 def test_nothing_repeated_shows_nothing(make_question_space):
     asked = question_of(make_question_space(blocks=1, sft_seeds=1))
-    found = planned(asked, ["tiny-llama"], {"variance": [row("ondare", "adamw")]})
-    assert math.isinf(effect_of(found, "ondare", "adamw").effect)
+    found = planned(asked, ["tiny-llama"], content([row("ondare", "adamw")]))
+    assert (found.effect, found.power) == (math.inf, 0.0)
 
 
 def test_a_pilot_is_a_folder_or_the_file(tmp_path):
-    content = {"variance": [row("ondare", "adamw")]}
-    (tmp_path / "comparison.json").write_text(json.dumps(content))
-    assert read_pilot(str(tmp_path)) == read_pilot(str(tmp_path / "comparison.json")) == content
+    given = content([row("ondare", "adamw")])
+    (tmp_path / "comparison.json").write_text(json.dumps(given))
+    assert read_pilot(str(tmp_path)) == read_pilot(str(tmp_path / "comparison.json")) == given
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("text", "message"),
     [
         (None, "has no comparison.json: give the folder of a sweep"),
         ("[]", "is not the comparison.json of a sweep"),
         ("{", "is not the comparison.json of a sweep"),
-        ('{"variance": []}', "holds no variances"),
+        ('{"variance": [], "contrasts": [["a", "b"]]}', "holds no variances"),
+        ('{"variance": [{"arm": "x"}], "headline": []}', "is not the comparison.json of a sweep of this version"),
     ],
 )
-def test_what_is_no_pilot_is_refused(tmp_path, content, message):
-    if content is not None:
-        (tmp_path / "comparison.json").write_text(content)
+def test_what_is_no_pilot_is_refused(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "comparison.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_pilot(str(tmp_path))

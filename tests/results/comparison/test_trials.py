@@ -8,9 +8,8 @@ import pytest
 
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.results.comparison.items import item_readings, item_table
-from omsweep.results.comparison.question import OfflineGrid
+from omsweep.results.comparison.question import question_of
 from omsweep.results.comparison.trials import read_points
-from omsweep.results.front import label_of
 from omsweep.store.records import TrialRecord
 
 TASKS = {"sums": "math", "words": "math", "close": "code"}
@@ -40,18 +39,40 @@ REFERENCE = scores(0)
 
 
 def trial(trial_id, *, family="f", label="adamw", block=0, seed=0, sft_seed=0, state="completed", **more):
-    place = {"family": family, "block": block, "seed": seed, "sft_seed": sft_seed}
-    return TrialRecord(trial_id=trial_id, label=label, method=label, state=state, **place, **more)
+    place = {"family": family, "block": block, "seed": seed, "sft_seed": sft_seed, "dose": 1.0, "policy_path": "x"}
+    return TrialRecord(trial_id=trial_id, label=label, method=label, state=state, **(place | more))
 
 
-def merge(trial_id, parent, state="completed"):
-    return TrialRecord(trial_id=trial_id, kind="posthoc", parent=parent, family="f", state=state)
-
-
-def read(trials, **options):
-    return read_points(
-        trials, lambda trial_id: scores(sum(trial_id.encode())), lambda family, sft_seed: REFERENCE, **options
+def merge(trial_id, parent, weight=0.5, state="completed", label="adamw+path"):
+    point = {"posthoc": {"method": "linear", "weight": weight}}
+    return TrialRecord(
+        trial_id=trial_id, kind="posthoc", parent=parent, family="f", state=state, label=label, params=point
     )
+
+
+def asked(*contrasts, ladder=(1.0,), weights=(0.5,), travel_of=None):
+    """The question of a space with the branches adamw and ondare, and one grid, path or shift."""
+    grid = {"method": "linear", "weights": list(weights), "travel_of": travel_of}
+    return question_of(
+        {
+            "space": {"method": {"adamw": {}, "ondare": {}}},
+            "design": {"ladder": list(ladder)},
+            "posthoc": {"path": grid},
+            "comparison": {
+                "contrasts": contrasts or [["ondare", "adamw"]],
+                "tax_limit": 4,
+                "delta": 0.1,
+                "baseline": "adamw",
+            },
+        }
+    )
+
+
+PATHS = asked(["ondare", "adamw + path"])
+
+
+def read(trials, question=None, table=lambda trial_id: scores(sum(trial_id.encode()))):
+    return read_points(trials, table, lambda family, sft_seed: REFERENCE, question or asked())
 
 
 @pytest.mark.parametrize("split", ["search", "report"])
@@ -105,13 +126,24 @@ def test_other_items_are_refused():
         item_readings(scores(1, items=5), item_table(REFERENCE, "report", 3), "report")
 
 
-def test_merges_join_their_parents_block_and_label():
-    trials = [trial("a"), trial("o", label="ondare"), merge("a-5", "a"), merge("a-5-3", "a-5"), merge("o-5", "o")]
-    points = read(trials)
+def test_merges_join_their_parents_block_label_and_dose():
+    trials = [trial("a", dose=2.0), trial("o", label="ondare", dose=2.0), merge("a+1", "a", 0.25)]
+    points = read(trials, asked(["ondare", "adamw + path"], ladder=(2.0,)))
     assert points.blocks == (("f", "0", "b0-s0"),)
-    assert points.label.tolist() == ["adamw", "ondare", "adamw", "adamw", "ondare"]
-    assert points.merged.tolist() == [False, False, True, True, True]
-    assert points.report_without.shape == (5, 6, 3)
+    assert points.label.tolist() == ["adamw", "ondare", "adamw"]
+    assert points.grid.tolist() == ["", "", "path"]
+    assert (points.dose.tolist(), points.weight.tolist()) == ([2.0] * 3, [1.0, 1.0, 0.25])
+    assert points.report.shape == (3, 7, 3)
+
+
+def test_a_shift_is_on_no_way_back():
+    question = asked(["ondare", "adamw + path"], weights=(), travel_of="ondare")
+    points = read([trial("a"), trial("o", label="ondare"), merge("a+0", "a", 0.02)], question)
+    assert np.isnan(points.weight).tolist() == [False, False, True]
+
+
+def test_merges_that_nothing_compares_are_not_read():
+    assert read([trial("a"), trial("o", label="ondare"), merge("a+0", "a")]).grid.tolist() == ["", ""]
 
 
 def test_blocks_are_families_sft_seeds_blocks_and_seeds():
@@ -125,25 +157,25 @@ def test_blocks_are_families_sft_seeds_blocks_and_seeds():
 
 
 def test_a_diverged_run_leaves_the_block_a_failed_one_does_not():
-    trials = [trial("a"), trial("o", label="ondare", state="diverged")]
+    trials = [trial("a"), trial("o", label="ondare", state="diverged", policy_path=None)]
     points = read(trials)
     assert (points.label.tolist(), points.blocks, points.left_out) == (["adamw"], (("f", "0", "b0-s0"),), ())
     more = [*trials, trial("a1", seed=1), trial("o1", label="ondare", seed=1, state="failed"), trial("a2", seed=2)]
     assert read(more).left_out == (("f", "0", "b0-s1"), ("f", "0", "b0-s2"))
     with pytest.raises(ValueError, match="no block of 1 is complete in"):
-        read([trial("a"), trial("o", label="ondare"), merge("x", "a", state="failed")])
+        read([trial("a"), trial("o", label="ondare"), merge("x", "a", state="failed")], PATHS)
 
 
-def test_controls_are_labels_of_their_own():
-    control = trial("c", label="ondare", task_vector="permuted")
-    assert label_of(control) == "ondare/permuted"
-    trials = [trial("a"), trial("o", label="ondare"), control, trial("b", seed=1), trial("p", label="ondare", seed=1)]
-    assert read(trials, labels=["adamw", "ondare"]).blocks == (("f", "0", "b0-s0"), ("f", "0", "b0-s1"))
-    assert read(trials).left_out == (("f", "0", "b0-s1"),)
+def test_a_block_without_all_doses_is_left_out():
+    trials = [trial("a"), trial("a2", dose=2.0), trial("o", label="ondare")]
+    question = asked(ladder=(1.0, 2.0))
+    with pytest.raises(ValueError, match="no block of 1 is complete"):
+        read(trials, question)
+    assert len(read([*trials, trial("o2", label="ondare", dose=2.0)], question).label) == 4
 
 
 def test_baselines_of_a_search_are_passed_over():
-    assert len(read([trial("a"), trial("z", baseline=True)]).block) == 1
+    assert len(read([trial("a"), trial("o", label="ondare"), trial("z", baseline=True)]).block) == 2
 
 
 def test_a_merge_without_its_parent_is_refused():
@@ -152,63 +184,55 @@ def test_a_merge_without_its_parent_is_refused():
 
 
 def test_the_sft_models_table_is_asked_for_once_for_each_sft_seed():
-    asked = []
+    wanted = []
 
     def reference(family, sft_seed):
-        asked.append((family, sft_seed))
+        wanted.append((family, sft_seed))
         return REFERENCE
 
     trials = [trial("a"), trial("b", seed=1), trial("c", sft_seed=1)]
-    read_points(trials, lambda trial_id: scores(1), reference)
-    assert asked == [("f", 0), ("f", 1)]
-
-
-GRIDS = (
-    OfflineGrid(arms=frozenset({"adamw"}), points=2),
-    OfflineGrid(arms=frozenset({"adamw"}), points=0, travel_of="ondare"),
-)
+    trials += [trial(f"o{t.trial_id}", label="ondare", seed=t.seed, sft_seed=t.sft_seed) for t in trials]
+    read_points(trials, lambda trial_id: scores(1), reference, asked())
+    assert wanted == [("f", 0), ("f", 1)]
 
 
 def merged_blocks(counts, **more):
-    """Blocks of adamw and ondare, the AdamW run of each with that many merges."""
+    """Blocks of adamw and ondare, the AdamW run of each with that many of two merges."""
     trials = []
     for block, count in enumerate(counts):
-        trials.append(trial(f"a{block}", block=block, policy_path="x"))
-        trials.append(
-            trial(f"o{block}", block=block, label="ondare", policy_path="x", diagnostics={"tau_travel": 0.05})
-        )
-        trials += [merge(f"a{block}+{i}", f"a{block}") for i in range(count)]
+        trials += [trial(f"a{block}", block=block), trial(f"o{block}", block=block, label="ondare")]
+        trials += [merge(f"a{block}+{i}", f"a{block}", 0.25 * (i + 1)) for i in range(count)]
     return [one.model_copy(update=more) if one.label == "ondare" else one for one in trials]
+
+
+TWO = asked(["ondare", "adamw + path"], weights=(0.25, 0.5))
 
 
 def test_a_block_with_merges_missing_is_left_out():
     """As after an interruption while merges are made: a run's grid counts once it is whole."""
-    points = read(merged_blocks([3, 2, 0]), grids=GRIDS)
+    points = read(merged_blocks([2, 1, 0]), TWO)
     assert points.blocks == (("f", "0", "b0-s0"),)
     assert points.left_out == (("f", "0", "b1-s0"), ("f", "0", "b2-s0"))
-    assert len(read(merged_blocks([3, 2, 0])).blocks) == 3
+    assert len(read(merged_blocks([2, 1, 0])).blocks) == 3
 
 
-def test_merges_that_were_planned_out_are_not_missed():
-    """A diverged run has no policy to merge, and a run that diverged gives the others no travel."""
-    diverged = merged_blocks([2, 2], state="diverged", policy_path=None)
-    assert len(read(diverged, grids=GRIDS).blocks) == 2
-    first, *others = merged_blocks([0, 3])
-    alone = [first.model_copy(update={"state": "diverged"}), *others]
-    assert len(read(alone, grids=GRIDS).blocks) == 2
+def test_a_diverged_run_has_no_merges_to_miss():
+    first, *others = merged_blocks([0, 2])
+    alone = [first.model_copy(update={"state": "diverged", "policy_path": None}), *others]
+    assert len(read(alone, TWO).blocks) == 2
 
 
 def test_a_policy_without_a_reward_costs_its_block_and_is_named():
-    trials = merged_blocks([3, 3])
+    trials = merged_blocks([2, 2])
 
     def table(trial_id):
         made = scores(sum(trial_id.encode()))
-        if trial_id == "a1+2":
+        if trial_id == "a1+1":
             made.loc[(made["decoder"] == "sampled").idxmax(), "score"] = math.nan
         return made
 
-    points = read_points(trials, table, lambda family, sft_seed: REFERENCE, grids=GRIDS)
-    assert (points.unread, points.left_out) == (("a1+2",), (("f", "0", "b1-s0"),))
-    assert len(points.label) == 5
-    with pytest.raises(ValueError, match=r"without reward or tax: a1\+2"):
-        read_points([one for one in trials if "0" not in one.trial_id[:2]], table, lambda family, sft_seed: REFERENCE)
+    points = read(trials, TWO, table)
+    assert (points.unread, points.left_out) == (("a1+1",), (("f", "0", "b1-s0"),))
+    assert len(points.label) == 4
+    with pytest.raises(ValueError, match=r"without reward or tax: a1\+1"):
+        read([one for one in trials if "0" not in one.trial_id[:2]], TWO, table)

@@ -27,6 +27,7 @@ def space_of(compare: dict[str, Any], family: object, **train: object) -> Search
 
 def test_the_most_demanding_sample_counts(compare: dict[str, Any]) -> None:
     compare["space"]["method"]["mine"]["density"] = 0.5
+    compare["design"]["match"] = "share"
     need = need_of(space_of(compare, "olmo-2-1b", batch_size=8, max_length=256), FAMILIES["olmo-2-1b"])
     assert need is not None
     assert (need.label, need.load.sequences, need.load.dtype) == ("mine", 16, "bfloat16")  # onties: a pilot measures
