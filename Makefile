@@ -29,7 +29,7 @@ smollm2: setup
 demo: setup
 	$(BIN)/omsweep run $(SPACE) --storage $(STORAGE) --name demo-$$(date -u +%Y%m%dT%H%M%SZ)
 
-# The whole suite, file by file in two processes; tests that use Ray share one in each of them.
+# The whole suite, file by file in two processes; the tests that use Ray share one (tests/conftest.py).
 test: setup
 	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 

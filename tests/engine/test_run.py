@@ -372,6 +372,7 @@ def test_ctrl_c_kills_unfinished_runs_writes_the_front_and_exits_130(tmp_path: P
             "--storage",
             str(tmp_path / "runs"),
         ],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background shells ignore it
         stdout=log,
         stderr=subprocess.STDOUT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
