@@ -77,10 +77,11 @@ def merge(
     Args:
         base: theta_b: a state dict, or a folder of safetensors files.
         models: theta_i, each as `base`, with the same names and shapes.
-        method: `linear`, `task_arithmetic` (both: sum), `dare` (each entry kept with probability p, rescaled by 1/p) or
-            `ties` (top-p by magnitude per tensor; sign of the sum elected, agreeing terms summed).
-        weights: w_i, one per model, finite.
-        density: p in (0, 1]; only for `dare` and `ties`.
+        method: `linear`, `task_arithmetic` (both: sum), `dare` (each entry kept with probability p, rescaled by 1/p),
+            `ties` (top-p by magnitude per tensor; sign of the sum elected, mean of what agrees, weighted by |w_i|) or
+            `ties_sum` (the same, agreeing terms summed).
+        weights: w_i, one per model, finite; a factor common to all does nothing under `ties`.
+        density: p in (0, 1]; only for `dare`, `ties` and `ties_sum`.
         seed: keys masks and ties.
         output: a folder to write, with the files of `base` (which must be a folder then) and the configuration and
             tokenizer files of the first model folder; see `write_checkpoint`. Nothing is returned then.
