@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from omsweep.merging.names import canonical_name, listed
 from omsweep.merging.randomness import mask_key, uniform_bits
+from omsweep.merging.rotation import rotated
 
 
 def task_vector(base_model: nn.Module, sft_model: nn.Module) -> dict[str, Tensor]:
@@ -63,8 +64,13 @@ def flipped(tau: Tensor, _name: str) -> Tensor:
     return -tau
 
 
-CONTROLS: Mapping[str, Callable[[Tensor, str], Tensor]] = {"permuted": permuted, "flipped": flipped}
-"""Task vectors made of the real one, tensor by tensor; an effect of tau's direction must be absent under `permuted`."""
+CONTROLS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
+    "permuted": permuted,
+    "rotated": rotated,
+    "flipped": flipped,
+}
+"""Task vectors made of the real one, tensor by tensor. An effect of tau's direction must be absent under `rotated`, which
+keeps its spectrum, and `permuted`, which keeps its entries and flattens the spectrum."""
 
 
 def _check_same(left: str, ours: Mapping[str, Tensor], right: str, theirs: Mapping[str, Tensor]) -> None:

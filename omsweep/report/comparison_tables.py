@@ -84,6 +84,7 @@ def runs_table(found: Findings) -> TextTable:
 
 _WHAT = {
     "permuted": "tau's entries in another order within each tensor",
+    "rotated": "a matrix's singular values with random singular vectors",
     "flipped": "-tau, back towards the base model",
     "other_seed": "tau of an SFT model with another seed",
     "alpha 0": "the mask without tau",

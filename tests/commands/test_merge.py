@@ -91,7 +91,10 @@ def test_a_model_without_use_is_noted(
         (["--method", "layerwise", "--weight", "1"], "--weight of layerwise must be PART=NUMBER, got '1'"),
         (["--method", "layerwise", "--weight", "input=1"], "weight must have a key for every tensor, got none for"),
         (["--method", "dare", "--weight", "1", "--density", "0"], "density must be in (0, 1], got 0.0"),
-        (["--method", "expo", "--weight", "1", "--density", ".5"], "method expo does not take density (dare, ties, ties_sum do)"),
+        (
+            ["--method", "expo", "--weight", "1", "--density", ".5"],
+            "method expo does not take density (dare, ties, ties_sum do)",
+        ),
         (["--method", "dare", "--weight", "1", "--seed", "x"], "--seed must be a whole number >= 0, got 'x'"),
     ],
 )

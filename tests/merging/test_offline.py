@@ -140,7 +140,9 @@ def test_tensors_that_are_not_contiguous_and_require_gradients_are_merged() -> N
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match="method must be one of linear, task_arithmetic, dare, ties, ties_sum, got 'slerp'"):
+    with pytest.raises(
+        ValueError, match="method must be one of linear, task_arithmetic, dare, ties, ties_sum, got 'slerp'"
+    ):
         merge(BASE, [POLICY], "slerp", [1.0])
     with pytest.raises(ValueError, match="weights must be one per model"):
         merge(BASE, [POLICY, SFT], "linear", [1.0])

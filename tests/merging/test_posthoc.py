@@ -162,7 +162,9 @@ def test_points_are_plain_data_and_come_back(method: str) -> None:
     point = point_of(method)
     data = json.loads(json.dumps(point.as_data()))
     assert PosthocPoint(**{"density": point.density, "seed": point.seed, **data}) == point
-    assert set(data) - {"method", "weight"} == ({"density", "seed"} if method in ("dare", "ties", "ties_sum") else set())
+    assert set(data) - {"method", "weight"} == (
+        {"density", "seed"} if method in ("dare", "ties", "ties_sum") else set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Control:
     Args:
         online: the online branch's label.
         label: the control's (`label_of`).
-        what: `permuted`, `flipped`, `other_seed`, `alpha 0`, `match none` or `match share`.
+        what: `permuted`, `rotated`, `flipped`, `other_seed`, `alpha 0`, `match none` or `match share`.
     """
 
     online: str

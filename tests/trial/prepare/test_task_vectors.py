@@ -135,20 +135,29 @@ def made(models: Prepared, *kinds: str, dtype: str = "float32", **other: Any) ->
     return task_vector_files(kinds, models, other=other_models, dtype=dtype, progress=Bar)
 
 
+def spectrum(tau: torch.Tensor) -> torch.Tensor:
+    """Singular values; a vector's is its length."""
+    return torch.linalg.svdvals(tau.float().view(len(tau), -1))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_controls_are_made_of_the_real_one_once(models: Prepared, dtype: str) -> None:
-    files = made(models, "real", "permuted", "flipped", dtype=dtype)
-    assert len(set(files.values())) == 3
-    assert len(Bar.made) == 3
+    kinds = ("real", "permuted", "rotated", "flipped")
+    files = made(models, *kinds, dtype=dtype)
+    assert len(set(files.values())) == 4
+    assert len(Bar.made) == 4
     assert all((bar.done, bar.closed) == (bar.total, True) for bar in Bar.made)
-    assert made(models, "real", "permuted", "flipped", dtype=dtype) == files
+    assert made(models, *kinds, dtype=dtype) == files
     assert made(models, "permuted", dtype=dtype) == {"permuted": files["permuted"]}
-    assert len(Bar.made) == 3
-    real, mixed, away = (open_task_vector(files[kind]) for kind in ("real", "permuted", "flipped"))
+    assert len(Bar.made) == 4
+    real, mixed, turned, away = (open_task_vector(files[kind]) for kind in kinds)
     for name, tau in real.items():
         assert torch.equal(away[name], -tau)
         assert mixed[name].dtype == tau.dtype == getattr(torch, dtype)
         assert torch.equal(mixed[name].flatten().sort().values, tau.flatten().sort().values)
+        assert turned[name].dtype == tau.dtype
+        before, after = spectrum(tau), spectrum(turned[name])
+        assert (before - after).abs().max() <= (1e-5 if dtype == "float32" else 1e-2) * before.max()
     assert any(not torch.equal(mixed[name], tau) for name, tau in real.items())
 
 
