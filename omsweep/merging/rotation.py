@@ -1,10 +1,9 @@
 """Random rotation of matrices: the same singular values, random singular vectors, in n log n per row and column.
 
-Each side is multiplied by an orthogonal matrix (H D_3)(H D_2)(H D_1): D random signs, H the orthonormal discrete Hartley
-transform, which exists for every n and comes out of an FFT. A Haar-random matrix would cost n^3 (a QR), which no
-embedding's side can pay. The product is as orthogonal as rounding lets it be, and turns any fixed vector, one with a
-single entry and a constant one too, into one that looks Gaussian: random signs spread it at the first H, what structure
-is left goes at the next ones (arXiv:1610.09072 has three such blocks in place of a random orthogonal matrix).
+Each side is multiplied by an orthogonal matrix (H D_3)(H D_2)(H D_1): D are random signs, H is the orthonormal
+discrete Hartley transform, which exists for every n and comes out of an FFT. A Haar-random matrix would take a QR, n^3,
+which the tall side of an embedding cannot pay. Three such blocks stand in for one (arXiv:1610.09072): any fixed vector,
+one with a single entry and a constant one too, becomes one whose entries look Gaussian.
 """
 
 import torch
@@ -48,7 +47,7 @@ def _signs(count: int, name: str, side: int) -> Tensor:
 
 
 def _mix(rows: Tensor, signs: Tensor) -> None:
-    """Multiply each row of `[m, n]` in place by the orthogonal matrix of `signs`, `[ROUNDS, n]`, some rows at a time."""
+    """Multiply each row of `[m, n]` in place by the orthogonal matrix of `signs`, `[ROUNDS, n]`, a piece at a time."""
     for some in rows.split(max(1, PIECE_ENTRIES // rows.shape[1])):
         mixed = some
         for sign in signs:

@@ -77,7 +77,7 @@ def test_ties_has_what_models_agree_on_and_the_sum_grows_with_their_number() -> 
 
 
 def as_the_paper_has_it(deltas: Tensor, kept: int) -> Tensor:
-    """arXiv:2306.01708, algorithm 1, lambda = 1: trim, elect the sign of the sum, mean of what agrees; deltas [n, d]."""
+    """arXiv:2306.01708, algorithm 1, lambda = 1, of deltas [n, d]: trim, elect the sum's sign, mean of what agrees."""
     merged = []
     trimmed = [torch.where(d.abs() >= d.abs().sort().values[-kept], d, 0.0) for d in deltas]
     for entries in torch.stack(trimmed).T:
