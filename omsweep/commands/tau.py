@@ -15,6 +15,7 @@ from rich.table import Table
 from omsweep.commands import DONE, FAILED
 from omsweep.families.load import find
 from omsweep.merging.names import listed
+from omsweep.merging.vocabulary import VocabularyFit
 from omsweep.optim.task_vector_inspection import Difference, Inspection, TensorSums, inspect_task_vector
 from omsweep.results.numbers import short
 from omsweep.strict_json import plain
@@ -59,6 +60,7 @@ def as_data(inspection: Inspection) -> dict[str, Any]:
         "only_in_sft": inspection.only_in_sft,
         "other_shapes": [_difference_as_data(difference) for difference in inspection.other_shapes],
         "other_dtypes": [_difference_as_data(difference) for difference in inspection.other_dtypes],
+        "vocabulary": _fit_as_data(inspection.vocabulary) if inspection.vocabulary else None,
     }
 
 
@@ -84,12 +86,15 @@ def mismatch_lines(inspection: Inspection) -> list[str]:
         ("other dtypes", _described(inspection.other_dtypes)),
     ]
     lines = [f"[yellow]{what}[/] ({len(names)}): {escape(listed(names))}" for what, names in found if names]
+    if inspection.vocabulary:
+        lines.append(f"[yellow]vocabulary[/]: {escape(str(inspection.vocabulary))}")
     if not inspection.matches:
         return [
             *lines,
             "[red]mismatch[/]: names or shapes differ; only tensors that both have in one shape are measured",
         ]
-    return [*lines, "[green]match[/]: the same names and shapes"]
+    but = ", but for the vocabulary" if inspection.vocabulary else ""
+    return [*lines, f"[green]match[/]: the same names and shapes{but}"]
 
 
 def _cells(sums: TensorSums) -> list[str]:
@@ -103,6 +108,11 @@ def _sums_as_data(sums: TensorSums) -> dict[str, Any]:
 
 def _difference_as_data(difference: Difference) -> dict[str, str]:
     return {"name": difference.name, "base": difference.in_base, "sft": difference.in_sft}
+
+
+def _fit_as_data(fit: VocabularyFit) -> dict[str, Any]:
+    rows = {"base_rows": fit.base_rows, "sft_rows": len(fit.rows)}
+    return rows | {name: getattr(fit, name) for name in ("names", "only_in_sft", "only_in_base", "moved")}
 
 
 def _described(differences: Sequence[Difference]) -> list[str]:

@@ -107,7 +107,7 @@ class ModelFamily:
         aligned: hub id of the chain's own policy trained from the SFT model, to compare with.
         parameters: number of parameters of the SFT model; None: that of `shape`, or not known.
         shape: its sizes; None: not known, and `check` can then not estimate activations.
-        base_vocabulary: rows of the base's embedding where they differ from the SFT model's: no task vector then.
+        base_vocabulary: rows of the base's embedding where they differ from the SFT model's; `check` says so.
         resources: per worker, used where the search space leaves them open.
         recipe: for an embedded or packaged family, how it is made here; None for folders and hub ids.
         sft_seed: of such a family's SFT data; several seeds share one base model. Else 0 for `sft`, and its place

@@ -27,32 +27,45 @@ class OfflineMethod:
     Attributes:
         sparsifier: which entries are kept, a key of `SPARSIFIERS`.
         rescale: of kept entries, see `sparsify`.
-        combine: consensus of the weighted terms, entry by entry.
+        combine: consensus of the weighted terms, entry by entry, given them and their weights.
         source: where it is published.
     """
 
     sparsifier: Literal["all", "random", "top"] = "all"
     rescale: Literal["none", "inverse"] = "none"
-    combine: Callable[[Sequence[Tensor]], Tensor]
+    combine: Callable[[Sequence[Tensor], Sequence[float]], Tensor]
     source: str
 
 
-def summed(terms: Sequence[Tensor]) -> Tensor:
+def summed(terms: Sequence[Tensor], _weights: Sequence[float] = ()) -> Tensor:
     """Sum over terms of one shape, from the first to the last."""
     return reduce(torch.add, terms)
 
 
-def agreeing_sum(terms: Sequence[Tensor]) -> Tensor:
+def agreeing_sum(terms: Sequence[Tensor], _weights: Sequence[float]) -> Tensor:
     """Sum of the terms whose sign is that of the sum of all; terms of one shape."""
     elected = torch.sign(summed(terms))
     return summed([torch.where(torch.sign(term) == elected, term, 0.0) for term in terms])
+
+
+def agreeing_mean(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """`agreeing_sum` over the sum of the agreeing terms' |w_i|: the mean of S(x_i) over the models that agree.
+
+    With equal weights it is arXiv:2306.01708's disjoint mean; with others mergekit's `ties` with `normalize`. Where no
+    term agrees it is 0, and a factor common to all weights cancels.
+    """
+    elected = torch.sign(summed(terms))
+    shares = [(torch.sign(term) == elected).to(term.dtype) * abs(w) for term, w in zip(terms, weights, strict=True)]
+    share = summed(shares)
+    return agreeing_sum(terms, weights) / torch.where(share > 0.0, share, 1.0)
 
 
 OFFLINE_METHODS: Mapping[str, OfflineMethod] = {
     "linear": OfflineMethod(combine=summed, source="arXiv:2203.05482"),
     "task_arithmetic": OfflineMethod(combine=summed, source="arXiv:2212.04089"),
     "dare": OfflineMethod(sparsifier="random", rescale="inverse", combine=summed, source="arXiv:2311.03099"),
-    "ties": OfflineMethod(sparsifier="top", combine=agreeing_sum, source="arXiv:2306.01708"),
+    "ties": OfflineMethod(sparsifier="top", combine=agreeing_mean, source="arXiv:2306.01708"),
+    "ties_sum": OfflineMethod(sparsifier="top", combine=agreeing_sum, source="arXiv:2306.01708, without its mean"),
 }
 
 
@@ -103,7 +116,7 @@ def mixed_pieces(
         for (end, origin), weight, key, threshold in zip(mixture.differences, weights, keys, thresholds, strict=True):
             delta = values[end] - values[origin]
             terms.append(weight * _sparse(mixture, delta, key, block, threshold))
-        yield values[mixture.start] + mixture.method.combine(terms)
+        yield values[mixture.start] + mixture.method.combine(terms, weights)
 
 
 def _sparse(mixture: Mixture, delta: Tensor, key: MaskKey, block: Block, threshold: TopThreshold | None) -> Tensor:

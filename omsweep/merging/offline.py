@@ -24,6 +24,7 @@ from omsweep.merging.posthoc import PosthocPoint
 from omsweep.merging.safetensors_file import Track, folder_hash
 from omsweep.merging.sources import FolderTensors, Source, Weights, open_source, pieces, same_entries
 from omsweep.merging.tied import tied_names
+from omsweep.merging.vocabulary import fit_vocabulary, fitted
 
 DERIVED = ("*rotary_emb.inv_freq",)
 """Tensors of old checkpoints that follow from the configuration: models need not agree on having them."""
@@ -77,20 +78,23 @@ def merge(
     Args:
         base: theta_b: a state dict, or a folder of safetensors files.
         models: theta_i, each as `base`, with the same names and shapes.
-        method: `linear`, `task_arithmetic` (both: sum), `dare` (each entry kept with probability p, rescaled by 1/p) or
-            `ties` (top-p by magnitude per tensor; sign of the sum elected, agreeing terms summed).
-        weights: w_i, one per model, finite.
-        density: p in (0, 1]; only for `dare` and `ties`.
+        method: `linear`, `task_arithmetic` (both: sum), `dare` (each entry kept with probability p, rescaled by 1/p),
+            `ties` (top-p by magnitude per tensor; sign of the sum elected, mean of what agrees, weighted by |w_i|) or
+            `ties_sum` (the same, agreeing terms summed).
+        weights: w_i, one per model, finite; a factor common to all does nothing under `ties`.
+        density: p in (0, 1]; only for `dare`, `ties` and `ties_sum`.
         seed: keys masks and ties.
-        output: a folder to write, with the files of `base` (which must be a folder then) and the configuration and
-            tokenizer files of the first model folder; see `write_checkpoint`. Nothing is returned then.
+        output: a folder to write, with the files of `base`, or of the first model as above, which must be a folder
+            then, and the configuration and tokenizer files of the first model folder; see `write_checkpoint`. Nothing
+            is returned then.
         track: wraps the names of the tensors as they are gone through, for a progress bar: once for each model that is
             hashed for the record and once for the merge.
 
     Returns:
-        Merged tensors by name, in the dtype and on the device of `base`; empty when `output` is given. The arithmetic
-        is float64. Tensors that are not floating point must be equal everywhere and are passed on. Tied tensors stay
-        tied, see `tied_names`.
+        Merged tensors by name, in the dtype and on the device of `base`, or of the first model where its vocabulary has
+        other rows (see `omsweep.merging.vocabulary`); empty when `output` is given. The arithmetic is float64. Tensors
+        that are not floating point must be equal everywhere and are passed on. Tied tensors stay tied, see
+        `tied_names`.
 
     Raises:
         ValueError: names or shapes differ (up to five are listed), or a value is out of range.
@@ -99,7 +103,8 @@ def merge(
     named = {"base": base} | {f"model {number}": model for number, model in enumerate(models)}
     differences = tuple((model, "base") for model in named if model != "base")
     mixture = Mixture(method=OFFLINE_METHODS[method], start="base", differences=differences, density=density, seed=seed)
-    plan = _planned(mixture, named, "base", lambda _: weights)
+    other_rows = fit_vocabulary(open_source(base), open_source(models[0])) is not None
+    plan = _planned(mixture, named, "model 0" if other_rows else "base", lambda _: weights)
     record = {"method": method, "weights": list(weights), "density": density, "seed": seed}
     return _finished(plan, named, output, record, {}, (*models, base), track)
 
@@ -163,8 +168,11 @@ def check_same_tensors(models: Mapping[str, Weights], layout: str) -> None:
 
 
 def _opened(models: Mapping[str, Weights], layout: str) -> tuple[dict[str, Source], dict[str, str]]:
-    """The models as sources and their `tied_names`, checked."""
-    sources = {model: open_source(each) for model, each in models.items()}
+    """The models as sources and their `tied_names`, checked; the base with the rows of the layout's vocabulary."""
+    opened = {model: open_source(each) for model, each in models.items()}
+    sources: dict[str, Source] = {**opened}
+    if "base" in opened and layout != "base":
+        sources["base"] = fitted(opened["base"], fit_vocabulary(opened["base"], opened[layout]))
     tied = tied_names(list(sources.values()))
     _check_same_tensors(sources, layout, tied)
     return sources, tied

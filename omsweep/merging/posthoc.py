@@ -83,12 +83,20 @@ POSTHOC_METHODS: Mapping[str, PosthocMethod] = {
         source="arXiv:2311.03099",
     ),
     "ties": PosthocMethod(
-        formula="base + agreeing terms of w S(policy - base), (1 - w) S(sft - base), S: the largest",
+        formula="base + mean, weighted by w and 1 - w, of S(policy - base), S(sft - base) that agree, S: the largest",
         start="base",
         differences=_FROM_BASE,
         merge="ties",
         sparse=True,
         source="arXiv:2306.01708",
+    ),
+    "ties_sum": PosthocMethod(
+        formula="base + sum of w S(policy - base), (1 - w) S(sft - base) that agree, S: the largest",
+        start="base",
+        differences=_FROM_BASE,
+        merge="ties_sum",
+        sparse=True,
+        source="arXiv:2306.01708, without its mean",
     ),
     "layerwise": PosthocMethod(
         formula="sft + w(part) (policy - sft)",
@@ -122,7 +130,7 @@ class PosthocPoint:
         method: a key of `POSTHOC_METHODS`.
         weight: w of the row's formula. For `layerwise` an ordered mapping of thirds of the layers (`input`, `middle`,
             `output`) or globs over tensor names to weights, of which the first that matches counts; kept as pairs.
-        density: p in (0, 1], share of entries kept; `dare` and `ties` only.
+        density: p in (0, 1], share of entries kept; `dare`, `ties` and `ties_sum` only.
         seed: keys masks and ties.
 
     Raises:

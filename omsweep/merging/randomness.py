@@ -21,7 +21,7 @@ from torch import Tensor
 
 from omsweep.merging.block import Block, whole
 
-STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding": 4, "permutation": 5}
+STREAMS = {"update": 0, "task_vector": 1, "sample": 2, "offline": 3, "rounding": 4, "permutation": 5, "rotation": 6}
 
 MAX_ENTRIES = 2**32
 CHUNK_ENTRIES = {"cpu": 2**16}

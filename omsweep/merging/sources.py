@@ -1,8 +1,10 @@
 """Where weights are read from: tensors in memory or in a folder's safetensors files, by name, read in pieces."""
 
 import os
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -115,10 +117,57 @@ class FolderTensors(dict[str, StoredTensor]):
         return [group for group in groups if len(group) > 1]
 
 
-Source: TypeAlias = HeldTensors | FolderTensors
+class RowTensor:
+    """Rows of a tensor in another order, with rows of zeros in between, as a `Readable`.
+
+    Args:
+        tensor: the rows, along its first dimension.
+        runs: (first row in `tensor`, or None for zeros; number of rows), from the first row here to the last.
+    """
+
+    def __init__(self, tensor: Readable, runs: Sequence[tuple[int | None, int]]) -> None:
+        self._tensor, self._runs = tensor, runs
+        self._ends = list(accumulate(count for _, count in runs))
+        self.dtype, self.device = tensor.dtype, tensor.device
+        self.shape = torch.Size((self._ends[-1], *tensor.shape[1:]))
+
+    def read(self, low: int, high: int) -> Tensor:
+        """The entries from `low` up to `high`, row-major and flat."""
+        width = self.shape[1:].numel()
+        found = [torch.empty(0, dtype=self.dtype, device=self.device)]
+        number = bisect_right(self._ends, low // width) if high > low else len(self._runs)
+        while low < high:
+            row, count = self._runs[number]
+            first, end = (self._ends[number] - count) * width, min(high, self._ends[number] * width)
+            if row is None:
+                found.append(torch.zeros(end - low, dtype=self.dtype, device=self.device))
+            else:
+                found.append(self._tensor.read(row * width + low - first, row * width + end - first))
+            low, number = end, number + 1
+        return torch.cat(found)
 
 
-def open_source(weights: Weights) -> Source:
+class RowTensors(dict[str, Readable]):
+    """A source of which some tensors are seen through `RowTensor`.
+
+    Args:
+        source: all tensors.
+        runs: as for `RowTensor`, the same for all of `names`.
+        names: of the tensors whose rows change.
+    """
+
+    def __init__(
+        self, source: HeldTensors | FolderTensors, runs: Sequence[tuple[int | None, int]], names: Iterable[str]
+    ) -> None:
+        super().__init__(source)
+        self.copies = source.copies
+        self.update({name: RowTensor(source[name], runs) for name in names})
+
+
+Source: TypeAlias = HeldTensors | FolderTensors | RowTensors
+
+
+def open_source(weights: Weights) -> HeldTensors | FolderTensors:
     """A mapping as `HeldTensors`, a folder as `FolderTensors`."""
     return HeldTensors(weights) if isinstance(weights, Mapping) else FolderTensors(Path(weights))
 

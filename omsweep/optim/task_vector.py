@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from omsweep.merging.names import canonical_name, listed
 from omsweep.merging.randomness import mask_key, uniform_bits
+from omsweep.merging.rotation import rotated
+from omsweep.merging.sources import HeldTensors, Readable
+from omsweep.merging.vocabulary import fit_vocabulary, fitted
 
 
 def task_vector(base_model: nn.Module, sft_model: nn.Module) -> dict[str, Tensor]:
@@ -17,17 +20,20 @@ def task_vector(base_model: nn.Module, sft_model: nn.Module) -> dict[str, Tensor
         once; on the devices of `sft_model`.
 
     Raises:
-        ValueError: the two models do not have the same parameter names and shapes; up to five are listed.
+        ValueError: the two models do not have the same parameter names and shapes, but for rows of the vocabulary,
+            which are matched by place; up to five are listed.
     """
     base = {canonical_name(name): parameter for name, parameter in base_model.named_parameters()}
     sft = {canonical_name(name): parameter for name, parameter in sft_model.named_parameters()}
-    _check_same("base model", base, "SFT model", sft)
+    held = HeldTensors(base)
+    rows = fitted(held, fit_vocabulary(held, HeldTensors(sft)))
+    _check_same("base model", rows, "SFT model", sft)
     with torch.no_grad():
-        return {name: parameter.float() - base[name].to(parameter.device).float() for name, parameter in sft.items()}
+        return {name: theirs.float() - _whole(rows[name]).to(theirs.device).float() for name, theirs in sft.items()}
 
 
 def check_task_vector(
-    task_vector: Mapping[str, Tensor],
+    task_vector: Mapping[str, Tensor] | Mapping[str, Readable],
     parameters: Mapping[str, Tensor],
     *,
     what: str = "task vector",
@@ -63,11 +69,22 @@ def flipped(tau: Tensor, _name: str) -> Tensor:
     return -tau
 
 
-CONTROLS: Mapping[str, Callable[[Tensor, str], Tensor]] = {"permuted": permuted, "flipped": flipped}
-"""Task vectors made of the real one, tensor by tensor; an effect of tau's direction must be absent under `permuted`."""
+CONTROLS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
+    "permuted": permuted,
+    "rotated": rotated,
+    "flipped": flipped,
+}
+"""Task vectors made of the real one, tensor by tensor. An effect of tau's direction must be absent under `rotated`,
+which keeps its singular values, and under `permuted`, which keeps its entries and loses the large singular values."""
 
 
-def _check_same(left: str, ours: Mapping[str, Tensor], right: str, theirs: Mapping[str, Tensor]) -> None:
+def _whole(tensor: Readable) -> Tensor:
+    return tensor.read(0, tensor.shape.numel()).view(tensor.shape)
+
+
+def _check_same(
+    left: str, ours: Mapping[str, Tensor] | Mapping[str, Readable], right: str, theirs: Mapping[str, Tensor]
+) -> None:
     problems = []
     missing = [name for name in theirs if name not in ours]
     extra = [name for name in ours if name not in theirs]

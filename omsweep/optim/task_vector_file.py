@@ -10,6 +10,7 @@ from torch import Tensor
 from omsweep.merging.names import listed
 from omsweep.merging.safetensors_file import CODES, METADATA, Track, data_bytes, header_bytes
 from omsweep.merging.sources import Readable, Weights, open_source
+from omsweep.merging.vocabulary import VocabularyFit, fitted
 
 FORMAT_VERSION = 1
 STORED_DTYPES = (torch.float32, torch.bfloat16)
@@ -25,6 +26,7 @@ def write_task_vector(
     *,
     names: Sequence[str] | None = None,
     dtype: torch.dtype = torch.float32,
+    fit: VocabularyFit | None = None,
     track: Track = iter,
 ) -> None:
     """Write tau = theta_r - theta_b to one safetensors file.
@@ -40,6 +42,7 @@ def write_task_vector(
             base and sft hold (buffers, tied copies) is left out. None: every floating point tensor, and the names of
             base and sft must be the same.
         dtype: in which tau is stored, float32 or bfloat16. The subtraction is float32 and rounded once.
+        fit: how the base's vocabulary becomes the SFT model's; None: the two have the same rows.
         track: wraps the names as they are gone through, for a progress bar.
 
     Raises:
@@ -48,7 +51,7 @@ def write_task_vector(
     """
     if dtype not in STORED_DTYPES:
         raise ValueError(f"dtype of a task vector must be one of {', '.join(map(str, STORED_DTYPES))}, got {dtype}")
-    base_tensors, sft_tensors = open_source(base), open_source(sft)
+    base_tensors, sft_tensors = fitted(open_source(base), fit), open_source(sft)
     wanted = _wanted(base_tensors, sft_tensors, names)
     entries = {name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}
 

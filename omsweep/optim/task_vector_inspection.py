@@ -10,6 +10,7 @@ from torch import Tensor
 from omsweep.merging.layers import layer_of
 from omsweep.merging.safetensors_file import Track
 from omsweep.merging.sources import Readable, Weights, open_source
+from omsweep.merging.vocabulary import VocabularyFit, fit_vocabulary, fitted
 from omsweep.optim.task_vector_file import float_chunks
 
 
@@ -72,6 +73,7 @@ class Inspection:
         only_in_sft: names that the base model lacks.
         other_shapes: tensors whose shapes differ; not in `layers`.
         other_dtypes: tensors whose dtypes differ.
+        vocabulary: how the base's rows become those of the SFT model; None: they are the same.
     """
 
     layers: Mapping[str, TensorSums]
@@ -79,6 +81,7 @@ class Inspection:
     only_in_sft: tuple[str, ...]
     other_shapes: tuple[Difference, ...]
     other_dtypes: tuple[Difference, ...]
+    vocabulary: VocabularyFit | None = None
 
     @property
     def total(self) -> TensorSums:
@@ -87,7 +90,7 @@ class Inspection:
 
     @property
     def matches(self) -> bool:
-        """Whether names and shapes are the same; dtypes may differ."""
+        """Whether names and shapes are the same, but for rows of the vocabulary; dtypes may differ."""
         return not (self.only_in_base or self.only_in_sft or self.other_shapes)
 
 
@@ -101,12 +104,14 @@ def inspect_task_vector(base: Weights, sft: Weights, *, track: Track = iter) -> 
 
     Returns:
         Sums over the floating point tensors that both hold in the same shape, and all mismatches. Tensors are counted
-        as they are stored: a tied copy is one more.
+        as they are stored: a tied copy is one more. Rows of the vocabulary are those of the SFT model.
 
     Raises:
         ValueError: a folder without safetensors, or one that cannot be read.
     """
-    base_tensors, sft_tensors = open_source(base), open_source(sft)
+    base_source, sft_tensors = open_source(base), open_source(sft)
+    vocabulary = fit_vocabulary(base_source, sft_tensors)
+    base_tensors = fitted(base_source, vocabulary)
     both = _in_order(base_tensors.keys() & sft_tensors.keys())
     shapes = {name: [str(tuple(side[name].shape)) for side in (base_tensors, sft_tensors)] for name in both}
     dtypes = {name: [str(side[name].dtype)[len("torch.") :] for side in (base_tensors, sft_tensors)] for name in both}
@@ -123,6 +128,7 @@ def inspect_task_vector(base: Weights, sft: Weights, *, track: Track = iter) -> 
         only_in_sft=tuple(_in_order(sft_tensors.keys() - base_tensors.keys())),
         other_shapes=other_shapes,
         other_dtypes=_differences(dtypes),
+        vocabulary=vocabulary,
     )
 
 

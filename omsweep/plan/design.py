@@ -26,7 +26,8 @@ def draw(space: SearchSpace) -> list[TrialSpec]:
     drawn = {name: _draw_family(space, name) for name in space.family_names}
     design = space.design
     seeds = range(design.blocks), range(design.seeds), range(design.sft_seeds)
-    places = itertools.product(*seeds, space.family_names, space.branches, design.ladder or [None])
+    doses: list[float] | list[None] = design.ladder or [None]
+    places = itertools.product(*seeds, space.family_names, space.branches, doses)
     return [
         _spec(
             space,

@@ -23,7 +23,7 @@ from omsweep.space.crossing import crossed
 from omsweep.space.data_sources import check_replay
 from omsweep.space.knobs import Scalar, SpaceError, edge_values
 from omsweep.space.parse import validate
-from omsweep.space.posthoc import check_bases, over_levels, read_posthoc
+from omsweep.space.posthoc import over_levels, read_posthoc
 from omsweep.space.samples import make_sample, train_settings
 from omsweep.space.schema import NAME_PATTERN, SpaceFile
 from omsweep.space.search_space import SearchSpace
@@ -52,7 +52,6 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     check_sft_seeds(space.families, space.design.sft_seeds)
     check_task_vectors(space.families, space.shared, space.branches)
     check_replay(space.replay, space.families, space.shared, space.branches)
-    check_bases(space.posthoc, space.families)
     for branch in space.branches:
         if branch.match is not None and file.mode == "search":
             raise SpaceError(f"space.method.{branch.origin}.{MATCH}", "is of mode compare: a search matches nothing")

@@ -1,16 +1,13 @@
 """The `posthoc` section: grids of models that are merged after training. Torch-free."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from omsweep.families.family import ModelFamily
 from omsweep.merging.methods import METHODS
 from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint, posthoc_points
 from omsweep.space.branches import Branch
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Posthoc
-from omsweep.trial.merge import methods_without_base
 
 SHIFT = "tau_shift"
 """The method whose weight may be a trained trial's `tau_travel`."""
@@ -59,19 +56,6 @@ def over_levels(grids: Sequence[PosthocGrid], branches: Sequence[Branch]) -> tup
                 f"must be a branch without levels of design.cross ({', '.join(labels)}), got {grid.travel_of!r}",
             )
     return tuple(replace(grid, of=tuple(b.label for b in branches if b.origin in grid.of)) for grid in grids)
-
-
-def check_bases(grids: Sequence[PosthocGrid], families: Sequence[ModelFamily]) -> None:
-    """Refuse methods that need the base of a family whose base has another vocabulary; raises SpaceError."""
-    for grid, family in itertools.product(grids, families):
-        rows, shape = family.base_vocabulary, family.shape
-        if "base" in POSTHOC_METHODS[grid.method].models and rows and shape and rows != shape.vocabulary:
-            raise SpaceError(
-                f"posthoc.{grid.label}.method",
-                f"{grid.method} needs SFT model minus base, and {family.name} has no task vector: the base's vocabulary"
-                f" has {rows} rows, the SFT model's {shape.vocabulary}; without base:"
-                f" {', '.join(methods_without_base())}",
-            )
 
 
 def points_of(grids: Sequence[PosthocGrid], label: str) -> int:

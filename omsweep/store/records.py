@@ -20,7 +20,7 @@ VERSION: Literal[1] = 1
 
 Kind = Literal["trained", "posthoc"]
 State = Literal["completed", "stopped", "diverged", "failed"]
-TaskVector = Literal["real", "permuted", "flipped", "other_seed"]
+TaskVector = Literal["real", "permuted", "rotated", "flipped", "other_seed"]
 KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]
 STATES: tuple[str, ...] = State.__args__  # type: ignore[attr-defined]
 TASK_VECTORS: tuple[str, ...] = TaskVector.__args__  # type: ignore[attr-defined]

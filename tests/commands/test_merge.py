@@ -32,6 +32,7 @@ def arguments(options: dict[str, str], *more: str) -> list[str]:
         ("task_arithmetic", ["--weight", "0.5"]),
         ("dare", ["--weight", "0.5", "--density", "0.5", "--seed", "3"]),
         ("ties", ["--weight", "0.5", "--density", "0.5"]),
+        ("ties_sum", ["--weight", "0.5", "--density", "0.5"]),
         ("layerwise", ["--weight", "input=0.2", "--weight", "*.mlp.*=0.5", "--weight", "*=0.8"]),
         ("expo", ["--weight", "0.3"]),
         ("tau_shift", ["--weight", "-0.1"]),
@@ -81,7 +82,7 @@ def test_a_model_without_use_is_noted(
     [
         (
             ["--method", "slerp", "--weight", "1"],
-            "method must be one of linear, task_arithmetic, dare, ties, layerwise",
+            "method must be one of linear, task_arithmetic, dare, ties, ties_sum",
         ),
         (["--method", "linear", "--weight", "two"], "--weight must be a number, got 'two'"),
         (["--method", "linear", "--weight", "2"], "weight of linear must be in [0, 1], got 2.0"),
@@ -90,7 +91,10 @@ def test_a_model_without_use_is_noted(
         (["--method", "layerwise", "--weight", "1"], "--weight of layerwise must be PART=NUMBER, got '1'"),
         (["--method", "layerwise", "--weight", "input=1"], "weight must have a key for every tensor, got none for"),
         (["--method", "dare", "--weight", "1", "--density", "0"], "density must be in (0, 1], got 0.0"),
-        (["--method", "expo", "--weight", "1", "--density", ".5"], "method expo does not take density (dare, ties do)"),
+        (
+            ["--method", "expo", "--weight", "1", "--density", ".5"],
+            "method expo does not take density (dare, ties, ties_sum do)",
+        ),
         (["--method", "dare", "--weight", "1", "--seed", "x"], "--seed must be a whole number >= 0, got 'x'"),
     ],
 )

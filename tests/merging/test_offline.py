@@ -59,8 +59,55 @@ def test_ties_by_hand() -> None:
     base = {"w": torch.zeros(4)}
     one, two = {"w": torch.tensor([4.0, -3.0, 2.0, 1.0])}, {"w": torch.tensor([1.0, 4.0, -3.0, 2.0])}
     # top half: [4, -3, 0, 0] and [0, 4, -3, 0]; terms [2, -1.5, 0, 0] and [0, 1, -.75, 0]; signs +, -, -, 0
-    merged = merge(base, [one, two], "ties", [0.5, 0.25], density=0.5)
+    merged = merge(base, [one, two], "ties_sum", [0.5, 0.25], density=0.5)
     assert merged["w"].tolist() == [2.0, -1.5, -0.75, 0.0]
+    assert merge(base, [one, two], "ties", [0.5, 0.25], density=0.5)["w"].tolist() == [4.0, -3.0, -3.0, 0.0]
+    # all kept: terms [2, -1.5, 1, .5] and [.25, 1, -.75, .5]; signs +, -, +, +; the mean of x where both agree
+    assert merge(base, [one, two], "ties_sum", [0.5, 0.25])["w"].tolist() == [2.25, -1.5, 1.0, 1.0]
+    assert merge(base, [one, two], "ties", [0.5, 0.25])["w"].tolist() == [3.0, -3.0, 2.0, 1.3333333730697632]
+
+
+def test_ties_has_what_models_agree_on_and_the_sum_grows_with_their_number() -> None:
+    """The paper's mean: three copies of a model merge to that model, where the sum goes three times as far."""
+    for weights in ([1.0, 1.0, 1.0], [0.3, 0.3, 0.3]):
+        merged = merge(BASE, [POLICY] * 3, "ties", weights)
+        assert all(torch.allclose(merged[name], POLICY[name], atol=1e-6) for name in BASE)
+    thrice = merge(BASE, [POLICY] * 3, "ties_sum", [1.0] * 3)
+    assert all(torch.allclose(thrice[name] - BASE[name], 3 * (POLICY[name] - BASE[name]), atol=1e-5) for name in BASE)
+
+
+def as_the_paper_has_it(deltas: Tensor, kept: int) -> Tensor:
+    """arXiv:2306.01708, algorithm 1, lambda = 1, of deltas [n, d]: trim, elect the sum's sign, mean of what agrees."""
+    merged = []
+    trimmed = [torch.where(d.abs() >= d.abs().sort().values[-kept], d, 0.0) for d in deltas]
+    for entries in torch.stack(trimmed).T:
+        agree = [x for x in entries if torch.sign(x) == torch.sign(entries.sum()) != 0]
+        merged.append(sum(agree) / len(agree) if agree else 0.0)
+    return torch.tensor(merged, dtype=deltas.dtype)
+
+
+def as_mergekit_has_it(deltas: Tensor, weights: Tensor, kept: int) -> Tensor:
+    """mergekit's `ties` with `normalize: true`, lambda = 1: magnitude pruning, weighted election, normalised sum."""
+    sparse = torch.stack([torch.where(d.abs() >= d.abs().sort().values[-kept], d, 0.0) for d in deltas])
+    weighted = sparse * weights[:, None]
+    majority = torch.where(weighted.sum(dim=0) >= 0, 1.0, -1.0)
+    mask = weighted.sign() == majority
+    divisor = (weights[:, None] * mask).sum(dim=0)
+    return (weighted * mask).sum(dim=0) / torch.where(divisor.abs() < 1e-8, 1.0, divisor)
+
+
+@pytest.mark.parametrize("density", [0.2, 0.5, 1.0])
+def test_ties_is_the_papers_at_equal_weights_and_mergekits_at_any(density: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    deltas = torch.randn(3, 40, generator=generator, dtype=torch.float64)
+    base, models = {"w": torch.zeros(40, dtype=torch.float64)}, [{"w": delta} for delta in deltas]
+    kept = round(density * 40)
+    equal = merge(base, models, "ties", [1.0, 1.0, 1.0], density)["w"]
+    torch.testing.assert_close(equal, as_the_paper_has_it(deltas, kept))
+    for weights in ([0.5, 0.3, 0.2], [0.9, 0.1, 2.0]):
+        merged = merge(base, models, "ties", weights, density)["w"]
+        torch.testing.assert_close(merged, as_mergekit_has_it(deltas, torch.tensor(weights).double(), kept))
+        assert not torch.allclose(merged, merge(base, models, "ties_sum", weights, density)["w"])
 
 
 def test_tied_tensors_stay_tied_and_others_do_not_become_so() -> None:
@@ -93,7 +140,9 @@ def test_tensors_that_are_not_contiguous_and_require_gradients_are_merged() -> N
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match="method must be one of linear, task_arithmetic, dare, ties, got 'slerp'"):
+    with pytest.raises(
+        ValueError, match="method must be one of linear, task_arithmetic, dare, ties, ties_sum, got 'slerp'"
+    ):
         merge(BASE, [POLICY], "slerp", [1.0])
     with pytest.raises(ValueError, match="weights must be one per model"):
         merge(BASE, [POLICY, SFT], "linear", [1.0])
@@ -129,7 +178,7 @@ def test_ties_among_magnitudes_keep_exactly_the_share(monkeypatch: pytest.Monkey
     assert torch.equal(merge(base, [model], "ties", [1.0], density=0.3)["w"], expected)
 
 
-@pytest.mark.parametrize(("method", "density"), [("linear", 1.0), ("dare", 0.5), ("ties", 0.5)])
+@pytest.mark.parametrize(("method", "density"), [("linear", 1.0), ("dare", 0.5), ("ties", 0.5), ("ties_sum", 0.5)])
 def test_folders_give_what_state_dicts_give(tmp_path: Path, save: Save, method: str, density: float) -> None:
     base = save("base", BASE, config="{}")
     policy = save("policy", POLICY, files=2, config='{"policy": 1}')

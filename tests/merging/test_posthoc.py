@@ -48,10 +48,17 @@ def largest_part(x: Tensor, point: PosthocPoint) -> Tensor:
     return torch.where(x.abs() >= x.abs().flatten().sort(descending=True).values[kept - 1], x, 0.0)
 
 
-def agreeing(u: Tensor, v: Tensor) -> Tensor:
+def agreeing_sum(u: Tensor, v: Tensor) -> Tensor:
     """The sum of what has the sign of the sum, case by case."""
     same, larger = u * v >= 0, torch.where(u.abs() > v.abs(), u, v)
     return torch.where(same, u + v, torch.where(u + v == 0, 0.0, larger))
+
+
+def agreeing_mean(x: Tensor, y: Tensor, w: float) -> Tensor:
+    """The weighted mean of x and y where their signs agree, else what has the sign of w x + (1 - w) y."""
+    u, v = w * x, (1 - w) * y
+    one = torch.where(u.abs() > v.abs(), x, torch.where(v.abs() > u.abs(), y, 0.0))
+    return torch.where(u * v > 0, u + v, one)
 
 
 def formula(point: PosthocPoint, base: Tensor, sft: Tensor, policy: Tensor, name: str) -> Tensor:
@@ -67,7 +74,10 @@ def formula(point: PosthocPoint, base: Tensor, sft: Tensor, policy: Tensor, name
             return base + w * first + (1 - w) * second
         case "ties":
             first, second = largest_part(policy - base, point), largest_part(sft - base, point)
-            return base + agreeing(w * first, (1 - w) * second)
+            return base + agreeing_mean(first, second, w)
+        case "ties_sum":
+            first, second = largest_part(policy - base, point), largest_part(sft - base, point)
+            return base + agreeing_sum(w * first, (1 - w) * second)
         case "expo":
             return policy + w * (policy - sft)
         case "tau_shift":
@@ -152,7 +162,9 @@ def test_points_are_plain_data_and_come_back(method: str) -> None:
     point = point_of(method)
     data = json.loads(json.dumps(point.as_data()))
     assert PosthocPoint(**{"density": point.density, "seed": point.seed, **data}) == point
-    assert set(data) - {"method", "weight"} == ({"density", "seed"} if method in ("dare", "ties") else set())
+    assert set(data) - {"method", "weight"} == (
+        {"density", "seed"} if method in ("dare", "ties", "ties_sum") else set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +186,7 @@ def test_points_are_plain_data_and_come_back(method: str) -> None:
         ({"method": "dare", "weight": 0.5, "density": 0}, r"density must be in \(0, 1\], got 0"),
         (
             {"method": "linear", "weight": 0.5, "density": 0.5},
-            r"linear does not take density \(dare, ties do\), got 0.5",
+            r"linear does not take density \(dare, ties, ties_sum do\), got 0.5",
         ),
         ({"method": "dare", "weight": 0.5, "seed": -1}, "seed must be a whole number >= 0, got -1"),
     ],

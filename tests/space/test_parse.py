@@ -78,19 +78,19 @@ MISTAKES = [
     (
         "space.method.ondare.task_vector",
         "shuffled",
-        "space.method.ondare.task_vector: must be one of real, permuted, flipped, other_seed, got 'shuffled'",
+        "space.method.ondare.task_vector: must be one of real, permuted, rotated, flipped, other_seed, got 'shuffled'",
     ),
     (
         "space.method.ondare.task_vector",
         {"choice": ["real", "fliped"]},
-        "space.method.ondare.task_vector: must be one of real, permuted, flipped, other_seed, got 'fliped'",
+        "space.method.ondare.task_vector: must be one of real, permuted, rotated, flipped, other_seed, got 'fliped'",
     ),
     (
         "space.method.adamw",
         {"task_vector": "permuted"},
         "space.method.adamw.task_vector: method 'adamw' merges no task vector; allowed for: linear, ondare, onties,",
     ),
-    ("space.task_vector", 3, "space.task_vector: must be one of real, permuted, flipped, other_seed, got 3"),
+    ("space.task_vector", 3, "space.task_vector: must be one of real, permuted, rotated, flipped, other_seed, got 3"),
     ("space.method.magic", {}, "space.method.magic: unknown method 'magic'; allowed: adamw"),
     ("space.learning_rate", "fast", "space.learning_rate: "),
     ("space.learning_rate", {"by_name": {"*": 1e-3}}, "space.learning_rate.by_name: only alpha goes by parameter name"),

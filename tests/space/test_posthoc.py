@@ -68,16 +68,6 @@ def test_a_label_names_files_and_a_search_has_no_blocks_to_travel_in(
         built(search)
 
 
-def test_without_a_task_vector_nothing_is_made_of_the_base(compare: dict[str, Any]) -> None:
-    compare["families"] = ["tulu-3-8b"]
-    compare["space"]["method"] = {"adamw": {}}
-    build_space(compare | {"posthoc": {"interpolate": GRIDS["interpolate"]}})
-    with pytest.raises(
-        SpaceError, match=r"posthoc.x.method: tau_shift needs SFT model minus base, and tulu-3-8b has no"
-    ):
-        build_space(compare | {"posthoc": {"x": {"method": "tau_shift", "weights": [0.1]}}})
-
-
 def test_a_base_that_does_not_fit_stops_the_preparation(compare: dict[str, Any], tmp_path: Path) -> None:
     base, sft = (
         random_family(tmp_path / name, hidden_size=32, intermediate_size=size) for name, size in (("b", 32), ("s", 48))

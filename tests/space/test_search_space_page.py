@@ -17,7 +17,12 @@ from omsweep.space.branches import REQUIRED_KNOBS, SHARED_KNOBS, TRAIN_KNOBS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "search-space.md").read_text()
 ROWS = dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \|", PAGE, flags=re.MULTILINE))
-SECTIONS = {"design.": schema.Design, "search.": schema.Search, "posthoc.NAME.": schema.Posthoc, "comparison.": schema.Comparison}
+SECTIONS = {
+    "design.": schema.Design,
+    "search.": schema.Search,
+    "posthoc.NAME.": schema.Posthoc,
+    "comparison.": schema.Comparison,
+}
 
 
 def _defaults(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from omsweep.store.records import STATES, TRIAL_FIELDS, TrialRecord
 
 CONTRACT = re.findall(
     r"\w+",
-    """trial_id, kind, parent, state, block, baseline, family, algorithm, method, label, params,
+    """trial_id, kind, parent, state, block, dose, baseline, family, algorithm, method, label, params,
     learning_rate_applied, seed, sft_seed, task_vector, attempts, reward, reward_se_items, rewards,
     reward_absolute, tax, tax_se_items, tax_regressed, tax_worst, flip_rate, benchmark_average, scores, kl,
     length_ratio, reward_report, reward_report_se_items, tax_report, tax_report_se_items, tax_regressed_report,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.families.family import GIB, ModelFamily, TinyRecipe
-from omsweep.families.presence import Place, hub_is_off, place_of
+from omsweep.families.presence import Place, hub_is_off, place_of, with_shape
 from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.checks.fit import limit_of, need_of
 from omsweep.space.search_space import SearchSpace
@@ -32,6 +32,12 @@ def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
         yield from _place_notes(path, place, family.size)
     if family.gated and any(place == "hub" for _, place in places):
         yield "gated: accept the licence on the hub and log in (HF_TOKEN) where the sweep runs"
+    shaped = with_shape(family)
+    if shaped.shape and shaped.base_vocabulary not in (None, shaped.shape.vocabulary):
+        yield (
+            f"the base's vocabulary has {shaped.base_vocabulary:,} rows, the SFT model's {shaped.shape.vocabulary:,}:"
+            " rows are matched by token, and one that the base lacks counts as zero in it"
+        )
     if family.sft_kind == "aligned":
         yield "its SFT model is aligned already: reward and tax are measured against that"
 

@@ -103,8 +103,8 @@ def lines_of(
     values: dict[str, list[Floats]] = {}
     for family, support in supports.items():
         first, second, unit = (curves[family, arm] for arm in (*pair, baseline))
-        areas = [curve.area(support.tax) for curve in (first, second, unit)]
-        values.setdefault(PRIMARY, []).append(shares(*areas, block_weights(points, family)))
+        own, other, whole = (curve.area(support.tax) for curve in (first, second, unit))
+        values.setdefault(PRIMARY, []).append(shares(own, other, whole, block_weights(points, family)))
         places = {"reward_at_tax": (support.tax, TAX, REWARD), "tax_at_reward": (support.reward, REWARD, TAX)}
         places |= {"reward_at_kl": (support.kl, KL, REWARD)} if support.kl is not None else {}
         for measure, place in places.items():

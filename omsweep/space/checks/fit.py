@@ -10,7 +10,6 @@ from omsweep.families.presence import place_of, with_shape
 from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.knobs import SpaceError
 from omsweep.space.memory import Load, training_bytes
-from omsweep.space.posthoc import check_bases
 from omsweep.space.resources import worker_resources
 from omsweep.space.samples import edge_samples, match_of, online_merge
 from omsweep.space.search_space import SearchSpace
@@ -60,9 +59,8 @@ def check_fit(space: SearchSpace) -> None:
     """Refuse a space in which some family cannot be trained or scored on what its workers are declared to have.
 
     Raises:
-        SpaceError: with the terms of the sum and what would make it fit; a GPU memory without a GPU; a task vector
-            or a post-hoc point of the base where base and SFT model have other vocabularies, as the families or the
-            configurations that are here say; what is neither folder nor hub id.
+        SpaceError: with the terms of the sum and what would make it fit; a GPU memory without a GPU; what is neither
+            folder nor hub id.
     """
     if space.evaluate.reward.model is not None:
         _check_place(space.evaluate.reward.model, space.evaluate.reward.revision, "evaluate.reward.model")
@@ -71,7 +69,6 @@ def check_fit(space: SearchSpace) -> None:
         resources = worker_resources(space.file.train, family)
         if resources.gpu_memory_gib is not None and not resources.gpus:
             raise SpaceError("train.resources_per_worker.gpu_memory_gib", "needs resources_per_worker.gpus above 0")
-        _check_vocabularies(space, family, f"families.{index}")
         name, gib = limit_of(space, family)
         need = need_of(space, family)
         if need is not None and gib is not None and need.total > gib * GIB:
@@ -105,23 +102,6 @@ def _check_place(model: str, revision: str | None, path: str) -> None:
         place_of(model, revision=revision)
     except ValueError as error:
         raise SpaceError(path, str(error)) from None
-
-
-def _check_vocabularies(space: SearchSpace, family: ModelFamily, path: str) -> None:
-    shaped = with_shape(family)
-    check_bases(space.posthoc, [shaped])
-    rows, shape = shaped.base_vocabulary, shaped.shape
-    if rows is None or shape is None or rows == shape.vocabulary:
-        return
-    named = f" and name it with {{name: mine, like: {family.name}, base: FOLDER, base_vocabulary: null}}"
-    for sample in edge_samples(space):
-        if online_merge(sample).resolved().needs_task_vector:
-            raise SpaceError(
-                path,
-                f"{family.name} has no task vector, and {sample['label']!r} needs one: the base's vocabulary has {rows}"
-                f" rows, the SFT model's {shape.vocabulary}; resize the base's embedding"
-                f"{named if family.base_vocabulary else ''}",
-            )
 
 
 def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator[Need]:

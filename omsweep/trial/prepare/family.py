@@ -58,6 +58,7 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     from omsweep.evaluation.item_ids import evaluation_ids
     from omsweep.evaluation.statistics import reward_and_tax
     from omsweep.families.load import prepare, weights_hash
+    from omsweep.trial.prepare.task_vectors import say_vocabulary
 
     family = wanted.family
     hold_gpu_memory(wanted.gpu_memory_gib)
@@ -65,6 +66,8 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     build_reward_model(wanted.evaluate.reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(wanted.base_users, family.name, folders.base, folders.sft)
+    if wanted.base_users or wanted.task_vectors:
+        say_vocabulary(family.name, folders)
     check_parts(wanted.points_by_part, folders.sft)
     models = Prepared(
         base=str(folders.base),

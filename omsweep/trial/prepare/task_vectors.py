@@ -1,5 +1,6 @@
 """A family's task vector and its controls in the cache: built once, mapped by every process that trains."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from omsweep.cache import build_once, recipe_hash
-from omsweep.families.load import empty_model, find, load_model, weights_hash
+from omsweep.families.load import FamilyFolders, empty_model, find, load_model, weights_hash
 from omsweep.merging.names import canonical_name
 from omsweep.merging.safetensors_file import Track
-from omsweep.merging.sources import FolderTensors, Weights
+from omsweep.merging.sources import FolderTensors, HeldTensors, Weights
+from omsweep.merging.vocabulary import fit_vocabulary, fitted, token_ids
 from omsweep.optim.task_vector import CONTROLS, check_task_vector
 from omsweep.optim.task_vector_file import FORMAT_VERSION, write_control, write_task_vector
 from omsweep.store.records import Prepared
@@ -58,11 +60,14 @@ def task_vector_file(models: Prepared, *, dtype: str, progress: Any) -> Path:
         progress: a tqdm-like class for a progress bar, `progress(total=, desc=)`.
 
     Raises:
-        ValueError: the two models do not have the same parameter names and shapes.
+        ValueError: the two models do not have the same parameter names and shapes, but for rows of the vocabulary.
     """
     base, sft = (models.base, models.base_revision), (models.sft, models.sft_revision)
     base_shapes, sft_shapes = (_parameters(empty_model(path, revision=revision)) for path, revision in (base, sft))
-    check_task_vector(base_shapes, sft_shapes, what="base model")
+    tokens = [token_ids(find(path, revision=revision)[0]) for path, revision in (base, sft)]
+    held = HeldTensors(base_shapes)
+    fit = fit_vocabulary(held, HeldTensors(sft_shapes), base_tokens=tokens[0], sft_tokens=tokens[1])
+    check_task_vector(fitted(held, fit), sft_shapes, what="base model")
     names = list(sft_shapes)
     recipe = {
         "base": weights_hash(*base),
@@ -70,13 +75,14 @@ def task_vector_file(models: Prepared, *, dtype: str, progress: Any) -> Path:
         "names": recipe_hash({"names": names}),
         "dtype": dtype,
         "format": FORMAT_VERSION,
+        **({"rows": recipe_hash({"runs": fit.runs})} if fit else {}),
     }
 
     def build(folder: Path) -> None:
         base_weights, sft_weights = _weights(base, names), _weights(sft, names)
         track = _tracked(progress, f"task vector of {models.sft}")
         write_task_vector(
-            base_weights, sft_weights, folder / FILE, names=names, dtype=getattr(torch, dtype), track=track
+            base_weights, sft_weights, folder / FILE, names=names, dtype=getattr(torch, dtype), fit=fit, track=track
         )
 
     return build_once(KIND, recipe, build) / FILE
@@ -91,6 +97,14 @@ def control_file(task_vector: Path, control: str, *, progress: Any) -> Path:
         write_control(task_vector, folder / FILE, CONTROLS[control], track=track)
 
     return build_once(KIND, recipe, build) / FILE
+
+
+def say_vocabulary(family: str, folders: FamilyFolders) -> None:
+    """One line on the rows in which the vocabularies of base and SFT model differ; nothing where they do not."""
+    fit = fit_vocabulary(FolderTensors(Path(folders.base)), FolderTensors(Path(folders.sft)))
+    if fit is not None:
+        sys.stdout.write(f"{family}: {fit}\n")
+        sys.stdout.flush()
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, Tensor]:

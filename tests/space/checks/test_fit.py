@@ -83,29 +83,22 @@ def test_gpu_memory_needs_a_gpu(compare: dict[str, Any]) -> None:
         check_fit(space_of(compare, "tiny-llama", resources_per_worker={"gpu_memory_gib": 8}))
 
 
-def test_other_vocabularies_have_no_task_vector(compare: dict[str, Any]) -> None:
-    with pytest.raises(SpaceError, match="tulu-3-8b has no task vector, and 'ondare' needs one: .* 128256 .* 128264"):
-        check_fit(space_of(compare, "tulu-3-8b"))
-    adamw = compare | {"space": compare["space"] | {"method": {"adamw": {}}}}
+def test_other_vocabularies_are_said_and_in_nobodys_way(compare: dict[str, Any], tmp_path: Path) -> None:
+    """The task vector of both rows that differ used to be refused."""
     roomy = {"gpus": 1, "gpu_memory_gib": 600}
-    check_fit(space_of(adamw, "tulu-3-8b", resources_per_worker=roomy))
-    resized = {"name": "resized", "like": "tulu-3-8b", "base": "my/resized", "base_vocabulary": None}
-    check_fit(space_of(compare, resized, resources_per_worker=roomy))
-
-
-def test_vocabularies_of_folders_are_read_from_their_configurations(compare: dict[str, Any], tmp_path: Path) -> None:
+    shift = {"posthoc": {"shift": {"method": "tau_shift", "weights": [0.1]}}}
+    tulu = space_of(compare | shift, "tulu-3-8b", resources_per_worker=roomy)
+    check_fit(tulu)
+    said = "the base's vocabulary has {} rows, the SFT model's {}: rows are matched by token, and one that the base"
+    assert any(said.format("128,256", "128,264") in note for note in family_notes(tulu))
     sizes = {"hidden_size": 32, "intermediate_size": 32}
     sft = random_family(tmp_path / "sft", **sizes)
-    base = random_family(tmp_path / "base", vocab_size=len(load_tokenizer(str(sft))) + 8, **sizes)
-    mine = {"name": "mine", "base": str(base), "sft": str(sft)}
-    with pytest.raises(SpaceError, match=r"mine has no task vector, and 'ondare' needs one: .* resize the base's emb"):
-        check_fit(space_of(compare, mine))
-    compare["space"]["method"] = {"adamw": {}}
-    grids = {"ties": {"method": "ties", "weights": [0.5], "densities": [0.5]}}
-    check_fit(space_of(compare, mine))
-    check_fit(space_of(compare | {"posthoc": grids}, mine | {"base": str(sft)}))
-    with pytest.raises(SpaceError, match=r"posthoc\.ties\.method: ties needs SFT model minus base, and mine has no"):
-        check_fit(space_of(compare | {"posthoc": grids}, mine))
+    rows = len(load_tokenizer(str(sft)))
+    base = random_family(tmp_path / "base", vocab_size=rows + 8, **sizes)
+    mine = space_of(compare | shift, {"name": "mine", "base": str(base), "sft": str(sft)})
+    check_fit(mine)
+    assert any(said.format(rows + 8, rows) in note for note in family_notes(mine))
+    assert not any("vocabulary" in note for note in family_notes(space_of(compare, "olmo-2-1b")))
 
 
 def test_what_is_neither_folder_nor_id_is_refused(compare: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A family's task vector: built once, the same however the checkpoint is spelt, only where tau is used."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from omsweep.families.load import load_model, weights_hash
-from omsweep.families.tiny.architecture import ARCHITECTURES, random_family
+from omsweep.cli import main
+from omsweep.families.load import FamilyFolders, load_model, weights_hash
+from omsweep.families.tiny.architecture import ARCHITECTURES, build_model, random_family, write_folder
+from omsweep.families.tiny.tokenizer import build_tokenizer
+from omsweep.optim.adamw import OnlineMergeAdamW
+from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.task_vector import task_vector
 from omsweep.optim.task_vector_file import open_task_vector
 from omsweep.space.build import build_space
 from omsweep.space.samples import task_vectors_of
 from omsweep.store.records import Prepared
 from omsweep.trial.prepare import task_vectors as task_vector_cache
-from omsweep.trial.prepare.task_vectors import control_file, task_vector_file, task_vector_files
+from omsweep.trial.prepare.task_vectors import control_file, say_vocabulary, task_vector_file, task_vector_files
 
 
 class Bar:
@@ -102,6 +107,62 @@ def test_models_that_do_not_fit_are_refused(models: Prepared, tmp_path: Path) ->
     assert not (tmp_path / "cache" / "task_vectors").exists()
 
 
+def with_tokens(folder: Path, architecture: str, *tokens: str, seed: int, padding: int = 0) -> Path:
+    """A random model whose tokenizer knows more tokens, and its embedding that many rows and some of padding."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens(list(tokens))
+    rows = len(tokenizer) + padding
+    write_folder(build_model(architecture, tokenizer, seed=seed, vocab_size=rows, hidden_size=32), tokenizer, folder)
+    return folder
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_an_sft_model_with_more_rows_is_trained_along_a_task_vector_that_has_them(
+    tmp_path: Path, architecture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Llama-3.1-Tulu-3-8B-SFT, whose embedding has eight rows more than Llama-3.1-8B's, one of them a token's."""
+    base = with_tokens(tmp_path / "base", architecture, seed=0)
+    sft = with_tokens(tmp_path / "sft", architecture, "<pad!>", seed=1, padding=7)
+    models = Prepared(base=str(base), sft=str(sft), weights_hash=weights_hash(str(sft)), dtype="float32")
+    before, policy = (dict(load_model(path).named_parameters()) for path in (models.base, models.sft))
+    rows = len(before["model.embed_tokens.weight"])
+    tau = open_task_vector(task_vector_file(models, dtype="float32", progress=Bar))
+    for name, weights in policy.items():
+        shared = len(before[name])
+        assert torch.equal(tau[name][:shared], weights[:shared] - before[name])
+        assert torch.equal(tau[name][shared:], weights[shared:])
+    expected = {name: weights.detach() + 0.1 * tau[name] for name, weights in policy.items()}
+    optimizer = OnlineMergeAdamW(policy.items(), OnlineMerge("linear", alpha=0.1), tau, lr=1e-6)
+    sum(weights.sum() for weights in policy.values()).backward()
+    optimizer.step()
+    assert len(policy["model.embed_tokens.weight"]) == rows + 8
+    assert all(torch.allclose(weights, expected[name], atol=1e-5) for name, weights in policy.items())
+
+    said = (
+        f"{rows} rows in the base, {rows + 8} in the SFT model; 8 that only the SFT model has (tau is the row itself)"
+    )
+    say_vocabulary("mine", FamilyFolders(base=models.base, sft=models.sft))
+    assert f"{said}\n" in capsys.readouterr().out
+    assert main(["tau", "inspect", models.base, models.sft]) == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert "match: the same names and shapes, but for the vocabulary\n" in out
+    assert main(["tau", "inspect", models.base, models.sft, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["vocabulary"]
+    assert (found["base_rows"], found["sft_rows"], found["only_in_sft"]) == (rows, rows + 8, 8)
+
+
+def test_rows_whose_tokens_moved_are_matched_by_token(tmp_path: Path) -> None:
+    base = with_tokens(tmp_path / "base", "llama", "<one>", "<two>", seed=0)
+    sft = with_tokens(tmp_path / "sft", "llama", "<new>", "<two>", "<one>", seed=0)
+    models = Prepared(base=str(base), sft=str(sft), weights_hash=weights_hash(str(sft)), dtype="float32")
+    tau = open_task_vector(task_vector_file(models, dtype="float32", progress=Bar))
+    ours, theirs = (load_model(path).get_input_embeddings().weight for path in (models.base, models.sft))
+    known = len(ours) - 2
+    expected = torch.cat([ours[:known], torch.zeros(1, 32), ours[[known + 1, known]]])
+    assert torch.equal(tau["model.embed_tokens.weight"], theirs - expected)
+
+
 @pytest.mark.parametrize(
     ("method", "needed"),
     [
@@ -135,20 +196,29 @@ def made(models: Prepared, *kinds: str, dtype: str = "float32", **other: Any) ->
     return task_vector_files(kinds, models, other=other_models, dtype=dtype, progress=Bar)
 
 
+def spectrum(tau: torch.Tensor) -> torch.Tensor:
+    """Singular values; a vector's is its length."""
+    return torch.linalg.svdvals(tau.float().view(len(tau), -1))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_controls_are_made_of_the_real_one_once(models: Prepared, dtype: str) -> None:
-    files = made(models, "real", "permuted", "flipped", dtype=dtype)
-    assert len(set(files.values())) == 3
-    assert len(Bar.made) == 3
+    kinds = ("real", "permuted", "rotated", "flipped")
+    files = made(models, *kinds, dtype=dtype)
+    assert len(set(files.values())) == 4
+    assert len(Bar.made) == 4
     assert all((bar.done, bar.closed) == (bar.total, True) for bar in Bar.made)
-    assert made(models, "real", "permuted", "flipped", dtype=dtype) == files
+    assert made(models, *kinds, dtype=dtype) == files
     assert made(models, "permuted", dtype=dtype) == {"permuted": files["permuted"]}
-    assert len(Bar.made) == 3
-    real, mixed, away = (open_task_vector(files[kind]) for kind in ("real", "permuted", "flipped"))
+    assert len(Bar.made) == 4
+    real, mixed, turned, away = (open_task_vector(files[kind]) for kind in kinds)
     for name, tau in real.items():
         assert torch.equal(away[name], -tau)
         assert mixed[name].dtype == tau.dtype == getattr(torch, dtype)
         assert torch.equal(mixed[name].flatten().sort().values, tau.flatten().sort().values)
+        assert turned[name].dtype == tau.dtype
+        before, after = spectrum(tau), spectrum(turned[name])
+        assert (before - after).abs().max() <= (1e-5 if dtype == "float32" else 1e-2) * before.max()
     assert any(not torch.equal(mixed[name], tau) for name, tau in real.items())
 
 
