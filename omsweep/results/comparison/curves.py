@@ -73,15 +73,20 @@ class Curve:
         known = np.nan_to_num(self.report)
         return [PchipInterpolator(path.positions, known[:, :, list(path.columns)], axis=2) for path in self.paths]
 
-    def _rising(self, path: Path, column: int) -> tuple[Floats, Floats]:
-        """Positions [F], and a reading there on the search split made rising (isotonic regression)."""
-        fine = np.linspace(0.0, path.positions[-1], _FINE + 1)
-        rising = isotonic_regression(self.search[list(path.columns), column]).x
-        return fine, np.asarray(PchipInterpolator(path.positions, rising)(fine))
+    @cached_property
+    def _rising(self) -> list[tuple[Floats, Floats]]:
+        """By path positions [F], and readings [F, 3] there on the search split made rising (isotonic regression)."""
+        found = []
+        for path in self.paths:
+            read = np.nan_to_num(self.search[list(path.columns)])
+            rising = np.stack([isotonic_regression(column).x for column in read.T], axis=1)
+            fine = np.linspace(0.0, path.positions[-1], _FINE + 1)
+            found.append((fine, np.asarray(PchipInterpolator(path.positions, rising)(fine))))
+        return found
 
     def reach(self, column: int) -> float:
         """The largest reading on the search split that some path attains; 0 where the arm has no policy."""
-        return max((float(self._rising(path, column)[1][-1]) for path in self.paths), default=0.0)
+        return max((float(rising[-1, column]) for _, rising in self._rising), default=0.0)
 
     def at(self, levels: Sequence[float] | Floats, column: int) -> list[Place]:
         """The J places where a reading has these levels on the search split.
@@ -94,8 +99,8 @@ class Curve:
         """
         prefer, sign = (TAX, -1.0) if column == REWARD else (REWARD, 1.0)
         best, value = [Place(0, 0.0)] * len(levels), np.full(len(levels), -np.inf)
-        for number, path in enumerate(self.paths):
-            fine, rising = self._rising(path, column)
+        for number, (fine, readings) in enumerate(self._rising):
+            rising = readings[:, column]
             reached = np.asarray(levels) <= rising[-1] * (1 + 1e-9)
             positions = _inverse(fine, rising, np.minimum(levels, rising[-1]))
             worth = np.where(reached, sign * self._on_search[number](positions)[:, prefer], -np.inf)
