@@ -25,7 +25,7 @@ class PosthocPlan:
 def plan_posthoc(space: SearchSpace, trials: Sequence[TrialRecord]) -> PosthocPlan:
     """Post-hoc trials of every trained trial that left a policy, in the order of the trials.
 
-    A trial that did not complete gives none, and no point is made whose weight is the `tau_travel` of such a trial.
+    A trial that did not complete gives none, and no point is made whose weight needs the `travel` of such a trial.
 
     Args:
         space: with the grids.
@@ -54,10 +54,9 @@ def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, Trial
         if parent.label not in grid.of:
             continue
         points: list[tuple[PosthocPoint, dict[str, Any]]] = [(point, {}) for point in grid.points]
-        traveller = by_place.get((_block(parent), grid.travel_of))
-        travel = traveller.diagnostics.get("tau_travel") if traveller and _has_policy(traveller) else None
-        if travel is not None:
-            points.append((PosthocPoint(method=grid.method, weight=travel), {"travel_of": grid.travel_of}))
+        shift = _shift(parent, by_place.get((_block(parent), grid.travel_of)))
+        if shift is not None:
+            points.append((PosthocPoint(method=grid.method, weight=shift), {"travel_of": grid.travel_of}))
         for number, (point, origin) in enumerate(points):
             yield TrialSpec(
                 **inherited,
@@ -71,6 +70,14 @@ def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, Trial
                 keep=grid.keep,
                 **evaluation(space),
             )
+
+
+def _shift(parent: TrialRecord, traveller: TrialRecord | None) -> float | None:
+    """What puts a parent as far along tau as another run of its block went: the difference between their `travel`."""
+    if traveller is None or not _has_policy(traveller):
+        return None
+    there, here = traveller.diagnostics.get("travel"), parent.diagnostics.get("travel")
+    return None if there is None or here is None else there - here
 
 
 def _has_policy(trial: TrialRecord) -> bool:

@@ -40,7 +40,10 @@ def trained(label: str, *, block: int = 0, state: str = "completed", **changes: 
 
 
 def test_samples_belong_to_their_parent(compare: dict[str, Any]) -> None:
-    trials = [trained("adamw", baseline=True), trained("ondare", diagnostics={"tau_travel": 0.07})]
+    trials = [
+        trained("adamw", baseline=True, diagnostics={"travel": 0.0625}),
+        trained("ondare", diagnostics={"tau_travel": 0.5, "travel": 0.3125}),
+    ]
     plan = plan_posthoc(built(compare), trials)
     assert plan.left_out == 0
     assert [spec.trial_id for spec in plan.specs["b0-adamw"]] == [
@@ -49,18 +52,22 @@ def test_samples_belong_to_their_parent(compare: dict[str, Any]) -> None:
     ]
     spec = plan.specs["b0-adamw"][-1]
     last = flat(spec)
-    assert last["posthoc"] == {"method": "tau_shift", "weight": 0.07, "travel_of": "ondare"}
+    assert last["posthoc"] == {"method": "tau_shift", "weight": 0.25, "travel_of": "ondare"}
     assert PosthocPoint(**spec.point or {}) == recorded_point(last["posthoc"])
-    assert spec.point == {"method": "tau_shift", "weight": 0.07}
+    assert spec.point == {"method": "tau_shift", "weight": 0.25}
     inherited = {"block": 0, "seed": 0, "sft_seed": 1, "family": "tiny-llama", "algorithm": "dpo", "baseline": True}
     own = {"kind": "posthoc", "parent": "b0-adamw", "method": "tau_shift", "label": "adamw+shift"}
     assert last == last | inherited | own | {"task_vector": "real", "learning_rate": 4e-4}
 
 
 def test_what_has_no_policy_gives_no_points_and_is_counted(compare: dict[str, Any]) -> None:
-    walked = {"tau_travel": 0.07}
+    walked = {"travel": 0.07}
     trials = [
-        *(trained("adamw"), trained("ondare", state="diverged", diagnostics=walked), trained("mine")),
+        *(
+            trained("adamw", diagnostics=walked),
+            trained("ondare", state="diverged", diagnostics=walked),
+            trained("mine"),
+        ),
         *(trained("adamw", block=1, state="failed"), trained("ondare", block=1, diagnostics=walked)),
         trained("adamw", block=2),  # its block's ondare never ended
     ]

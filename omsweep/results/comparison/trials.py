@@ -144,7 +144,7 @@ def _left_policy(trial: TrialRecord) -> bool:
 
 
 def _travelled(trial: TrialRecord) -> bool:
-    return _left_policy(trial) and trial.diagnostics.get("tau_travel") is not None
+    return _left_policy(trial) and trial.diagnostics.get("travel") is not None
 
 
 def _known(readings: Floats) -> bool:

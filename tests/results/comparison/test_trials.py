@@ -174,9 +174,7 @@ def merged_blocks(counts, **more):
     trials = []
     for block, count in enumerate(counts):
         trials.append(trial(f"a{block}", block=block, policy_path="x"))
-        trials.append(
-            trial(f"o{block}", block=block, label="ondare", policy_path="x", diagnostics={"tau_travel": 0.05})
-        )
+        trials.append(trial(f"o{block}", block=block, label="ondare", policy_path="x", diagnostics={"travel": 0.05}))
         trials += [merge(f"a{block}+{i}", f"a{block}") for i in range(count)]
     return [one.model_copy(update=more) if one.label == "ondare" else one for one in trials]
 
