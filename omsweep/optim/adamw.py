@@ -11,7 +11,7 @@ from omsweep.merging.names import canonical_name
 from omsweep.merging.randomness import entry_bits, uniform_bits
 from omsweep.optim.adam_update import Item, advance_moments, update_of, whole_update
 from omsweep.optim.compiled import FusedStep, fused_step
-from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
+from omsweep.optim.diagnostics import Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.parameters import (
     NamedParameters,
@@ -30,6 +30,7 @@ from omsweep.optim.precision import (
     read_weights,
     write_weights,
 )
+from omsweep.optim.seen import NO_TOTALS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, piece_of
 

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.merged import Merged
+from omsweep.optim.ends import Ends, ends_of
 from omsweep.optim.inductor import vectors_kernel
 from omsweep.optim.merger import Merger
+from omsweep.optim.seen import NO_TOTALS, SUMS, TOTALS, Rooms, rooms_of, sums_of, sums_of_merge, totals_of
 from omsweep.optim.sharding import Groups, Piece, summed
-from omsweep.optim.watched import SUMS, Rooms, Sample, Watched, rooms_of, sample_of, sums_of, sums_of_merge
+from omsweep.optim.watched import Sample, Watched, sample_of
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 32
@@ -28,36 +30,9 @@ SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 8192, 2**12
 last number: watching costs a share of a step."""
 FOLD_STEPS = 64
 """Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
-ACTIVE_SHARE = 0.01
-"""Nothing may be credited to merging where what it merged in is less of the displacement, and what its election dropped
-less of the update."""
-
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
 # totals below. Rebuilt: samples and the rows not folded yet.
 STATE_KEYS = ("start_sample", "merged_sample")
-TOTALS = ("merges", "ratio", "retained", "survived", "intended", "tau_square", "update", "dropped")
-NO_TOTALS = (0.0,) * len(TOTALS)
-
-
-def merge_active(diagnostics: Mapping[str, float | None]) -> bool | None:
-    """Whether anything may be credited to merging, see `ACTIVE_SHARE`; None where that is not known.
-
-    Args:
-        diagnostics: of a run, with `merged_share` and `election_dropped_share`.
-    """
-    shares = [diagnostics.get(name) for name in ("merged_share", "election_dropped_share")]
-    known = [share for share in shares if share is not None and math.isfinite(share)]
-    if any(share >= ACTIVE_SHARE for share in known):
-        return True
-    return False if len(known) == len(shares) else None
-
-
-def with_displacement(diagnostics: Mapping[str, float | None], displacement: float) -> dict[str, float | None]:
-    """Diagnostics with the displacement measured over all weights in place of the sampled one."""
-    found = {name: value for name, value in diagnostics.items() if name != "displacement_se"}
-    merged = found.get("merged_norm")
-    share = merged / displacement if merged is not None and displacement > 0.0 else found.get("merged_share")
-    return found | {"displacement": displacement, "merged_share": share}
 
 
 class Moved(NamedTuple):
@@ -94,7 +69,6 @@ class Ledger:
         self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, over_all // max(1, tensors)))
         self._samples: dict[str, Sample] = {}
         self._watched: dict[str, Watched] = {}
-        self._device = torch.device("cpu")
         self._rooms: Rooms | None = None
         self._seen: dict[Groups, Tensor] = {}
         self._order: dict[Groups, None] = {}  # alike on every rank, so that they exchange in one order
@@ -122,7 +96,7 @@ class Ledger:
                 here, entries = piece.block.positions_of(sample.index.cpu(), parameter.numel())
                 slots = here.nonzero().squeeze(1).to(device)
             entries = entries if entries is None else entries.to(device)
-            self._watched[name], self._device = Watched(entries, slots, sample, piece.groups), device
+            self._watched[name] = Watched(entries, slots, sample, piece.groups)
         return self._watched[name]
 
     def watched(self, name: str) -> Watched:
@@ -142,7 +116,7 @@ class Ledger:
         whole = last if moved.gap_update is None else take(moved.gap_update)
         tau_term = tau_kept = None
         if self._merger.averaged:
-            sparse = self._merger.update_where_kept(whole)
+            sparse = self._merger.where_kept(whole)
             kept = (1.0 - alpha) * sparse
             if merged.tau_kept is not None:
                 tau_term = tau_kept = alpha * watched.own(watched.sample.brought)
@@ -281,22 +255,22 @@ class Ledger:
         totals = dict(zip(TOTALS, self._folded(), strict=True))
         merges, intended = totals["merges"], totals["intended"]
         survival = totals["survived"] / intended if intended > 0.0 else math.nan
-        found = self._ends(parameters, states, totals["tau_square"])
-        moved, merged_norm = found["displacement"], found["merged_norm"]
-        walked = merged_norm * max(0.0, survival) if merged_norm > 0.0 else 0.0
+        ends = self._ends(parameters, states, totals["tau_square"])
+        walked = ends.merged * max(0.0, survival) if ends.merged > 0.0 else 0.0
         square, zeros, entries = self._tau(parameters, pieces)
+        travelled = square > 0.0 and self._merger.merged_in
         return {
-            "tau_travel": found["along"] / square if square > 0.0 else 0.0,
-            "tau_travel_se": found["along_se"] / square if square > 0.0 else 0.0,
+            "tau_travel": ends.along / square if travelled else 0.0,
+            "tau_travel_se": ends.along_error / square if travelled else 0.0,
             "merge_ratio": totals["ratio"] / merges if merges else math.nan,
             "retained_share": totals["retained"] / merges if merges else math.nan,
             "election_dropped_share": totals["dropped"] / totals["update"] if totals["update"] > 0.0 else 0.0,
-            "displacement": moved,
-            "displacement_se": found["displacement_se"],
+            "displacement": ends.displacement,
+            "displacement_se": ends.displacement_error,
             "tau_zero_share": zeros / entries if entries else math.nan,
             "lost_update_share": 1.0 - survival,
             "merged_norm": walked,
-            "merged_share": walked / moved if moved > 0.0 else math.nan if walked > 0.0 else 0.0,
+            "merged_share": walked / ends.displacement if ends.displacement > 0.0 else math.nan if walked else 0.0,
         }
 
     def _sample(self, name: str, total: int, device: torch.device) -> Sample:
@@ -335,59 +309,23 @@ class Ledger:
                 rows = [step.get(groups, empty).to(own_device) for step in self._sums]
                 columns = columns.to(device) + summed(groups)(torch.stack(rows)).to(device)
         self._sums = []
-        sums = dict(zip(SUMS, columns.unbind(1), strict=True))
-        tau_square = self._merger.tau_chance * sums["tau_square"]
-        update_square = self._merger.update_chance * sums["update_square"]
-        merges = (sums["merge"] > 0).double()
-        ratio = torch.where(tau_square > 0, (tau_square / update_square).sqrt(), 0.0)
-        retained = torch.where(sums["whole"] > 0, self._merger.update_chance * sums["retained"] / sums["whole"], 1.0)
-        each = {"merges": merges, "ratio": merges * ratio, "retained": merges * retained, "tau_square": tau_square}
-        each |= {name: sums[name] for name in ("survived", "intended", "update", "dropped")}
+        chances = {"tau_chance": self._merger.tau_chance, "update_chance": self._merger.update_chance}
         self._totals = self._totals.to(device)
-        for step in torch.stack([each[name] for name in TOTALS], dim=1):  # one by one, whenever it is done
+        for step in totals_of(columns, **chances):  # one by one, whenever it is done
             self._totals = self._totals + step
 
     def _ends(
         self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]], tau_square: float
-    ) -> dict[str, float]:
-        """Sums over watched entries of where they went and what was merged in there, with standard errors.
-
-        Args:
-            tau_square: sum over merges of |alpha S(tau)|^2.
-        """
-        chance, rows = self._merger.tau_chance, []
+    ) -> Ends:
+        """Where the watched entries went; `tau_square`: sum over merges of |alpha S(tau)|^2."""
+        went = []
         for name, state in states.items():
-            if "start_sample" not in state:
-                continue
-            watched = self.watched(name)
-            sample, ends = watched.sample, watched.take(parameters[name]) - watched.own(state["start_sample"])
-            own = torch.stack([watched.spread(x) for x in (ends, watched.own(state["merged_sample"]))])
-            moved, merged = summed(watched.groups)(own.double()).unbind(0)
-            weight, scaled = sample.weight.double(), sample.tau_weight.double()
-            along, expected = merged * sample.tau, sample.brought.double() * sample.tau
-            rate = (scaled @ along) / (scaled @ expected).clamp_min(torch.finfo(torch.float64).tiny)
-            noise = weight * (weight - 1.0).clamp_min(0.0)
-            sums = [
-                chance * (scaled @ along),
-                chance**2 * (noise @ (along - rate * expected).square()),
-                scaled @ along.square(),
-                scaled @ merged.square(),
-                weight @ moved.square(),
-                noise @ moved.pow(4),
-            ]
-            rows.append(torch.stack(sums).cpu())
-        if not rows:
-            return dict.fromkeys(("along", "along_se", "merged_norm", "displacement", "displacement_se"), 0.0)
-        along, sampled, fourth, square, moved_square, moved_noise = torch.stack(rows).sum(0).tolist()
-        each = tau_square / (chance * square) if square > 0.0 and chance < 1.0 else 0.0  # 1 / merges, at one alpha
-        moved_norm = math.sqrt(moved_square)
-        return {
-            "along": along if self._merger.merged_in else 0.0,
-            "along_se": math.sqrt(sampled + chance * (1.0 - chance) * each * fourth),
-            "merged_norm": math.sqrt(chance**2 * square + (1.0 - chance) * (tau_square if chance < 1.0 else 0.0)),
-            "displacement": moved_norm,
-            "displacement_se": math.sqrt(moved_noise) / (2.0 * moved_norm) if moved_norm > 0.0 else 0.0,
-        }
+            if "start_sample" in state:
+                watched = self.watched(name)
+                moved = watched.take(parameters[name]) - watched.own(state["start_sample"])
+                own = torch.stack([watched.spread(x) for x in (moved, watched.own(state["merged_sample"]))])
+                went.append((watched.sample, *summed(watched.groups)(own)))
+        return ends_of(went, chance=self._merger.tau_chance, tau_square=tau_square)
 
     def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, int, int]:
         """<tau, tau>, entries of tau that are 0, and all of its entries; exact. No entries without a task vector."""

@@ -193,9 +193,9 @@ class Merger:
             self._hold(name, sparse)
         return sparse
 
-    def update_where_kept(self, update: Tensor) -> Tensor:
-        """What S leaves of entries of an update where masks are averaged over and keep them."""
-        return update / self.settings.density if self.settings.rescale in ("inverse", "norm") else update
+    def where_kept(self, x: Tensor) -> Tensor:
+        """What S leaves of entries that it keeps, but for a clamp, where masks are averaged over."""
+        return x / self.settings.density if self.settings.rescale in ("inverse", "norm") else x
 
     def whole_tau(self, name: str, device: torch.device) -> Tensor | None:
         """All of a task vector, flat, float32; gathered where it is sharded. To be asked before anything is merged."""
@@ -212,7 +212,7 @@ class Merger:
         if known and self.settings.density < 1.0:
             key = self.tau_key(name, 1)
             return sparse_tau(self.method, tau, axes=self.axes, key=key, shard=None), True
-        bound, brought = self.axes.clip, self.update_where_kept(tau) if self.averaged else tau
+        bound, brought = self.axes.clip, self.where_kept(tau) if self.averaged else tau
         return (brought if bound is None else brought.clamp(-bound, bound)), False
 
     def update_key(self, name: str, step: int) -> MaskKey:

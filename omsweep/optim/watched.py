@@ -1,10 +1,9 @@
-"""The entries of a parameter that are watched for the diagnostics, what each stands for, and what is summed over them.
+"""The entries of a parameter that are watched for the diagnostics, and what each stands for.
 
 A task vector whose mask is known may keep few entries: these are a stratum of their own, sampled apart, so that what
 merges there is seen however few they are. A sample belongs to the full tensor and is the same on any ranks.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,10 +12,6 @@ from torch import Tensor
 from omsweep.merging.randomness import sample_index
 from omsweep.optim.sharding import Groups
 
-SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term", "dropped")
-"""Of each watched entry at a merge: what was merged in, what of it arrived, Delta, S(Delta), both weighted terms before
-consensus, and what consensus drops of the update's. Where masks are drawn anew they are what they are if it is kept."""
-SUMS = ("tau_square", "update_square", "retained", "whole", "survived", "intended", "update", "dropped", "merge")
 KEPT_IN = 4
 """One kept entry of tau is watched for so many others: single entries cost a wait for memory each."""
 
@@ -109,77 +104,6 @@ class Watched(NamedTuple):
         if self.slots is None:
             return part
         return torch.zeros_like(self.sample.weight, dtype=part.dtype).index_copy_(0, self.slots, part)
-
-
-class Room(NamedTuple):
-    """The watched entries of parameters that are spread over the same ranks.
-
-    Attributes:
-        weight: entries that each stands for, float32 `[entries]`.
-        tau_weight: the same for what comes of tau, as `weight`.
-        seen: `SEEN` of the last merge, float32 `[entries, 7]`.
-        parts: the part of `seen` of each parameter.
-    """
-
-    weight: Tensor
-    tau_weight: Tensor
-    seen: Tensor
-    parts: dict[str, Tensor]
-
-
-class Rooms(NamedTuple):
-    """`Room` by groups, for parameters in this order."""
-
-    names: Sequence[str]
-    of: dict[Groups, Room]
-
-
-def rooms_of(watched: Mapping[str, Watched]) -> dict[Groups, Room]:
-    """`Room` by groups for the watched entries of parameters."""
-    by_groups: dict[Groups, list[str]] = {}
-    for name, its in watched.items():
-        by_groups.setdefault(its.groups, []).append(name)
-    rooms = {}
-    for groups, names in by_groups.items():
-        weight = torch.cat([watched[name].own(watched[name].sample.weight) for name in names])
-        tau_weight = torch.cat([watched[name].own(watched[name].sample.tau_weight) for name in names])
-        seen = torch.zeros(len(weight), len(SEEN), dtype=torch.float32, device=weight.device)
-        parts = seen.split([watched[name].here() for name in names])
-        rooms[groups] = Room(weight, tau_weight, seen, dict(zip(names, parts, strict=True)))
-    return rooms
-
-
-def sums_of(weight: Tensor, tau_weight: Tensor, merge: Tensor, seen: Sequence[Tensor]) -> Tensor:
-    """`SUMS` over entries.
-
-    Args:
-        weight: entries that each stands for, float32 `[entries]`, as are all.
-        tau_weight: the same for what comes of tau.
-        merge: 1 where the entry was merged, 0 where only what was collected is added.
-        seen: `SEEN`.
-
-    Returns:
-        float64 `[9]`.
-    """
-    weight, tau_weight, merge = weight.double(), tau_weight.double(), merge.double()
-    part, applied, whole, sparse, update_term, tau_term, dropped = (x.double() for x in seen)
-    terms = [
-        tau_term * tau_term * tau_weight,
-        update_term * update_term * weight,
-        sparse.abs() * weight,
-        whole.abs() * weight,
-        applied * part * weight,
-        part * part * weight,
-        update_term.abs() * weight,
-        dropped * weight,
-        merge,
-    ]
-    return torch.stack([term.sum() for term in terms])
-
-
-def sums_of_merge(seen: Tensor, weight: Tensor, tau_weight: Tensor) -> Tensor:
-    """`sums_of` for entries that were all merged; `seen` is float32 `[entries, 7]`."""
-    return sums_of(weight, tau_weight, torch.ones_like(weight), seen.unbind(1))
 
 
 def _product(left: Tensor, right: Tensor) -> float:

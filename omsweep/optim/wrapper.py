@@ -9,10 +9,11 @@ from torch.optim import Optimizer
 
 from omsweep.merging.names import canonical_name
 from omsweep.optim.adamw import GROUP_KEYS
-from omsweep.optim.diagnostics import NO_TOTALS, STATE_KEYS, Ledger, Moved
+from omsweep.optim.diagnostics import STATE_KEYS, Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.parameters import check_saved, each, open_groups, restore_precision
 from omsweep.optim.precision import master_state, read_weights, write_weights
+from omsweep.optim.seen import NO_TOTALS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.optim.activity import merge_active, with_displacement
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
@@ -97,7 +98,6 @@ class TrialSession:
     ) -> Outcome:
         """Train the policy from the SFT model; `completed`, or `diverged` where a loss or a weight is not finite."""
         from omsweep.align.train import train
-        from omsweep.optim.diagnostics import merge_active
         from omsweep.optim.task_vector_file import open_task_vector
 
         entered, spec, prepared = time.time(), self.spec, self.prepared
@@ -145,8 +145,6 @@ class TrialSession:
 
     def measure(self, diagnostics: Mapping[str, float | None]) -> dict[str, Any]:
         """What the optimizer noted, with where the policy ended from all its weights: `diagnostics`, `merge_active`."""
-        from omsweep.optim.diagnostics import merge_active, with_displacement
-
         split = split_of(self._model, self._sft, self.prepared)
         found = with_displacement(diagnostics, split["displacement"]) | split
         return {"diagnostics": found, "merge_active": merge_active(found)}

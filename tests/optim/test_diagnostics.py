@@ -8,8 +8,8 @@ from torch import nn
 
 from omsweep.merging.split import split
 from omsweep.optim import diagnostics
+from omsweep.optim.activity import merge_active, with_displacement
 from omsweep.optim.adamw import OnlineMergeAdamW
-from omsweep.optim.diagnostics import merge_active, with_displacement
 from omsweep.optim.settings import OnlineMerge
 
 KEYS = {
