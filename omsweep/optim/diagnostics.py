@@ -286,8 +286,7 @@ class Ledger:
     def _add_row(self, name: str, *seen: Tensor, merge: float = 1.0) -> None:
         """`seen`: as `SEEN` has it; `merge`: whether this counts as a merge."""
         watched = self.watched(name)
-        own = [watched.own(watched.sample.weight), watched.own(watched.sample.tau_weight)]
-        row = torch.stack([*own, torch.full_like(seen[0], merge), *seen])
+        row = torch.stack([*watched.weights(), torch.full_like(seen[0], merge), *seen])
         self._rows.setdefault(watched.groups, []).append(row)
 
     def _folded(self) -> tuple[float, ...]:

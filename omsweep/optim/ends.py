@@ -57,7 +57,8 @@ def ends_of(went: Iterable[tuple[Sample, Tensor, Tensor]], *, chance: float, tau
 
 def _sums(sample: Sample, moved: Tensor, merged: Tensor) -> Tensor:
     """Of one tensor: <M, tau>, its sampling variance, sum M^2 tau^2, |M|^2, |moved|^2, its sampling variance."""
-    weight, scaled, tau = sample.weight.double(), sample.tau_weight.double(), sample.tau.double()
+    weight, tau = sample.weight.double(), sample.tau.double()
+    scaled = weight * sample.scale
     along, expected = merged * tau, sample.brought.double() * tau
     rate = (scaled @ along) / (scaled @ expected).clamp_min(torch.finfo(torch.float64).tiny)
     noise = weight * (weight - 1.0).clamp_min(0.0)

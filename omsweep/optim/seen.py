@@ -48,8 +48,9 @@ def rooms_of(watched: Mapping[str, Watched]) -> dict[Groups, Room]:
         by_groups.setdefault(its.groups, []).append(name)
     rooms = {}
     for groups, names in by_groups.items():
-        weight = torch.cat([watched[name].own(watched[name].sample.weight) for name in names])
-        tau_weight = torch.cat([watched[name].own(watched[name].sample.tau_weight) for name in names])
+        weight, tau_weight = (
+            torch.cat(both) for both in zip(*[watched[name].weights() for name in names], strict=True)
+        )
         seen = torch.zeros(len(weight), len(SEEN), dtype=torch.float32, device=weight.device)
         parts = seen.split([watched[name].here() for name in names])
         rooms[groups] = Room(weight, tau_weight, seen, dict(zip(names, parts, strict=True)))

@@ -24,7 +24,7 @@ class Sample(NamedTuple):
         weight: entries that each stands for, float32 `[entries]`.
         tau: task vector there, float32 `[entries]`; 0 where none is given.
         brought: what is left of tau there where it is kept: rescaled and clamped, float32 `[entries]`.
-        tau_weight: `weight`, scaled so that the sum of brought * tau is that over all entries; float32 `[entries]`.
+        scale: of `weight` for what comes of tau: such that the sum of brought * tau is that over all entries.
         tau_square: sum of tau^2 over all entries.
         tau_zeros: how many are 0.
     """
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     weight: Tensor
     tau: Tensor
     brought: Tensor
-    tau_weight: Tensor
+    scale: float
     tau_square: float
     tau_zeros: int
 
@@ -60,15 +60,15 @@ def sample_of(name: str, total: int, size: int, tau: Tensor | None, brought: Ten
         index, order = torch.cat([chosen, others]).sort()
         weight = torch.cat(share)[order]
     if tau is None:
-        return Sample(index, weight, torch.zeros(index.numel()), torch.zeros(index.numel()), weight, 0.0, 0)
+        return Sample(index, weight, torch.zeros(index.numel()), torch.zeros(index.numel()), 1.0, 0.0, 0)
     here = index.to(tau.device)
     own = tau[here].cpu()
     square, zeros = _product(tau, tau), int((tau == 0).sum())
     if brought is None:
-        return Sample(index, weight, own, torch.zeros_like(own), weight, square, zeros)
+        return Sample(index, weight, own, torch.zeros_like(own), 1.0, square, zeros)
     its = brought[here].cpu()
     seen, every = float((weight * its).double() @ own.double()), _product(brought, tau)
-    return Sample(index, weight, own, its, weight * (every / seen if seen > 0.0 else 1.0), square, zeros)
+    return Sample(index, weight, own, its, every / seen if seen > 0.0 else 1.0, square, zeros)
 
 
 class Watched(NamedTuple):
@@ -94,6 +94,11 @@ class Watched(NamedTuple):
     def here(self) -> int:
         """How many of the sample lie here."""
         return self.sample.index.numel() if self.slots is None else self.slots.numel()
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Entries that those here stand for, and the same for what comes of tau."""
+        weight = self.own(self.sample.weight)
+        return weight, weight * self.sample.scale
 
     def own(self, sample: Tensor) -> Tensor:
         """This rank's part of a whole sample."""

@@ -93,5 +93,6 @@ def test_a_run_travels_what_was_expected(semantics: str, k: int) -> None:
             parameter.grad = torch.randn(100, 50, generator=generator)
         optimizer.step()
     found = optimizer.diagnostics()
-    assert abs(found["tau_travel"] - 0.1) <= 3 * found["tau_travel_se"]
+    drawn_once = 0.03 if semantics == "released" else 0.0  # one mask of 50,000 entries
+    assert abs(found["tau_travel"] - 0.1) <= 0.1 * drawn_once + 3 * found["tau_travel_se"]
     assert found["tau_travel_se"] < 0.002
