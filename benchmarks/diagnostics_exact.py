@@ -3,7 +3,7 @@
 Needs torch and this package alone: `PYTHONPATH=. python benchmarks/diagnostics_exact.py`. Random gradients over 1.5 M
 entries, tau of 1e-3 an entry. Two tables. What a trial records (`omsweep.merging.split`, from the weights at the end)
 beside float64 sums over the concatenated weights. What the optimizer notes on the way from the entries it watches, with
-its standard error, beside sums over every entry of every merge.
+its standard error, beside sums over every entry of every merge; nan where it has seen too few.
 """
 
 import argparse

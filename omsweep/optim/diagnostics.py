@@ -28,6 +28,8 @@ MOST_ENTRIES = 2**15
 SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 8192, 2**12
 """Over all tensors `MOST_ENTRIES` are watched in a small model; in others one entry in `ONE_IN`, and no fewer than the
 last number: watching costs a share of a step."""
+LEAST_SEEN = 100
+"""Where masks drop most of the updates, the displacement is not known before so many watched entries have moved."""
 FOLD_STEPS = 64
 """Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
@@ -256,6 +258,7 @@ class Ledger:
         merges, intended = totals["merges"], totals["intended"]
         survival = totals["survived"] / intended if intended > 0.0 else math.nan
         ends = self._ends(parameters, states, totals["tau_square"])
+        moved = ends.displacement if self._seen_enough(parameters, merges) else math.nan
         walked = ends.merged * max(0.0, survival) if ends.merged > 0.0 else 0.0
         square, zeros, entries = self._tau(parameters, pieces)
         travelled = square > 0.0 and self._merger.merged_in
@@ -265,12 +268,12 @@ class Ledger:
             "merge_ratio": totals["ratio"] / merges if merges else math.nan,
             "retained_share": totals["retained"] / merges if merges else math.nan,
             "election_dropped_share": totals["dropped"] / totals["update"] if totals["update"] > 0.0 else 0.0,
-            "displacement": ends.displacement,
+            "displacement": moved,
             "displacement_se": ends.displacement_error,
             "tau_zero_share": zeros / entries if entries else math.nan,
             "lost_update_share": 1.0 - survival,
             "merged_norm": walked,
-            "merged_share": walked / ends.displacement if ends.displacement > 0.0 else math.nan if walked else 0.0,
+            "merged_share": walked / moved if moved > 0.0 else math.nan if walked > 0.0 else 0.0,
         }
 
     def _sample(self, name: str, total: int, device: torch.device) -> Sample:
@@ -325,6 +328,12 @@ class Ledger:
                 own = torch.stack([watched.spread(x) for x in (moved, watched.own(state["merged_sample"]))])
                 went.append((watched.sample, *summed(watched.groups)(own)))
         return ends_of(went, chance=self._merger.tau_chance, tau_square=tau_square)
+
+    def _seen_enough(self, parameters: Mapping[str, Tensor], merges: float) -> bool:
+        """Whether watched entries say how far the others went: all are watched, none is dropped, or many have moved."""
+        weights = torch.cat([self._samples[name].weight.cpu() for name in parameters])
+        kept = self._merger.settings.density if self._merger.method.sparsifier != "all" else 1.0
+        return kept == 1.0 or not merges or bool((weights == 1.0).all()) or merges * kept * len(weights) >= LEAST_SEEN
 
     def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, int, int]:
         """<tau, tau>, entries of tau that are 0, and all of its entries; exact. No entries without a task vector."""

@@ -181,9 +181,14 @@ def test_a_fixed_mask_of_few_entries_is_seen(density: float, seed: int) -> None:
     found, exact = low_density_run(merge, lr=1e-30, steps=20)
     assert found["tau_travel"] == pytest.approx(exact.travel, rel=0.02)
     assert found["tau_travel_se"] <= 0.02 * found["tau_travel"]
-    assert found["displacement"] == pytest.approx(exact.displacement, rel=0.02)
-    assert found["merged_share"] == pytest.approx(1.0, rel=0.05)
-    assert merge_active(found)
+    assert found["merged_norm"] == pytest.approx(exact.displacement, rel=0.02)
+    assert merge_active(with_displacement(found, exact.displacement))
+    if density == 5e-4:
+        assert found["displacement"] == pytest.approx(exact.displacement, rel=0.02)
+        assert merge_active(found)
+    else:  # of the entries that updates move, too few are watched to say how far all went
+        assert math.isnan(found["displacement"])
+        assert merge_active(found) is None
 
 
 @pytest.mark.parametrize("density", [0.05, 5e-4])
