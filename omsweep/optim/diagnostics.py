@@ -282,8 +282,7 @@ class Ledger:
             tau, brought, known = self._merger.whole_tau(name, device), None, False
             if tau is not None and self._merger.merged_in:
                 brought, known = self._merger.tau_where_kept(name, tau)
-            found = sample_of(name, total, self._size, tau, brought, known)
-            self._samples[name] = Sample(*[x.to(device) if isinstance(x, Tensor) else x for x in found])
+            self._samples[name] = sample_of(name, total, self._size, tau, brought, known).on(device)
         return self._samples[name]
 
     def _add_row(self, name: str, *seen: Tensor, merge: float = 1.0) -> None:

@@ -37,6 +37,11 @@ class Sample(NamedTuple):
     tau_square: float
     tau_zeros: int
 
+    def on(self, device: torch.device) -> "Sample":
+        """The same with its tensors there."""
+        moved = {name: getattr(self, name).to(device) for name in ("index", "weight", "tau", "brought")}
+        return self._replace(**moved)
+
 
 def sample_of(name: str, total: int, size: int, tau: Tensor | None, brought: Tensor | None, kept_known: bool) -> Sample:
     """The watched entries of a full tensor of `total` entries.
@@ -49,26 +54,30 @@ def sample_of(name: str, total: int, size: int, tau: Tensor | None, brought: Ten
         brought: of `Sample`, for all entries; None where tau takes no part.
         kept_known: whether tau is kept exactly where `brought` is not 0, at every merge.
     """
-    index = sample_index(total, size, name)
-    weight = torch.full((index.numel(),), total / max(1, index.numel()))
-    if brought is not None and kept_known and index.numel() < total:
-        kept = brought.nonzero().squeeze(1).cpu()
-        chosen = kept[sample_index(kept.numel(), max(1, size // KEPT_IN), name, run=1)]
-        others = index[(brought[index.to(brought.device)] == 0).cpu()]
-        share = [torch.full((chosen.numel(),), kept.numel() / max(1, chosen.numel()))]
-        share += [torch.full((others.numel(),), (total - kept.numel()) / max(1, others.numel()))]
-        index, order = torch.cat([chosen, others]).sort()
-        weight = torch.cat(share)[order]
+    index, weight = _chosen(name, total, size, brought if kept_known else None)
     if tau is None:
-        return Sample(index, weight, torch.zeros(index.numel()), torch.zeros(index.numel()), 1.0, 0.0, 0)
+        return Sample(index, weight, torch.zeros_like(weight), torch.zeros_like(weight), 1.0, 0.0, 0)
     here = index.to(tau.device)
-    own = tau[here].cpu()
-    square, zeros = _product(tau, tau), int((tau == 0).sum())
+    own, square, zeros = tau[here].cpu(), _product(tau, tau), int((tau == 0).sum())
     if brought is None:
         return Sample(index, weight, own, torch.zeros_like(own), 1.0, square, zeros)
     its = brought[here].cpu()
     seen, every = float((weight * its).double() @ own.double()), _product(brought, tau)
     return Sample(index, weight, own, its, every / seen if seen > 0.0 else 1.0, square, zeros)
+
+
+def _chosen(name: str, total: int, size: int, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Indices of the entries to watch and the entries that each stands for; those where `kept` is not 0 apart."""
+    index = sample_index(total, size, name)
+    if kept is None or index.numel() == total:
+        return index, torch.full((index.numel(),), total / max(1, index.numel()))
+    merged = kept.nonzero().squeeze(1).cpu()
+    chosen = merged[sample_index(merged.numel(), max(1, size // KEPT_IN), name, run=1)]
+    others = index[(kept[index.to(kept.device)] == 0).cpu()]
+    strata = ((chosen, merged.numel()), (others, total - merged.numel()))
+    weight = torch.cat([torch.full((few.numel(),), every / max(1, few.numel())) for few, every in strata])
+    index, order = torch.cat([chosen, others]).sort()
+    return index, weight[order]
 
 
 class Watched(NamedTuple):
