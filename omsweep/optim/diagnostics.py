@@ -29,7 +29,7 @@ SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 8192, 2**12
 """Over all tensors `MOST_ENTRIES` are watched in a small model; in others one entry in `ONE_IN`, and no fewer than the
 last number: watching costs a share of a step."""
 LEAST_SEEN = 100
-"""Where masks drop most of the updates, the displacement is not known before so many watched entries have moved."""
+"""Where masks drop most of the updates, watched entries say how far all went once so many of them have moved."""
 FOLD_STEPS = 64
 """Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
@@ -258,7 +258,9 @@ class Ledger:
         merges, intended = totals["merges"], totals["intended"]
         survival = totals["survived"] / intended if intended > 0.0 else math.nan
         ends = self._ends(parameters, states, totals["tau_square"])
-        moved = ends.displacement if self._seen_enough(parameters, merges) else math.nan
+        moved, moved_error = ends.displacement, ends.displacement_error
+        if not self._seen_enough(parameters, merges):
+            moved, moved_error = self._unseen(ends, totals["update_square"]), math.nan
         walked = ends.merged * max(0.0, survival) if ends.merged > 0.0 else 0.0
         square, zeros, entries = self._tau(parameters, pieces)
         travelled = square > 0.0 and self._merger.merged_in
@@ -269,7 +271,7 @@ class Ledger:
             "retained_share": totals["retained"] / merges if merges else math.nan,
             "election_dropped_share": totals["dropped"] / totals["update"] if totals["update"] > 0.0 else 0.0,
             "displacement": moved,
-            "displacement_se": ends.displacement_error,
+            "displacement_se": moved_error,
             "tau_zero_share": zeros / entries if entries else math.nan,
             "lost_update_share": 1.0 - survival,
             "merged_norm": walked,
@@ -333,6 +335,10 @@ class Ledger:
         weights = torch.cat([self._samples[name].weight.cpu() for name in parameters])
         kept = self._merger.settings.density if self._merger.method.sparsifier != "all" else 1.0
         return kept == 1.0 or not merges or bool((weights == 1.0).all()) or merges * kept * len(weights) >= LEAST_SEEN
+
+    def _unseen(self, ends: Ends, update_square: float) -> float:
+        """The displacement where hardly a watched entry moved: of masks of which few meet, without decay; or NaN."""
+        return math.hypot(ends.merged, math.sqrt(update_square)) if self._merger.averaged else math.nan
 
     def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, int, int]:
         """<tau, tau>, entries of tau that are 0, and all of its entries; exact. No entries without a task vector."""

@@ -13,7 +13,7 @@ SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term", "droppe
 """Of each watched entry at a merge: what was merged in, what of it arrived, Delta, S(Delta), both weighted terms before
 consensus, and what consensus drops of the update's. Where masks are drawn anew they are what they are if it is kept."""
 SUMS = ("tau_square", "update_square", "retained", "whole", "survived", "intended", "update", "dropped", "merge")
-TOTALS = ("merges", "ratio", "retained", "survived", "intended", "tau_square", "update", "dropped")
+TOTALS = ("merges", "ratio", "retained", "survived", "intended", "tau_square", "update_square", "update", "dropped")
 """Over all merges: their number, the sums of `merge_ratio` and `retained_share`, and sums of `SUMS`."""
 NO_TOTALS = (0.0,) * len(TOTALS)
 
@@ -99,12 +99,13 @@ def totals_of(sums: Tensor, *, tau_chance: float, update_chance: float) -> Tenso
         update_chance: the same of the update's.
 
     Returns:
-        float64 `[steps, 8]`.
+        float64 `[steps, 9]`.
     """
     of = dict(zip(SUMS, sums.unbind(1), strict=True))
     tau_square, update_square = tau_chance * of["tau_square"], update_chance * of["update_square"]
     merges = (of["merge"] > 0).double()
     ratio = torch.where(tau_square > 0, (tau_square / update_square).sqrt(), 0.0)
     retained = torch.where(of["whole"] > 0, update_chance * of["retained"] / of["whole"], 1.0)
-    each = of | {"merges": merges, "ratio": merges * ratio, "retained": merges * retained, "tau_square": tau_square}
+    each = of | {"merges": merges, "ratio": merges * ratio, "retained": merges * retained}
+    each |= {"tau_square": tau_square, "update_square": update_square}
     return torch.stack([each[name] for name in TOTALS], dim=1)
