@@ -20,6 +20,7 @@ from omsweep.store.folder import SweepFolder
 METHODS = ("ondare", "onties")
 ALPHAS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 SHOWN = ("tau_travel", "merge_ratio", "retained_share", "displacement", "lost_update_share", "merged_share")
+SHOWN += ("election_dropped_share",)
 
 
 def space(family: str, steps: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def session(spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float
     (policy / "weights").write_text(spec.trial_id)
     trained = {"steps": settings.steps, "losses": (0.7, 0.6), "seconds": {"train": 0.0}, "weights_hash": "cd"}
     return scored(spec, folder, strength(settings.learning_rate)).model_copy(
-        update={**trained, "policy_path": str(policy), "diagnostics": {"tau_travel": 0.1}}
+        update={**trained, "policy_path": str(policy), "diagnostics": {"tau_travel": 0.1, "travel": 0.1}}
     )
 
 

@@ -67,6 +67,14 @@ class MergeMethod:
         return self.consensus == "sum"
 
     @property
+    def masks_average_out(self) -> bool:
+        """Whether entries are kept at random and what is kept of the update does not hang on what is kept of tau.
+
+        Sums over entries are then known in expectation over masks, without looking at those that were drawn.
+        """
+        return self.sparsifier == "random" and self.consensus != "sign"
+
+    @property
     def travel_is_known(self) -> bool:
         """Whether the way along tau follows from the settings, see `omsweep.optim.travel`."""
         return self.consensus == "sum" and self.sparsifier in ("all", "random")

@@ -137,8 +137,8 @@ def _chunks(count: int, key: MaskKey, block: Block | None, device: torch.device 
             yield low, entry_bits(block.index_of(torch.arange(low, high, device=device)), key)
 
 
-def sample_index(count: int, size: int, name: str) -> Tensor:
-    """Distinct ascending indices into `count` entries: runs of `RUN`, one in each equal stratum, by hash of `name`.
+def sample_index(count: int, size: int, name: str, run: int = RUN) -> Tensor:
+    """Distinct ascending indices into `count` entries: runs of `run`, one in each equal stratum, by hash of `name`.
 
     Runs, because neighbours lie in one line of the cache: an eighth of the waiting for memory.
 
@@ -147,12 +147,12 @@ def sample_index(count: int, size: int, name: str) -> Tensor:
     """
     if count <= size:
         return torch.arange(count)
-    assert size >= RUN, f"a sample has at least {RUN} entries, got {size}"
-    runs = size // RUN
+    assert size >= run, f"a sample has at least {run} entries, got {size}"
+    runs = size // run
     edges = torch.arange(runs + 1).mul_(count).div_(runs, rounding_mode="floor")
     bits = entry_bits(torch.arange(runs), mask_key(0, 0, "sample", name))
-    starts = edges[:-1] + ((bits * (edges[1:] - edges[:-1] - RUN + 1)) >> 32)
-    return (starts.unsqueeze(1) + torch.arange(RUN)).view(-1)
+    starts = edges[:-1] + ((bits * (edges[1:] - edges[:-1] - run + 1)) >> 32)
+    return (starts.unsqueeze(1) + torch.arange(run)).view(-1)
 
 
 def _chunk_entries(device: torch.device | None) -> int:

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from omsweep.merging.names import canonical_name
-from omsweep.merging.randomness import uniform_bits
+from omsweep.merging.randomness import entry_bits, uniform_bits
 from omsweep.optim.adam_update import Item, advance_moments, update_of, whole_update
 from omsweep.optim.compiled import FusedStep, fused_step
-from omsweep.optim.diagnostics import NO_TOTALS, Ledger, Moved
+from omsweep.optim.diagnostics import Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.parameters import (
     NamedParameters,
@@ -30,6 +30,7 @@ from omsweep.optim.precision import (
     read_weights,
     write_weights,
 )
+from omsweep.optim.seen import NO_TOTALS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, piece_of
 
@@ -165,9 +166,10 @@ class OnlineMergeAdamW(Optimizer):
         self._ledger.close_step()
 
     def diagnostics(self) -> dict[str, float]:
-        """`tau_travel, merge_ratio, retained_share, displacement, tau_zero_share, lost_update_share, merged_share`.
+        """What merging did: `tau_travel`, `displacement`, `merged_share` and the others of `docs/notation.md`.
 
-        See `docs/notation.md`; sampled entries, float64 sums, NaN where nothing was measured.
+        From sampled entries with float64 sums, some with a standard error (`_se`); NaN where nothing was measured.
+        `omsweep.merging.split.split` measures where a model ended from all of its weights.
         """
         parameters = {n: p for n, p in self._parameters().items() if p.requires_grad or p in self.state}
         states = {name: _local(self.state.get(parameter, {})) for name, parameter in parameters.items()}
@@ -274,8 +276,6 @@ class OnlineMergeAdamW(Optimizer):
                 state["average"] = parameter.detach().to(torch.float32, copy=True)
             self._ledger.open_state(name, local(parameter.detach()), self._pieces[name], state)
         self._ledger.watch(name, local(parameter.detach()), self._piece(name, parameter))
-        if self._merger.merged_in:
-            self._ledger.note_tau(name, local(parameter.detach()), self._pieces[name])
         return state
 
     def _step_plainly(self, items: list[Item], step: int) -> None:
@@ -306,17 +306,18 @@ class OnlineMergeAdamW(Optimizer):
             self._add(item, weights, update, kept, step)
             return
         alpha = merger.alpha(item.name, lr=item.lr, constructed_lr=item.group["constructed_lr"])
-        take = self._ledger.watched(item.name).take
+        watched = self._ledger.watched(item.name)
         rounded_to = item.weights.dtype if self.precision == "nearest" else torch.float64
-        before = take(weights) * kept
+        here = watched.take(weights)
         if merger.method.pull != "none":
             plain = weights * kept + update
             pull = merger.pull(item.name, plain, state.get("average"), alpha, item.piece)
             new = self._add(item, weights, update, kept, step, pull=pull)
             if "average" in state:
                 state["average"].lerp_(new, merger.settings.average_rate or 0.0)
-            moved = Moved(before, take(new), update, None, rounded_to)
-            self._ledger.record_pull(item.name, state, plain=take(plain), moved=moved, pull=take(pull), alpha=alpha)
+            seen = {"plain": plain, "after": new, "update": update, "pull": pull}
+            seen = {key: watched.take(value) for key, value in seen.items()}
+            self._ledger.record_pull(item.name, state, **seen, alpha=alpha, rounded_to=rounded_to)
             return
         whole = update if gap_update is None else gap_update
         merged = merger.merge(item.name, whole, item.piece, step=step, alpha=alpha, facts=facts)
@@ -326,8 +327,14 @@ class OnlineMergeAdamW(Optimizer):
             movement = merger.gap_movement(update, gap_update, movement)
         if deferred:
             state["pending_tau"].add_(alpha)
-        new = self._add(item, weights, movement, kept, step)
-        moved = Moved(before, take(new), update, gap_update, rounded_to)
+        self._add(item, weights, movement, kept, step)
+
+        def stored(movement: Tensor) -> Tensor:
+            bits = self._rounding_bits(item, step, watched.entries)
+            new = _summed(here.clone(), movement, kept, bits)
+            return new.to(item.weights.dtype).float() if self.precision == "nearest" else new
+
+        moved = Moved(here * kept, stored, update, gap_update, rounded_to)
         self._ledger.record_merge(item.name, state, moved=moved, merged=merged, alpha=alpha, deferred=deferred)
         if gap_update is not None:
             gap_update.zero_()
@@ -336,19 +343,20 @@ class OnlineMergeAdamW(Optimizer):
         self, item: Item, weights: Tensor, movement: Tensor, kept: float, step: int, pull: Tensor | None = None
     ) -> Tensor:
         """Decay and move the weights as the precision says, put them back, and return them as they are held now."""
-        if self.precision == "stochastic":
-            total = movement if pull is None else movement + pull
-            total = total if kept == 1.0 else total - (1 - kept) * weights
-            key = self._merger.rounding_key(item.name, step)
-            bits = uniform_bits(weights.numel(), key, block=item.piece.block, device=weights.device)
-            new = add_stochastic(weights, total, bits.view(weights.shape))
-        else:
-            new = weights.mul_(kept) if kept != 1.0 else weights
-            new.add_(movement)
-            if pull is not None:
-                new.add_(pull)
+        bits = self._rounding_bits(item, step)
+        new = _summed(weights, movement, kept, bits, pull)
         write_weights(item.weights, new, item.state)
         return read_weights(item.weights, item.state)
+
+    def _rounding_bits(self, item: Item, step: int, entries: Tensor | None = None) -> Tensor | None:
+        """The bits that round a parameter's piece, or flat `entries` of it; None where it is rounded to nearest."""
+        if self.precision != "stochastic":
+            return None
+        key, block = self._merger.rounding_key(item.name, step), item.piece.block
+        if entries is not None:
+            return entry_bits(block.index_of(entries), key)
+        bits = uniform_bits(item.weights.numel(), key, block=block, device=item.weights.device)
+        return bits.view(item.weights.shape)
 
     def _flush(self, name: str, weights: Tensor, state: dict[str, Any]) -> None:
         piece, take = self._pieces[name], self._ledger.watched(name).take
@@ -359,6 +367,17 @@ class OnlineMergeAdamW(Optimizer):
         after = take(read_weights(weights, state))
         state["pending_tau"].zero_()
         self._ledger.record_flush(name, state, part=take(part), before=before, after=after, rounded_to=torch.float64)
+
+
+def _summed(weights: Tensor, movement: Tensor, kept: float, bits: Tensor | None, pull: Tensor | None = None) -> Tensor:
+    """Weights decayed and moved, float32: in place and to nearest, or rounded by `bits` into a fresh tensor."""
+    if bits is not None:
+        total = movement if pull is None else movement + pull
+        total = total if kept == 1.0 else total - (1 - kept) * weights
+        return add_stochastic(weights, total, bits.view(weights.shape))
+    new = weights.mul_(kept) if kept != 1.0 else weights
+    new.add_(movement)
+    return new if pull is None else new.add_(pull)
 
 
 def _local(state: dict[str, Any]) -> dict[str, Any]:

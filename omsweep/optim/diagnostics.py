@@ -1,23 +1,26 @@
 """What merging did to the weights, measured on a hash-chosen sample of entries with sums in float64.
 
-Up to `SAMPLE_ENTRIES` entries per tensor are watched (fewer in models of many tensors), each standing for n / sampled
-entries, so sums estimate those over the whole model. Nothing is brought to the host, and nothing is exchanged between
-ranks, before somebody asks: `Ledger.report` and `Ledger.save` are collective where parameters are sharded.
+Up to `SAMPLE_ENTRIES` entries per tensor are watched (fewer in models of many tensors), and apart from them some of
+those that tau is merged into, where its mask is known; each stands for some others, see `omsweep.optim.watched`. Where
+masks are drawn anew at every merge, sums are taken over what entries are if they are kept, times the chance of that.
+Nothing is brought to the host, and nothing is exchanged between ranks, before somebody asks: `Ledger.report` and
+`Ledger.save` are collective where parameters are sharded.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from omsweep.merging.merged import Merged
-from omsweep.merging.randomness import sample_index
+from omsweep.optim.ends import Ends, ends_of
 from omsweep.optim.inductor import vectors_kernel
 from omsweep.optim.merger import Merger
+from omsweep.optim.seen import NO_TOTALS, SUMS, TOTALS, Rooms, rooms_of, sums_of, sums_of_merge, totals_of
 from omsweep.optim.sharding import Groups, Piece, summed
-from omsweep.optim.watched import SUMS, Rooms, Watched, rooms_of, sums_of, sums_of_merge
+from omsweep.optim.watched import Sample, Watched, sample_of
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 32
@@ -25,29 +28,28 @@ MOST_ENTRIES = 2**15
 SMALL_MODEL, ONE_IN, FEWEST_ENTRIES = 4_000_000, 8192, 2**12
 """Over all tensors `MOST_ENTRIES` are watched in a small model; in others one entry in `ONE_IN`, and no fewer than the
 last number: watching costs a share of a step."""
+LEAST_SEEN = 100
+"""Where masks drop most of the updates, watched entries say how far all went once so many of them have moved."""
 FOLD_STEPS = 64
 """Sums of so many steps are added to the totals together; where parameters are sharded, of all steps until asked."""
-
 # Saved in the state dict: per parameter the sampled start weights and the sampled sum of merged-in parts, per group the
-# totals below. Rebuilt: sample indices and the rows not folded yet.
+# totals below. Rebuilt: samples and the rows not folded yet.
 STATE_KEYS = ("start_sample", "merged_sample")
-TOTALS = ("merges", "travel", "ratio", "retained", "survived", "intended")
-NO_TOTALS = (0.0,) * len(TOTALS)
 
 
 class Moved(NamedTuple):
-    """How a merge found a parameter.
+    """How a merge finds the watched entries of a parameter.
 
     Attributes:
-        before: watched entries of the decayed weights the movement was added to, float32.
-        after: watched entries of the weights it left, as they are held.
-        update: delta_t.
-        gap_update: Delta, None for K = 1.
+        before: the decayed weights the movement is added to, float32.
+        stored: what they are held as once a movement is added, float32, of the movement.
+        update: delta_t of all entries.
+        gap_update: Delta of all entries, None for K = 1.
         rounded_to: the dtype that weights are rounded to, float64 where rounding is right in expectation.
     """
 
     before: Tensor
-    after: Tensor
+    stored: Callable[[Tensor], Tensor]
     update: Tensor
     gap_update: Tensor | None
     rounded_to: torch.dtype
@@ -67,16 +69,14 @@ class Ledger:
         over_all = MOST_ENTRIES if entries < SMALL_MODEL else max(entries // ONE_IN, FEWEST_ENTRIES)
         over_all = min(over_all, MOST_ENTRIES)
         self._size = max(LEAST_ENTRIES, min(SAMPLE_ENTRIES, over_all // max(1, tensors)))
+        self._samples: dict[str, Sample] = {}
         self._watched: dict[str, Watched] = {}
-        self._tau_samples: dict[str, Tensor] = {}
-        self._device = torch.device("cpu")
         self._rooms: Rooms | None = None
         self._seen: dict[Groups, Tensor] = {}
         self._order: dict[Groups, None] = {}  # alike on every rank, so that they exchange in one order
         self._rows: dict[Groups, list[Tensor]] = {}
         self._sums: list[dict[Groups, Tensor]] = []
         self._totals = torch.tensor(NO_TOTALS, dtype=torch.float64)
-        self._tau_facts: tuple[float, float] | None = None
 
     @torch.no_grad()
     def open_state(self, name: str, parameter: Tensor, piece: Piece, state: dict[str, Any]) -> None:
@@ -85,23 +85,20 @@ class Ledger:
         state["start_sample"] = summed(piece.groups)(watched.spread(watched.take(parameter)))
         state["merged_sample"] = torch.zeros_like(state["start_sample"])
 
+    @torch.no_grad()
     def watch(self, name: str, parameter: Tensor, piece: Piece) -> Watched:
-        """The watched entries of parameter `name`, given by its local tensor."""
+        """The watched entries of parameter `name`, given by its local tensor; the first call reads all of its tau."""
         known = self._watched.get(name)
         if known is None or known.groups != piece.groups:  # another piece since somebody looked: it was sharded
-            self._tau_samples.pop(name, None)
             self._rooms = None
             self._order.setdefault(piece.groups)
-            total, device = piece.block.total, parameter.device
-            index = sample_index(total, self._size, name)
-            weight = total / max(1, index.numel())
+            sample, device = self._sample(name, piece.block.total, parameter.device), parameter.device
+            entries, slots = sample.index if sample.index.numel() < piece.block.total else None, None
             if piece.groups:
-                here, entries = piece.block.positions_of(index, parameter.numel())
-                slots = here.nonzero().squeeze(1)
-                found = Watched(entries.to(device), slots.to(device), index.numel(), weight, piece.groups)
-            else:
-                found = Watched(index.to(device) if weight > 1.0 else None, None, index.numel(), weight, ())
-            self._watched[name], self._device = found, device
+                here, entries = piece.block.positions_of(sample.index.cpu(), parameter.numel())
+                slots = here.nonzero().squeeze(1).to(device)
+            entries = entries if entries is None else entries.to(device)
+            self._watched[name] = Watched(entries, slots, sample, piece.groups)
         return self._watched[name]
 
     def watched(self, name: str) -> Watched:
@@ -111,63 +108,76 @@ class Ledger:
     def record_merge(
         self, name: str, state: dict[str, Any], *, moved: Moved, merged: Merged, alpha: float, deferred: bool
     ) -> None:
-        """Note one parameter's merge, after its weights moved; `alpha` is alpha_t.
+        """Note one parameter's merge; `alpha` is alpha_t.
 
         `deferred`: the task vector's part comes later, see `record_flush`.
         """
-        take = self.watched(name).take
+        watched = self.watched(name)
+        take = watched.take
         last = take(moved.update)
         whole = last if moved.gap_update is None else take(moved.gap_update)
-        sparse = last if merged.update_sparse is moved.update else take(merged.update_sparse)
-        kept = sparse if merged.update_kept is merged.update_sparse else take(merged.update_kept)
+        tau_term = tau_kept = None
+        if self._merger.averaged:
+            sparse = self._merger.where_kept(whole)
+            kept = (1.0 - alpha) * sparse
+            if merged.tau_kept is not None:
+                tau_term = tau_kept = alpha * watched.own(watched.sample.brought)
+        else:
+            sparse, kept = take(merged.update_sparse), take(merged.update_kept)
+            if merged.tau_kept is not None and merged.tau_sparse is not None:
+                tau_term, tau_kept = alpha * take(merged.tau_sparse), take(merged.tau_kept)
         plain = kept if moved.gap_update is None else last + (kept - whole)
-        part, without, tau_term = plain, moved.before, torch.zeros_like(plain)
-        if merged.tau_kept is not None and merged.tau_sparse is not None:
-            tau_term = alpha * take(merged.tau_sparse)
-            if deferred:
-                part = torch.zeros_like(plain)
-            else:
-                part, without = take(merged.tau_kept), moved.before.double() + plain.double()
-                self.add_merged(name, state, part)
-        applied = _applied(moved.after, without, moved.rounded_to)
-        self._add_row(name, part, applied, whole, sparse, (1.0 - alpha) * sparse, tau_term)
+        part, base = plain, torch.zeros_like(plain)
+        if tau_kept is not None:
+            part, base = (torch.zeros_like(plain) if deferred else tau_kept), plain
+            self.add_merged(name, state, part)
+        without = moved.before.double() + base.double()
+        applied = _applied(moved.stored(base + part), without, moved.rounded_to)
+        update_term = (1.0 - alpha) * sparse
+        terms = [update_term, torch.zeros_like(plain) if tau_term is None else tau_term, (update_term - kept).abs()]
+        self._add_row(name, part, applied, whole, sparse, *terms)
 
     def record_pull(
-        self, name: str, state: dict[str, Any], *, plain: Tensor, moved: Moved, pull: Tensor, alpha: float
+        self,
+        name: str,
+        state: dict[str, Any],
+        *,
+        plain: Tensor,
+        after: Tensor,
+        update: Tensor,
+        pull: Tensor,
+        alpha: float,
+        rounded_to: torch.dtype,
     ) -> None:
-        """Note one parameter's pull by `pull` from `plain` (weights + update), both float32 watched entries.
+        """Note one parameter's pull by `pull` from `plain` (weights + update) to `after`, as it is held.
 
-        The pull stands where the task vector stands in a merge, in `merge_ratio` too.
+        All are float32 and the watched entries; the pull stands where the task vector stands in a merge, in
+        `merge_ratio` too.
         """
-        whole = self.watched(name).take(moved.update)
         self.add_merged(name, state, pull)
-        applied = _applied(moved.after, plain.double(), moved.rounded_to)
-        self._add_row(name, pull, applied, whole, whole, (1.0 - alpha) * whole, pull)
+        applied = _applied(after, plain.double(), rounded_to)
+        self._add_row(name, pull, applied, update, update, (1.0 - alpha) * update, pull, torch.zeros_like(pull))
 
     def record_flush(
         self, name: str, state: dict[str, Any], *, part: Tensor, before: Tensor, after: Tensor, rounded_to: torch.dtype
     ) -> None:
         """Note a task vector part that was collected over some merges and is added now; float32 watched entries."""
         self.add_merged(name, state, part)
-        nothing = torch.zeros_like(part)
         applied = _applied(after, before.double(), rounded_to)
-        self._add_row(name, part, applied, nothing, nothing, nothing, nothing, merge=0.0)
+        self._add_row(name, part, applied, *[torch.zeros_like(part)] * 5, merge=0.0)
 
     def make_room(self, names: Sequence[str]) -> bool:
         """Room for what kernels see of these parameters at a merge; whether it is a new one."""
         if self._rooms is not None and self._rooms.names == names:
             return False
-        watched = {name: self.watched(name) for name in names}
-        blanks = {name: torch.zeros(w.here(), dtype=torch.float32, device=self._device) for name, w in watched.items()}
-        taus = {name: self._tau_sample(name, blank) for name, blank in blanks.items()}
-        self._rooms = Rooms(names, rooms_of(watched, taus))
+        self._rooms = Rooms(names, rooms_of({name: self.watched(name) for name in names}))
         return True
 
     def places(self, name: str, state: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Positions of a parameter's watched entries, where a kernel adds what it merged in there, and what it saw."""
         watched = self.watched(name)
         if watched.entries is None:
-            watched = self._watched[name] = watched._replace(entries=torch.arange(watched.size, device=self._device))
+            watched = self._watched[name] = watched._replace(entries=watched.sample.index)
         assert watched.entries is not None, "just set"
         assert self._rooms is not None, "made before"
         seen = self._rooms.of[watched.groups].parts[name]
@@ -191,7 +201,7 @@ class Ledger:
         """The sums over what kernels saw; the first call compiles."""
         assert self._rooms is not None, "made before"
         return {
-            groups: vectors_kernel(sums_of_merge, room.seen, room.weight, room.tau)
+            groups: vectors_kernel(sums_of_merge, room.seen, room.weight, room.tau_weight)
             for groups, room in self._rooms.of.items()
         }
 
@@ -209,7 +219,13 @@ class Ledger:
             self._fold()
 
     def restore(self, totals: tuple[float, ...]) -> None:
-        """Go on from totals that were saved."""
+        """Go on from totals that were saved.
+
+        Raises:
+            ValueError: another version saved other ones.
+        """
+        if len(totals) != len(TOTALS):
+            raise ValueError(f"the state must hold {len(TOTALS)} totals of the diagnostics, got {len(totals)}")
         self._totals = torch.tensor(tuple(totals), dtype=torch.float64)
         self._rows, self._seen, self._sums = {}, {}, []
 
@@ -239,37 +255,43 @@ class Ledger:
         for name, parameter in parameters.items():
             self.watch(name, parameter, pieces[name])
         totals = dict(zip(TOTALS, self._folded(), strict=True))
-        moved, merged_in = self._norms(parameters, states)
-        tau_square, zero_share = self._tau(parameters, pieces)
-        merges = totals["merges"]
-        survival = totals["survived"] / totals["intended"] if totals["intended"] > 0 else math.nan
-        walked = merged_in * max(0.0, survival) if merged_in > 0 else 0.0
+        merges, intended = totals["merges"], totals["intended"]
+        survival = totals["survived"] / intended if intended > 0.0 else math.nan
+        ends = self._ends(parameters, states, totals["tau_square"])
+        moved, moved_error = ends.displacement, ends.displacement_error
+        if not self._seen_enough(parameters, merges):
+            moved, moved_error = self._unseen(ends, totals["update_square"]), math.nan
+        walked = ends.merged * max(0.0, survival) if ends.merged > 0.0 else 0.0
+        square, zeros, entries = self._tau(parameters, pieces)
+        travelled = square > 0.0 and self._merger.merged_in
         return {
-            "tau_travel": totals["travel"] / tau_square if totals["travel"] != 0 else 0.0,
+            "tau_travel": ends.along / square if travelled else 0.0,
+            "tau_travel_se": ends.along_error / square if travelled else 0.0,
             "merge_ratio": totals["ratio"] / merges if merges else math.nan,
             "retained_share": totals["retained"] / merges if merges else math.nan,
+            "election_dropped_share": totals["dropped"] / totals["update"] if totals["update"] > 0.0 else 0.0,
             "displacement": moved,
-            "tau_zero_share": zero_share,
+            "displacement_se": moved_error,
+            "tau_zero_share": zeros / entries if entries else math.nan,
             "lost_update_share": 1.0 - survival,
-            "merged_share": walked / moved if moved > 0 else 0.0,
+            "merged_norm": walked,
+            "merged_share": walked / moved if moved > 0.0 else math.nan if walked > 0.0 else 0.0,
         }
 
-    def _add_row(self, name: str, part: Tensor, applied: Tensor, *terms: Tensor, merge: float = 1.0) -> None:
-        """`part`: what was merged in; `terms`: Delta, S(Delta), both terms; `merge`: whether this counts as a merge."""
+    def _sample(self, name: str, total: int, device: torch.device) -> Sample:
+        """The watched entries of a full tensor, chosen once: the merger may let tau go."""
+        if name not in self._samples:
+            tau, brought, known = self._merger.whole_tau(name, device), None, False
+            if tau is not None and self._merger.merged_in:
+                brought, known = self._merger.tau_where_kept(name, tau)
+            self._samples[name] = sample_of(name, total, self._size, tau, brought, known).on(device)
+        return self._samples[name]
+
+    def _add_row(self, name: str, *seen: Tensor, merge: float = 1.0) -> None:
+        """`seen`: as `SEEN` has it; `merge`: whether this counts as a merge."""
         watched = self.watched(name)
-        row = [torch.full_like(part, watched.weight), self._tau_sample(name, part), part, applied, *terms]
-        self._rows.setdefault(watched.groups, []).append(torch.stack([*row, torch.full_like(part, merge)]))
-
-    def _tau_sample(self, name: str, like: Tensor) -> Tensor:
-        """The watched entries of tau, 0 where it takes no part; read once, because the merger may let tau go."""
-        return self._tau_samples[name] if self._merger.merged_in else torch.zeros_like(like)
-
-    @torch.no_grad()
-    def note_tau(self, name: str, parameter: Tensor, piece: Piece) -> None:
-        """Remember the watched entries of the task vector of a parameter, given by its local tensor."""
-        if self._merger.has_task_vector and name not in self._tau_samples:
-            take = self.watch(name, parameter, piece).take
-            self._tau_samples[name] = take(self._merger.tau(name, piece, parameter.device))
+        row = torch.stack([*watched.weights(), torch.full_like(seen[0], merge), *seen])
+        self._rows.setdefault(watched.groups, []).append(row)
 
     def _folded(self) -> tuple[float, ...]:
         """The totals of all steps as plain numbers."""
@@ -290,44 +312,41 @@ class Ledger:
                 rows = [step.get(groups, empty).to(own_device) for step in self._sums]
                 columns = columns.to(device) + summed(groups)(torch.stack(rows)).to(device)
         self._sums = []
-        sums = dict(zip(SUMS, columns.unbind(1), strict=True))
-        merges = (sums["merge"] > 0).double()
-        ratio = torch.where(sums["tau_square"] > 0, (sums["tau_square"] / sums["update_square"]).sqrt(), 0.0)
-        retained = torch.where(sums["whole"] > 0, sums["retained"] / sums["whole"], 1.0)
-        each = {"merges": merges, "travel": sums["travel"], "ratio": merges * ratio, "retained": merges * retained}
-        each |= {"survived": sums["survived"], "intended": sums["intended"]}
+        chances = {"tau_chance": self._merger.tau_chance, "update_chance": self._merger.update_chance}
         self._totals = self._totals.to(device)
-        for step in torch.stack([each[name] for name in TOTALS], dim=1):  # one by one, whenever it is done
+        for step in totals_of(columns, **chances):  # one by one, whenever it is done
             self._totals = self._totals + step
 
-    def _norms(self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
-        """|theta_T - theta_r| and |sum of merged-in parts|."""
-        squares = []
+    def _ends(
+        self, parameters: Mapping[str, Tensor], states: Mapping[str, Mapping[str, Any]], tau_square: float
+    ) -> Ends:
+        """Where the watched entries went; `tau_square`: sum over merges of |alpha S(tau)|^2."""
+        went = []
         for name, state in states.items():
-            if "start_sample" not in state:
-                continue
-            watched = self.watched(name)
-            distance = watched.take(parameters[name]).double() - watched.own(state["start_sample"]).double()
-            merged = watched.own(state["merged_sample"]).double()
-            found = watched.weight * torch.stack([distance.square().sum(), merged.square().sum()])
-            squares.append((watched.groups, found))
-        moved, merged_in = _over_ranks(squares) or (0.0, 0.0)
-        return math.sqrt(moved), math.sqrt(merged_in)
+            if "start_sample" in state:
+                watched = self.watched(name)
+                moved = watched.take(parameters[name]) - watched.own(state["start_sample"])
+                own = torch.stack([watched.spread(x) for x in (moved, watched.own(state["merged_sample"]))])
+                went.append((watched.sample, *summed(watched.groups)(own)))
+        return ends_of(went, chance=self._merger.tau_chance, tau_square=tau_square)
 
-    def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, float]:
-        """<tau, tau> over the watched entries and the share of zeros among them; computed once."""
+    def _seen_enough(self, parameters: Mapping[str, Tensor], merges: float) -> bool:
+        """Whether watched entries say how far the others went: all are watched, none is dropped, or many have moved."""
+        weights = torch.cat([self._samples[name].weight.cpu() for name in parameters])
+        kept = self._merger.settings.density if self._merger.method.sparsifier != "all" else 1.0
+        return kept == 1.0 or not merges or bool((weights == 1.0).all()) or merges * kept * len(weights) >= LEAST_SEEN
+
+    def _unseen(self, ends: Ends, update_square: float) -> float:
+        """The displacement where hardly a watched entry moved: of masks of which few meet, without decay; or NaN."""
+        return math.hypot(ends.merged, math.sqrt(update_square)) if self._merger.averaged else math.nan
+
+    def _tau(self, parameters: Mapping[str, Tensor], pieces: Mapping[str, Piece]) -> tuple[float, int, int]:
+        """<tau, tau>, entries of tau that are 0, and all of its entries; exact. No entries without a task vector."""
         if not self._merger.has_task_vector:
-            return math.nan, math.nan
-        if self._tau_facts is None:
-            sums = []
-            for name, parameter in parameters.items():
-                self.note_tau(name, parameter, pieces[name])
-                watched, tau = self.watched(name), self._tau_samples[name].double()
-                found = torch.stack([tau.square().sum(), (tau == 0).double().sum(), torch.ones_like(tau).sum()])
-                sums.append((watched.groups, watched.weight * found))
-            square, zeros, entries = _over_ranks(sums)
-            self._tau_facts = (square, zeros / entries if entries else math.nan)
-        return self._tau_facts
+            return 0.0, 0, 0
+        samples = [self._samples[name] for name in parameters]
+        entries = sum(pieces[name].block.total for name in parameters)
+        return sum(s.tau_square for s in samples), sum(s.tau_zeros for s in samples), entries
 
 
 def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
@@ -338,16 +357,8 @@ def _applied(after: Tensor, without: Tensor, rounded_to: torch.dtype) -> Tensor:
     return (after.double() - without.to(rounded_to).double()).float()
 
 
-def _over_ranks(found: Sequence[tuple[Groups, Tensor]]) -> list[float]:
-    """Sums of vectors of one length over parameters and over the ranks that each is spread over; [] of nothing."""
-    sums: dict[Groups, Tensor] = {}
-    for groups, values in found:
-        sums[groups] = sums[groups] + values if groups in sums else values
-    return [sum(column) for column in zip(*[summed(g)(values).tolist() for g, values in sums.items()], strict=True)]
-
-
 def _sums_of(rows: list[Tensor]) -> Tensor:
     """`SUMS` over rows of one step."""
     device = rows[0].device
-    weight, tau, *seen, merge = torch.cat([row.to(device) for row in rows], dim=1)
-    return sums_of(weight, tau, merge, seen)
+    weight, tau_weight, merge, *seen = torch.cat([row.to(device) for row in rows], dim=1)
+    return sums_of(weight, tau_weight, merge, seen)

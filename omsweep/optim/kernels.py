@@ -80,7 +80,7 @@ class Held(NamedTuple):
         lanes: 0, 1, 2, ... int32, one for each column, where reading is quicker than counting, on a CPU; or None.
         entries: positions watched for the diagnostics, row-major, int64.
         merged: float32, one for each of `entries`: what was merged in there is added.
-        seen: float32 `[entries, 6]`: `SEEN` of this merge is written here.
+        seen: float32 `[entries, 7]`: `SEEN` of this merge is written here.
         numbers: float32, see `NUMBERS`.
         words: int32, see `WORDS`.
     """
@@ -227,7 +227,8 @@ def _see(held: Held, update: Tensor, kind: Kind) -> None:
     low_bits, tau = (None if x is None else _of(x, at) for x in (held.low_bits, held.tau))
     weights = _read(_of(held.weights, at), low_bits)
     index = at.to(torch.int32)
-    terms = _terms(held, update, tau, index, kind)
+    averaged = kind.mask == "random" and kind.elect == "none"  # as `MergeMethod.masks_average_out`: as if kept
+    terms = _terms(held, update, tau, index, kind._replace(mask="all") if averaged else kind)
     moved = _moved(weights, terms, index, held, kind)
     if held.low_bits is None:
         moved = moved.to(held.weights.dtype).to(torch.float32)
@@ -240,7 +241,8 @@ def _see(held: Held, update: Tensor, kind: Kind) -> None:
         without = without.to(held.weights.dtype)
     applied = (moved.to(torch.float64) - without.to(torch.float64)).to(torch.float32)
     sparse = terms.update_term / _n(numbers, "update_share")
-    held.seen.copy_(torch.stack([part, applied, update, sparse, terms.update_term, tau_term], dim=1))
+    dropped = (terms.update_term - terms.update_kept).abs()
+    held.seen.copy_(torch.stack([part, applied, update, sparse, terms.update_term, tau_term, dropped], dim=1))
 
 
 def _move(held: Held, update: Tensor, kind: Kind) -> None:

@@ -65,6 +65,9 @@ class Merger:
         literal: whether the reference tier merges.
         has_task_vector: whether a task vector was given.
         merged_in: whether it takes part.
+        averaged: whether diagnostics average over masks in place of looking at those that were drawn.
+        update_chance: with which they count what the update has where it is kept; 1 unless `averaged`.
+        tau_chance: the same of tau, 1 too where its mask is fixed.
 
     Raises:
         ValueError: an unknown path, a missing task vector or reference, or one that does not fit the parameters, or a
@@ -89,6 +92,9 @@ class Merger:
         self.literal = path == "reference"
         self.has_task_vector = task_vector is not None
         self.merged_in = self.settings.needs_task_vector
+        self.averaged = self.method.masks_average_out and self.settings.density < 1.0
+        self.update_chance = self.settings.density if self.averaged else 1.0
+        self.tau_chance = 1.0 if self.settings.tau_is_fixed else self.update_chance
         self._tau = _checked("task vector", task_vector, parameters, self.settings.needs_task_vector)
         self._reference = _checked("reference", reference, parameters, self.settings.needs_reference)
         self._alphas = {name: self.settings.alpha_of(name) for name in parameters}
@@ -186,6 +192,28 @@ class Merger:
         if self.settings.tau_is_fixed and self.settings.density < SPARSE_BELOW:
             self._hold(name, sparse)
         return sparse
+
+    def where_kept(self, x: Tensor) -> Tensor:
+        """What S leaves of entries that it keeps, but for a clamp, where masks are averaged over."""
+        return x / self.settings.density if self.settings.rescale in ("inverse", "norm") else x
+
+    def whole_tau(self, name: str, device: torch.device) -> Tensor | None:
+        """All of a task vector, flat, float32; gathered where it is sharded. To be asked before anything is merged."""
+        return None if self._tau is None else sharding.full(self._tau[name]).to(device).float().reshape(-1)
+
+    def tau_where_kept(self, name: str, tau: Tensor) -> tuple[Tensor, bool]:
+        """What S leaves of a whole task vector where it keeps it, and whether 0 says that it never does.
+
+        Args:
+            name: canonical.
+            tau: from `whole_tau`.
+        """
+        known = self.settings.tau_is_fixed or self.method.sparsifier == "top"  # but for ties, broken anew
+        if known and self.settings.density < 1.0:
+            key = self.tau_key(name, 1)
+            return sparse_tau(self.method, tau, axes=self.axes, key=key, shard=None), True
+        bound, brought = self.axes.clip, self.where_kept(tau) if self.averaged else tau
+        return (brought if bound is None else brought.clamp(-bound, bound)), False
 
     def update_key(self, name: str, step: int) -> MaskKey:
         """Keys the mask of an update."""

@@ -1,8 +1,8 @@
 """How far a run walks along the task vector, known in advance for `linear` and `ondare`. Torch-free.
 
-tau_travel = sum over merges done (learning rate > 0) of alpha_t * p * rescale: the expected fraction of tau walked,
-before any clamp of tau. rescale is 1 for `none` and 1/p for `inverse`; for `norm` it is taken as 1/p, its expectation
-over masks.
+tau_travel = sum over merges done (learning rate > 0) of alpha_t * p * rescale: the expected fraction of tau walked.
+rescale is 1 for `none` and 1/p for `inverse`; for `norm` it is taken as 1/p, its expectation over masks. Where tau is
+clamped after that (`released`), it depends on how large tau's entries are, and is refused.
 """
 
 import math
@@ -40,11 +40,12 @@ def expected_tau_travel(
     alpha_schedule: str | None = None,
     lr_scheduler: str = "constant",
     rescale: str | None = None,
+    clip: float | None = None,
 ) -> float:
     """The fraction of tau that a run with merging weight `alpha` walks in expectation; arguments as below.
 
     Raises:
-        ValueError: another method than `linear` or `ondare`, or a value out of range.
+        ValueError: another method than `linear` or `ondare`, tau is clamped, or a value out of range.
     """
     known = method_names(lambda row: row.travel_is_known)
     if method not in known:
@@ -53,7 +54,7 @@ def expected_tau_travel(
         raise ValueError(f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {alpha_schedule!r}")
     if gap_steps < 1:
         raise ValueError(f"gap_steps must be a whole number >= 1, got {gap_steps!r}")
-    kept = _kept_share_of_tau(method, semantics, density, rescale)
+    kept = _kept_share_of_tau(method, semantics, density, rescale, clip)
     multipliers = lr_multipliers(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
     at_merges = [multiplier for multiplier in multipliers[gap_steps - 1 :: gap_steps] if multiplier > 0.0]
     return alpha * (kept * math.fsum(at_merges if alpha_schedule == "follow_lr" else [1.0] * len(at_merges)))
@@ -71,6 +72,7 @@ def alpha_for_travel(
     alpha_schedule: str | None = None,
     lr_scheduler: str = "constant",
     rescale: str | None = None,
+    clip: float | None = None,
 ) -> float:
     """The merging weight that walks the fraction `tau_travel` of tau.
 
@@ -85,9 +87,11 @@ def alpha_for_travel(
         alpha_schedule: `constant` (default) or `follow_lr`.
         lr_scheduler: one of `LR_SCHEDULES`.
         rescale: overrides the semantics.
+        clip: overrides the semantics; `inf` for no clamp.
 
     Raises:
-        ValueError: no merge is done, the alpha that follows is over 1, another method, or a value out of range.
+        ValueError: no merge is done, the alpha that follows is over 1, another method, tau is clamped, or a value out
+            of range.
     """
     if not (tau_travel > 0.0 and math.isfinite(tau_travel)):
         raise ValueError(f"tau_travel must be > 0 and finite, got {tau_travel!r}")
@@ -102,6 +106,7 @@ def alpha_for_travel(
         alpha_schedule=alpha_schedule,
         lr_scheduler=lr_scheduler,
         rescale=rescale,
+        clip=clip,
     )
     if per_alpha == 0.0:
         raise ValueError(
@@ -130,7 +135,9 @@ def _multiplier(lr_scheduler: str, done: int, steps: int, warmup: int) -> float:
     return 1.0
 
 
-def _kept_share_of_tau(method: str, semantics: str | None, density: float, rescale: str | None) -> float:
+def _kept_share_of_tau(
+    method: str, semantics: str | None, density: float, rescale: str | None, clip: float | None
+) -> float:
     """Expected p * rescale."""
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density!r}")
@@ -141,5 +148,11 @@ def _kept_share_of_tau(method: str, semantics: str | None, density: float, resca
         return 1.0
     if row.needs_semantics and semantics not in SEMANTICS_NAMES:
         raise ValueError(f"method {method} needs semantics: one of {', '.join(SEMANTICS_NAMES)}, got {semantics!r}")
-    effective = rescale or row.open_knobs(semantics).get("rescale", "none")
+    says = row.open_knobs(semantics)
+    effective, bound = rescale or says.get("rescale", "none"), says.get("clip") if clip is None else clip
+    if bound is not None and not math.isinf(bound):
+        raise ValueError(
+            f"tau_travel is not known in advance where tau is clamped (clip {bound:g}): it depends on how large tau's "
+            "entries are; give alpha in its place"
+        )
     return density if effective == "none" else 1.0

@@ -1,16 +1,83 @@
-"""The entries of a parameter that are watched for the diagnostics, and what is summed over them."""
+"""The entries of a parameter that are watched for the diagnostics, and what each stands for.
 
-from collections.abc import Mapping, Sequence
+A task vector whose mask is known may keep few entries: these are a stratum of their own, sampled apart, so that what
+merges there is seen however few they are. A sample belongs to the full tensor and is the same on any ranks.
+"""
+
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from omsweep.merging.randomness import sample_index
 from omsweep.optim.sharding import Groups
 
-SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term")
-"""Of each watched entry at a merge: what was merged in, what of it arrived, Delta, S(Delta), both weighted terms."""
-SUMS = ("travel", "tau_square", "update_square", "retained", "whole", "survived", "intended", "merge")
+KEPT_IN = 4
+"""One kept entry of tau is watched for so many others: single entries cost a wait for memory each."""
+
+
+class Sample(NamedTuple):
+    """The watched entries of a full tensor.
+
+    Attributes:
+        index: row-major, int64 `[entries]`.
+        weight: entries that each stands for, float32 `[entries]`.
+        tau: task vector there, float32 `[entries]`; 0 where none is given.
+        brought: what is left of tau there where it is kept: rescaled and clamped, float32 `[entries]`.
+        scale: of `weight` for what comes of tau: such that the sum of brought * tau is that over all entries.
+        tau_square: sum of tau^2 over all entries.
+        tau_zeros: how many are 0.
+    """
+
+    index: Tensor
+    weight: Tensor
+    tau: Tensor
+    brought: Tensor
+    scale: float
+    tau_square: float
+    tau_zeros: int
+
+    def on(self, device: torch.device) -> "Sample":
+        """The same with its tensors there."""
+        moved = {name: getattr(self, name).to(device) for name in ("index", "weight", "tau", "brought")}
+        return self._replace(**moved)
+
+
+def sample_of(name: str, total: int, size: int, tau: Tensor | None, brought: Tensor | None, kept_known: bool) -> Sample:
+    """The watched entries of a full tensor of `total` entries.
+
+    Args:
+        name: canonical.
+        total: entries.
+        size: how many to watch; of those that tau keeps `size` / `KEPT_IN` more.
+        tau: the task vector, flat float32; None without.
+        brought: of `Sample`, for all entries; None where tau takes no part.
+        kept_known: whether tau is kept exactly where `brought` is not 0, at every merge.
+    """
+    index, weight = _chosen(name, total, size, brought if kept_known else None)
+    if tau is None:
+        return Sample(index, weight, torch.zeros_like(weight), torch.zeros_like(weight), 1.0, 0.0, 0)
+    here = index.to(tau.device)
+    own, square, zeros = tau[here].cpu(), _product(tau, tau), int((tau == 0).sum())
+    if brought is None:
+        return Sample(index, weight, own, torch.zeros_like(own), 1.0, square, zeros)
+    its = brought[here].cpu()
+    seen, every = float((weight * its).double() @ own.double()), _product(brought, tau)
+    return Sample(index, weight, own, its, every / seen if seen > 0.0 else 1.0, square, zeros)
+
+
+def _chosen(name: str, total: int, size: int, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Indices of the entries to watch and the entries that each stands for; those where `kept` is not 0 apart."""
+    index = sample_index(total, size, name)
+    if kept is None or index.numel() == total:
+        return index, torch.full((index.numel(),), total / max(1, index.numel()))
+    merged = kept.nonzero().squeeze(1).cpu()
+    chosen = merged[sample_index(merged.numel(), max(1, size // KEPT_IN), name, run=1)]
+    others = index[(kept[index.to(kept.device)] == 0).cpu()]
+    strata = ((chosen, merged.numel()), (others, total - merged.numel()))
+    weight = torch.cat([torch.full((few.numel(),), every / max(1, few.numel())) for few, every in strata])
+    index, order = torch.cat([chosen, others]).sort()
+    return index, weight[order]
 
 
 class Watched(NamedTuple):
@@ -19,29 +86,28 @@ class Watched(NamedTuple):
     Attributes:
         entries: their positions in the local tensor; None: all of it, in order.
         slots: their places in the parameter's sample, of which other ranks may hold the rest; None: all, in order.
-        size: of the whole sample.
-        weight: entries that each stands for.
+        sample: all of it, on the parameter's device.
         groups: ranks over which the parameter is spread.
     """
 
     entries: Tensor | None
     slots: Tensor | None
-    size: int
-    weight: float
+    sample: Sample
     groups: Groups
 
     def take(self, x: Tensor) -> Tensor:
         """The watched entries of a local tensor, flat, float32, never sharing memory with a parameter."""
-        return self.pick(x).float()
-
-    def pick(self, x: Tensor) -> Tensor:
-        """As `take`, in the dtype of `x`."""
         flat = x.reshape(-1)
-        return flat.clone() if self.entries is None else flat.index_select(0, self.entries)
+        return (flat.clone() if self.entries is None else flat.index_select(0, self.entries)).float()
 
     def here(self) -> int:
         """How many of the sample lie here."""
-        return self.size if self.slots is None else self.slots.numel()
+        return self.sample.index.numel() if self.slots is None else self.slots.numel()
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Entries that those here stand for, and the same for what comes of tau."""
+        weight = self.own(self.sample.weight)
+        return weight, weight * self.sample.scale
 
     def own(self, sample: Tensor) -> Tensor:
         """This rank's part of a whole sample."""
@@ -51,74 +117,10 @@ class Watched(NamedTuple):
         """This rank's part in its places of a whole sample, 0 elsewhere."""
         if self.slots is None:
             return part
-        return torch.zeros(self.size, dtype=part.dtype, device=part.device).index_copy_(0, self.slots, part)
+        return torch.zeros_like(self.sample.weight, dtype=part.dtype).index_copy_(0, self.slots, part)
 
 
-class Room(NamedTuple):
-    """The watched entries of parameters that are spread over the same ranks.
-
-    Attributes:
-        weight: entries that each stands for, float32 `[entries]`.
-        tau: task vector, as `weight`.
-        seen: `SEEN` of the last merge, float32 `[entries, 6]`.
-        parts: the part of `seen` of each parameter.
-    """
-
-    weight: Tensor
-    tau: Tensor
-    seen: Tensor
-    parts: dict[str, Tensor]
-
-
-class Rooms(NamedTuple):
-    """`Room` by groups, for parameters in this order."""
-
-    names: Sequence[str]
-    of: dict[Groups, Room]
-
-
-def rooms_of(watched: Mapping[str, Watched], taus: Mapping[str, Tensor]) -> dict[Groups, Room]:
-    """`Room` by groups for the watched entries of parameters, `taus` being the task vector there, float32."""
-    by_groups: dict[Groups, list[str]] = {}
-    for name, its in watched.items():
-        by_groups.setdefault(its.groups, []).append(name)
-    rooms = {}
-    for groups, names in by_groups.items():
-        tau = torch.cat([taus[name] for name in names])
-        weight = torch.cat([torch.full_like(taus[name], watched[name].weight) for name in names])
-        seen = torch.zeros(len(tau), len(SEEN), dtype=torch.float32, device=tau.device)
-        parts = seen.split([len(taus[name]) for name in names])
-        rooms[groups] = Room(weight, tau, seen, dict(zip(names, parts, strict=True)))
-    return rooms
-
-
-def sums_of(weight: Tensor, tau: Tensor, merge: Tensor, seen: Sequence[Tensor]) -> Tensor:
-    """`SUMS` over entries.
-
-    Args:
-        weight: entries that each stands for, float32 `[entries]`, as are all.
-        tau: task vector.
-        merge: 1 where the entry was merged, 0 where only what was collected is added.
-        seen: `SEEN`.
-
-    Returns:
-        float64 `[8]`.
-    """
-    weight, tau, merge = weight.double(), tau.double(), merge.double()
-    part, applied, whole, sparse, update_term, tau_term = (x.double() for x in seen)
-    terms = [
-        part * tau * weight,
-        tau_term * tau_term * weight,
-        update_term * update_term * weight,
-        sparse.abs() * weight,
-        whole.abs() * weight,
-        applied * part * weight,
-        part * part * weight,
-        merge,
-    ]
-    return torch.stack([term.sum() for term in terms])
-
-
-def sums_of_merge(seen: Tensor, weight: Tensor, tau: Tensor) -> Tensor:
-    """`sums_of` for entries that were all merged; `seen` is float32 `[entries, 6]`."""
-    return sums_of(weight, tau, torch.ones_like(weight), seen.unbind(1))
+def _product(left: Tensor, right: Tensor) -> float:
+    """<left, right> in float64, in pieces."""
+    pieces = zip(left.split(2**22), right.split(2**22), strict=True)
+    return sum(float(a.double() @ b.double()) for a, b in pieces)

@@ -9,11 +9,16 @@ from torch.optim import Optimizer
 
 from omsweep.merging.names import canonical_name
 from omsweep.optim.adamw import GROUP_KEYS
-from omsweep.optim.diagnostics import NO_TOTALS, STATE_KEYS, Ledger, Moved
+from omsweep.optim.diagnostics import STATE_KEYS, Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.parameters import check_saved, each, open_groups, restore_precision
+from omsweep.optim.precision import master_state, read_weights, write_weights
+from omsweep.optim.seen import NO_TOTALS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
+
+MASTER_KEYS = ("low_bits", "master")
+"""Of the state of a low-precision parameter, see `omsweep.optim.precision`."""
 
 
 class OnlineMergeOptimizer(Optimizer):
@@ -22,7 +27,9 @@ class OnlineMergeOptimizer(Optimizer):
     It works for any torch optimizer (SGD, Muon, Adafactor, 8-bit AdamW), over DTensors where that one does. Its weight
     decay is part of delta, because it cannot be told apart. Where a merge keeps an update as it is, the inner
     optimizer's own weights stay, so alpha = 0 and density = 1 is that optimizer bit for bit. Groups and state are the
-    inner optimizer's, shared: learning-rate schedulers and checkpoints see one optimizer.
+    inner optimizer's, shared: learning-rate schedulers and checkpoints see one optimizer. What a 16-bit weight cannot
+    hold of a merge is kept in the state, 2 bytes for a bfloat16 and 4 for a float16; what the inner optimizer itself
+    loses to rounding is lost.
 
     Args:
         optimizer: any torch optimizer over dense parameters.
@@ -92,30 +99,31 @@ class OnlineMergeOptimizer(Optimizer):
             group["steps_taken"] = step
         for name, parameter, _ in moving:
             self._lay_out(name, parameter, before[name])
-        moved = [item for item in moving if float(item[2]["lr"]) != 0.0]
+        merges, moved = self._merger.merges_at(step), [item for item in moving if float(item[2]["lr"]) != 0.0]
         for name, parameter, group in moving:
             if float(group["lr"]) == 0.0:
                 local(parameter.detach()).copy_(before[name])
-            elif self._merger.settings.gap_steps > 1:
+                continue
+            if self._merger.settings.gap_steps > 1:
                 local(self.state[parameter]["gap_update"]).add_(_difference(parameter, before[name]))
-        if self._merger.merges_at(step):
+            if not merges and parameter.dtype != torch.float32:
+                state, update = self._local_state(parameter), _difference(parameter, before[name])
+                write_weights(local(parameter.detach()), read_weights(before[name], state) + update, state)
+        if merges:
             asked = [Asked(n, self._pieces[n], p.device, self._whole_update(p, before[n])) for n, p, _ in moved]
             facts = self._merger.update_facts(asked, step)
             for name, parameter, group in moved:
-                self._merge(name, parameter, before[name].float(), group, step, facts.get(name))
+                self._merge(name, parameter, before[name], group, step, facts.get(name))
         self._ledger.close_step()
         return loss
 
     def diagnostics(self) -> dict[str, float]:
         """As `OnlineMergeAdamW.diagnostics`."""
         parameters = {n: p for n, p in self._parameters().items() if p.requires_grad or p in self.state}
-        states = {
-            name: {key: local(value) for key, value in self.state.get(parameter, {}).items() if key in STATE_KEYS}
-            for name, parameter in parameters.items()
-        }
+        states = {name: self._local_state(parameter) for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
             self._pieces.setdefault(name, piece_of(name, parameter))
-        held = {name: local(parameter.detach()) for name, parameter in parameters.items()}
+        held = {name: read_weights(local(parameter), states[name]) for name, parameter in parameters.items()}
         return self._ledger.report(held, self._pieces, states)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -144,6 +152,11 @@ class OnlineMergeOptimizer(Optimizer):
     def _parameters(self) -> dict[str, Tensor]:
         return {name: parameter for name, parameter, _ in each(self.param_groups, self._names)}
 
+    def _local_state(self, parameter: Tensor) -> dict[str, Any]:
+        """What diagnostics and low-precision weights read of a state; tensors that lie here, sharing memory."""
+        state = self.state.get(parameter, {})
+        return {key: local(state[key]) for key in (*STATE_KEYS, *MASTER_KEYS) if key in state}
+
     def _lay_out(self, name: str, parameter: Tensor, start: Tensor) -> None:
         state = self.state[parameter]
         if "start_sample" not in state:
@@ -151,10 +164,11 @@ class OnlineMergeOptimizer(Optimizer):
             self._pieces[name] = piece_of(name, parameter)
         piece = self._pieces.setdefault(name, piece_of(name, parameter))
         self._ledger.watch(name, start, piece)
-        if self._merger.merged_in:
-            self._ledger.note_tau(name, start, piece)
         if "start_sample" not in state:
             self._ledger.open_state(name, start, self._pieces[name], state)
+            state |= master_state(parameter, "stochastic")
+            if "master" in state:
+                local(state["master"]).copy_(start)
             if self._merger.settings.gap_steps > 1:
                 state["gap_update"] = torch.zeros_like(parameter, dtype=torch.float32)
             if self._merger.method.pull == "average":
@@ -170,27 +184,30 @@ class OnlineMergeOptimizer(Optimizer):
         self, name: str, parameter: Tensor, before: Tensor, group: dict[str, Any], step: int, facts: Any
     ) -> None:
         state, merger, weights = self.state[parameter], self._merger, local(parameter.detach())
-        after, piece = weights.float(), self._pieces[name]
-        update = after - before
+        own, piece, update = self._local_state(parameter), self._pieces[name], _difference(parameter, before)
+        held = read_weights(before, own)
+        after = weights.float() if weights.dtype == torch.float32 else held + update
         gap_update = local(state["gap_update"]) if "gap_update" in state else None
         alpha = merger.alpha(name, lr=float(group["lr"]), constructed_lr=group["constructed_lr"])
         take = self._ledger.watched(name).take
         if merger.method.pull != "none":
             average = local(state["average"]) if "average" in state else None
             plain, pull = take(after), merger.pull(name, after, average, alpha, piece)
-            weights.copy_(after + pull)
+            new = after + pull
+            write_weights(weights, new, own)
             if average is not None:
-                average.lerp_(weights.float(), merger.settings.average_rate or 0.0)
-            moved = Moved(plain, take(weights), update, None, weights.dtype)
-            self._ledger.record_pull(name, state, plain=plain, moved=moved, pull=take(pull), alpha=alpha)
+                average.lerp_(new, merger.settings.average_rate or 0.0)
+            seen = {"plain": plain, "after": take(new), "update": take(update), "pull": take(pull)}
+            self._ledger.record_pull(name, state, **seen, alpha=alpha, rounded_to=torch.float32)
             return
         whole = update if gap_update is None else gap_update
         merged = merger.merge(name, whole, piece, step=step, alpha=alpha, facts=facts)
         movement = merged.movement
         if gap_update is not None:
             movement = merger.gap_movement(update, gap_update, merged.movement)
-        weights.copy_(torch.where(merged.movement == whole, after, before + movement))
-        moved = Moved(take(before), take(weights), update, gap_update, weights.dtype)
+        here = take(held)
+        write_weights(weights, torch.where(merged.movement == whole, after, held + movement), own)
+        moved = Moved(here, lambda movement: here + movement, update, gap_update, torch.float32)
         self._ledger.record_merge(name, state, moved=moved, merged=merged, alpha=alpha, deferred=False)
         if gap_update is not None:
             gap_update.zero_()

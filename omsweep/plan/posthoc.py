@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.space.posthoc import points_of
 from omsweep.space.search_space import SearchSpace
@@ -25,7 +27,7 @@ class PosthocPlan:
 def plan_posthoc(space: SearchSpace, trials: Sequence[TrialRecord]) -> PosthocPlan:
     """Post-hoc trials of every trained trial that left a policy, in the order of the trials.
 
-    A trial that did not complete gives none, and no point is made whose weight is the `tau_travel` of such a trial.
+    A trial that did not complete gives none, and no point is made whose weight needs the `travel` of such a trial.
 
     Args:
         space: with the grids.
@@ -36,7 +38,9 @@ def plan_posthoc(space: SearchSpace, trials: Sequence[TrialRecord]) -> PosthocPl
         where the weight comes from there.
     """
     trained = [trial for trial in trials if trial.kind == "trained"]
-    by_place = {(_block(trial), trial.label): trial for trial in trained}
+    by_place: dict[Any, list[TrialRecord]] = {}
+    for trial in filter(_has_policy, trained):
+        by_place.setdefault((_block(trial), trial.label), []).append(trial)
     specs: dict[str, list[TrialSpec]] = {}
     left_out = 0
     for parent in trained:
@@ -48,16 +52,17 @@ def plan_posthoc(space: SearchSpace, trials: Sequence[TrialRecord]) -> PosthocPl
     return PosthocPlan(specs, left_out)
 
 
-def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, TrialRecord]) -> Iterator[TrialSpec]:
+def _specs(
+    space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, Sequence[TrialRecord]]
+) -> Iterator[TrialSpec]:
     inherited = {name: getattr(parent, name) for name in TrialIdentity.model_fields if name not in OWN}
     for grid in space.posthoc:
         if parent.label not in grid.of:
             continue
         points: list[tuple[PosthocPoint, dict[str, Any]]] = [(point, {}) for point in grid.points]
-        traveller = by_place.get((_block(parent), grid.travel_of))
-        travel = traveller.diagnostics.get("tau_travel") if traveller and _has_policy(traveller) else None
-        if travel is not None:
-            points.append((PosthocPoint(method=grid.method, weight=travel), {"travel_of": grid.travel_of}))
+        shift = _shift(parent, by_place.get((_block(parent), grid.travel_of), ()))
+        if shift is not None:
+            points.append((PosthocPoint(method=grid.method, weight=shift), {"travel_of": grid.travel_of}))
         for number, (point, origin) in enumerate(points):
             yield TrialSpec(
                 **inherited,
@@ -71,6 +76,27 @@ def _specs(space: SearchSpace, parent: TrialRecord, by_place: Mapping[Any, Trial
                 keep=grid.keep,
                 **evaluation(space),
             )
+
+
+def _shift(parent: TrialRecord, travellers: Sequence[TrialRecord]) -> float | None:
+    """What puts a parent as far along tau as another branch goes in its block at the same distance beside tau.
+
+    That is the branch's `travel` at the parent's `residual` less the parent's. Over a ladder of doses its travel is
+    interpolated by its residual, and beyond the ladder it is that of the nearest dose.
+    """
+    ends = sorted(
+        (r, a)
+        for run in travellers
+        if (r := _went(run, "residual")) is not None and (a := _went(run, "travel")) is not None
+    )
+    here, beside = _went(parent, "travel"), _went(parent, "residual")
+    if not ends or here is None or beside is None:
+        return None
+    return float(np.interp(beside, [r for r, _ in ends], [a for _, a in ends])) - here
+
+
+def _went(trial: TrialRecord, name: str) -> float | None:
+    return trial.diagnostics.get(name)
 
 
 def _has_policy(trial: TrialRecord) -> bool:

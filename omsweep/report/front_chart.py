@@ -123,7 +123,11 @@ def _hover(view: SweepView, mark: Mark) -> list[HoverLine]:
         f"learning rate applied {short(trial.learning_rate_applied)}",
         f"KL {fixed(trial.kl)} nats, length ratio {fixed(trial.length_ratio)}",
         f"worst category's tax {fixed(trial.tax_worst)} points",
-        *(["merging inactive: it moved under 1 % of the displacement"] if trial.merge_active is False else []),
+        *(
+            ["merging inactive: it moved under 1 % of the displacement and dropped under 1 % of the update"]
+            if trial.merge_active is False
+            else []
+        ),
     ]
     return [
         HoverLine(strong=trial.trial_id, after=" ★ on the front" if mark.on_front else ""),

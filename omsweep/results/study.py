@@ -211,7 +211,7 @@ def _recipe_text(recipe: str, trials: Sequence[TrialRecord]) -> str:
         return recipe
     first = settings[0]
     if first.get("travel_of"):
-        return f"{label_of(trials[0])} (weight: tau_travel of {first['travel_of']})"
+        return f"{label_of(trials[0])} (weight: to the travel of {first['travel_of']})"
     named = {name: value for name, value in first.items() if name != "method" and (name != "seed" or value)}
     shown = [f"{name} {short(value)}" for name, value in named.items() if value is not None]
     return f"{label_of(trials[0])} ({', '.join(shown)})"

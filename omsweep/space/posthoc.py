@@ -10,7 +10,7 @@ from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Posthoc
 
 SHIFT = "tau_shift"
-"""The method whose weight may be a trained trial's `tau_travel`."""
+"""The method that may shift a trial to where another one of its block ended along tau."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class PosthocGrid:
         method: a key of `POSTHOC_METHODS`.
         points: of the grid, in order.
         of: labels of the branches whose trials get them.
-        travel_of: label of the branch whose trial in the same block gives one more weight, its `tau_travel`.
+        travel_of: label of the branch whose trial in the same block gives one more weight, its `travel` less the
+            parent's.
         keep: whether merged weights stay once they are scored.
     """
 
@@ -111,7 +112,7 @@ def _check_sparse(path: str, section: Posthoc) -> None:
 
 def _check_travel(path: str, section: Posthoc, branches: Sequence[Branch], mode: str) -> None:
     if section.method != SHIFT:
-        raise SpaceError(path, f"only method {SHIFT} shifts by a trial's tau_travel, got method {section.method!r}")
+        raise SpaceError(path, f"only method {SHIFT} shifts to a trial's travel, got method {section.method!r}")
     if mode != "compare":
         raise SpaceError(path, f"needs mode 'compare', whose blocks pair the trials; mode is {mode!r}")
     merging = [branch.label for branch in branches if METHODS[branch.method].merges_tau]

@@ -117,6 +117,6 @@ def _alpha_of(space: SearchSpace, sample: Mapping[str, Any]) -> float:
     online_merge(sample)  # whatever is wrong with the other knobs is said first
     names = ("steps", "warmup_steps", "lr_scheduler")
     schedule = {name: sample.get(name, getattr(space.file.train, name)) for name in names}
-    axes = ("semantics", "density", "gap_steps", "alpha_schedule", "rescale")
+    axes = ("semantics", "density", "gap_steps", "alpha_schedule", "rescale", "clip")
     given = {name: sample[name] for name in axes if name in sample}
     return alpha_for_travel(sample["tau_travel"], method=sample["method"], **schedule, **given)

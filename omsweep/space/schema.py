@@ -145,8 +145,8 @@ class Posthoc(Section):
     """One grid of post-hoc points: models made after training from a policy, its SFT model and their base.
 
     `weights`, `densities` and `seeds` span the grid (`omsweep.merging.posthoc`). `of` names the branches whose trials
-    get it, default all; `travel_of` a branch whose trial of the same block says one more weight, its `tau_travel`.
-    Merged weights are deleted once scored unless `keep`.
+    get it, default all; `travel_of` a branch: one more weight, the `travel` of its trial of the same block less that of
+    the parent. Merged weights are deleted once scored unless `keep`.
     """
 
     method: str

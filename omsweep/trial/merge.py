@@ -16,6 +16,7 @@ from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model
 from omsweep.trial.scoring import score_splits
 from omsweep.trial.session import policy_folder, score_saved
+from omsweep.trial.split import split_of
 
 SCRATCH = Path("merging")
 """Where, in a sweep's folder, models lie that are deleted once they are scored."""
@@ -54,6 +55,7 @@ class PointScorer:
         with merged(PosthocPoint(**spec.point), self._prepared, self._parent, output, keep=spec.keep):
             model = placed(load_model(str(output), dtype=self._prepared.dtype))
             digest = weights_hash(str(output))
+            split = split_of(model, self._sft, self._prepared)
             merged_at = time.time()
             evaluate = EvaluateSettings(**spec.evaluate)
             frame, fields = score_splits(evaluate, self._prepared, model, self._tokenizer, self._sft, spec.splits)
@@ -61,6 +63,7 @@ class PointScorer:
         return Outcome(
             **fields,
             state="completed",
+            diagnostics=split,
             policy_path=str(output) if spec.keep else None,
             weights_hash=digest,
             accelerator=accelerator(),

@@ -4,7 +4,6 @@ Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0
 """
 
 import logging
-import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,15 +13,15 @@ from typing import Any
 
 from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.optim.activity import merge_active, with_displacement
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.scoring import score_split, score_splits
+from omsweep.trial.split import split_of
 
 logger = logging.getLogger(__name__)
-ACTIVE_SHARE = 0.01
-"""Below this share of merged-in movement in a trial's displacement nothing may be credited to merging."""
 
 
 def run_session(
@@ -64,6 +63,7 @@ def run_session(
     scored_from = time.time()
     found = session.save()  # first what was dear: a scorer that fails must not cost the weights
     try:
+        found |= session.measure(trained.diagnostics)
         found |= session.evaluate()
     except Exception as error:  # whatever it was, the policy is there and can be scored again
         logger.exception("scoring %s failed", spec.trial_id)
@@ -73,7 +73,7 @@ def run_session(
 
 
 class TrialSession:
-    """One trained trial, step by step: `train`, `save`, `evaluate`.
+    """One trained trial, step by step: `train`, `save`, `measure`, `evaluate`.
 
     `evaluate` needs a policy: the one just trained, or the one that `save` left in an earlier session.
 
@@ -124,7 +124,7 @@ class TrialSession:
             state=outcome.state,
             learning_rate_applied=outcome.learning_rate_applied,
             diagnostics=outcome.diagnostics,
-            merge_active=_merge_active(outcome.diagnostics),
+            merge_active=merge_active(outcome.diagnostics),
             steps=outcome.steps,
             tokens=outcome.tokens,
             accelerator=accelerator(),
@@ -143,6 +143,12 @@ class TrialSession:
         self._tokenizer.save_pretrained(self.policy_folder)
         return {"policy_path": str(self.policy_folder), "weights_hash": weights_hash(str(self.policy_folder))}
 
+    def measure(self, diagnostics: Mapping[str, float | None]) -> dict[str, Any]:
+        """What the optimizer noted, with where the policy ended from all its weights: `diagnostics`, `merge_active`."""
+        split = split_of(self._model, self._sft, self.prepared)
+        found = with_displacement(diagnostics, split["displacement"]) | split
+        return {"diagnostics": found, "merge_active": merge_active(found)}
+
     def evaluate(self) -> dict[str, Any]:
         """Score the policy on the trial's splits and keep the table; returns the numbers of `Scores`."""
         spec, prepared = self.spec, self.prepared
@@ -153,7 +159,7 @@ class TrialSession:
             prepared,
             self._model.eval(),
             self._tokenizer,
-            sft_model(prepared),
+            self._sft,
             spec.splits,
         )
         SweepFolder(self.folder.parent, self.folder.name).write_scores(spec.trial_id, frame)
@@ -162,6 +168,10 @@ class TrialSession:
     @cached_property
     def _tokenizer(self) -> Any:
         return sft_tokenizer(self.prepared)
+
+    @cached_property
+    def _sft(self) -> Any:
+        return sft_model(self.prepared)
 
 
 def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: str, split: str) -> dict[str, Any]:
@@ -195,8 +205,3 @@ def _saved_policy(path: str, prepared: Prepared) -> Any:
     from omsweep.families.load import load_model
 
     return placed(load_model(path, dtype=prepared.dtype))
-
-
-def _merge_active(diagnostics: Mapping[str, float]) -> bool | None:
-    share = diagnostics.get("merged_share")
-    return None if share is None or not math.isfinite(share) else share >= ACTIVE_SHARE

@@ -217,9 +217,12 @@ def test_what_is_merged_after_training_is_scored_like_a_policy(compared: Compare
     assert (none.reward, none.tax, none.kl, none.reward_report, none.tax_report) == (0, 0, 0, 0, 0)
     assert none.weights_hash == compared.prepared["tiny-llama", 0].weights_hash
 
-    walked = next(t for t in compared.trained if t.label == "ondare").diagnostics["tau_travel"]
-    shift = merged["adamw+shift"].params["posthoc"]
-    assert shift == {"method": "tau_shift", "weight": walked, "travel_of": "ondare"}
+    ended = {t.label: t.diagnostics for t in compared.trained}
+    away = ended["ondare"]["travel"] - ended["adamw"]["travel"]
+    shift = merged["adamw+shift"]
+    assert shift.params["posthoc"] == {"method": "tau_shift", "weight": away, "travel_of": "ondare"}
+    assert shift.diagnostics["travel"] == pytest.approx(ended["ondare"]["travel"], rel=1e-3)
+    assert shift.diagnostics["residual"] == pytest.approx(ended["adamw"]["residual"], rel=1e-3)
 
 
 def test_merged_weights_go_unless_kept_and_can_be_made_again(compared: Compared) -> None:

@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from omsweep.merging.split import split
 from omsweep.optim import diagnostics
+from omsweep.optim.activity import merge_active, with_displacement
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.settings import OnlineMerge
 
 KEYS = {
     "tau_travel",
+    "tau_travel_se",
+    "election_dropped_share",
+    "displacement_se",
+    "merged_norm",
     "merge_ratio",
     "retained_share",
     "displacement",
@@ -149,5 +155,85 @@ def test_a_sample_estimates_the_full_sums(method: str, monkeypatch: pytest.Monke
                 parameter.grad = torch.randn(parameter.shape, generator=generator)
             optimizer.step()
         found.append(optimizer.diagnostics())
-    for key in KEYS - {"tau_zero_share", "lost_update_share"}:
+    for key in KEYS - {"tau_zero_share", "lost_update_share", "tau_travel_se", "displacement_se"}:
         assert found[0][key] == pytest.approx(found[1][key], rel=0.1), key
+
+
+def low_density_run(merge: OnlineMerge, *, lr: float, steps: int) -> tuple[dict, tuple]:
+    """Diagnostics and the split of a run over 600,000 entries, of which few are watched."""
+    generator = torch.Generator().manual_seed(0)
+    start = {f"w{i}": 0.02 * torch.randn(200_000, generator=generator) for i in range(3)}
+    tau = {name: 1e-3 * torch.randn(200_000, generator=generator) for name in start}
+    parameters = {name: nn.Parameter(value.clone()) for name, value in start.items()}
+    optimizer = OnlineMergeAdamW(parameters.items(), merge, tau, lr=lr, precision="nearest", path="plain")
+    for _ in range(steps):
+        for parameter in parameters.values():
+            parameter.grad = torch.randn(200_000, generator=generator)
+        optimizer.step()
+    return optimizer.diagnostics(), split(parameters, start, tau)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("density", [5e-4, 1e-5])
+def test_a_fixed_mask_of_few_entries_is_seen(density: float, seed: int) -> None:
+    """Released OnDARE that does nothing but merge: the clamp binds, and among sampled entries hardly one was kept."""
+    merge = OnlineMerge("ondare", semantics="released", alpha=2e-3, density=density, seed=seed)
+    found, exact = low_density_run(merge, lr=1e-30, steps=20)
+    assert found["tau_travel"] == pytest.approx(exact.travel, rel=0.02)
+    assert found["tau_travel_se"] <= 0.02 * found["tau_travel"]
+    assert found["merged_norm"] == pytest.approx(exact.displacement, rel=0.02)
+    assert found["displacement"] == pytest.approx(exact.displacement, rel=0.02)
+    assert found["merged_share"] == pytest.approx(1.0, rel=0.05)
+    assert merge_active(found)
+
+
+@pytest.mark.parametrize("semantics", ["equations", "released"])
+def test_updates_of_which_masks_leave_hardly_one_are_part_of_the_way(semantics: str) -> None:
+    """At density 1e-5 no watched entry need have moved, and the few that did went far."""
+    merge = OnlineMerge("ondare", semantics=semantics, alpha=1e-4, density=1e-5)
+    found, exact = low_density_run(merge, lr=3e-4, steps=40)
+    assert found["displacement"] == pytest.approx(exact.displacement, rel=0.15)  # 240 entries moved
+    assert merge_active(found) is merge_active(with_displacement(found, exact.displacement))
+
+
+def test_largest_updates_that_hardly_one_watched_entry_had_leave_the_way_unknown() -> None:
+    found, _ = low_density_run(OnlineMerge("onties", semantics="equations", alpha=1e-3, density=5e-4), lr=1e-3, steps=3)
+    assert math.isnan(found["displacement"])
+    assert merge_active(found) is None
+
+
+@pytest.mark.parametrize("density", [0.05, 5e-4])
+def test_masks_drawn_anew_are_averaged_over(density: float) -> None:
+    found, exact = low_density_run(
+        OnlineMerge("ondare", semantics="equations", alpha=0.1, density=density), lr=1e-30, steps=30
+    )
+    assert abs(found["tau_travel"] - exact.travel) <= 3 * found["tau_travel_se"]
+    assert found["tau_travel"] == pytest.approx(30 * 0.1 * density, rel=1e-6)
+    assert found["merged_norm"] == pytest.approx(exact.displacement, rel=0.05)
+    assert merge_active(found)
+
+
+@pytest.mark.parametrize("elect", ["unweighted", "weighted"])
+def test_what_the_election_drops_is_credited_to_merging(elect: str) -> None:
+    """At alpha 1e-7 tau adds nothing; unweighted, its signs still drop half of the updates that it meets."""
+    merge = OnlineMerge("onties", semantics="equations", alpha=1e-7, density=0.2, elect=elect)
+    found, _ = low_density_run(merge, lr=1e-3, steps=3)
+    dropped = 0.1 if elect == "unweighted" else 0.0
+    assert found["merged_share"] < 1e-3
+    assert found["election_dropped_share"] == pytest.approx(dropped, abs=0.02)
+    assert merge_active(found) is (elect == "unweighted")
+
+
+def test_what_is_not_known_credits_nothing_and_denies_nothing() -> None:
+    none = {"merged_share": 0.001, "election_dropped_share": 0.0}
+    assert merge_active(none) is False
+    assert merge_active(none | {"merged_share": 0.01}) is True
+    assert merge_active(none | {"election_dropped_share": 0.01}) is True
+    assert merge_active(none | {"merged_share": math.nan}) is None
+    assert merge_active({}) is None
+
+
+def test_the_exact_displacement_replaces_the_sampled_one() -> None:
+    sampled = {"displacement": 2.0, "displacement_se": 1.0, "merged_norm": 1.0, "merged_share": 0.5}
+    assert with_displacement(sampled, 4.0) == {"displacement": 4.0, "merged_norm": 1.0, "merged_share": 0.25}
+    assert with_displacement({"displacement": 2.0}, 4.0) == {"displacement": 4.0, "merged_share": None}

@@ -1,5 +1,6 @@
 """The scripts that measure the optimizer, at toy size: they run, and low precision keeps what it should."""
 
+import importlib
 import importlib.util
 import math
 from pathlib import Path
@@ -40,3 +41,15 @@ def test_the_recommended_precision_keeps_updates_and_what_is_merged_in(dtype: to
     assert 0.95 < merged < 1.05
     lost, _ = script("precision_survival").survival(torch.bfloat16, "nearest", 20, 50_000)
     assert lost < 0.1
+
+
+@pytest.mark.slow
+def test_diagnostics_are_those_of_all_entries_on_any_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))  # the ranks that it starts find it there too
+    benchmark = importlib.import_module("diagnostics_exact")
+    rows = benchmark.table((1, 2), 3, (0.5, 5e-4), {"a": (200, 300), "b": (50_000,)})
+    assert len(rows) == 8
+    assert benchmark.worst(rows, benchmark.RECORDED) < 1e-6
+    for row in rows:
+        away = abs(row.found["tau_travel"] - row.exact["tau_travel"])
+        assert away <= 0.02 * row.exact["tau_travel"] + 3 * row.error["tau_travel"], row

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from omsweep.merging.split import split
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.wrapper import OnlineMergeOptimizer
@@ -127,6 +128,25 @@ def test_mistakes_are_named(toy) -> None:
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
     with pytest.raises(ValueError, match="not saved by an online merging optimizer"):
         optimizer.load_state_dict(torch.optim.SGD(parameters.values(), lr=0.1).state_dict())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("k", [1, 2])
+def test_low_precision_keeps_what_is_merged(dtype: torch.dtype, k: int) -> None:
+    """alpha * tau is a hundredth of the weights' spacing; rounding to nearest would lose nearly all of it."""
+    generator = torch.Generator().manual_seed(0)
+    start = (0.5 + 0.4 * torch.rand(20_000, generator=generator)).to(dtype)
+    tau, steps = {"w": 0.02 * torch.randn(20_000, generator=generator)}, 200
+    weight = nn.Parameter(start.clone())
+    merge = OnlineMerge("linear", alpha=1e-3 * k, gap_steps=k)
+    optimizer = OnlineMergeOptimizer(torch.optim.SGD([weight], lr=1.0), [("w", weight)], merge, tau)
+    for _ in range(steps):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+    found = optimizer.diagnostics()
+    assert split({"w": weight}, {"w": start}, tau).travel == pytest.approx(0.2, rel=0.02)
+    assert found["tau_travel"] == pytest.approx(0.2, rel=1e-3)
+    assert found["lost_update_share"] == pytest.approx(0.0, abs=1e-2)
 
 
 def test_muon_whose_parameters_are_matrices() -> None:

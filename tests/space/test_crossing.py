@@ -95,7 +95,7 @@ def test_a_study_takes_one_number_a_run(compare: dict[str, Any]) -> None:
 
 
 def test_a_level_may_be_none(crossed: dict[str, Any]) -> None:
-    crossed["space"]["method"]["ondare"]["clip"] = {"choice": [None, 1.0]}
+    crossed["space"]["method"]["ondare"] = {"semantics": "equations", "alpha": 0.01, "clip": {"choice": [None, 1.0]}}
     crossed["design"]["cross"] = ["clip"]
     labels = [branch.label for branch in build_space(crossed).branches]
     assert {"ondare-clip-none", "ondare-clip-1"} <= set(labels)

@@ -69,6 +69,7 @@ MISTAKES = [
     ),
     ("space.method.ondare.density", 0, "space.method.ondare.density: density must be in (0, 1], got 0"),
     ("space.method.ondare.tau_travel", 500, "space.method.ondare.tau_travel: "),
+    ("space.method.ondare.semantics", "released", "tau_travel is not known in advance where tau is clamped (clip 1)"),
     ("space.method.ondare.semantics", "paper", "space.method.ondare.semantics: semantics must be"),
     (
         "space.method.ondare.densty",

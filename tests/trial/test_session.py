@@ -11,7 +11,15 @@ from omsweep.trial import session
 from omsweep.trial.session import TrialSession, policy_folder, run_session
 
 PREPARED = Prepared(base="b", sft="s", weights_hash="ab", dtype="float32")
-TRAINED = Outcome(state="completed", steps=3, losses=(0.7, 0.6, 0.5), seconds={"start": 1.0, "train": 2.0})
+NOTED = {"tau_travel": 0.2, "displacement": 3.0, "displacement_se": 0.5, "merged_norm": 0.03, "merged_share": 0.01}
+TRAINED = Outcome(
+    state="completed",
+    steps=3,
+    losses=(0.7, 0.6, 0.5),
+    seconds={"start": 1.0, "train": 2.0},
+    diagnostics=NOTED | {"election_dropped_share": 0.0},
+    merge_active=True,
+)
 
 
 class Saved:
@@ -43,6 +51,7 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> TrialSpec:
     monkeypatch.setattr(session, "sft_tokenizer", lambda _: Saved("tokenizer"))
     monkeypatch.setattr(session, "sft_model", lambda _: SimpleNamespace())
     monkeypatch.setattr(session, "placed", lambda model: model)
+    monkeypatch.setattr(session, "split_of", lambda *_: {"travel": 0.1, "residual": 3.9, "displacement": 4.0})
     monkeypatch.setattr(session, "score_splits", fail)
     monkeypatch.setattr("omsweep.families.load.weights_hash", lambda *_: "cd")
     return TrialSpec(trial_id="one", family="f")
@@ -55,6 +64,21 @@ def test_a_scorer_that_fails_costs_no_weights(spec: TrialSpec, tmp_path: Path) -
     assert (outcome.policy_path, outcome.weights_hash) == (str(policy_folder(tmp_path, "one")), "cd")
     assert (outcome.steps, outcome.losses) == (3, TRAINED.losses)
     assert sorted(file.name for file in policy_folder(tmp_path, "one").iterdir()) == ["tokenizer", "weights"]
+
+
+def test_where_a_policy_ended_is_measured_on_all_its_weights(spec: TrialSpec, tmp_path: Path) -> None:
+    outcome = run_session(spec, PREPARED, tmp_path, started=0.0)
+    assert outcome is not None
+    assert outcome.diagnostics == {
+        "tau_travel": 0.2,
+        "travel": 0.1,
+        "residual": 3.9,
+        "displacement": 4.0,
+        "merged_norm": 0.03,
+        "merged_share": 0.03 / 4.0,
+        "election_dropped_share": 0.0,
+    }
+    assert outcome.merge_active is False  # by the sampled displacement it was active
 
 
 def test_a_saved_policy_is_scored_in_a_session_of_its_own(

@@ -38,7 +38,7 @@ def print_check(path: Path, space: SearchSpace) -> None:
 def _posthoc_table(space: SearchSpace) -> Table:
     table = Table("posthoc", "method", "points of a trial", "of", box=None, pad_edge=False)
     for grid in space.posthoc:
-        travel = f" (one with tau_travel of {grid.travel_of})" if grid.travel_of else ""
+        travel = f" (one to the travel of {grid.travel_of})" if grid.travel_of else ""
         table.add_row(grid.label, grid.method, f"{len(grid)}{travel}", ", ".join(grid.of))
     return table
 

@@ -25,7 +25,7 @@ FILE = "task_vector.safetensors"
 def task_vector_files(
     kinds: Sequence[str], models: Prepared, *, other: Prepared | None, dtype: str, progress: Any
 ) -> dict[str, Path]:
-    """The file of each kind of task vector, written first where the cache has none.
+    """The file of each kind of task vector, written first where the cache has none; of the real one with any other.
 
     Args:
         kinds: of `TASK_VECTORS`.
@@ -37,15 +37,15 @@ def task_vector_files(
     Raises:
         ValueError: models that do not have the same parameter names and shapes.
     """
-    files = {}
+    if not kinds:
+        return {}
+    files = {"real": task_vector_file(models, dtype=dtype, progress=progress)}  # every trial's `travel` is along it
     if "other_seed" in kinds:
         assert other is not None, "other_seed needs another SFT model"
         files["other_seed"] = task_vector_file(other, dtype=dtype, progress=progress)
-    if set(kinds) - set(files):
-        files["real"] = task_vector_file(models, dtype=dtype, progress=progress)
     for kind in CONTROLS.keys() & set(kinds):
         files[kind] = control_file(files["real"], kind, progress=progress)
-    return {kind: files[kind] for kind in kinds}
+    return files
 
 
 def task_vector_file(models: Prepared, *, dtype: str, progress: Any) -> Path:
