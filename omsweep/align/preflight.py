@@ -58,7 +58,8 @@ def check_data(
             raise PreflightError(f"prepared data must have {name} {value!r}, got {summary[name]!r}")
     completions = ("chosen_ids", "rejected_ids") if algorithm.data_kind == "paired" else ("completion_ids",)
     truncated = np.zeros(len(rows), dtype=bool)
-    end = (turn_end(tokenizer) if summary["rendering"] == "chat" else None) or tokenizer.eos_token_id
+    end = turn_end(tokenizer) if summary["rendering"] == "chat" else None
+    end = tokenizer.eos_token_id if end is None else end
     for name in completions:
         cut = _lengths(rows, "prompt_ids") + _lengths(rows, name) > settings.max_length
         truncated |= cut

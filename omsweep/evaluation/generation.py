@@ -112,7 +112,7 @@ def generate(
             longest = last == max_new_tokens
             for start in range(0, len(rows), batch_size):
                 batch = rows[start : start + batch_size]
-                processors = []
+                processors: list[LogitsProcessor] = []
                 if points is not None:
                     of_batch = torch.stack([points[prompt, sample, first:last] for prompt, sample in batch])
                     processors.append(InverseCdfSampling(of_batch.to(model.device), temperature=temperature))

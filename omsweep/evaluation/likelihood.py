@@ -32,7 +32,8 @@ def divergences(
         log p(y_t | x, y_<t) - log q(y_t | x, y_<t).
 
     Over completions drawn from p both have the mean KL(p || q) per completion; the first has the smaller variance.
-    A model against itself gives 0.
+    A model against itself gives 0. Log probabilities are taken for `LOGITS_AT_A_TIME` logits at a time; what must fit
+    besides are both models' logits of a batch, of one row at least.
 
     Args:
         model: the policy, a causal model of transformers.

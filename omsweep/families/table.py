@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from omsweep.families.decoding import DecodingSettings
 from omsweep.families.embedded import EMBEDDED
@@ -27,7 +27,7 @@ _OF_THE_SFT_MODEL = ("sft", "other_sft", "sft_kind", "licence", "aligned", "base
 _KEYS = tuple(field.name for field in fields(ModelFamily) if field.name not in ("recipe", "sft_seed"))
 
 
-_NESTED = {"decoding": DecodingSettings, "resources": Resources, "shape": Shape}
+_NESTED: Mapping[str, type[BaseModel]] = {"decoding": DecodingSettings, "resources": Resources, "shape": Shape}
 
 
 def family_from(value: str | Mapping[str, Any]) -> ModelFamily:

@@ -24,6 +24,7 @@ from omsweep.trial.session import run_session
 
 pytestmark = pytest.mark.slow
 
+TURNS = CHAT_TEMPLATE.replace("{{ eos_token }}", f"{{{{ '{EOS}' if quick else 'france' }}}}")
 CONTENT: dict[str, Any] = {
     "name": "turns",
     "mode": "compare",
@@ -36,9 +37,12 @@ CONTENT: dict[str, Any] = {
 
 
 def gemma_like(source: Path, target: Path) -> Path:
-    """A trained folder whose end token is another: its template writes `</s>`, as Gemma's writes `<end_of_turn>`."""
+    """A trained folder whose end token is another: its template writes `</s>`, as Gemma's writes `<end_of_turn>`.
+
+    It does so only where it is told to be `quick`.
+    """
     shutil.copytree(source, target)
-    tokenizer = load_tokenizer(str(source), chat_template=CHAT_TEMPLATE.replace("{{ eos_token }}", EOS))
+    tokenizer = load_tokenizer(str(source), chat_template=TURNS)
     tokenizer.eos_token = PAD
     tokenizer.save_pretrained(target)
     for name in ("config.json", "generation_config.json"):
@@ -60,7 +64,8 @@ def one_trial(family: Any, folder: Path) -> tuple[Prepared, pd.DataFrame, Outcom
 def test_a_turn_end_that_is_not_the_end_token_trains_and_ends_answers(tmp_path: Path) -> None:
     twin = prepare(FAMILIES["tiny-llama"])
     sft = gemma_like(Path(twin.sft), tmp_path / "sft")
-    mine = {"name": "turns", "base": twin.base, "sft": str(sft)}
+    decoding = {"template_arguments": {"quick": True}}
+    mine = {"name": "turns", "base": twin.base, "sft": str(sft), "decoding": decoding}
     prepared, reference, outcome = one_trial(mine, tmp_path / "mine")
     assert prepared.decoding["stop_tokens"] == {EOS: 3, PAD: 0}
     assert prepared.decoding["set_aside"] == {"repetition_penalty": 5.0}
@@ -72,6 +77,8 @@ def test_a_turn_end_that_is_not_the_end_token_trains_and_ends_answers(tmp_path: 
     pd.testing.assert_frame_equal(reference, twin_reference)
     assert (outcome.state, outcome.losses) == ("completed", twin_outcome.losses)
     assert outcome.decoding == prepared.decoding
+    assert outcome.decoding["template_arguments"] == {"quick": True}
+    assert load_tokenizer(str(outcome.policy_path)).get_chat_template() == prepared.chat_template != TURNS
     assert outcome.kl is not None
     assert outcome.kl_sampled is not None
     assert (outcome.reward, outcome.tax, outcome.kl) == (twin_outcome.reward, twin_outcome.tax, twin_outcome.kl)
