@@ -14,6 +14,7 @@ from omsweep.align.data import SUMMARY_FILE
 from omsweep.align.replay import REPLAYED
 from omsweep.align.settings import TrainSettings
 from omsweep.align.template import tokenizer_hash
+from omsweep.families.decoding import turn_end
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ def check_data(
     """Check prepared data against the settings and the tokenizer that scoring uses.
 
     The data must be of the algorithm's kind, made with these settings and this tokenizer; every example must begin with
-    exactly one BOS (when the tokenizer has one), train its EOS unless truncated, and a prompt's tokens must be those
-    that scoring would feed the model.
+    exactly one BOS (when the tokenizer has one), train the token that ends its answer unless truncated (the chat
+    template's turn end, in plain text the EOS), and a prompt's tokens must be those that scoring would feed the model.
 
     Returns:
         `truncated_share`: share of examples that lost their end, also logged; `examples`.
@@ -57,11 +58,13 @@ def check_data(
             raise PreflightError(f"prepared data must have {name} {value!r}, got {summary[name]!r}")
     completions = ("chosen_ids", "rejected_ids") if algorithm.data_kind == "paired" else ("completion_ids",)
     truncated = np.zeros(len(rows), dtype=bool)
+    end = turn_end(tokenizer) if summary["rendering"] == "chat" else None
+    end = tokenizer.eos_token_id if end is None else end
     for name in completions:
         cut = _lengths(rows, "prompt_ids") + _lengths(rows, name) > settings.max_length
         truncated |= cut
         _check_bos(rows, name, tokenizer)
-        _check_eos(rows, name, cut, tokenizer)
+        _check_end(rows, name, cut, tokenizer, end=end)
     if summary["rendering"] == "chat":
         _check_template(rows, tokenizer)
     share = float(truncated.mean())
@@ -153,12 +156,14 @@ def _check_bos(rows: Dataset, name: str, tokenizer: PreTrainedTokenizerBase) -> 
         )
 
 
-def _check_eos(rows: Dataset, name: str, truncated: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
-    missing = (_count(rows, name, tokenizer.eos_token_id) == 0) & ~truncated
+def _check_end(
+    rows: Dataset, name: str, truncated: np.ndarray, tokenizer: PreTrainedTokenizerBase, *, end: int | None
+) -> None:
+    missing = (_count(rows, name, end) == 0) & ~truncated
     if missing.any():
         raise PreflightError(
-            f"completions must train their EOS ({tokenizer.eos_token!r}), got {int(missing.sum())} of {len(rows)} "
-            f"{name} without one: the policy would not learn to stop"
+            f"completions must train their end token ({tokenizer.convert_ids_to_tokens(end)!r}), got "
+            f"{int(missing.sum())} of {len(rows)} {name} without one: the policy would not learn to stop"
         )
 
 

@@ -40,6 +40,7 @@ def family_fields(family: ModelFamily) -> dict[str, Any]:
     return plain | {
         "parameters": family.size,
         "shape": family.shape.model_dump() if family.shape else None,
+        "decoding": family.decoding.model_dump(mode="json"),
         "resources": family.resources.model_dump(),
         "recipe": asdict(family.recipe) if family.recipe else None,
     }

@@ -12,7 +12,16 @@ from omsweep.evaluation.generation import encode_prompts, generate
 from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
-from omsweep.families.load import empty_model, find, load_model, load_tokenizer, prepare, weights_hash
+from omsweep.families.decoding import PLAIN, Decoding, resolved_decoding
+from omsweep.families.load import (
+    empty_model,
+    find,
+    load_generation_config,
+    load_model,
+    load_tokenizer,
+    prepare,
+    weights_hash,
+)
 from omsweep.families.table import FAMILIES, family_from
 from omsweep.merging.names import listed
 from omsweep.preferences.collection import AnswerPrompts
@@ -25,11 +34,12 @@ from omsweep.trial.prepare.reward_model import build_reward_model
 
 @dataclass(frozen=True, kw_only=True)
 class PairSources:
-    """A model's folder, how it is loaded, and its scorer; `identity` is plain data that names the bytes of both."""
+    """A model's folder, how it is loaded and answers, and its scorer; `identity` names the bytes of both."""
 
     folder: str
     dtype: str
     tokenizer: Any
+    decoding: Decoding
     reward: RewardSettings
     identity: dict[str, Any]
 
@@ -60,6 +70,7 @@ class PairSources:
                 model,
                 self.tokenizer,
                 chats,
+                decoding=self.decoding,
                 samples=settings.samples,
                 temperature=settings.temperature,
                 max_new_tokens=settings.max_new_tokens,
@@ -99,13 +110,25 @@ def resolve_sources(model: str, reward: RewardSettings, *, dtype: str | None) ->
         folder, commit = prepare(family).sft, None
     else:
         folder, commit = find(family.sft, revision=family.revision)
-    tokenizer = load_tokenizer(folder, chat_template=family.chat_template if family else None)
+    asked = family.decoding if family else PLAIN
+    tokenizer = load_tokenizer(
+        folder,
+        chat_template=family.chat_template if family else None,
+        template_arguments=asked.template_arguments,
+    )
+    decoding = resolved_decoding(tokenizer, load_generation_config(folder), asked)
     chosen = dtype or (family.dtype if family else "float32")
-    answering = {"revision": commit, "weights_hash": weights_hash(folder), "tokenizer_hash": tokenizer_hash(tokenizer)}
+    answering = {
+        "revision": commit,
+        "weights_hash": weights_hash(folder),
+        "tokenizer_hash": tokenizer_hash(tokenizer),
+        "decoding": decoding.model_dump(mode="json"),
+    }
     return PairSources(
         folder=folder,
         dtype=chosen,
         tokenizer=tokenizer,
+        decoding=decoding,
         reward=reward,
         identity={"model": answering | {"dtype": chosen}, "scorer": judge},
     )

@@ -61,6 +61,12 @@ def prepare_all(
         which = f" {seed}" if space.design.sft_seeds > 1 else ""
         average = models.reference.benchmark_average
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
+        if unused := models.decoding.get("set_aside"):
+            console.print(
+                f"  {name}: of its generation_config only eos_token_id counts, not {unused}; see the family's decoding",
+                highlight=False,
+                markup=False,
+            )
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
 

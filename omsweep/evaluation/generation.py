@@ -7,10 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteriaList,
+)
 
 from omsweep.evaluation.isolation import evaluation_mode
 from omsweep.evaluation.sampling import InverseCdfSampling, uniforms
+from omsweep.families.decoding import Decoding, resolved_decoding
 
 Messages = Sequence[Mapping[str, str]]
 """A chat so far: `[{"role": "user", "content": "..."}, ...]`."""
@@ -47,6 +54,7 @@ def generate(
     tokenizer: Any,
     prompts: Sequence[Messages],
     *,
+    decoding: Decoding | None = None,
     samples: int = 1,
     temperature: float = 1.0,
     max_new_tokens: int = 64,
@@ -60,12 +68,13 @@ def generate(
     temperature, top_p 1) at a uniform number that depends on (seed, prompt, how often the prompt came before,
     sample, t) only, not on the order of prompts, the batch, the model or any global random state. Two models
     given one seed are therefore compared under common random numbers. The model's own generation defaults
-    (top_k, penalties) are not used.
+    (top_k, penalties) are not used, only `decoding` counts.
 
     Args:
         model: a causal model of transformers; weights, mode and generation settings stay as they are.
         tokenizer: has a chat template; the prompt ends with the template's generation prompt.
         prompts: chats to complete.
+        decoding: stop tokens and penalty; None: those of tokenizer and model.
         samples: completions per prompt; with `temperature` 0 they are all the same.
         temperature: above 0, or exactly 0 for greedy decoding (first largest logit).
         max_new_tokens: longest completion, in tokens, end token included.
@@ -87,6 +96,8 @@ def generate(
         batch_size=batch_size,
     )
     prompt_ids = encode_prompts(tokenizer, prompts)
+    decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
+    ends = decoding.ends
     _check_room(model, prompt_ids, max_new_tokens)
     drawn = 1 if temperature == 0 else samples
     points = uniforms(prompts, samples=drawn, length=max_new_tokens, seed=seed) if temperature > 0 else None
@@ -96,20 +107,24 @@ def generate(
         key=lambda row: (-len(prompt_ids[row[0]]), row),
     )
     tokens: dict[Row, list[int]] = {row: [] for row in rows}
-    with (
-        evaluation_mode(model),
-        _neutral_generation(model, tokenizer) as ends,
-    ):
+    with evaluation_mode(model):
         for first, last in _phases(max_new_tokens):
             longest = last == max_new_tokens
             for start in range(0, len(rows), batch_size):
                 batch = rows[start : start + batch_size]
-                processors = LogitsProcessorList()
+                processors: list[LogitsProcessor] = []
                 if points is not None:
                     of_batch = torch.stack([points[prompt, sample, first:last] for prompt, sample in batch])
                     processors.append(InverseCdfSampling(of_batch.to(model.device), temperature=temperature))
                 contexts = [prompt_ids[row[0]] + tokens[row] for row in batch]
-                for row, more in zip(batch, _extend(model, contexts, last - first, processors, ends), strict=True):
+                extended = extend(
+                    model,
+                    *left_padded(contexts, pad=ends[0]),
+                    steps=last - first,
+                    decoding=decoding,
+                    processors=processors,
+                )
+                for row, more in zip(batch, extended, strict=True):
                     tokens[row] += more
                 if on_finished is not None:
                     on_finished(len(batch) if longest else sum(tokens[row][-1] in ends for row in batch))
@@ -130,19 +145,42 @@ def _phases(max_new_tokens: int) -> Iterator[tuple[int, int]]:
         first, length = first + length, 2 * length
 
 
-def _extend(
-    model: Any, contexts: Sequence[Sequence[int]], steps: int, processors: LogitsProcessorList, ends: Sequence[int]
+def extend(
+    model: Any,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    steps: int,
+    decoding: Decoding,
+    processors: Sequence[LogitsProcessor] = (),
+    stopping: StoppingCriteriaList | None = None,
 ) -> list[list[int]]:
-    """Up to `steps` more tokens for each context, none after an end token."""
-    input_ids, attention_mask = left_padded(contexts, pad=ends[0])
-    output = model.generate(
-        input_ids=input_ids.to(model.device),
-        attention_mask=attention_mask.to(model.device),
-        logits_processor=processors,
-        max_new_tokens=steps,
-    )
+    """Up to `steps` more tokens for each row, none after a stop token: the one place where text is generated.
+
+    Args:
+        model: in evaluation mode; its own generation settings are put back.
+        input_ids: `[rows, longest]`, padded on the left.
+        attention_mask: the same shape, 0 where padding is.
+        steps: most tokens.
+        decoding: what ends a row, and the penalty.
+        processors: applied to the scores after the penalty; without any the largest score wins.
+        stopping: may end all rows earlier.
+    """
+    input_ids, attention_mask = input_ids.to(model.device), attention_mask.to(model.device)
+    penalty = []
+    if decoding.repetition_penalty != 1:
+        padding = (attention_mask == 0).sum(dim=1)
+        penalty = [RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=padding)]
+    with _own_generation_config(model, decoding.ends):
+        output = model.generate(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            logits_processor=LogitsProcessorList([*penalty, *processors]),
+            stopping_criteria=stopping,
+            max_new_tokens=steps,
+        )
     generated: list[list[int]] = output[:, input_ids.shape[1] :].tolist()
-    stops = [next((place for place, token in enumerate(row) if token in ends), len(row)) for row in generated]
+    stops = [next((place for place, token in enumerate(row) if token in decoding.ends), len(row)) for row in generated]
     return [row[: stop + 1] for row, stop in zip(generated, stops, strict=True)]
 
 
@@ -169,21 +207,14 @@ def left_padded(rows: Sequence[Sequence[int]], *, pad: int) -> tuple[Tensor, Ten
 
 
 @contextmanager
-def _neutral_generation(model: Any, tokenizer: Any) -> Iterator[list[int]]:
-    """Replace the model's generation defaults by plain decoding; yields the end tokens."""
+def _own_generation_config(model: Any, ends: Sequence[int]) -> Iterator[None]:
+    """Nothing of the model's generation settings inside, because `generate` fills in what is not given from them."""
     saved = model.generation_config
-    own_ends = saved.eos_token_id if isinstance(saved.eos_token_id, list) else [saved.eos_token_id]
-    ends = list(dict.fromkeys(end for end in [tokenizer.eos_token_id, *own_ends] if end is not None))
-    if not ends:
-        raise ValueError("neither the tokenizer nor the model names an end token (eos_token)")
     model.generation_config = GenerationConfig(
-        do_sample=False,
-        eos_token_id=ends,
-        pad_token_id=ends[0],
-        use_cache=True,
+        do_sample=False, eos_token_id=list(ends), pad_token_id=ends[0], use_cache=True
     )
     try:
-        yield ends
+        yield
     finally:
         model.generation_config = saved
 

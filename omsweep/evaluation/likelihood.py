@@ -1,9 +1,12 @@
-"""Log probabilities of given completions, and the divergence from the SFT model they estimate."""
+"""How far a policy is from its SFT model on given completions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import kl_div
 
 from omsweep.evaluation.isolation import evaluation_mode
 
@@ -13,61 +16,91 @@ LOGITS_AT_A_TIME = {"cpu": 2**21}
 LOGITS_AT_A_TIME_ELSEWHERE = 2**27
 
 
-def log_probabilities(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[int]],
-    *,
-    batch_size: int = 256,
-) -> list[float]:
-    """log p(completion | prompt) in nats: the sum over the completion's tokens, at temperature 1, in float64.
-
-    Args:
-        model: a causal model of transformers.
-        prompts: token ids of each row's prompt, at least one token.
-        completions: token ids of each row's completion, end token included if it counts.
-        batch_size: most rows at a time; fewer are taken where rows are long and the vocabulary large.
-    """
-    limit = LOGITS_AT_A_TIME.get(model.device.type, LOGITS_AT_A_TIME_ELSEWHERE)
-    order = sorted(range(len(prompts)), key=lambda row: -(len(prompts[row]) + len(completions[row])))
-    result = [0.0] * len(prompts)
-    with evaluation_mode(model):
-        while order:
-            longest = len(prompts[order[0]]) + len(completions[order[0]])
-            room = max(1, limit // (longest * model.config.get_text_config().vocab_size))
-            batch, order = order[: min(batch_size, room)], order[min(batch_size, room) :]
-            input_ids = torch.zeros(len(batch), longest, dtype=torch.int64)
-            attention_mask = torch.zeros_like(input_ids)
-            for place, row in enumerate(batch):
-                tokens = [*prompts[row], *completions[row]]
-                input_ids[place, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
-                attention_mask[place, : len(tokens)] = 1
-            # Padding is on the right, where a causal model does not look.
-            logits = model(
-                input_ids=input_ids.to(model.device),
-                attention_mask=attention_mask.to(model.device),
-                use_cache=False,
-            ).logits
-            for place, row in enumerate(batch):
-                start, count = len(prompts[row]), len(completions[row])
-                scores = logits[place, start - 1 : start - 1 + count].float().log_softmax(dim=-1)
-                chosen = input_ids[place, start : start + count, None].to(scores.device)
-                result[row] = float(scores.gather(-1, chosen).double().sum())
-    return result
-
-
-def sampled_kl(
+def divergences(
     model: Any,
     reference_model: Any,
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
     *,
     batch_size: int = 256,
-) -> list[float]:
-    """log policy - log SFT of each completion, in nats per completion; 0 for a model against itself.
+) -> np.ndarray:
+    """Two divergences of each completion y of x from the same passes: `[rows, 2]`, float64, nats per completion.
 
-    Its mean over completions drawn from `model` at temperature 1 estimates KL(policy || SFT) per completion.
+    With p the policy and q the SFT model, both at temperature 1, the sums over the completion's tokens t of
+
+        KL(p(. | x, y_<t) || q(. | x, y_<t)), over the whole vocabulary,
+        log p(y_t | x, y_<t) - log q(y_t | x, y_<t).
+
+    Over completions drawn from p both have the mean KL(p || q) per completion; the first has the smaller variance.
+    A model against itself gives 0. Log probabilities are taken for `LOGITS_AT_A_TIME` logits at a time; what must fit
+    besides are both models' logits of a batch, of one row at least.
+
+    Args:
+        model: the policy, a causal model of transformers.
+        reference_model: the SFT model, with the same vocabulary.
+        prompts: token ids of each row's prompt, at least one token.
+        completions: token ids of each row's completion, end token included if it counts.
+        batch_size: most rows at a time; fewer are taken where rows are long and the vocabulary large.
     """
-    policy = log_probabilities(model, prompts, completions, batch_size=batch_size)
-    reference = log_probabilities(reference_model, prompts, completions, batch_size=batch_size)
-    return [p - r for p, r in zip(policy, reference, strict=True)]
+    limit = LOGITS_AT_A_TIME.get(model.device.type, LOGITS_AT_A_TIME_ELSEWHERE)
+    vocabulary = model.config.get_text_config().vocab_size
+    result = np.zeros((len(prompts), 2))
+    lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
+    with evaluation_mode(model), evaluation_mode(reference_model):
+        for rows in _batches(lengths, tokens=limit // vocabulary, rows=batch_size):
+            result[rows] = _of_batch(
+                model,
+                reference_model,
+                [prompts[row] for row in rows],
+                [completions[row] for row in rows],
+                tokens_at_a_time=max(1, limit // vocabulary),
+            )
+    return result
+
+
+def _batches(lengths: Sequence[int], *, tokens: int, rows: int) -> Iterator[list[int]]:
+    """Rows from the longest to the shortest, in batches of at most so many rows and tokens, padding included."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while order:
+        count = min(rows, max(1, tokens // lengths[order[0]]))
+        batch, order = order[:count], order[count:]
+        yield batch
+
+
+def _of_batch(
+    model: Any,
+    reference_model: Any,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    *,
+    tokens_at_a_time: int,
+) -> np.ndarray:
+    input_ids, attention_mask = _right_padded([[*x, *y] for x, y in zip(prompts, completions, strict=True)])
+    inputs = {"input_ids": input_ids.to(model.device), "attention_mask": attention_mask.to(model.device)}
+    policy, reference = (one(**inputs, use_cache=False).logits for one in (model, reference_model))
+    # (row, position) of every completion token
+    places = torch.tensor(
+        [
+            (row, position)
+            for row, (x, y) in enumerate(zip(prompts, completions, strict=True))
+            for position in range(len(x), len(x) + len(y))
+        ],
+        device=model.device,
+    )
+    sums = torch.zeros(len(prompts), 2, dtype=torch.float64)
+    for rows, positions in (piece.unbind(dim=1) for piece in places.split(tokens_at_a_time)):
+        p, q = (logits[rows, positions - 1].float().log_softmax(dim=-1) for logits in (policy, reference))
+        exact = kl_div(q, p, log_target=True, reduction="none").sum(dim=-1)
+        drawn = (p - q).gather(-1, inputs["input_ids"][rows, positions, None])[:, 0]
+        sums.index_add_(0, rows.cpu(), torch.stack([exact, drawn], dim=1).double().cpu())
+    return sums.numpy()
+
+
+def _right_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of token ids as `[rows, longest]` int64 and their mask; a causal model never looks to the right."""
+    input_ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+    attention_mask = torch.zeros_like(input_ids)
+    for number, row in enumerate(rows):
+        input_ids[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
+        attention_mask[number, : len(row)] = 1
+    return input_ids, attention_mask

@@ -4,13 +4,15 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from omsweep.evaluation.generation import Completion, encode_prompts, generate
-from omsweep.evaluation.likelihood import sampled_kl
+from omsweep.evaluation.likelihood import divergences
 from omsweep.evaluation.prompts import read_reward_prompts
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings, prompts_path, reward_from
+from omsweep.families.decoding import Decoding, resolved_decoding
 
 
 def score_reward(
@@ -26,6 +28,7 @@ def score_reward(
     batch_size: int = 256,
     limit: int | None = None,
     reference_model: Any = None,
+    decoding: Decoding | None = None,
 ) -> pd.DataFrame:
     """Scores of `samples` drawn completions and the greedy one for every prompt of a split.
 
@@ -41,11 +44,12 @@ def score_reward(
         batch_size: completions at a time.
         limit: prompts, from the split's start; None = all.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
+        decoding: stop tokens and penalty, as for `score_tax`; None: those of tokenizer and model.
 
     Returns:
         One row per completion, in the columns of `score.COLUMNS`. `length` counts tokens without the end
-        token, `kl` is log policy - log SFT summed over the tokens of a drawn completion (nats; NaN for the
-        greedy one).
+        token. `kl` is KL(policy || SFT) over the vocabulary and `kl_sampled` is log policy - log SFT, both summed
+        over the tokens of a drawn completion (nats; NaN for the greedy one).
 
     Raises:
         ValueError: unknown names, an empty split, or what `generate` raises.
@@ -53,9 +57,15 @@ def score_reward(
     reward = reward_from(scorer)
     prompts = read_reward_prompts(prompts_path(reward.prompts), split=split, limit=limit)
     chats = [prompt.messages for prompt in prompts]
+    decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
     if reference_model is not None and temperature != 1:
         warnings.warn(f"kl is that of temperature 1, but samples are drawn at {temperature}", stacklevel=2)
-    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    if reference_model is not None and decoding.repetition_penalty != 1:
+        penalty = decoding.repetition_penalty
+        warnings.warn(
+            f"kl is that without a penalty, but samples are drawn with repetition_penalty {penalty}", stacklevel=2
+        )
+    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "decoding": decoding}
     sampled = generate(model, tokenizer, chats, samples=samples, temperature=temperature, seed=seed, **how)
     greedy = generate(model, tokenizer, chats, temperature=0.0, **how)
     rows: list[tuple[int, str, int, Completion]] = [
@@ -65,12 +75,12 @@ def score_reward(
         for sample, completion in enumerate(completions)
     ]
     scores = make_scorer(reward).score([chats[row[0]] for row in rows], [row[3].text for row in rows])
-    kl = [math.nan] * len(rows)
+    kl = np.full((len(rows), 2), math.nan)
     if reference_model is not None:
         # The drawn completions come first, prompt by prompt.
         prompt_ids = [ids for ids in encode_prompts(tokenizer, chats) for _ in range(samples)]
         drawn_ids = [completion.token_ids for completions in sampled for completion in completions]
-        kl[: len(drawn_ids)] = sampled_kl(model, reference_model, prompt_ids, drawn_ids, batch_size=batch_size)
+        kl[: len(drawn_ids)] = divergences(model, reference_model, prompt_ids, drawn_ids, batch_size=batch_size)
     return pd.DataFrame(
         {
             "kind": "reward",
@@ -82,7 +92,8 @@ def score_reward(
             "sample": [sample for _, _, sample, _ in rows],
             "score": [float(score) for score in scores],
             "length": [float(completion.length) for *_, completion in rows],
-            "kl": kl,
+            "kl": kl[:, 0],
+            "kl_sampled": kl[:, 1],
             "completion": [completion.text for *_, completion in rows],
         }
     )

@@ -13,6 +13,7 @@ from omsweep.evaluation.reward_models import REWARD_MODELS, reward_recipe
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings, prompts_path, suite_folder
 from omsweep.evaluation.suite import content_hash
 from omsweep.evaluation.tax import score_tax
+from omsweep.families.decoding import Decoding, resolved_decoding
 
 COLUMNS = (
     "kind",
@@ -25,12 +26,13 @@ COLUMNS = (
     "score",
     "length",
     "kl",
+    "kl_sampled",
     "completion",
 )
-"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl: nats per completion; NaN: not known."""
+"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl, kl_sampled: nats per completion; NaN: not known."""
 
 _SCORES_FILE = "scores.parquet"
-_SCORING_VERSION = 1  # raise it whenever the same settings would give other scores than before
+_SCORING_VERSION = 2  # raise it whenever the same settings would give other scores than before
 
 
 def score_policy(
@@ -41,6 +43,7 @@ def score_policy(
     split: str,
     seed: int,
     reference_model: Any = None,
+    decoding: Decoding | None = None,
 ) -> pd.DataFrame:
     """Tax items and reward completions of a policy, one row each, columns `COLUMNS`.
 
@@ -52,10 +55,12 @@ def score_policy(
         split: `search` or `report`.
         seed: of the drawn completions. Give policy and SFT model the same one, so that they are paired.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
+        decoding: of both; None: that of tokenizer and model.
 
     Raises:
         ValueError: see `score_tax` and `score_reward`.
     """
+    decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
     tax = score_tax(
         model,
         tokenizer,
@@ -63,6 +68,7 @@ def score_policy(
         split=split,
         limit=settings.limit,
         batch_size=settings.batch_size,
+        decoding=decoding,
     )
     reward = score_reward(
         model,
@@ -76,6 +82,7 @@ def score_policy(
         batch_size=settings.batch_size,
         limit=settings.limit,
         reference_model=reference_model,
+        decoding=decoding,
     )
     return pd.concat([tax, reward], ignore_index=True)[list(COLUMNS)]
 
@@ -87,16 +94,18 @@ def reference_scores(
     split: str,
     seed: int,
     *,
+    decoding: Decoding | None = None,
     root: Path | None = None,
 ) -> pd.DataFrame:
     """The SFT model's `score_policy`, made once for all trials and processes that share a cache.
 
     Args:
-        family_key: names weights, dtype and chat template of the SFT model; another key is another model.
+        family_key: names weights, dtype, chat template and decoding of the SFT model; another key is another model.
         make_model: returns model and tokenizer; called only when the scores are not there yet.
         settings: what to measure.
         split: `search` or `report`.
         seed: of the drawn completions.
+        decoding: see `score_policy`.
         root: cache folder, default `cache_root()`.
     """
     recipe = {
@@ -117,7 +126,7 @@ def reference_scores(
 
     def build(folder: Path) -> None:
         model, tokenizer = make_model()
-        scores = score_policy(model, tokenizer, settings=settings, split=split, seed=seed)
+        scores = score_policy(model, tokenizer, settings=settings, split=split, seed=seed, decoding=decoding)
         scores.to_parquet(folder / _SCORES_FILE, index=False)
 
     return pd.read_parquet(build_once("reference_scores", recipe, build, root=root) / _SCORES_FILE)

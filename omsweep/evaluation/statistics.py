@@ -36,7 +36,8 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
         (mean over categories of max(0, r - p)), tax_worst (largest r - p of a category; negative when every
         category gained) in points, flip_rate (share of all items right under r and wrong under p),
         benchmark_average (100 x mean over categories of p's scores), scores {category: p's score in [0,
-        1]}, kl (nats per drawn completion, mean over prompts), length_ratio (mean drawn length over r's).
+        1]}, kl and kl_sampled (nats per drawn completion, mean over prompts), length_ratio (mean drawn length
+        over r's).
         None stands for what the tables do not hold or cannot tell (a standard error of one item).
 
     Raises:
@@ -56,6 +57,7 @@ def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, 
         "rewards": {decoder: _mean(values) for decoder, values in gains.items()},
         "reward_absolute": _mean(_by_prompt(drawn, "score")),
         "kl": _mean(_by_prompt(drawn, "kl")),
+        "kl_sampled": _mean(_by_prompt(drawn, "kl_sampled")),
         "length_ratio": _ratio(_mean(_by_prompt(drawn, "length")), _mean(_by_prompt(drawn_reference, "length"))),
     }
 

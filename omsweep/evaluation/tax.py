@@ -6,21 +6,56 @@ from functools import partialmethod
 from typing import Any
 
 import pandas as pd
+import torch
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils_hf import stop_sequences_criteria
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from omsweep.evaluation.generation import extend
 from omsweep.evaluation.isolation import evaluation_mode, own_random_state, quiet_libraries
 from omsweep.evaluation.settings import check_split, suite_folder
 from omsweep.evaluation.suite import Item, Suite, load_suite
+from omsweep.families.decoding import Decoding, resolved_decoding
 
 
 class QuietHFLM(HFLM):
-    """lm-eval's Hugging Face model around one that is already built, without progress bars."""
+    """lm-eval's Hugging Face model around one that is already built, without progress bars.
+
+    It generates as `omsweep.evaluation.generation` does, greedily; of a task's `generation_kwargs` the stop texts and
+    the longest length count.
+    """
+
+    def __init__(self, *, decoding: Decoding, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.decoding = decoding
 
     generate_until = partialmethod(HFLM.generate_until, disable_tqdm=True)
     loglikelihood = partialmethod(HFLM.loglikelihood, disable_tqdm=True)
     loglikelihood_rolling = partialmethod(HFLM.loglikelihood_rolling, disable_tqdm=True)
+
+    def _model_generate(
+        self, context: Tensor, max_length: int, stop: list[str], *, attention_mask: Tensor, **asked: Any
+    ) -> Tensor:
+        """Contexts `[rows, longest]` with their answers after them, filled up with the pad token, no stop token."""
+        if asked.get("do_sample") or set(asked) - {"do_sample", "temperature"}:
+            warnings.warn(
+                f"tax items are answered greedily under the family's decoding, generation_kwargs {asked} do not count",
+                stacklevel=2,
+            )
+        rows = extend(
+            self.model,
+            context,
+            attention_mask,
+            steps=max_length - context.shape[1],
+            decoding=self.decoding,
+            stopping=stop_sequences_criteria(self.tokenizer, stop, context.shape[1], context.shape[0]),
+        )
+        answers = [torch.tensor([t for t in row if t not in self.decoding.ends], dtype=context.dtype) for row in rows]
+        filled = pad_sequence(answers, batch_first=True, padding_value=self.tokenizer.pad_token_id)
+        return torch.cat([context, filled.to(context.device)], dim=1)
 
 
 def score_tax(
@@ -31,6 +66,7 @@ def score_tax(
     split: str,
     limit: int | None = None,
     batch_size: int = 256,
+    decoding: Decoding | None = None,
 ) -> pd.DataFrame:
     """Item scores of one split of a suite; only its items are run.
 
@@ -46,11 +82,12 @@ def score_tax(
         split: `search` or `report`.
         limit: items per task, from the split's start; None = all.
         batch_size: items at a time.
+        decoding: of generated answers, as for `score_reward`; None: that of tokenizer and model.
 
     Returns:
         One row per item in the columns of `score.COLUMNS`. `score` is in [0, 1], more is better: the task's
         `metadata.metric`, by default its first metric, under `metadata.filter`, by default its first filter.
-        `length` and `kl` are NaN.
+        `length`, `kl` and `kl_sampled` are NaN.
 
     Raises:
         ValueError: unknown suite or split, a task without items in the split, or a metric that gives no
@@ -66,7 +103,14 @@ def score_tax(
         task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
     with quiet_libraries(), own_random_state(DEFAULT_OTHER_SEED), evaluation_mode(model):
         results = evaluate(
-            lm=QuietHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
+            lm=QuietHFLM(
+                pretrained=model,
+                tokenizer=tokenizer,
+                batch_size=batch_size,
+                # the template writes the BOS, as in training and for reward prompts
+                add_bos_token=False if templated else None,
+                decoding=decoding or resolved_decoding(tokenizer, model.generation_config),
+            ),
             task_dict={"tasks": dict(loaded.tasks), "groups": {}, "group_map": {}},
             samples={task: [item.index for item in items] for task, items in chosen.items()},
             bootstrap_iters=0,
@@ -104,6 +148,7 @@ def _frame(
                     "score": _score(task, name, sample),
                     "length": math.nan,
                     "kl": math.nan,
+                    "kl_sampled": math.nan,
                     "completion": reply if isinstance(reply, str) else "",
                 }
             )

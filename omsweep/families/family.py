@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from omsweep.families.decoding import PLAIN, DecodingSettings
 from omsweep.families.shape import Shape
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -100,6 +101,7 @@ class ModelFamily:
             tax and reward are measured against an aligned model.
         dtype: in which weights are loaded: `float32`, `bfloat16` or `float16`.
         chat_template: Jinja text that replaces the tokenizer's own template; None keeps that.
+        decoding: how its models answer, see `DecodingSettings`.
         licence: as the hub's cards name it, or `unknown`.
         gated: whether one of the two asks for an accepted licence and a login; None: not known.
         provenance: who made the SFT model from what, and where that is said.
@@ -122,6 +124,7 @@ class ModelFamily:
     sft_kind: Literal["sft", "aligned"] = "sft"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     chat_template: str | None = None
+    decoding: DecodingSettings = PLAIN
     licence: str = UNKNOWN
     gated: bool | None = None
     provenance: str = UNKNOWN

@@ -1,6 +1,7 @@
 """From a family to folders, models, tokenizers and a hash of the weights."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,16 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from omsweep.families.decoding import TemplateValue, with_arguments
 from omsweep.families.family import DTYPES, ModelFamily, PackagedRecipe
 from omsweep.families.smollm2 import build as packaged
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
@@ -95,9 +104,15 @@ def empty_model(path: str, *, revision: str | None = None) -> PreTrainedModel:
 
 
 def load_tokenizer(
-    path: str, *, revision: str | None = None, chat_template: str | None = None
+    path: str,
+    *,
+    revision: str | None = None,
+    chat_template: str | None = None,
+    template_arguments: Mapping[str, TemplateValue] | None = None,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or hub id; `chat_template` replaces its own, a missing pad token becomes EOS.
+
+    `template_arguments` are set in the template, so that everybody who renders with this tokenizer renders with them.
 
     Raises:
         ValueError: a folder without `config.json`, a hub id that cannot be reached, or no chat template at all.
@@ -108,9 +123,24 @@ def load_tokenizer(
         tokenizer.chat_template = chat_template
     if tokenizer.chat_template is None:
         raise ValueError(f"the tokenizer of {path} has no chat template; give the family a chat_template")
+    if template_arguments:
+        tokenizer.chat_template = with_arguments(tokenizer.get_chat_template(), template_arguments)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_generation_config(path: str, *, revision: str | None = None) -> GenerationConfig:
+    """The generation settings of a folder or hub id; what its `config.json` says where it has no file for them.
+
+    Raises:
+        ValueError: a folder without `config.json`, or a hub id that cannot be reached.
+    """
+    folder, _ = find(path, revision=revision)
+    if (Path(folder) / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return GenerationConfig.from_model_config(config)
 
 
 def weights_hash(path: str, revision: str | None = None) -> str:

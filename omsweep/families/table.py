@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from omsweep.families.decoding import DecodingSettings
 from omsweep.families.embedded import EMBEDDED
-from omsweep.families.family import ModelFamily
+from omsweep.families.family import ModelFamily, Resources
 from omsweep.families.packaged import PACKAGED
+from omsweep.families.shape import Shape
 
 PUBLIC = TypeAdapter(tuple[ModelFamily, ...]).validate_python(
     yaml.safe_load(Path(__file__).with_name("public.yaml").read_text(encoding="utf-8"))
@@ -23,6 +25,9 @@ LIKE = "like"
 
 _OF_THE_SFT_MODEL = ("sft", "other_sft", "sft_kind", "licence", "aligned", "base_vocabulary")
 _KEYS = tuple(field.name for field in fields(ModelFamily) if field.name not in ("recipe", "sft_seed"))
+
+
+_NESTED: Mapping[str, type[BaseModel]] = {"decoding": DecodingSettings, "resources": Resources, "shape": Shape}
 
 
 def family_from(value: str | Mapping[str, Any]) -> ModelFamily:
@@ -82,5 +87,6 @@ def _checked(content: Mapping[str, Any]) -> ModelFamily:
         where = ".".join(map(str, first["loc"])) or "family"
         what = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            raise ValueError(f"{where} is an unknown key") from None
+            allowed = ", ".join(_NESTED[str(first["loc"][0])].model_fields)
+            raise ValueError(f"{where} is an unknown key; allowed: {allowed}") from None
         raise ValueError(f"{where} must be {what}, got {first['input']!r}") from None

@@ -247,9 +247,18 @@ class Scores(Record):
         Shown(
             unit="nats per completion",
             title="KL",
-            meaning="nats per completion against the SFT model",
+            meaning="nats per completion against the SFT model, summed over the vocabulary at each token",
             mlflow="metric",
             table=True,
+        ),
+    ] = None
+    kl_sampled: Annotated[
+        Number,
+        Shown(
+            unit="nats per completion",
+            title="KL sampled",
+            meaning="the same from the drawn tokens alone: log policy - log SFT",
+            mlflow="metric",
         ),
     ] = None
     length_ratio: Annotated[
@@ -273,7 +282,10 @@ class Scores(Record):
 
 
 class Ended(Scores):
-    """How a trial ended: its state, scores, what training saw, and where its policy is."""
+    """How a trial ended: its state, scores, what training saw, and where its policy is.
+
+    `decoding` is how its answers were made, for tax and reward alike (`omsweep.families.decoding.Decoding`).
+    """
 
     state: Annotated[State, TAG]
     attempts: Annotated[int, TAG] = 1
@@ -284,6 +296,7 @@ class Ended(Scores):
     tokens: Annotated[int | None, Shown(unit="tokens", mlflow="metric")] = None
     seconds: Annotated[Numbers, NUMBERS] = Field(default_factory=dict)
     accelerator: Annotated[str | None, TAG] = None
+    decoding: Annotated[Mapping[str, Any] | None, TAG] = None
     policy_path: Annotated[str | None, Shown(mlflow="tag", front=True)] = None
     weights_hash: Annotated[str | None, TAG] = None
     error: Annotated[str | None, TAG] = None
@@ -337,6 +350,8 @@ class Prepared(Record):
         gpu_memory_gib: what each process is held to, None for no limit.
         weights_hash: of the SFT model.
         base_hash: of the base where post-hoc points need it.
+        chat_template: what training and scoring render with, the family's template arguments set in it.
+        decoding: how answers are made (`omsweep.families.decoding.Decoding`).
         task_vectors: kind -> file; empty where no branch uses tau.
         data: key of the preference data -> algorithm -> folder.
         replay: folder of SFT data that are replayed, None where none are.
@@ -353,6 +368,7 @@ class Prepared(Record):
     weights_hash: str
     dtype: str
     chat_template: str | None = None
+    decoding: Mapping[str, Any] = Field(default_factory=dict)
     gpu_memory_gib: float | None = None
     task_vectors: Mapping[str, str] = Field(default_factory=dict)
     data: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)

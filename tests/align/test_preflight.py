@@ -80,7 +80,7 @@ def test_another_template_in_scoring_is_refused(prepared, checked, make_tokenize
         (lambda row: {"rejected_ids": [*row["rejected_ids"], 1]}, "exactly one BOS"),
         (
             lambda row: {"chosen_ids": row["chosen_ids"][:-1]},
-            r"must train their EOS \('</s>'\), got 24 of 24 chosen_ids",
+            r"must train their end token \('</s>'\), got 24 of 24 chosen_ids",
         ),
         (lambda row: {"prompt_ids": [*row["prompt_ids"], 9]}, "training and scoring must see the same prompt"),
     ],

@@ -12,7 +12,8 @@ def tax_rows(scores):
     """Rows from {category: {task: [score of item 0, 1, ...]}}."""
     return [
         {"kind": "tax", "task": task, "category": category, "item_id": f"{task}-{number}", "split": "search"}
-        | {"decoder": "greedy", "sample": 0, "score": score, "length": math.nan, "kl": math.nan, "completion": ""}
+        | {"decoder": "greedy", "sample": 0, "score": score, "length": math.nan, "kl": math.nan, "kl_sampled": math.nan}
+        | {"completion": ""}
         for category, tasks in scores.items()
         for task, values in tasks.items()
         for number, score in enumerate(values)
@@ -25,6 +26,7 @@ def reward_rows(decoder, scores, lengths=None, kls=None):
         {"kind": "reward", "task": "tiny", "category": "reward", "item_id": f"p{prompt}", "split": "search"}
         | {"decoder": decoder, "sample": sample, "score": score, "completion": ""}
         | {"length": lengths[prompt][sample] if lengths else 1.0, "kl": kls[prompt][sample] if kls else math.nan}
+        | {"kl_sampled": 2 * kls[prompt][sample] if kls else math.nan}
         for prompt, values in enumerate(scores)
         for sample, score in enumerate(values)
     ]
@@ -56,6 +58,7 @@ def test_rewards_by_hand():
     assert result["rewards"] == {"greedy": pytest.approx(1.0), "sampled": pytest.approx(3.5 / 3)}
     assert result["reward_absolute"] == pytest.approx(6.5 / 3)
     assert result["kl"] == pytest.approx((1.5 + 0 + 3) / 3)
+    assert result["kl_sampled"] == pytest.approx(2 * result["kl"])
     assert result["length_ratio"] == pytest.approx(6 / 3)
 
 

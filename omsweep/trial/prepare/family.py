@@ -13,11 +13,11 @@ from omsweep.preferences.settings import PreferenceData
 from omsweep.store.records import Prepared, Scores
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.merge import check_models, check_parts
-from omsweep.trial.models import sft_model, sft_tokenizer
+from omsweep.trial.models import sft_model
 from omsweep.trial.prepare.request import Preparation
 from omsweep.trial.prepare.reward_model import build_reward_model
 from omsweep.trial.prepare.training_data import training_data
-from omsweep.trial.scoring import reference_table
+from omsweep.trial.scoring import answers_of, reference_table
 
 PREFERENCE_SEED = 0
 
@@ -57,7 +57,8 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
 
     from omsweep.evaluation.item_ids import evaluation_ids
     from omsweep.evaluation.statistics import reward_and_tax
-    from omsweep.families.load import prepare, weights_hash
+    from omsweep.families.decoding import resolved_decoding
+    from omsweep.families.load import load_generation_config, load_tokenizer, prepare, weights_hash
     from omsweep.trial.prepare.task_vectors import say_vocabulary
 
     family = wanted.family
@@ -69,6 +70,13 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     if wanted.base_users or wanted.task_vectors:
         say_vocabulary(family.name, folders)
     check_parts(wanted.points_by_part, folders.sft)
+    tokenizer = load_tokenizer(
+        folders.sft,
+        revision=folders.sft_revision,
+        chat_template=family.chat_template,
+        template_arguments=family.decoding.template_arguments,
+    )
+    generation_config = load_generation_config(folders.sft, revision=folders.sft_revision)
     models = Prepared(
         base=str(folders.base),
         base_revision=folders.base_revision,
@@ -78,10 +86,10 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
         sft_seed=family.sft_seed,
         weights_hash=weights_hash(folders.sft, folders.sft_revision),
         dtype=wanted.dtype,
-        chat_template=family.chat_template,
+        chat_template=tokenizer.get_chat_template(),
+        decoding=resolved_decoding(tokenizer, generation_config, family.decoding).model_dump(mode="json"),
         gpu_memory_gib=wanted.gpu_memory_gib,
     )
-    tokenizer = sft_tokenizer(models)
     task_vectors = _task_vectors(wanted, models, progress)
 
     def load_pairs(source: PreferenceData) -> Any:
@@ -131,9 +139,10 @@ def _preferences(
     reserved_ids: frozenset[str],
 ) -> Any:
     from omsweep.evaluation.generation import generate
+    from omsweep.families.decoding import Decoding
     from omsweep.preferences.load import load_preferences
 
-    evaluate = wanted.evaluate
+    evaluate, decoding = wanted.evaluate, Decoding(**models.decoding)
 
     def sample_completions(prompts: Any, samples: int, seed: int) -> list[list[str]]:
         bar = progress(total=len(prompts) * samples, desc="preference answers")
@@ -141,6 +150,7 @@ def _preferences(
             sft_model(models),
             tokenizer,
             prompts,
+            decoding=decoding,
             samples=samples,
             temperature=1.0,
             max_new_tokens=evaluate.max_new_tokens,
@@ -151,11 +161,9 @@ def _preferences(
         bar.close()
         return [[completion.text for completion in row] for row in drawn]
 
-    sampling: dict[str, Any] = {name: getattr(models, name) for name in ("weights_hash", "dtype", "chat_template")}
-    sampling["max_new_tokens"] = evaluate.max_new_tokens
     return load_preferences(
         source,
-        family_key=recipe_hash(sampling),
+        family_key=recipe_hash({**answers_of(models), "max_new_tokens": evaluate.max_new_tokens}),
         generate=sample_completions,
         seed=PREFERENCE_SEED,
         reserved_ids=reserved_ids,

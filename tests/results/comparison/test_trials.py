@@ -31,7 +31,7 @@ def scores(seed, *, items=6, prompts=8, splits=("search", "report")):
                 )
             rows.append(("reward", "p", "reward", f"{split}-{i}", split, "greedy", 0, rng.normal(), math.nan))
     columns = ["kind", "task", "category", "item_id", "split", "decoder", "sample", "score", "kl"]
-    frame = pd.DataFrame(rows, columns=columns).assign(length=1.0, completion="")
+    frame = pd.DataFrame(rows, columns=columns).assign(length=1.0, completion="", kl_sampled=0.0)
     return frame.sample(frac=1.0, random_state=seed, ignore_index=True)
 
 
