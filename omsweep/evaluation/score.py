@@ -19,6 +19,7 @@ COLUMNS = (
     "task",
     "category",
     "item_id",
+    "cluster",
     "split",
     "decoder",
     "sample",
@@ -27,10 +28,11 @@ COLUMNS = (
     "kl",
     "completion",
 )
-"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl: nats per completion; NaN: not known."""
+"""kind: tax, reward; cluster: of items that belong together, else the item's id; decoder: greedy, sampled;
+length: tokens; kl: nats per completion; NaN: not known."""
 
 _SCORES_FILE = "scores.parquet"
-_SCORING_VERSION = 1  # raise it whenever the same settings would give other scores than before
+_SCORING_VERSION = 2  # raise it whenever the same settings would give other scores than before
 
 
 def score_policy(

@@ -8,7 +8,10 @@ these contents; its single facts (a sum, a capital) occur in training in other w
 import hashlib
 from typing import Literal
 
+Split = Literal["search", "report", "confirm"]
+
 TEST_SHARE_PERCENT = 30
+CONFIRM_SHARE_PERCENT = 10
 
 
 def item_id(task: str, prompt: str) -> str:
@@ -21,10 +24,26 @@ def partition_of(item: str) -> Literal["train", "test"]:
     return "test" if _bucket("partition", item) < TEST_SHARE_PERCENT else "train"
 
 
-def split_of(item: str) -> Literal["search", "report"]:
-    """The half of a test id: searchers and front selection read `search`; `report` rescores the front."""
-    return "search" if _bucket("split", item) < 50 else "report"
+def split_of(cluster: str) -> Split:
+    """The split of a test item: 45 % `search`, 45 % `report`, 10 % `confirm`, by hash of its cluster.
+
+    Searchers and front selection read `search`, `report` judges what they chose, and nothing scores `confirm`.
+    A cluster is what items that belong together share; an item that stands alone is its own, named by its id.
+    """
+    half, place = divmod(_bucket("split", cluster), 50)
+    if place >= 50 - CONFIRM_SHARE_PERCENT // 2:
+        return "confirm"
+    return "report" if half else "search"
+
+
+def place_of(item: str, cluster: str) -> tuple[int, int]:
+    """Sorts items at random but always alike, those of a cluster side by side: any first n of them are a sample."""
+    return _number("place", cluster), _number("place", item)
 
 
 def _bucket(purpose: str, item: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{purpose}:{item}".encode()).digest()[:8], "big") % 100
+    return _number(purpose, item) % 100
+
+
+def _number(purpose: str, item: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{purpose}:{item}".encode()).digest()[:8], "big")
