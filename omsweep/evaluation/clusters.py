@@ -1,7 +1,7 @@
-"""Which items belong together: questions on one passage, prompts of one dialogue; and what follows for splits and limits.
+"""Which items belong together: questions on one passage, prompts of one dialogue.
 
-Items of a cluster succeed and fail together. They lie in one split, so that nothing chosen on one split is judged on its
-own passages, and standard errors count clusters, not items.
+Items of a cluster succeed and fail together. They lie in one split, so that what is chosen on one split is judged on
+other passages, and error bars count clusters, not items.
 """
 
 import hashlib

@@ -6,9 +6,9 @@ With p = policy, r = SFT model (reference), s = score of an item, d = r's score 
     score of category = mean over its tasks of the mean over the task's items of s, in [0, 1]
     tax               = 100 x mean over categories of (r's score - p's score), points, positive = lost
 
-Error bars here come from items and prompts only; they say nothing about training seeds. Items of one cluster (a passage, a
-dialogue) count as one observation: with e = (d - mean of its task) / items of the task, the variance of a task's mean is
-G/(G-1) x the sum over its G clusters of (sum of e)^2.
+Error bars here come from items and prompts only; they say nothing about training seeds. Items of one cluster (a
+passage, a dialogue) count as one observation: with e = (d - mean of its task) / items of the task, the variance of the
+mean is G/(G-1) x the sum over the task's G clusters of (sum of e)^2.
 """
 
 import math
@@ -39,10 +39,11 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
         tax_se_items (from paired item differences, stratified by task, by cluster), tax_regressed (mean over
         categories of max(0, r - p)) and tax_worst (largest r - p of a category; negative when every category
         gained), in points, both corrected for item noise and with their `_se_items` (see `cross_fitted`), flip_rate
-        (share of all items right under r and wrong under p; above 0 by redrawn answers alone), benchmark_average (100 x mean over categories of p's scores), scores {category: p's score in [0,
-        1]}, kl (nats per drawn completion, mean over prompts), length_ratio (mean drawn length over r's).
-        None stands for what the tables do not hold or cannot tell (an error bar of a single cluster, and the
-        corrected taxes, which need one for every category).
+        (share of all items right under r and wrong under p; above 0 by redrawn answers alone),
+        benchmark_average (100 x mean over categories of p's scores), scores {category: p's score in [0, 1]}, kl
+        (nats per drawn completion, mean over prompts), length_ratio (mean drawn length over r's). None stands for
+        what the tables do not hold or cannot tell: an error bar of a single cluster, and the corrected taxes where
+        one of their categories has no error bar.
 
     Raises:
         ValueError: the tables' items differ; up to five are named.
@@ -78,7 +79,7 @@ def _tax_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any
     most, most_error = worst(losses, errors) if len(losses) else (math.nan, math.nan)
     return {
         "tax": _mean(losses),
-        "tax_se_items": _standard_error(noise.mean(axis=1)),
+        "tax_se_items": _standard_error(noise.sum(axis=1) / max(1, len(losses))),
         "tax_regressed": lost,
         "tax_regressed_se_items": lost_error,
         "tax_worst": most,

@@ -66,7 +66,7 @@ class Objectives(Section):
     """
 
     reward: Literal["reward"] = "reward"
-    tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
+    tax: Literal["tax", "tax_regressed", "tax_worst"] = "tax"
     reference_point: ReferencePoint = ReferencePoint()
     tax_limit: NonNegative | dict[str, NonNegative] | None = None
 

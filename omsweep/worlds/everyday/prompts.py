@@ -12,7 +12,7 @@ from typing import Any, Literal
 Pool = Literal["sft", "preference", "judge", "confirm", "search", "report"]
 
 SHARES: dict[Pool, int] = {"sft": 25, "preference": 35, "judge": 15, "confirm": 5, "search": 10, "report": 10}
-"""Pool -> percent of prompts: supervised fine-tuning, preference pairs, a reward model's pairs, the three test splits."""
+"""Pool -> percent of prompts: supervised fine-tuning, preference pairs, a reward model's pairs, the test splits."""
 
 SPLITS: tuple[Pool, ...] = ("search", "report", "confirm")
 
