@@ -41,7 +41,8 @@ def cluster_ids(ids: Sequence[str], declared: Sequence[Any], shared: Sequence[An
         shared: text or id that others may have too, or None. Texts are equal whatever their case, spaces and
             compatibility forms (NFKC).
     """
-    names = [hashlib.sha256(_normal(value).encode()).hexdigest()[:16] if value else None for value in shared]
+    texts = [_normal(value) if value is not None else "" for value in shared]
+    names = [hashlib.sha256(text.encode()).hexdigest()[:16] if text else None for text in texts]
     often = Counter(names)
     return [
         str(own) if own is not None else f"shared-{name}" if name and often[name] > 1 else item_id

@@ -1,15 +1,16 @@
 """The tax measures that pick out losses, read on other items than those that picked them; numpy and scipy only.
 
-The mean of max(0, d) over categories and the largest d are biased upwards: among categories that lose nothing, some seem
-to. Here one half of the items says which categories lost, or which lost most, and the other half how much, averaged over
-every way to halve them: cross-fitting, or the double estimator of van Hasselt (NIPS 2010). Without any loss the mean is
-0, and where losses are far from 0 and from each other it is what was lost; in between it is too low: the mean of max(0,
-d) by at most 0.24 standard errors of a category, the largest d by at most about 0.8, where a second loses about as much.
+The mean of max(0, d) over categories and the largest d are biased upwards: among categories that lose nothing, some
+seem to. Here one half of the items says which categories lost, or which lost most, and the other half how much,
+averaged over every way to halve them: cross-fitting, or the double estimator of van Hasselt (NIPS 2010). Without any
+loss the mean is 0, and where losses are far from 0 and from each other it is what was lost. In between it is too low:
+the mean of max(0, d) by at most 0.24 standard errors of a category, the largest d by up to about 0.9, where others
+lose one or two standard errors less.
 
 With d normal, halves of the items read d + w and d - w with w ~ N(0, se^2), independent of each other, so that the
-average over halves has a closed form. The two halves also give two independent readings of the measure itself, each from
-half the items: a quarter of the mean squared difference is its variance (balanced half-samples, McCarthy 1969). The delta
-method and the jackknife overstate it near 0, where the slope is random.
+average over halves has a closed form. The two halves also give two independent readings of the measure itself, each
+from half the items: a quarter of the mean squared difference is its variance (balanced half-samples, McCarthy 1969).
+The delta method and the jackknife overstate it near 0, where the slope is random. Categories are taken as independent.
 """
 
 import numpy as np

@@ -4,7 +4,6 @@ from omsweep.results.front import EXPLORATORY
 from omsweep.results.numbers import counted, fixed, short
 from omsweep.results.view import SweepView
 
-
 ERROR_BARS = "Error bars: ±1.96 item standard errors (prompts and questions scored), not the spread over seeds."
 
 

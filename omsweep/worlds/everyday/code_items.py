@@ -41,7 +41,7 @@ _TABLE: Mapping[tuple[str, ...], tuple[tuple[str, str, str, str, str], ...]] = {
         ("last_year", "year", "the year before this one", "1999 -> 1998; 2023 -> 2022", "year {-} 1"),
         ("area", "width, height", "the area of a rectangle", "3, 5 -> 15; 2, 7 -> 14", "width {*} height"),
         ("change", "paid, price", "what is paid above the price", "9, 2 -> 7; 8, 3 -> 5", "paid {-} price"),
-        ("age", "year, born", "the age in a year", "2020, 1990 -> 30; 2023, 2000 -> 23", "year {-} born"),
+        ("fall", "before, after", "how far it fell", "9, 3 -> 6; 10, 4 -> 6", "before {-} after"),
         ("square", "number", "the number times itself", "5 -> 25; 8 -> 64", "number {*} number"),
         ("seconds", "minutes", "the seconds in so many minutes", "2 -> 120; 5 -> 300", "minutes {*} 60"),
         ("last_digit", "number", "the last digit of the number", "47 -> 7; 125 -> 5", "number {%} 10"),

@@ -33,6 +33,7 @@ def scores(seed, *, items=6, prompts=8, splits=("search", "report")):
             rows.append(("reward", "p", "reward", f"{split}-{i}", split, "greedy", 0, rng.normal(), math.nan))
     columns = ["kind", "task", "category", "item_id", "split", "decoder", "sample", "score", "kl"]
     frame = pd.DataFrame(rows, columns=columns).assign(length=1.0, completion="")
+    frame["cluster"] = frame["item_id"]
     return frame.sample(frac=1.0, random_state=seed, ignore_index=True)
 
 
@@ -90,19 +91,18 @@ def test_a_passage_is_in_one_group_of_the_jackknife():
 
     def reading():
         known = rng.normal(0.57, 0.15, (2, 60, 1)).clip(0, 1)
-        policy, reference = (frame.assign(score=s.ravel() * 1.0) for s in rng.random((2, 60, 8)) < known)
-        return item_readings(policy, item_table(reference, "report", 20), "report")[:, 1]
+        policy, reference = (rng.random((2, 60, 8)) < known) * 1.0
+        return item_readings(frame.assign(score=(policy - reference).ravel()), table, "report")[:, 1]
 
-    found = np.array([reading() for _ in range(200)])
+    table = item_table(frame.assign(score=0.0), "report", 20)
+    found = np.array([reading() for _ in range(300)])
     claimed = np.sqrt(found[:, 1:].var(axis=1) * 19)
     assert claimed.mean() == pytest.approx(found[:, 0].std(), rel=0.1)
     assert np.mean(np.abs(found[:, 0]) < 1.729 * claimed) == pytest.approx(0.9, abs=0.05)  # t, 19 degrees of freedom
 
 
 def test_tables_from_before_clusters_are_read_item_by_item():
-    assert "cluster" not in REFERENCE
-    clustered = REFERENCE.assign(cluster=REFERENCE["item_id"])
-    without, own = (item_table(frame, "report", 3) for frame in (REFERENCE, clustered))
+    without, own = (item_table(frame, "report", 3) for frame in (REFERENCE.drop(columns="cluster"), REFERENCE))
     assert (without.tax_weights == own.tax_weights).all()
     assert (without.reward_weights == own.reward_weights).all()
 
