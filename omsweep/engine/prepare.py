@@ -58,16 +58,21 @@ def prepare_all(
     }
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
     for (name, seed), (models, _) in prepared.items():
-        if getattr(models.reference, space.file.objectives.tax) is None:
-            raise ValueError(
-                f"objectives.tax: {space.file.objectives.tax} is corrected for item noise, and a task of the tax suite"
-                " has one cluster of items only (one passage, or one item), which shows none; use tax"
-            )
+        check_tax(space.file.objectives.tax, models)
         which = f" {seed}" if space.design.sft_seeds > 1 else ""
         average = models.reference.benchmark_average
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
+
+
+def check_tax(tax: str, models: Prepared) -> None:
+    """ValueError where the suite's items cannot give a tax that is corrected for their noise."""
+    if tax != "tax" and getattr(models.reference, tax) is None:
+        raise ValueError(
+            f"objectives.tax: {tax} is corrected for item noise, and a task of the tax suite has one cluster of items"
+            " only (one passage, or one item), which shows none; use tax"
+        )
 
 
 def keep_references(space: SearchSpace, folder: SweepFolder, prepared: dict[Family, tuple[Prepared, Any]]) -> None:

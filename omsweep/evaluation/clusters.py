@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from omsweep.evaluation.settings import ALL_SPLITS
-from omsweep.worlds.tiny.splits import place_of, split_of
+from omsweep.worlds.tiny.splits import split_of
 
 SHARED_FIELDS = ("dialogue_id", "conversation_id", "passage", "context", "story", "article", "paragraph")
 """Fields of a document that several documents may share, the first that is there counts."""
@@ -42,7 +42,7 @@ def cluster_ids(ids: Sequence[str], declared: Sequence[Any], shared: Sequence[An
             compatibility forms (NFKC).
     """
     texts = [_normal(value) if value is not None else "" for value in shared]
-    names = [hashlib.sha256(text.encode()).hexdigest()[:16] if text else None for text in texts]
+    names = [_digest(text) if text else None for text in texts]
     often = Counter(names)
     return [
         str(own) if own is not None else f"shared-{name}" if name and often[name] > 1 else item_id
@@ -71,8 +71,13 @@ def limited(items: Sequence[Items], limit: int | None) -> tuple[Items, ...]:
 
     A smaller limit chooses among a larger one's items. The last cluster may be cut.
     """
-    chosen = sorted(range(len(items)), key=lambda i: place_of(items[i].item_id, items[i].cluster))[:limit]
+    places = [(_digest(f"limit:{item.cluster}"), _digest(f"limit:{item.item_id}")) for item in items]
+    chosen = sorted(range(len(items)), key=places.__getitem__)[:limit]
     return tuple(items[i] for i in sorted(chosen))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _normal(value: Any) -> str:

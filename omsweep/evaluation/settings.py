@@ -43,7 +43,7 @@ class RewardSettings:
     Args:
         scorer: a name in `SCORERS`.
         prompts: a name in `REWARD_PROMPTS`, or the path of a JSONL file with lines `{"prompt": text}` or
-            `{"messages": [{"role", "content"}, ...]}`, optionally `id`, `split` and `category`.
+            `{"messages": [{"role", "content"}, ...]}`, optionally `id`, `cluster`, `split` and `category`.
         model: folder, hub id or name in `REWARD_MODELS` of the sequence classification model; for `reward_model` only.
         revision: its revision on the hub; for `reward_model` only.
         dtype: its torch dtype by name; for `reward_model` only.

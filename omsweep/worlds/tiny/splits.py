@@ -36,14 +36,5 @@ def split_of(cluster: str) -> Split:
     return "report" if half else "search"
 
 
-def place_of(item: str, cluster: str) -> tuple[int, int]:
-    """Sorts items at random but always alike, those of a cluster side by side: any first n of them are a sample."""
-    return _number("place", cluster), _number("place", item)
-
-
 def _bucket(purpose: str, item: str) -> int:
-    return _number(purpose, item) % 100
-
-
-def _number(purpose: str, item: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{purpose}:{item}".encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(f"{purpose}:{item}".encode()).digest()[:8], "big") % 100

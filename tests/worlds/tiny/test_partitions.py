@@ -1,6 +1,6 @@
 """Ids, partitions and splits are pure functions of a prompt's text."""
 
-from omsweep.worlds.tiny.splits import item_id, partition_of, place_of, split_of
+from omsweep.worlds.tiny.splits import item_id, partition_of, split_of
 
 
 def test_ids_and_parts_never_change() -> None:
@@ -19,9 +19,3 @@ def test_shares_are_as_said() -> None:
     assert abs(len(tests) / len(ids) - 0.30) < 0.03
     for split, share in (("search", 0.45), ("report", 0.45), ("confirm", 0.1)):
         assert abs(sum(split_of(item) == split for item in tests) / len(tests) - share) < 0.06
-
-
-def test_a_place_does_not_depend_on_the_split() -> None:
-    places = [(place_of(name, name), split_of(name)) for name in map(str, range(2000))]
-    first = [split for _, split in sorted(places)[:1000]]
-    assert abs(first.count("search") / len(first) - 0.45) < 0.05
