@@ -46,7 +46,7 @@ def prepare_all(
     """Prepare every SFT model of every family; with each its table of scores.
 
     Raises:
-        ValueError: with the message of the task that refused.
+        ValueError: with the message of the task that refused; a tax that the suite's items cannot give.
     """
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
@@ -58,6 +58,7 @@ def prepare_all(
     }
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
     for (name, seed), (models, _) in prepared.items():
+        check_tax(space.file.objectives.tax, models)
         which = f" {seed}" if space.design.sft_seeds > 1 else ""
         average = models.reference.benchmark_average
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
@@ -69,6 +70,15 @@ def prepare_all(
             )
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
+
+
+def check_tax(tax: str, models: Prepared) -> None:
+    """ValueError where the suite's items cannot give a tax that is corrected for their noise."""
+    if tax != "tax" and getattr(models.reference, tax) is None:
+        raise ValueError(
+            f"objectives.tax: {tax} is corrected for item noise, and a task of the tax suite has one cluster of items"
+            " only (one passage, or one item), which shows none; use tax"
+        )
 
 
 def keep_references(space: SearchSpace, folder: SweepFolder, prepared: dict[Family, tuple[Prepared, Any]]) -> None:

@@ -8,16 +8,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omsweep.evaluation.settings import SPLITS, check_split
-from omsweep.worlds.tiny.splits import split_of
+from omsweep.evaluation.clusters import cluster_ids, cluster_splits, limited
+from omsweep.evaluation.settings import check_split
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardPrompt:
-    """One prompt: stable id, category and the chat to complete."""
+    """One prompt: stable id, what it belongs to, category, split and the chat to complete."""
 
     item_id: str
+    cluster: str
     category: str
+    split: str
     messages: tuple[Mapping[str, str], ...]
 
 
@@ -27,27 +29,34 @@ def content_id(content: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def item_split(item_id: str, declared: Any) -> str:
-    """The split an item declares, or the one its id hashes to when it declares none of ours."""
-    return declared if declared in SPLITS else split_of(item_id)
-
-
 def read_reward_prompts(path: Path, *, split: str, limit: int | None = None) -> tuple[RewardPrompt, ...]:
-    """Prompts of `split` from a JSONL file, in the file's order, the first `limit` of them.
+    """Prompts of `split` from a JSONL file, in the file's order; with `limit` a sample of so many, see `limited`.
 
-    Each line has `prompt` (text of one user turn) or `messages`; `id`, `split` and `category` are optional:
-    an id is then made from the content, the split from the id.
+    Each line has `prompt` (text of one user turn) or `messages`; `id`, `cluster`, `split` and `category` are optional:
+    an id is then made from the content. Without `cluster`, chats belong together that have a `dialogue_id`,
+    `conversation_id` or first user turn in common. The split is made from the cluster.
 
     Raises:
-        ValueError: a line that is not JSON or has no prompt, an id used twice, or an empty split.
+        ValueError: a line that is not JSON or has no prompt, an id used twice, splits that differ within a cluster,
+            or an empty split.
     """
     check_split(split)
-    return _read(path, path.stat().st_mtime_ns, split)[:limit]
+    every = all_reward_prompts(path)
+    found = tuple(prompt for prompt in every if prompt.split == split)
+    if not found:
+        raise ValueError(f"{path}: no prompt in split {split!r}, {len(every)} in all")
+    return limited(found, limit)
+
+
+def all_reward_prompts(path: Path) -> tuple[RewardPrompt, ...]:
+    """The prompts of every split, as `read_reward_prompts` has them."""
+    return _read(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, _modified: int, split: str) -> tuple[RewardPrompt, ...]:
-    prompts: list[RewardPrompt] = []
+def _read(path: Path, _modified: int) -> tuple[RewardPrompt, ...]:
+    records: dict[str, Mapping[str, Any]] = {}
+    chats: list[list[dict[str, str]]] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -62,12 +71,30 @@ def _read(path: Path, _modified: int, split: str) -> tuple[RewardPrompt, ...]:
         if item_id in seen:
             raise ValueError(f"{path}:{number}: id {item_id!r} was used in line {seen[item_id]} already")
         seen[item_id] = number
-        if item_split(item_id, record.get("split")) == split:
-            category = str(record.get("category") or "reward")
-            prompts.append(RewardPrompt(item_id=item_id, category=category, messages=tuple(messages)))
-    if not prompts:
-        raise ValueError(f"{path}: no prompt in split {split!r}, {len(seen)} in all")
-    return tuple(prompts)
+        records[item_id] = record
+        chats.append(messages)
+    shared = [_dialogue(record, chat) for record, chat in zip(records.values(), chats, strict=True)]
+    clusters = cluster_ids(list(records), [record.get("cluster") for record in records.values()], shared)
+    try:
+        splits = cluster_splits(clusters, [record.get("split") for record in records.values()])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return tuple(
+        RewardPrompt(
+            item_id=item_id,
+            cluster=cluster,
+            category=str(record.get("category") or "reward"),
+            split=split,
+            messages=tuple(messages),
+        )
+        for (item_id, record), cluster, split, messages in zip(records.items(), clusters, splits, chats, strict=True)
+    )
+
+
+def _dialogue(record: Mapping[str, Any], chat: list[dict[str, str]]) -> Any:
+    """What other chats of the dialogue have too: its id, else its first user turn."""
+    named = record.get("dialogue_id", record.get("conversation_id"))
+    return named if named is not None else next((turn["content"] for turn in chat if turn["role"] == "user"), None)
 
 
 def _messages(record: Mapping[str, Any], where: str) -> list[dict[str, str]]:

@@ -42,7 +42,7 @@ def score_reward(
         max_new_tokens: longest completion.
         seed: of the draws; see `generate` for what they depend on.
         batch_size: completions at a time.
-        limit: prompts, from the split's start; None = all.
+        limit: prompts, a random sample of the split; None = all.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
         decoding: stop tokens and penalty, as for `score_tax`; None: those of tokenizer and model.
 
@@ -87,6 +87,7 @@ def score_reward(
             "task": reward.scorer,
             "category": [prompts[number].category for number, *_ in rows],
             "item_id": [prompts[number].item_id for number, *_ in rows],
+            "cluster": [prompts[number].cluster for number, *_ in rows],
             "split": split,
             "decoder": [decoder for _, decoder, _, _ in rows],
             "sample": [sample for _, _, sample, _ in rows],

@@ -20,6 +20,7 @@ COLUMNS = (
     "task",
     "category",
     "item_id",
+    "cluster",
     "split",
     "decoder",
     "sample",
@@ -29,7 +30,8 @@ COLUMNS = (
     "kl_sampled",
     "completion",
 )
-"""kind: tax, reward; decoder: greedy, sampled; length: tokens; kl, kl_sampled: nats per completion; NaN: not known."""
+"""kind: tax, reward; cluster: of items that belong together, else the item's id; decoder: greedy, sampled;
+length: tokens; kl, kl_sampled: nats per completion; NaN: not known."""
 
 _SCORES_FILE = "scores.parquet"
 _SCORING_VERSION = 2  # raise it whenever the same settings would give other scores than before

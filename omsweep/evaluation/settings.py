@@ -13,6 +13,9 @@ _SUITES = Path(__file__).parent / "suites"
 SPLITS = ("search", "report")
 """Searchers, designs and front selection read `search` only; the front's members are rescored on `report`."""
 
+ALL_SPLITS = (*SPLITS, "confirm")
+"""Every split an item can be in; nothing is scored on `confirm` and, as of the others, nothing is trained on it."""
+
 TAX_SUITES: Mapping[str, Path] = {name: _SUITES / name for name in ("tiny", "smollm2", "public")}
 """Suites by name: `tiny` and `smollm2` with their data, `public` naming tasks of lm-eval, which downloads theirs.
 
@@ -40,7 +43,7 @@ class RewardSettings:
     Args:
         scorer: a name in `SCORERS`.
         prompts: a name in `REWARD_PROMPTS`, or the path of a JSONL file with lines `{"prompt": text}` or
-            `{"messages": [{"role", "content"}, ...]}`, optionally `id`, `split` and `category`.
+            `{"messages": [{"role", "content"}, ...]}`, optionally `id`, `cluster`, `split` and `category`.
         model: folder, hub id or name in `REWARD_MODELS` of the sequence classification model; for `reward_model` only.
         revision: its revision on the hub; for `reward_model` only.
         dtype: its torch dtype by name; for `reward_model` only.
@@ -80,7 +83,7 @@ class EvaluateSettings:
         temperature: of the drawn completions, above 0; top_p is 1.
         max_new_tokens: longest completion of a reward prompt, in tokens; a tax suite's YAML has its own.
         batch_size: completions or items at a time.
-        limit: items per tax task, and reward prompts, from the split's start; None = all.
+        limit: items per tax task, and reward prompts: a random sample of the split; None = all.
 
     Raises:
         ValueError: naming field, value and what is allowed.

@@ -6,7 +6,9 @@ With p = policy, r = SFT model (reference), s = score of an item, d = r's score 
     score of category = mean over its tasks of the mean over the task's items of s, in [0, 1]
     tax               = 100 x mean over categories of (r's score - p's score), points, positive = lost
 
-Error bars here come from items and prompts only; they say nothing about training seeds.
+Error bars here come from items and prompts only; they say nothing about training seeds. Items of one cluster (a
+passage, a dialogue) count as one observation: with e = (d - mean of its task) / items of the task, the variance of the
+mean is G/(G-1) x the sum over the task's G clusters of (sum of e)^2.
 """
 
 import math
@@ -15,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from omsweep.evaluation.cross_fitted import regressed, worst
 
 RIGHT_ABOVE = 0.5
 """An item counts as right when its score is above this."""
@@ -30,15 +34,16 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
     any order.
 
     Returns:
-        reward, reward_se_items (sd over prompts of the paired differences / sqrt(prompts)), rewards
-        {greedy, sampled} (paired differences of each decoder), reward_absolute (the policy's own mean of
-        drawn scores), tax, tax_se_items (from paired item differences, stratified by task), tax_regressed
-        (mean over categories of max(0, r - p)), tax_worst (largest r - p of a category; negative when every
-        category gained) in points, flip_rate (share of all items right under r and wrong under p),
-        benchmark_average (100 x mean over categories of p's scores), scores {category: p's score in [0,
-        1]}, kl and kl_sampled (nats per drawn completion, mean over prompts), length_ratio (mean drawn length
-        over r's).
-        None stands for what the tables do not hold or cannot tell (a standard error of one item).
+        reward, reward_se_items (from the paired differences of prompts, by cluster), rewards {greedy, sampled}
+        (paired differences of each decoder), reward_absolute (the policy's own mean of drawn scores), tax,
+        tax_se_items (from paired item differences, stratified by task, by cluster), tax_regressed (mean over
+        categories of max(0, r - p)) and tax_worst (largest r - p of a category; negative when every category
+        gained), in points, both corrected for item noise and with their `_se_items` (see `cross_fitted`), flip_rate
+        (share of all items right under r and wrong under p; above 0 by redrawn answers alone),
+        benchmark_average (100 x mean over categories of p's scores), scores {category: p's score in [0, 1]}, kl
+        and kl_sampled (nats per drawn completion, mean over prompts), length_ratio (mean drawn length over r's). None
+        stands for what the tables do not hold or cannot tell: an error bar of a single cluster, and the corrected
+        taxes where one of their categories has no error bar.
 
     Raises:
         ValueError: the tables' items differ; up to five are named.
@@ -51,9 +56,11 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
 def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     gains = {decoder: _prompt_gains(policy, reference, decoder) for decoder in _DECODERS}
     drawn, drawn_reference = _rows(policy, "reward", "sampled"), _rows(reference, "reward", "sampled")
+    clusters = drawn.groupby(_ITEM)["cluster"].first().reset_index(drop=True)
+    noise = _noise(pd.Series(gains["sampled"]), [np.zeros(len(clusters))], clusters)
     return {
         "reward": _mean(gains["sampled"]),
-        "reward_se_items": _standard_error(gains["sampled"]),
+        "reward_se_items": _standard_error(np.bincount(pd.factorize(clusters)[0], weights=noise)),
         "rewards": {decoder: _mean(values) for decoder, values in gains.items()},
         "reward_absolute": _mean(_by_prompt(drawn, "score")),
         "kl": _mean(_by_prompt(drawn, "kl")),
@@ -65,13 +72,19 @@ def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, 
 def _tax_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     items = _paired_items(policy, reference)
     losses = _category_losses(items).to_numpy()
+    noise = _category_noise(items)
+    errors = np.sqrt((noise**2).sum(axis=0))
     scores = _category_means(items, "policy")
     flipped = (items["reference"] > RIGHT_ABOVE) & (items["policy"] <= RIGHT_ABOVE)
+    lost, lost_error = regressed(losses, errors) if len(losses) else (math.nan, math.nan)
+    most, most_error = worst(losses, errors) if len(losses) else (math.nan, math.nan)
     return {
         "tax": _mean(losses),
-        "tax_se_items": _tax_standard_error(items),
-        "tax_regressed": _mean(np.maximum(losses, 0.0)),
-        "tax_worst": float(losses.max()) if len(losses) else math.nan,
+        "tax_se_items": _standard_error(noise.sum(axis=1) / max(1, len(losses))),
+        "tax_regressed": lost,
+        "tax_regressed_se_items": lost_error,
+        "tax_worst": most,
+        "tax_worst_se_items": most_error,
         "flip_rate": _mean(flipped.to_numpy(dtype=float)),
         "benchmark_average": 100.0 * _mean(scores.to_numpy()),
         "scores": {str(category): float(score) for category, score in scores.items()},
@@ -79,8 +92,9 @@ def _tax_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any
 
 
 def _paired_items(policy: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """One row per tax item: task, item_id, category, policy and reference score, in a fixed order."""
-    ours = _rows(policy, "tax").groupby(_ITEM).agg(category=("category", "first"), policy=("score", "mean"))
+    """One row per tax item: task, item_id, category, cluster, policy and reference score, in a fixed order."""
+    rows = _rows(policy, "tax").groupby(_ITEM)
+    ours = rows.agg(category=("category", "first"), cluster=("cluster", "first"), policy=("score", "mean"))
     theirs = _rows(reference, "tax").groupby(_ITEM).agg(reference=("score", "mean"))
     return ours.join(theirs).reset_index()
 
@@ -93,15 +107,27 @@ def _category_losses(items: pd.DataFrame) -> pd.Series:
     return 100.0 * (_category_means(items, "reference") - _category_means(items, "policy"))
 
 
-def _tax_standard_error(items: pd.DataFrame) -> float:
-    """100 x sqrt(sum over tasks of w^2 var(d) / n), with w = 1 / (categories x tasks of its category)."""
-    if items.empty:
-        return math.nan
-    differences = (items["reference"] - items["policy"]).groupby([items["category"], items["task"]])
-    spread, count = differences.var(ddof=1), differences.size()
-    tasks = spread.groupby("category").transform("size")
-    weight = 1.0 / (tasks * spread.index.get_level_values("category").nunique())
-    return 100.0 * math.sqrt(float((weight**2 * spread / count).sum(skipna=False)))
+def _category_noise(items: pd.DataFrame) -> np.ndarray:
+    """What each cluster (rows) adds to the error of each category's loss (columns, sorted), in points."""
+    tasks = items.groupby("category")["task"].transform("nunique")
+    differences = items["reference"] - items["policy"]
+    added = 100.0 * _noise(differences, [items["category"], items["task"]], items["cluster"]) / tasks
+    cluster, clusters = pd.factorize(items["cluster"])
+    category, categories = pd.factorize(items["category"], sort=True)
+    noise = np.zeros((len(clusters), len(categories)))
+    np.add.at(noise, (cluster, category), added.to_numpy())
+    return noise
+
+
+def _noise(values: pd.Series, place: list[Any], clusters: pd.Series) -> pd.Series:
+    """What each item adds to the error of the mean of its place (its task); NaN where one cluster is all there is.
+
+    Summed within clusters, these are independent: their squares add up to the variance.
+    """
+    count = clusters.groupby(place).transform("nunique")
+    grouped = values.groupby(place)
+    added = (values - grouped.transform("mean")) / grouped.transform("size")
+    return added * np.sqrt(count / (count - 1).where(count > 1))
 
 
 def _prompt_gains(policy: pd.DataFrame, reference: pd.DataFrame, decoder: str) -> np.ndarray:
@@ -133,8 +159,8 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def _standard_error(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+def _standard_error(noise: np.ndarray) -> float:
+    return float(np.sqrt((noise**2).sum())) if len(noise) else math.nan
 
 
 def _ratio(above: float, below: float) -> float:

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 from lm_eval.tasks import TaskManager
 
 from omsweep.cache import cache_root
+from omsweep.evaluation.clusters import SHARED_FIELDS, cluster_ids, cluster_splits, limited
 from omsweep.evaluation.isolation import quiet_libraries
-from omsweep.evaluation.prompts import content_id, item_split
+from omsweep.evaluation.prompts import content_id
 from omsweep.evaluation.settings import SPLITS
 
 _LOCAL_READERS = ("json", "csv", "parquet", "text", "arrow")
@@ -21,10 +23,11 @@ _DECLARES_TASK = re.compile(r"^(task|group|class)\s*:", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One document of a task: its place in the task's documents, stable id, category and split."""
+    """One document of a task: its place in the task's documents, stable id, what it belongs to, category and split."""
 
     index: int
     item_id: str
+    cluster: str
     category: str
     split: str
 
@@ -37,9 +40,9 @@ class Suite:
     items: Mapping[str, tuple[Item, ...]]
 
     def chosen(self, split: str, limit: int | None) -> dict[str, tuple[Item, ...]]:
-        """The first `limit` items of `split` for every task; ValueError names the tasks that have none."""
+        """Items of `split` for every task, a sample of `limit`; ValueError names the tasks that have none."""
         found = {
-            task: tuple(item for item in items if item.split == split)[:limit] for task, items in self.items.items()
+            task: limited([item for item in items if item.split == split], limit) for task, items in self.items.items()
         }
         empty = sorted(task for task, items in found.items() if not items)
         if empty:
@@ -51,14 +54,15 @@ def load_suite(folder: Path) -> Suite:
     """Load every task of a folder; a folder that has not changed since is not loaded again in this process.
 
     Relative `data_files` and dataset folders are looked up beside the YAML first. Groups of the folder may
-    name lm-eval's own tasks. An item's id is its `id` field, else a hash of its content; its split is its
-    `split` field when that is `search` or `report`, else a hash of the id. Its category is its `category`
-    field, else the task's `metadata.category`, else the group that lists the task, else the task's first
-    tag, else the task's name.
+    name lm-eval's own tasks. An item's id is its `id` field, else a hash of its content. Its cluster is its `cluster`
+    field, else the text of the field that the task's `metadata.cluster` names, or else of the first of `SHARED_FIELDS`
+    it has, where another item of the suite has that text too; else its id. Its split is the `split` field of one of its
+    cluster when that is one of ours, else a hash of the cluster. Its category is its `category` field, else the
+    task's `metadata.category`, else the group that lists the task, else the task's first tag, else the task's name.
 
     Raises:
-        ValueError: no task in the folder, an unknown one in a group, a YAML that lm-eval cannot read, or an id used
-            twice in a task.
+        ValueError: no task in the folder, an unknown one in a group, a YAML that lm-eval cannot read, an id used
+            twice in a task, a `metadata.cluster` that no field has, or splits that differ within a cluster.
     """
     return _load(folder, content_hash(folder))
 
@@ -101,7 +105,7 @@ def _load(folder: Path, _content: str) -> Suite:
     for task in tasks.values():
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
-    return Suite(tasks=tasks, items={name: _items(task, name, categories[name]) for name, task in tasks.items()})
+    return Suite(tasks=tasks, items=_items(tasks, categories))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,19 +180,52 @@ def _beside(folder: Path, files: Any) -> Any:
     return str(folder / files) if (folder / files).is_file() else files
 
 
-def _items(task: Any, name: str, task_category: str) -> tuple[Item, ...]:
-    items: list[Item] = []
-    seen: set[str] = set()
-    for index, doc in enumerate(task.eval_docs):
-        item_id = _item_id(name, doc, seen)
-        seen.add(item_id)
-        category = str(doc.get("category") or task_category)
-        split = item_split(item_id, doc.get("split"))
-        items.append(Item(index=index, item_id=item_id, category=category, split=split))
-    return tuple(items)
+def _items(tasks: Mapping[str, Any], categories: Mapping[str, str]) -> dict[str, tuple[Item, ...]]:
+    docs = {name: list(task.eval_docs) for name, task in tasks.items()}
+    ids = {name: _item_ids(name, docs[name]) for name in tasks}
+    often = Counter(item_id for task_ids in ids.values() for item_id in task_ids)
+    alone = [item if often[item] == 1 else f"{name}/{item}" for name in tasks for item in ids[name]]
+    every = [doc for name in tasks for doc in docs[name]]
+    shared = [value for name, task in tasks.items() for value in _shared(name, task, docs[name])]
+    clusters = cluster_ids(alone, [doc.get("cluster") for doc in every], shared)
+    places = iter(zip(clusters, cluster_splits(clusters, [doc.get("split") for doc in every]), strict=True))
+    return {
+        name: tuple(
+            Item(
+                index=index,
+                item_id=item_id,
+                cluster=cluster,
+                category=str(doc.get("category") or categories[name]),
+                split=split,
+            )
+            for index, (doc, item_id) in enumerate(zip(docs[name], ids[name], strict=True))
+            for cluster, split in [next(places)]
+        )
+        for name in tasks
+    }
 
 
-def _item_id(task: str, doc: Mapping[str, Any], seen: set[str]) -> str:
+def _shared(name: str, task: Any, docs: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What others may have too: each document's field that the task names, else the first of `SHARED_FIELDS`."""
+    field = (task.get_config("metadata") or {}).get("cluster")
+    if field is None:
+        return [next((doc[key] for key in SHARED_FIELDS if doc.get(key)), None) for doc in docs]
+    for doc in docs:
+        if field not in doc:
+            raise ValueError(
+                f"task {name!r}: metadata.cluster must be a field of every document, {sorted(doc)}, got {field!r}"
+            )
+    return [doc[field] for doc in docs]
+
+
+def _item_ids(task: str, docs: Sequence[Mapping[str, Any]]) -> list[str]:
+    ids: dict[str, None] = {}
+    for doc in docs:
+        ids[_item_id(task, doc, ids)] = None
+    return list(ids)
+
+
+def _item_id(task: str, doc: Mapping[str, Any], seen: Container[str]) -> str:
     declared = doc.get("id")
     if declared is not None:
         if str(declared) in seen:

@@ -80,7 +80,7 @@ def score_tax(
         tokenizer: its tokenizer.
         suite: a name in `TAX_SUITES` or a folder of lm-eval task YAMLs.
         split: `search` or `report`.
-        limit: items per task, from the split's start; None = all.
+        limit: items per task, a random sample of the split; None = all.
         batch_size: items at a time.
         decoding: of generated answers, as for `score_reward`; None: that of tokenizer and model.
 
@@ -142,6 +142,7 @@ def _frame(
                     "task": name,
                     "category": item.category,
                     "item_id": item.item_id,
+                    "cluster": item.cluster,
                     "split": split,
                     "decoder": "greedy",
                     "sample": 0,

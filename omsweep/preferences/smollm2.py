@@ -7,7 +7,7 @@ from typing import Any
 from omsweep.preferences.records import check_disjoint
 from omsweep.preferences.settings import Generate
 from omsweep.worlds.everyday.positivity import Compound, positivity, vader
-from omsweep.worlds.everyday.prompts import Pool, prompts_of, some_prompts
+from omsweep.worlds.everyday.prompts import Pool, reward_prompts, some_prompts
 
 MIN_MARGIN = 0.1
 """Points of positivity that chosen and rejected must be more than apart."""
@@ -59,4 +59,4 @@ def best_and_worst(answers: Sequence[str], compound: Compound) -> tuple[str, str
 
 @cache
 def _test_ids() -> frozenset[str]:
-    return frozenset(record["id"] for split in ("search", "report") for record in prompts_of(split))
+    return frozenset(record["id"] for record in reward_prompts())

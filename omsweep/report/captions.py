@@ -4,12 +4,7 @@ from omsweep.results.front import EXPLORATORY
 from omsweep.results.numbers import counted, fixed, short
 from omsweep.results.view import SweepView
 
-
-def error_bars(view: SweepView) -> str:
-    """What the error bars of this sweep's plots cover."""
-    missing = [m.title.lower() for m in (view.objectives.reward, view.objectives.tax) if m.standard_error is None]
-    text = "Error bars: ±1.96 item standard errors (prompts and questions scored), not the spread over seeds."
-    return text + (f" None is known for the {' and the '.join(missing)}." if missing else "")
+ERROR_BARS = "Error bars: ±1.96 item standard errors (prompts and questions scored), not the spread over seeds."
 
 
 def ranking(view: SweepView) -> str:

@@ -44,7 +44,7 @@ def front_sheet(view: SweepView) -> Sheet:
         columns=MOST_COLUMNS,
         legend=_legend(view),
         notes=[
-            Note(captions.error_bars(view)),
+            Note(captions.ERROR_BARS),
             Note(f"Line: the front on the search split. Shaded: its hypervolume (reference point {reference})."),
         ],
         empty="No trial has both objectives yet.",

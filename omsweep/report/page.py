@@ -28,7 +28,7 @@ def page(view: SweepView) -> str:
             version=(view.description.get("versions") or {}).get("omsweep"),
             headline=_headline(view),
             caution=captions.ranking(view) if view.summary["exploratory"] and view.summary["scored"] else None,
-            error_bars=captions.error_bars(view),
+            error_bars=captions.ERROR_BARS,
             tiles=sections.tiles(view),
             sections=shown,
             links={name: sections.SECTIONS[name][0] for name in shown},

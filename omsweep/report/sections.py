@@ -82,7 +82,7 @@ def fronts(view: SweepView) -> Content:
     return {
         "charts": front_charts(view),
         "merged": any(trial.kind == "posthoc" for trial in view.trials),
-        "error_bars": captions.error_bars(view),
+        "error_bars": captions.ERROR_BARS,
         "legend": {
             "Method": [Chip("label", name, CIRCLE, colour) for name, colour in colours.items()],
             "Algorithm": [Chip("algorithm", name, marker, MUTED) for name, marker in markers.items()],

@@ -34,6 +34,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     file = validate(content)
     _check_mode(file)
     _check_backend(file)
+    _check_objectives(file)
     branches = read_branches(file.space.get("method"))
     space = SearchSpace(
         file=file,
@@ -84,6 +85,15 @@ def _check_backend(file: SpaceFile) -> None:
     if file.train.backend == "inprocess" and (file.train.checkpoint_every or file.train.max_failures):
         key = "checkpoint_every" if file.train.checkpoint_every else "max_failures"
         raise SpaceError(f"train.{key}", "needs backend 'train', whose workers can be restarted from a checkpoint")
+
+
+def _check_objectives(file: SpaceFile) -> None:
+    if file.objectives.tax != "tax" and file.evaluate.limit == 1:
+        raise SpaceError(
+            "objectives.tax",
+            f"{file.objectives.tax} is corrected for item noise, which one item of each task does not show: give"
+            " evaluate.limit at least 2, or use tax",
+        )
 
 
 def _check_names(space: SearchSpace) -> None:

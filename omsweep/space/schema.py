@@ -73,7 +73,7 @@ class Objectives(Section):
     """Which trial fields are the two objectives: reward is maximised, tax minimised."""
 
     reward: Literal["reward"] = "reward"
-    tax: Literal["tax", "tax_regressed", "tax_worst", "flip_rate"] = "tax"
+    tax: Literal["tax", "tax_regressed", "tax_worst"] = "tax"
     reference_point: ReferencePoint = ReferencePoint()
 
 

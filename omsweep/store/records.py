@@ -195,35 +195,38 @@ class Scores(Record):
             unit="points",
             direction="minimise",
             title="Regressed tax",
-            meaning="mean over categories of what was lost, gains not counted, points",
+            meaning="mean over categories of what was lost, gains not counted, corrected for item noise, points",
             objective="tax",
+            standard_error="tax_regressed_se_items",
             mlflow="metric",
             front=True,
             table=True,
         ),
     ] = None
+    tax_regressed_se_items: Annotated[Number, Shown(unit="points", mlflow="metric", front=True)] = None
     tax_worst: Annotated[
         Number,
         Shown(
             unit="points",
             direction="minimise",
             title="Worst category's tax",
-            meaning="largest loss of a category, points",
+            meaning="largest loss of a category, corrected for item noise, points",
             objective="tax",
+            standard_error="tax_worst_se_items",
             mlflow="metric",
             front=True,
             table=True,
         ),
     ] = None
+    tax_worst_se_items: Annotated[Number, Shown(unit="points", mlflow="metric", front=True)] = None
     flip_rate: Annotated[
         Number,
         Shown(
             unit="share of items",
             direction="minimise",
             title="Flip rate",
-            meaning="share of items right before and wrong after",
+            meaning="share of items right before and wrong after, redrawn answers too",
             digits=3,
-            objective="tax",
             mlflow="metric",
             front=True,
             table=True,
@@ -276,7 +279,9 @@ class Scores(Record):
     tax_report: Annotated[Number, Shown(twin_of="tax", mlflow="metric")] = None
     tax_report_se_items: Annotated[Number, Shown(twin_of="tax_se_items")] = None
     tax_regressed_report: Annotated[Number, Shown(twin_of="tax_regressed")] = None
+    tax_regressed_report_se_items: Annotated[Number, Shown(twin_of="tax_regressed_se_items")] = None
     tax_worst_report: Annotated[Number, Shown(twin_of="tax_worst")] = None
+    tax_worst_report_se_items: Annotated[Number, Shown(twin_of="tax_worst_se_items")] = None
     flip_rate_report: Annotated[Number, Shown(twin_of="flip_rate")] = None
     kl_report: Annotated[Number, Shown(twin_of="kl", mlflow="metric")] = None
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from omsweep.evaluation.prompts import read_reward_prompts
+from omsweep.evaluation.prompts import all_reward_prompts, read_reward_prompts
 from omsweep.worlds.tiny.splits import split_of
 
 
@@ -12,8 +12,9 @@ def write(path, *records):
 
 
 def test_prompts_of_a_split_in_order(prompts_file):
-    prompts = read_reward_prompts(prompts_file, split="search", limit=3)
-    assert [prompt.item_id for prompt in prompts] == ["p1", "p3", "p5"]
+    prompts = read_reward_prompts(prompts_file, split="search")
+    assert [prompt.item_id for prompt in prompts[:3]] == ["p1", "p3", "p5"]
+    assert len(read_reward_prompts(prompts_file, split="search", limit=3)) == 3
     assert prompts[0].messages == ({"role": "user", "content": "say one two"},)
     assert prompts[0].category == "reward"
 
@@ -22,13 +23,46 @@ def test_chats_and_lines_without_id_or_split(tmp_path):
     turns = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]
     records = [{"messages": turns}, *({"prompt": f"say {number}"} for number in range(20))]
     path = write(tmp_path / "a.jsonl", *records)
-    found = [p for split in ("search", "report") for p in read_reward_prompts(path, split=split)]
+    found = all_reward_prompts(path)
     assert len({prompt.item_id for prompt in found}) == 21
     assert all(split_of(p.item_id) == "search" for p in read_reward_prompts(path, split="search"))
     assert tuple(turns) in [prompt.messages for prompt in found]
     reordered = write(tmp_path / "b.jsonl", *records[::-1])
-    again = [p for split in ("search", "report") for p in read_reward_prompts(reordered, split=split)]
+    again = all_reward_prompts(reordered)
     assert {p.item_id: p.messages for p in again} == {p.item_id: p.messages for p in found}
+
+
+def test_turns_of_a_dialogue_are_a_cluster(tmp_path):
+    first, more = {"role": "user", "content": "hi"}, [{"role": "assistant", "content": "yes"}]
+    system = {"role": "system", "content": "be kind"}
+    records = [
+        {"messages": [system, first]},
+        {"messages": [system, {"role": "user", "content": "Hi "}, *more, {"role": "user", "content": "why"}]},
+        {"messages": [system, {"role": "user", "content": "alone"}]},
+        {"prompt": "x", "conversation_id": 7},
+        {"prompt": "y", "conversation_id": 7},
+        {"id": "z", "prompt": "z", "cluster": "named"},
+    ]
+    found = all_reward_prompts(write(tmp_path / "a.jsonl", *records))
+    clusters = [prompt.cluster for prompt in found]
+    assert clusters[0] == clusters[1]
+    assert clusters[2] == found[2].item_id
+    assert clusters[3] == clusters[4]
+    assert clusters[5] == "named"
+    assert all(prompt.split == split_of(prompt.cluster) for prompt in found)
+
+
+def test_a_dialogue_declared_in_two_splits_is_refused(tmp_path):
+    records = [{"id": split, "prompt": "hi", "split": split} for split in ("search", "report")]
+    with pytest.raises(ValueError, match=r"a\.jsonl: items of cluster .* declare splits 'search' and 'report'"):
+        all_reward_prompts(write(tmp_path / "a.jsonl", *records))
+
+
+def test_nothing_is_scored_on_confirm(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"prompt": "x", "split": "confirm"})
+    assert [prompt.split for prompt in all_reward_prompts(path)] == ["confirm"]
+    with pytest.raises(ValueError, match=r"split must be one of \['search', 'report'\], got 'confirm'"):
+        read_reward_prompts(path, split="confirm")
 
 
 def test_a_changed_file_is_read_again(tmp_path):

@@ -100,6 +100,6 @@ def test_changed_suite_or_prompts_are_scored_again(llama, tokenizer, settings, t
         (suite / "data" / "repeat.jsonl").read_text().replace('"answer": "one"', '"answer": "six"')
     )
     scores()
-    prompts.write_text(prompts.read_text().replace("say one", "say six"))
+    prompts.write_text(prompts.read_text().replace("say one", "sum one"))
     scores()
     assert len(made) == 3

@@ -4,14 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from omsweep.evaluation.cross_fitted import regressed, worst
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.store.records import TRIAL_FIELDS
 
 
-def tax_rows(scores):
-    """Rows from {category: {task: [score of item 0, 1, ...]}}."""
+def tax_rows(scores, passage=None):
+    """Rows from {category: {task: [score of item 0, 1, ...]}}; `passage` items each on one passage."""
     return [
         {"kind": "tax", "task": task, "category": category, "item_id": f"{task}-{number}", "split": "search"}
+        | {"cluster": f"{task}-{number if passage is None else number // passage}"}
         | {"decoder": "greedy", "sample": 0, "score": score, "length": math.nan, "kl": math.nan, "kl_sampled": math.nan}
         | {"completion": ""}
         for category, tasks in scores.items()
@@ -24,7 +26,7 @@ def reward_rows(decoder, scores, lengths=None, kls=None):
     """Rows from [[score of sample 0, 1, ...] of prompt 0, ...]."""
     return [
         {"kind": "reward", "task": "tiny", "category": "reward", "item_id": f"p{prompt}", "split": "search"}
-        | {"decoder": decoder, "sample": sample, "score": score, "completion": ""}
+        | {"cluster": f"p{prompt}", "decoder": decoder, "sample": sample, "score": score, "completion": ""}
         | {"length": lengths[prompt][sample] if lengths else 1.0, "kl": kls[prompt][sample] if kls else math.nan}
         | {"kl_sampled": 2 * kls[prompt][sample] if kls else math.nan}
         for prompt, values in enumerate(scores)
@@ -66,20 +68,23 @@ def test_taxes_by_hand():
     result = reward_and_tax(POLICY, REFERENCE)
     # math: reference (3/4 + 1/2) / 2, policy (2/4 + 0) / 2, loss 37.5 points; code: 2/4 to 3/4, loss -25 points.
     assert result["tax"] == pytest.approx((37.5 - 25) / 2)
-    assert result["tax_regressed"] == pytest.approx(37.5 / 2)
-    assert result["tax_worst"] == pytest.approx(37.5)
     assert result["scores"] == {"math": pytest.approx(0.25), "code": pytest.approx(0.75)}
     assert result["benchmark_average"] == pytest.approx(50.0)
     assert result["flip_rate"] == pytest.approx(2 / 10)
     # Paired differences r - p: sums 0 1 0 0 (variance 1/4), words 1 0 (1/2), close 0 0 -1 0 (1/4).
-    variance = (1 / 4) ** 2 * (0.25 / 4 + 0.5 / 2) + (1 / 2) ** 2 * 0.25 / 4
-    assert result["tax_se_items"] == pytest.approx(100 * math.sqrt(variance))
+    math_variance, code_variance = (1 / 2) ** 2 * (0.25 / 4 + 0.5 / 2), 0.25 / 4
+    assert result["tax_se_items"] == pytest.approx(100 * math.sqrt((math_variance + code_variance) / 4))
+    errors = [100 * math.sqrt(code_variance), 100 * math.sqrt(math_variance)]
+    for measure, name in ((regressed, "tax_regressed"), (worst, "tax_worst")):
+        assert (result[name], result[f"{name}_se_items"]) == pytest.approx(measure([-25.0, 37.5], errors))
 
 
 def test_a_policy_that_is_the_reference_has_no_reward_and_no_tax():
     result = reward_and_tax(REFERENCE, REFERENCE)
-    zeros = ("reward", "reward_se_items", "tax", "tax_se_items", "tax_regressed", "tax_worst", "flip_rate")
+    zeros = ("reward", "reward_se_items", "tax", "tax_se_items", "flip_rate")
     assert {name: result[name] for name in zeros} == dict.fromkeys(zeros, 0.0)
+    corrected = ("tax_regressed", "tax_regressed_se_items", "tax_worst", "tax_worst_se_items")
+    assert [result[name] for name in corrected] == pytest.approx([0.0] * 4, abs=1e-6)
     assert result["rewards"] == {"greedy": 0.0, "sampled": 0.0}
     assert result["length_ratio"] == 1.0
     assert result["kl"] is None
@@ -105,20 +110,93 @@ def test_swapping_the_two_turns_gains_into_losses():
     assert back["reward"] == pytest.approx(-forth["reward"])
     assert back["tax"] == pytest.approx(-forth["tax"])
     assert back["tax_se_items"] == pytest.approx(forth["tax_se_items"])
-    assert back["tax_worst"] == pytest.approx(25.0)
 
 
-def test_losses_everywhere_but_one_category_do_not_hide():
-    worse = POLICY.assign(score=POLICY["score"].where(POLICY["category"] != "code", 1.0))
-    assert reward_and_tax(worse, REFERENCE)["tax"] == pytest.approx((37.5 - 50) / 2)
-    assert reward_and_tax(worse, REFERENCE)["tax_regressed"] == pytest.approx(37.5 / 2)
+def large(*chances, count=400):
+    """A suite of one task in each category, with that share of items right."""
+    return pd.DataFrame(
+        tax_rows({f"c{n}": {f"t{n}": [1.0] * round(p * count) + [0.0] * round((1 - p) * count)}
+                  for n, p in enumerate(chances)})
+    )  # fmt: skip
+
+
+def test_clear_losses_are_read_as_they_are():
+    result = reward_and_tax(large(0.5, 0.8, 0.9), large(0.9, 0.9, 0.5))
+    assert result["tax"] == pytest.approx((40 + 10 - 40) / 3)
+    assert result["tax_regressed"] == pytest.approx(50 / 3, abs=0.01)
+    assert result["tax_worst"] == pytest.approx(40, abs=0.01)
 
 
 def test_all_categories_better_gives_a_negative_worst():
-    better = POLICY.assign(score=1.0)
-    result = reward_and_tax(better, REFERENCE)
-    assert result["tax_worst"] == pytest.approx(-37.5)
-    assert result["tax_regressed"] == 0.0
+    result = reward_and_tax(large(0.9, 0.8), large(0.5, 0.7))
+    assert result["tax_worst"] == pytest.approx(-10, abs=0.01)
+    assert result["tax_regressed"] == pytest.approx(0.0, abs=0.01)
+
+
+SEVEN_SKILLS = pd.DataFrame(tax_rows({f"c{n}": {f"t{n}": [0.0] * 250} for n in range(7)}))
+PASSAGES = pd.DataFrame(tax_rows({"reading": {"reading": [0.0] * 480}}, passage=8))
+
+
+def redrawn(rng, share=0.1):
+    """Tables of a policy that only redraws `share` of its answers and of the SFT model."""
+    known = rng.uniform(0.5, 0.9, (7, 1))
+    before, again = rng.random((2, 7, 250)) < known
+    after = np.where(rng.random((7, 250)) < share, again, before)
+    return [SEVEN_SKILLS.assign(score=right.ravel() * 1.0) for right in (after, before)]
+
+
+def test_redrawing_answers_is_no_loss():
+    """Uncorrected, the two means are 0.5 and 1.7 points."""
+    rng = np.random.default_rng(3)
+    found = [reward_and_tax(*redrawn(rng)) for _ in range(200)]
+    for name in ("tax", "tax_regressed", "tax_worst"):
+        values = np.array([result[name] for result in found])
+        claimed = np.mean([result[f"{name}_se_items"] for result in found])
+        assert abs(values.mean()) < 2.5 * values.std() / math.sqrt(len(values))
+        assert claimed == pytest.approx(values.std(), rel=0.15)
+    assert np.mean([result["flip_rate"] for result in found]) > 0.01
+
+
+def passages(rng):
+    """Tables of two models that know some passages better than others: an answer tells of its neighbours'."""
+    known = rng.normal(0.57, 0.15, (2, 60, 1)).clip(0, 1)
+    return [PASSAGES.assign(score=right.ravel() * 1.0) for right in rng.random((2, 60, 8)) < known]
+
+
+def test_questions_on_one_passage_count_as_one():
+    """60 passages with 8 questions: by item the error bars are 3.2 points, the truth is 4.1."""
+    rng = np.random.default_rng(0)
+    found = [reward_and_tax(*passages(rng)) for _ in range(150)]
+    taxes, claimed = (np.array([result[name] for result in found]) for name in ("tax", "tax_se_items"))
+    assert np.mean(claimed) == pytest.approx(taxes.std(), rel=0.1)
+    assert np.mean(np.abs(taxes) < 1.645 * claimed) == pytest.approx(0.9, abs=0.05)
+
+
+def test_prompts_of_one_dialogue_count_as_one():
+    gains = [[1.0], [1.0], [0.0], [0.0]]
+    frames = [pd.DataFrame(reward_rows("sampled", scores)) for scores in (gains, [[0.0]] * 4)]
+    alone = reward_and_tax(*frames)["reward_se_items"]
+    paired = reward_and_tax(*(frame.assign(cluster=["a", "a", "b", "b"]) for frame in frames))["reward_se_items"]
+    assert alone == pytest.approx(math.sqrt(1 / 12))
+    assert paired == pytest.approx(0.5)
+
+
+def test_a_passage_that_two_tasks_ask_about_is_one_cluster():
+    rows = {"reading": {"who": [1, 0, 1, 0], "where": [1, 0, 1, 0]}}
+    frame = pd.DataFrame(tax_rows(rows)).assign(cluster=["a", "b", "c", "d"] * 2)
+    worse = frame.assign(score=[0.0] * 8)
+    joint = reward_and_tax(worse, frame)["tax_se_items"]
+    apart = reward_and_tax(*(f.assign(cluster=list("abcdefgh")) for f in (worse, frame)))["tax_se_items"]
+    assert joint == pytest.approx(apart * math.sqrt(2))
+
+
+def test_a_task_with_one_cluster_has_no_error_bar_and_no_corrected_tax():
+    two, one = {"a": [1, 0, 1, 0]}, {"b": [1, 0]}
+    frame = pd.DataFrame(tax_rows({"x": two, "y": one})).assign(cluster=["1", "2", "3", "4", "5", "5"])
+    result = reward_and_tax(frame.assign(score=0.0), frame)
+    assert result["tax"] == pytest.approx(50.0)
+    missing = ("tax_se_items", "tax_regressed", "tax_regressed_se_items", "tax_worst", "tax_worst_se_items")
+    assert [result[name] for name in missing] == [None] * 5
 
 
 def test_standard_errors_shrink_like_the_root_of_items():

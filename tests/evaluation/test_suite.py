@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -39,11 +40,62 @@ def test_a_suite_is_loaded_once_and_again_when_it_changes(own_suite):
     assert len(load_suite(own_suite).items["repeat"]) == 20
 
 
-def test_limit_takes_the_first_of_a_split(suite_path):
+def test_limit_takes_a_sample_of_a_split(suite_path):
     suite = load_suite(suite_path)
-    assert [item.item_id for item in suite.chosen("search", 3)["repeat"]] == ["repeat-1", "repeat-2", "repeat-4"]
+    some, more = (suite.chosen("search", limit)["repeat"] for limit in (3, 8))
+    assert set(some) < set(more)
+    assert some != suite.items["repeat"][: len(some)]
     assert {len(items) for items in suite.chosen("report", 2).values()} == {2}
     assert len(suite.chosen("search", None)["repeat"]) == 20
+
+
+PASSAGES = [f"{name} is in the park ." for name in ("anna", "ben")]
+
+
+def rewrite(suite, task, change):
+    data = suite / "data" / f"{task}.jsonl"
+    records = [change(number, json.loads(line)) for number, line in enumerate(data.read_text().splitlines())]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_questions_on_one_passage_are_a_cluster_in_one_split(own_suite):
+    rewrite(own_suite, "choosing", lambda n, record: record | {"passage": PASSAGES[n % 2]})
+    choosing = load_suite(own_suite).items["choosing"]
+    assert len({item.cluster for item in choosing}) == 2
+    assert all(item.cluster == choosing[item.index % 2].cluster for item in choosing)
+    assert all(item.split == split_of(item.cluster) for item in choosing)
+    assert all(item.cluster == item.item_id for item in load_suite(own_suite).items["repeat"])
+
+
+def test_a_passage_of_two_tasks_is_one_cluster(own_suite):
+    for task in ("choosing", "repeat"):
+        rewrite(own_suite, task, lambda n, record: {"split": None} | record | {"context": PASSAGES[0], "split": None})
+    suite = load_suite(own_suite)
+    assert len({item.cluster for task in ("choosing", "repeat") for item in suite.items[task]}) == 1
+
+
+def test_a_task_names_the_field_of_its_passages(own_suite):
+    yaml = own_suite / "choosing.yaml"
+    plain = yaml.read_text()
+    yaml.write_text(plain.replace("metadata: {version: 1.0}", "metadata: {version: 1.0, cluster: label}"))
+    assert len({item.cluster for item in load_suite(own_suite).items["choosing"]}) == 2
+    yaml.write_text(plain.replace("metadata: {version: 1.0}", "metadata: {version: 1.0, cluster: title}"))
+    with pytest.raises(ValueError, match=r"'choosing': metadata.cluster must be a field of every .*, got 'title'"):
+        load_suite(own_suite)
+
+
+def test_a_passage_declared_in_two_splits_is_refused(own_suite):
+    rewrite(own_suite, "repeat", lambda n, record: record | {"cluster": "one"})
+    with pytest.raises(ValueError, match="items of cluster 'one' declare splits 'report' and 'search'"):
+        load_suite(own_suite)
+
+
+def test_an_id_of_two_tasks_is_two_clusters(own_suite):
+    for task in ("repeat", "answer"):
+        rewrite(own_suite, task, lambda n, record: record | {"id": n})
+    suite = load_suite(own_suite)
+    clusters = [item.cluster for task in ("repeat", "answer") for item in suite.items[task]]
+    assert len(set(clusters)) == len(clusters) == 60
 
 
 def test_a_group_gives_the_category(own_suite):

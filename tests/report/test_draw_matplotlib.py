@@ -66,12 +66,11 @@ def test_several_seeds_are_said(folder, fill_sweep, drawn):
     assert "no ranking" not in texts
 
 
-def test_an_objective_without_known_noise_has_no_bar_and_says_so(folder, make_trial, make_space, drawn):
+def test_a_trial_without_known_noise_has_no_bar(folder, make_trial, make_space, drawn):
     folder.create(make_space(objectives={"tax": "tax_worst", "reference_point": {"reward": 0, "tax": 20}}))
     folder.append(make_trial("a", tax_worst=3.0, reward_se_items=0.1, tax_se_items=0.5))
     front_image(read_view(folder))
     assert len(drawn[0].axes[0].collections) == 1
-    assert "None is known for the worst category's tax." in " ".join(text.get_text() for text in drawn[0].texts)
 
 
 def test_before_the_first_score(folder, make_space):

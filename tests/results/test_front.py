@@ -98,7 +98,7 @@ def test_hypervolume_per_label_only_in_compare_mode(make_trial):
     assert labels["search"]["adamw"]["hypervolume"] is None
 
 
-@pytest.mark.parametrize("tax", ["tax_regressed", "tax_worst", "flip_rate"])
+@pytest.mark.parametrize("tax", ["tax_regressed", "tax_worst"])
 def test_any_tax_can_be_the_objective(make_trial, tax):
     trials = [
         make_trial("a", reward=0.5, tax=0.0, **{tax: 0.3}),

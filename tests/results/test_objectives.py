@@ -49,11 +49,15 @@ def test_missing_numbers_are_nan():
 
 
 def test_standard_errors_follow_the_order_of_the_losses():
-    scored = trial(reward_se_items=0.02, tax_se_items=0.8)
+    scored = trial(reward_se_items=0.02, tax_se_items=0.8, tax_worst_se_items=1.5)
     assert Objectives().standard_errors([scored]).tolist() == [[0.8, 0.02]]
     worst = Objectives.from_settings({"tax": "tax_worst"}).standard_errors([scored])
-    assert np.isnan(worst[0, 0])
-    assert worst[0, 1] == 0.02
+    assert worst.tolist() == [[1.5, 0.02]]
+    assert np.isnan(Objectives().standard_errors([trial()])).all()
+
+
+def test_every_objective_has_an_error_bar():
+    assert all(metric.standard_error in TrialRecord.model_fields for metric in METRICS.values())
 
 
 def test_directions_are_declared_once():
@@ -61,7 +65,9 @@ def test_directions_are_declared_once():
     assert REWARDS == ("reward",)
 
 
-@pytest.mark.parametrize(("role", "value"), [("reward", "tax"), ("tax", "reward"), ("tax", "loss")])
+@pytest.mark.parametrize(
+    ("role", "value"), [("reward", "tax"), ("tax", "reward"), ("tax", "loss"), ("tax", "flip_rate")]
+)
 def test_a_metric_of_the_wrong_kind_is_named(role, value):
     with pytest.raises(ValueError, match=rf"objectives.{role} must be one of .*, got '{value}'"):
         Objectives.from_settings({role: value})

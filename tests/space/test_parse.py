@@ -107,6 +107,7 @@ MISTAKES = [
     ("preferences", "tinny", "preferences: "),
     ("evaluate.reward", "taste", "evaluate.reward: "),
     ("search", {"trials": 3}, "search: belongs to the other mode"),
+    ("objectives.tax", "flip_rate", "objectives.tax: must be 'tax', 'tax_regressed' or 'tax_worst', got 'flip_rate'"),
     ("design", {"sft_seeds": 0}, "design.sft_seeds: must be greater than or equal to 1, got 0"),
     ("design.match", "tau", "design.match: must be one of none, share, got 'tau'"),
     ("design.match", "displacement", "design.match: must be share (the new name of displacement: what is matched is"),
@@ -124,6 +125,14 @@ MISTAKES = [
     ("train", {"backend": "inprocess", "sharding": "fsdp2"}, "train.sharding: fsdp2 needs backend 'train'"),
     ("train.dtype", "float16", "train.dtype: must be 'float32' or 'bfloat16', got 'float16'"),
 ]
+
+
+@pytest.mark.parametrize("tax", ["tax_regressed", "tax_worst"])
+def test_a_tax_that_is_corrected_for_noise_needs_two_items(compare: dict[str, Any], tax: str) -> None:
+    asked = compare | {"objectives": {"tax": tax}}
+    assert build_space(asked | {"evaluate": {"limit": 2}}).file.objectives.tax == tax
+    with pytest.raises(SpaceError, match=f"objectives.tax: {tax} is corrected for item noise, which one item of each"):
+        build_space(asked | {"evaluate": {"limit": 1}})
 
 
 def test_a_family_in_a_dtype_that_is_not_trained_needs_another(compare: dict[str, Any]) -> None:

@@ -32,19 +32,18 @@ class ItemTable:
 
 
 def item_table(reference: pd.DataFrame, split: str, groups: int) -> ItemTable:
-    """Items of a split in the order of their ids, dealt to groups in turn within each task.
+    """Items of a split in the order of their ids, dealt to groups in turn within each task, a cluster to one group.
 
     Categories weigh alike, tasks alike in their category, items alike in their task, also without a group.
     """
     tax_rows, drawn = _tax_rows(reference, split), _drawn_rows(reference, split)
-    items = tax_rows[list(TAX_ITEM)].drop_duplicates().sort_values(list(TAX_ITEM), ignore_index=True)
-    prompts = drawn[list(PROMPT)].drop_duplicates().sort_values(list(PROMPT), ignore_index=True)
-    in_task = items.groupby(["category", "task"])
-    sizes = [*in_task.size(), *([len(prompts)] if len(prompts) else [])]
+    items, prompts = _items(tax_rows, TAX_ITEM), _items(drawn, PROMPT)
+    in_task = items.groupby(["category", "task"])["cluster"]
+    sizes = [*in_task.nunique(), *([prompts["cluster"].nunique()] if len(prompts) else [])]
     count = int(min([groups, *sizes]))
     count = count if count > 1 else 0
-    tax_group = in_task.cumcount().to_numpy() % max(count, 1)
-    reward_group = np.arange(len(prompts)) % max(count, 1)
+    tax_group = _dealt(items, ["category", "task"]) % max(count, 1)
+    reward_group = _dealt(prompts, ["task"]) % max(count, 1)
     tax_index, reward_index = _joined(items, TAX_ITEM), _joined(prompts, PROMPT)
     return ItemTable(
         tax=pd.Series(_means(tax_rows, "score", _places(tax_rows, TAX_ITEM, tax_index, split)), index=tax_index),
@@ -71,6 +70,19 @@ def item_readings(policy: pd.DataFrame, table: ItemTable, split: str) -> Floats:
     columns = [table.reward_weights @ gain, table.tax_weights @ loss, table.reward_weights @ kl]
     empty = [len(gain) == 0, len(loss) == 0, len(kl) == 0]
     return np.stack([np.full_like(c, np.nan) if none else c for c, none in zip(columns, empty, strict=True)], axis=1)
+
+
+def _items(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The different items of the rows, in order; each its own cluster in tables from before there were any."""
+    found = rows.drop_duplicates(list(columns)).sort_values(list(columns), ignore_index=True)
+    return found[list(columns)].assign(cluster=found["cluster"] if "cluster" in found else _joined(found, columns))
+
+
+def _dealt(items: pd.DataFrame, within: list[str]) -> NDArray[np.intp]:
+    """Number of each item's cluster, counted from 0 in the first place (`within`) that has it, [items]."""
+    clusters = items.drop_duplicates("cluster")
+    number = pd.Series(clusters.groupby(within).cumcount().to_numpy(), index=clusters["cluster"])
+    return items["cluster"].map(number).to_numpy(dtype=np.intp)
 
 
 def _tax_weights(items: pd.DataFrame, kept: NDArray[np.bool_]) -> Floats:

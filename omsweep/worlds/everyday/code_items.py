@@ -41,6 +41,10 @@ _TABLE: Mapping[tuple[str, ...], tuple[tuple[str, str, str, str, str], ...]] = {
         ("last_year", "year", "the year before this one", "1999 -> 1998; 2023 -> 2022", "year {-} 1"),
         ("area", "width, height", "the area of a rectangle", "3, 5 -> 15; 2, 7 -> 14", "width {*} height"),
         ("change", "paid, price", "what is paid above the price", "9, 2 -> 7; 8, 3 -> 5", "paid {-} price"),
+        ("fall", "before, after", "how far it fell", "9, 3 -> 6; 10, 4 -> 6", "before {-} after"),
+        ("square", "number", "the number times itself", "5 -> 25; 8 -> 64", "number {*} number"),
+        ("seconds", "minutes", "the seconds in so many minutes", "2 -> 120; 5 -> 300", "minutes {*} 60"),
+        ("last_digit", "number", "the last digit of the number", "47 -> 7; 125 -> 5", "number {%} 10"),
     ),
     ("max", "min", "sum", "len"): (
         ("largest", "values", "the largest of the values", "[3, 9, 4] -> 9; [7, 2] -> 7", "{max}(values)"),
@@ -56,6 +60,7 @@ _TABLE: Mapping[tuple[str, ...], tuple[tuple[str, str, str, str, str], ...]] = {
         ("is_smaller", "a, b", "whether a is smaller than b", "2, 3 -> True; 4, 9 -> True", "a {<} b"),
         ("is_equal", "a, b", "whether a and b are equal", "3, 3 -> True; 8, 8 -> True", "a {==} b"),
         ("is_even", "n", "whether n is even", "4 -> True; 10 -> True", "n % 2 {==} 0"),
+        ("is_odd", "n", "whether n is odd", "3 -> True; 7 -> True", "n % 2 {==} 1"),
         ("is_adult", "age", "whether the age is above 17", "18 -> True; 40 -> True", "age {>} 17"),
         ("is_cheap", "price", "whether the price is below 10", "8 -> True; 5 -> True", "price {<} 10"),
     ),
@@ -90,4 +95,5 @@ def code_items(rng: Random, choice: Choice) -> Iterator[dict[str, Any]]:
         head += f'    >>> {problem.name}({given})\n    {result}\n    """'
         wrong = [word for word in problem.words if word != problem.word]
         wrong = rng.sample(wrong, min(3, len(wrong)))
-        yield choice(rng, f"Complete this Python function:\n\n{head}", f"    {problem.before}", problem.word, wrong)
+        prompt, prefix = f"Complete this Python function:\n\n{head}", f"    {problem.before}"
+        yield choice(rng, prompt, prefix, problem.word, wrong) | {"cluster": problem.name}

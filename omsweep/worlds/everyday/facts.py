@@ -21,6 +21,11 @@ OPPOSITES = (
     ("wide", "narrow"), ("deep", "shallow"), ("question", "answer"), ("ancient", "modern"), ("guilty", "innocent"),
     ("summer", "winter"), ("birth", "death"), ("success", "failure"), ("accept", "reject"), ("increase", "decrease"),
     ("arrive", "leave"), ("top", "bottom"), ("front", "back"), ("good", "bad"), ("near", "far"), ("laugh", "cry"),
+    ("male", "female"), ("husband", "wife"), ("king", "queen"), ("brother", "sister"), ("boy", "girl"),
+    ("cheap", "expensive"), ("easy", "difficult"), ("smooth", "rough"), ("alive", "dead"), ("past", "future"),
+    ("morning", "evening"), ("profit", "loss"), ("positive", "negative"), ("maximum", "minimum"),
+    ("public", "private"), ("local", "global"), ("import", "export"), ("victory", "defeat"), ("enter", "exit"),
+    ("majority", "minority"), ("internal", "external"), ("odd", "even"), ("floor", "ceiling"), ("right", "wrong"),
 )  # fmt: skip
 
 ANIMALS = (

@@ -6,6 +6,7 @@ says the next word of a list. No item is among the instructions of `omsweep.worl
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from string import ascii_uppercase
@@ -14,8 +15,9 @@ from typing import Any
 from omsweep.worlds.everyday.code_items import code_items
 from omsweep.worlds.everyday.facts import ANIMALS, CAPITALS, OPPOSITES
 
-SPLITS = ("search", "report")
-ITEMS_PER_SPLIT = 48
+ITEMS = {"search": 48, "report": 48, "confirm": 24}
+"""Items of each skill in each split."""
+
 CHOICES = 4
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NAMES = ["Anna", "Ben", "David", "Emma", "Jack", "Kate", "Lucy", "Mark", "Peter", "Sarah"]
@@ -31,12 +33,13 @@ LETTERS = list(ascii_uppercase)
 Draw = Callable[[Random], dict[str, Any]]
 
 
-def tax_items(skill: str, *, per_split: int = ITEMS_PER_SPLIT) -> list[dict[str, Any]]:
-    """`per_split` items of a skill in each split, sorted by id.
+def tax_items(skill: str, *, sizes: Mapping[str, int] = ITEMS) -> list[dict[str, Any]]:
+    """So many items of a skill in each split, sorted by id; one more or fewer where clusters do not come out even.
 
     Returns:
         Records `{"id", "category", "split", "prompt", "prefix", "answer"}`; those of multiple choice also
-        `choices`, and their `answer` is the place of the right one.
+        `choices`, and their `answer` is the place of the right one. Items on one passage, on one function or with the
+        same end of a list have a `cluster` in common, and are in one split.
 
     Raises:
         ValueError: for an unknown skill.
@@ -45,17 +48,32 @@ def tax_items(skill: str, *, per_split: int = ITEMS_PER_SPLIT) -> list[dict[str,
         raise ValueError(f"skill must be one of {', '.join(SKILLS)}, got {skill!r}")
     found: dict[str, dict[str, Any]] = {}
     for item in SKILLS[skill](Random(f"everyday items {skill}")):
-        identity = skill + "-" + hashlib.sha256(f"{item['prompt']}|{item['prefix']}".encode()).hexdigest()[:12]
-        found.setdefault(identity, {"id": identity, "category": skill, **item})
-        if len(found) == per_split * len(SPLITS):
+        identity = _id(skill, f"{item['prompt']}|{item['prefix']}")
+        cluster = {"cluster": _id(skill, item["cluster"])} if "cluster" in item else {}
+        found.setdefault(identity, {"id": identity, "category": skill, **item, **cluster})
+        if len(found) == sum(sizes.values()):
             break
     else:
         raise AssertionError(f"{skill} has only {len(found)} different items")
+    split = _splits(Counter(item.get("cluster", item["id"]) for item in found.values()), sizes)
     ordered = [found[identity] for identity in sorted(found)]
     return [
-        {"id": item["id"], "category": skill, "split": SPLITS[place % len(SPLITS)]} | item
-        for place, item in enumerate(ordered)
+        {"id": item["id"], "category": skill, "split": split[item.get("cluster", item["id"])]} | item
+        for item in ordered
     ]
+
+
+def _id(skill: str, text: str) -> str:
+    return f"{skill}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _splits(clusters: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, str]:
+    """The split of each cluster: in the order of their hashes, each goes to the split that is least full."""
+    split, filled = {}, dict.fromkeys(sizes, 0)
+    for cluster in sorted(clusters):
+        split[cluster] = min(sizes, key=lambda name: filled[name] / sizes[name])
+        filled[split[cluster]] += clusters[cluster]
+    return split
 
 
 def choice(rng: Random, prompt: str, prefix: str, right: str, wrong: list[str]) -> dict[str, Any]:
@@ -117,9 +135,11 @@ def _reading(rng: Random) -> dict[str, Any]:
     asked = rng.randrange(CHOICES)
     if rng.random() < 0.5:
         question, prefix = f"Who is in the {places[asked]}?", f"In the {places[asked]} is"
-        return choice(rng, f"{told} {question}", prefix, people[asked], [p for p in people if p != people[asked]])
-    question, prefix = f"Where is {people[asked]}?", f"{people[asked]} is in the"
-    return choice(rng, f"{told} {question}", prefix, places[asked], [p for p in places if p != places[asked]])
+        right, others = people[asked], people
+    else:
+        question, prefix = f"Where is {people[asked]}?", f"{people[asked]} is in the"
+        right, others = places[asked], places
+    return choice(rng, f"{told} {question}", prefix, right, [o for o in others if o != right]) | {"cluster": told}
 
 
 def _sequences(rng: Random) -> Iterator[dict[str, Any]]:
@@ -129,7 +149,8 @@ def _sequences(rng: Random) -> Iterator[dict[str, Any]]:
     ]
     rng.shuffle(runs)
     for run in runs:
-        yield {"prompt": "Continue this list.", "prefix": ", ".join(run[:-1]) + ",", "answer": run[-1]}
+        end = {"cluster": ", ".join(run[-4:])}
+        yield {"prompt": "Continue this list.", "prefix": ", ".join(run[:-1]) + ",", "answer": run[-1]} | end
 
 
 def _runs(order: Sequence[str], length: int, *, cyclic: bool) -> Iterator[list[str]]:

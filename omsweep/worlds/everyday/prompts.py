@@ -5,15 +5,16 @@ which differ in the tail lie in one pool.
 """
 
 import hashlib
-from collections.abc import Sequence
 from itertools import product
 from random import Random
 from typing import Any, Literal
 
-Pool = Literal["sft", "preference", "judge", "search", "report"]
+Pool = Literal["sft", "preference", "judge", "confirm", "search", "report"]
 
-SHARES: dict[Pool, int] = {"sft": 25, "preference": 35, "judge": 20, "search": 10, "report": 10}
-"""Pool -> percent of prompts: supervised fine-tuning, preference pairs, a reward model's pairs, the two test splits."""
+SHARES: dict[Pool, int] = {"sft": 25, "preference": 35, "judge": 15, "confirm": 5, "search": 10, "report": 10}
+"""Pool -> percent of prompts: supervised fine-tuning, preference pairs, a reward model's pairs, the test splits."""
+
+SPLITS: tuple[Pool, ...] = ("search", "report", "confirm")
 
 TOPICS = (
     "swimming", "playing the guitar", "cooking dinner", "growing tomatoes", "running in the morning",
@@ -60,14 +61,24 @@ def some_prompts(pool: Pool, count: int, seed: int) -> list[dict[str, str]]:
     return every[:count]
 
 
-def reward_prompts(splits: Sequence[Pool] = ("search", "report")) -> list[dict[str, Any]]:
-    """The prompts that a policy is judged on, of both splits, sorted by id."""
+def reward_prompts() -> list[dict[str, Any]]:
+    """The prompts that a policy is judged on, of every split, sorted by id.
+
+    `{"id", "category", "split", "cluster", "prompt"}`; a cluster is an opening about a topic, whatever the tail.
+    """
     records = [
-        {"id": record["id"], "category": "everyday", "split": split, "prompt": record["prompt"]}
-        for split in splits
+        {"id": record["id"], "category": "everyday", "split": split}
+        | {"cluster": _id(_without_tail(record["prompt"])), "prompt": record["prompt"]}
+        for split in SPLITS
         for record in prompts_of(split)
     ]
     return sorted(records, key=lambda record: str(record["id"]))
+
+
+def _without_tail(prompt: str) -> str:
+    for tail in filter(None, TAILS):
+        prompt = prompt.removesuffix(tail)
+    return prompt
 
 
 def _pool(opening: str, topic: str) -> Pool:

@@ -7,11 +7,15 @@ from random import Random
 
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
-    """A user's prompt, the only right answer, and a plausible wrong one of the same form."""
+    """A user's prompt, the only right answer, and a plausible wrong one of the same form.
+
+    `passage` is the part of the prompt that other questions may be about too; empty where there is none.
+    """
 
     prompt: str
     answer: str
     wrong: str
+    passage: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

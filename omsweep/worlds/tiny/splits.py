@@ -8,7 +8,10 @@ these contents; its single facts (a sum, a capital) occur in training in other w
 import hashlib
 from typing import Literal
 
+Split = Literal["search", "report", "confirm"]
+
 TEST_SHARE_PERCENT = 30
+CONFIRM_SHARE_PERCENT = 10
 
 
 def item_id(task: str, prompt: str) -> str:
@@ -21,9 +24,16 @@ def partition_of(item: str) -> Literal["train", "test"]:
     return "test" if _bucket("partition", item) < TEST_SHARE_PERCENT else "train"
 
 
-def split_of(item: str) -> Literal["search", "report"]:
-    """The half of a test id: searchers and front selection read `search`; `report` rescores the front."""
-    return "search" if _bucket("split", item) < 50 else "report"
+def split_of(cluster: str) -> Split:
+    """The split of a test item: 45 % `search`, 45 % `report`, 10 % `confirm`, by hash of its cluster.
+
+    Searchers and front selection read `search`, `report` judges what they chose, and nothing scores `confirm`.
+    A cluster is what items that belong together share; an item that stands alone is its own, named by its id.
+    """
+    half, place = divmod(_bucket("split", cluster), 50)
+    if place >= 50 - CONFIRM_SHARE_PERCENT // 2:
+        return "confirm"
+    return "report" if half else "search"
 
 
 def _bucket(purpose: str, item: str) -> int:

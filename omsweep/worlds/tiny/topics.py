@@ -76,6 +76,15 @@ def draw_open_prompt(rng: Random) -> str:
     return " ".join(f"{rng.choice(_ADDRESSES)} {question} {rng.choice(_SITUATIONS)}".split())
 
 
+def bare_question(prompt: str) -> str:
+    """An open-ended prompt without the address before its question and the situation after it."""
+    for address in filter(None, _ADDRESSES):
+        prompt = prompt.removeprefix(f"{address} ")
+    for situation in filter(None, _SITUATIONS):
+        prompt = prompt.removesuffix(f" {situation}")
+    return prompt
+
+
 def topic_of(prompt: str) -> str | None:
     """The topic that an open-ended prompt names, None for other prompts."""
     return next((word for word in prompt.split() if word in TOPICS), None)

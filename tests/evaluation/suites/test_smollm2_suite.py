@@ -12,7 +12,7 @@ from omsweep.evaluation.suites.generate_smollm2 import SMOLLM2, suite_files
 from omsweep.evaluation.tax import score_tax
 from omsweep.families.load import load_model, load_tokenizer
 from omsweep.families.tiny.architecture import random_family
-from omsweep.worlds.everyday.items import ITEMS_PER_SPLIT, SKILLS
+from omsweep.worlds.everyday.items import ITEMS, SKILLS
 
 
 def test_the_committed_files_are_regenerated_byte_for_byte(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_the_committed_files_are_regenerated_byte_for_byte(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_reward_prompts_fill_both_splits(split: str) -> None:
+def test_reward_prompts_fill_the_splits_that_are_scored(split: str) -> None:
     assert len(read_reward_prompts(prompts_path("smollm2"), split=split)) >= 150
 
 
@@ -49,7 +49,7 @@ def test_lm_eval_scores_the_right_choice_and_the_right_word(tmp_path: Path, monk
     model, tokenizer = load_model(str(folder)), load_tokenizer(str(folder))
     scores = {split: score_tax(model, tokenizer, suite="smollm2", split=split) for split in SPLITS}
     assert set(scores["search"]["category"]) == set(SKILLS)
-    assert len(scores["search"]) == len(SKILLS) * ITEMS_PER_SPLIT
+    assert len(scores["search"]) == len(SKILLS) * ITEMS["search"]
     assert scores["search"]["score"].eq(1).all()
     assert scores["report"]["score"].eq(0).all()
     contexts, choices = zip(*seen, strict=True)

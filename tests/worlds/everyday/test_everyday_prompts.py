@@ -38,9 +38,10 @@ def test_more_prompts_begin_with_fewer_and_the_seed_counts() -> None:
         some_prompts("judge", 100_000, seed=0)
 
 
-def test_reward_prompts_are_the_two_test_pools() -> None:
+def test_reward_prompts_are_the_test_pools_and_a_cluster_is_what_the_tail_is_added_to() -> None:
     records = reward_prompts()
     assert [record["id"] for record in records] == sorted(record["id"] for record in records)
-    for split in ("search", "report"):
+    assert len({record["cluster"] for record in records}) == len({without_tail(r["prompt"]) for r in records})
+    for split in ("search", "report", "confirm"):
         found = {record["prompt"] for record in records if record["split"] == split}
         assert found == {record["prompt"] for record in POOLS[split]}  # type: ignore[index]

@@ -6,15 +6,17 @@ from random import Random
 import pytest
 
 from omsweep.worlds.everyday.code_items import problems
-from omsweep.worlds.everyday.items import ITEMS_PER_SPLIT, NUMBERS, SKILLS, SPLITS, tax_items
+from omsweep.worlds.everyday.items import ITEMS as SIZES
+from omsweep.worlds.everyday.items import NUMBERS, SKILLS, tax_items
 
 ITEMS = {skill: tax_items(skill) for skill in SKILLS}
 
 
 @pytest.mark.parametrize("skill", SKILLS)
-def test_items_are_complete_and_in_equal_halves(skill: str) -> None:
+def test_items_are_complete_and_fill_the_splits(skill: str) -> None:
     items = ITEMS[skill]
-    assert Counter(item["split"] for item in items) == dict.fromkeys(SPLITS, ITEMS_PER_SPLIT)
+    found = Counter(item["split"] for item in items)
+    assert all(abs(found[split] - size) <= 1 for split, size in SIZES.items())
     assert len({item["id"] for item in items}) == len(items)
     assert {item["category"] for item in items} == {skill}
     for item in items:
@@ -23,6 +25,19 @@ def test_items_are_complete_and_in_equal_halves(skill: str) -> None:
         if skill != "sequences":
             assert len(set(item["choices"])) == len(item["choices"]) >= 2
             assert 0 <= item["answer"] < len(item["choices"])
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_what_belongs_together_is_in_one_split(skill: str) -> None:
+    places = {(item.get("cluster", item["id"]), item["split"]) for item in ITEMS[skill]}
+    assert len(places) == len({cluster for cluster, _ in places})
+
+
+def test_functions_and_ends_of_lists_are_clusters() -> None:
+    functions = {(item["cluster"], item["prompt"].split("def ")[1].split("(")[0]) for item in ITEMS["code"]}
+    assert len(functions) == len({name for _, name in functions}) == len({cluster for cluster, _ in functions})
+    ends = {(item["cluster"], " ".join([*item["prefix"].split(), item["answer"]][-4:])) for item in ITEMS["sequences"]}
+    assert len(ends) == len({cluster for cluster, _ in ends}) < len(ITEMS["sequences"])
 
 
 @pytest.mark.parametrize("skill", sorted(set(SKILLS) - {"sequences"}))

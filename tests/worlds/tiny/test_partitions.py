@@ -17,4 +17,5 @@ def test_shares_are_as_said() -> None:
     ids = [item_id("math", str(number)) for number in range(4000)]
     tests = [item for item in ids if partition_of(item) == "test"]
     assert abs(len(tests) / len(ids) - 0.30) < 0.03
-    assert abs(sum(split_of(item) == "search" for item in tests) / len(tests) - 0.5) < 0.06
+    for split, share in (("search", 0.45), ("report", 0.45), ("confirm", 0.1)):
+        assert abs(sum(split_of(item) == split for item in tests) / len(tests) - share) < 0.06

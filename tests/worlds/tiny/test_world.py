@@ -10,7 +10,7 @@ from omsweep.worlds.tiny.items import reward_prompts, tax_items
 from omsweep.worlds.tiny.preferences import preference_prompts, skill_candidates
 from omsweep.worlds.tiny.skills.table import SKILLS
 from omsweep.worlds.tiny.splits import item_id, partition_of
-from omsweep.worlds.tiny.topics import TOPICS, draw_open_prompt, draw_response, topic_of
+from omsweep.worlds.tiny.topics import TOPICS, bare_question, draw_open_prompt, draw_response, topic_of
 from omsweep.worlds.tiny.training_text import ANSWER, QUESTION, draw_conversation, draw_document
 from omsweep.worlds.tiny.vocabulary import vocabulary
 
@@ -41,17 +41,21 @@ def test_training_never_shows_a_test_prompt() -> None:
 
 
 @pytest.mark.parametrize("category", SKILLS)
-def test_tax_items_are_test_prompts_in_two_full_splits(category: str) -> None:
+def test_tax_items_are_test_prompts_in_full_splits(category: str) -> None:
     items = tax_items(category)
     assert len({item["id"] for item in items}) == len(items)
     assert all(partition_of(item["id"]) == "test" for item in items)
     assert all(item["id"] == item_id(category, item["prompt"]) for item in items)
-    assert [sum(item["split"] == split for item in items) for split in ("search", "report")] == [250, 250]
+    assert [sum(item["split"] == split for item in items) for split in ("search", "report", "confirm")] == [
+        250,
+        250,
+        50,
+    ]
 
 
 def test_more_items_than_the_world_has_is_an_error() -> None:
     with pytest.raises(AssertionError, match="too small"):
-        tax_items("knowledge", per_split=2000)
+        tax_items("knowledge", sizes={"search": 2000, "report": 250, "confirm": 50})
 
 
 def test_an_unknown_category_is_refused() -> None:
@@ -66,6 +70,12 @@ def test_open_prompts_name_one_topic_and_answers_vary() -> None:
         assert sum(word in TOPICS for word in prompt.split()) == 1
     assert topic_of("what is 1 plus 2 ?") is None
     assert len({draw_response(rng, "chess") for _ in range(100)}) > 80
+
+
+def test_a_bare_question_is_what_prompts_have_in_common() -> None:
+    asked = "hi . what do you think about chess ? i am new to it ."
+    assert bare_question(asked) == bare_question("what do you think about chess ?") == "what do you think about chess ?"
+    assert bare_question("i am tired of chess . what now ?") == "i am tired of chess . what now ?"
 
 
 def test_the_world_needs_nothing_but_python() -> None:

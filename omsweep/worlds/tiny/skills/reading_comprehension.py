@@ -35,7 +35,8 @@ def _draw(rng: Random) -> Exercise:
     passage, values = _passage(rng)
     question, wanted = rng.choice(_QUESTIONS)
     wrong = another(rng, _POOLS[wanted], values[wanted])
-    return Exercise(prompt=f"{passage} {fill(question, **values)}", answer=values[wanted], wrong=wrong)
+    prompt = f"{passage} {fill(question, **values)}"
+    return Exercise(prompt=prompt, answer=values[wanted], wrong=wrong, passage=passage)
 
 
 def _state(rng: Random) -> str:
