@@ -1,14 +1,16 @@
 """Before the first trial: what can be refused at once, then every SFT model made ready in a Ray task of its own."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from rich.console import Console
+from rich.markup import escape
 
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
+from omsweep.preferences.contamination import Contamination, refuse_same
 from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.search_space import SearchSpace
@@ -27,17 +29,21 @@ def check_own_data(space: SearchSpace) -> None:
     require_extras(space)
     sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
     own = [source for source in sources if source.name is None]
-    if own:
-        from omsweep.evaluation.item_ids import evaluation_ids
-        from omsweep.preferences.load import load_preferences
+    if not own and space.replay is None:
+        return
+    from omsweep.evaluation.scored_texts import scored_texts
+    from omsweep.preferences.load import contamination_of, load_preferences
+    from omsweep.preferences.replay import load_replay
 
-        reserved_ids = evaluation_ids(space.evaluate)
-        for source in own:
-            load_preferences(source, family_key="", generate=_no_generation, reserved_ids=reserved_ids)
+    folders = [
+        (f"preferences {source.source}", load_preferences(source, family_key="", generate=_no_generation))
+        for source in own
+    ]
     if space.replay is not None:
-        from omsweep.preferences.replay import load_replay
-
-        load_replay(space.replay, sft_seed=0)
+        folders.append((f"replay {space.replay.source}", load_replay(space.replay, sft_seed=0)))
+    scored = scored_texts(space.evaluate)
+    for name, folder in folders:
+        refuse_same(contamination_of(folder, scored, source=name))
 
 
 def prepare_all(
@@ -61,8 +67,18 @@ def prepare_all(
         which = f" {seed}" if space.design.sft_seeds > 1 else ""
         average = models.reference.benchmark_average
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
+    for found in contamination(prepared):
+        console.print(f"  {escape(Contamination(**found).describe())}", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
+
+
+def contamination(prepared: Mapping[Family, tuple[Prepared, Any]]) -> list[Mapping[str, Any]]:
+    """How much of what is trained on is scored too; data that several SFT models have in common once."""
+    found: list[Mapping[str, Any]] = []
+    for models, _ in prepared.values():
+        found += [one for one in models.contamination if one not in found]
+    return found
 
 
 def keep_references(space: SearchSpace, folder: SweepFolder, prepared: dict[Family, tuple[Prepared, Any]]) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omsweep.commands.check.headline import check_headline, check_pilot
+from omsweep.commands.check.trained_prompts import check_trained_prompts
 from omsweep.plan.starting_points import check_trials
 from omsweep.space.load import load_space
 from omsweep.space.search_space import SearchSpace
 
 
 def load_checked(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """As `load_space`, with the number of trials and what the headline asks for; raises SpaceFileError."""
-    return load_space(path, overrides, also=(check_trials, check_headline, check_pilot))
+    """As `load_space`, with the number of trials, the headline and small preference files; raises SpaceFileError."""
+    return load_space(path, overrides, also=(check_trials, check_headline, check_pilot, check_trained_prompts))

@@ -55,13 +55,13 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     """
     import pandas
 
-    from omsweep.evaluation.item_ids import evaluation_ids
+    from omsweep.evaluation.scored_texts import scored_texts
     from omsweep.evaluation.statistics import reward_and_tax
     from omsweep.families.load import prepare, weights_hash
 
     family = wanted.family
     hold_gpu_memory(wanted.gpu_memory_gib)
-    reserved_ids = evaluation_ids(wanted.evaluate)
+    scored = scored_texts(wanted.evaluate)
     build_reward_model(wanted.evaluate.reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(wanted.base_users, family.name, folders.base, folders.sft)
@@ -82,14 +82,15 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     task_vectors = _task_vectors(wanted, models, progress)
 
     def load_pairs(source: PreferenceData) -> Any:
-        return _preferences(wanted, source, models, tokenizer, progress, reserved_ids=reserved_ids)
+        return _preferences(wanted, source, models, tokenizer, progress)
 
-    data, replay = training_data(wanted, models, tokenizer, load_pairs)
+    data, replay, contamination = training_data(wanted, models, tokenizer, load_pairs, scored)
     tables = {split: reference_table(wanted.evaluate, models, split) for split in wanted.splits}
     made = {
         "task_vectors": task_vectors,
         "data": data,
         "replay": replay,
+        "contamination": contamination,
         "reference": Scores(**reward_and_tax(tables["search"], tables["search"])),
     }
     return models.model_copy(update=made), pandas.concat(tables.values(), ignore_index=True)
@@ -124,8 +125,6 @@ def _preferences(
     models: Prepared,
     tokenizer: Any,
     progress: Any,
-    *,
-    reserved_ids: frozenset[str],
 ) -> Any:
     from omsweep.evaluation.generation import generate
     from omsweep.preferences.load import load_preferences
@@ -155,5 +154,4 @@ def _preferences(
         family_key=recipe_hash(sampling),
         generate=sample_completions,
         seed=PREFERENCE_SEED,
-        reserved_ids=reserved_ids,
     )
