@@ -16,9 +16,8 @@ from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import preparation
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Prepared
+from omsweep.store.records import Prepared, TrialSpec
 from omsweep.trial.prepare.family import Milestones
-from omsweep.trial.prepare.request import Preparation
 
 Family = tuple[str, int]
 """A family's name and the seed of its SFT model."""
@@ -47,9 +46,18 @@ def check_own_data(space: SearchSpace) -> None:
 
 
 def prepare_all(
-    space: SearchSpace, placement: Placement, console: Console, work: Work
+    space: SearchSpace, specs: Sequence[TrialSpec] | None, placement: Placement, console: Console, work: Work
 ) -> dict[Family, tuple[Prepared, Any]]:
     """Prepare every SFT model of every family; with each its table of scores.
+
+    The reference's log-probs come last, by as many tasks for each SFT model as a trial has workers.
+
+    Args:
+        space: the sweep's.
+        specs: its trials where they are known.
+        placement: of a worker.
+        console: where progress is said.
+        work: what the tasks do.
 
     Raises:
         ValueError: with the message of the task that refused.
@@ -57,12 +65,21 @@ def prepare_all(
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(**task_options(placement))
-    waiting = {
-        (name, seed): task.remote(preparation(space, name, sft_seed=seed), console.is_terminal, work.prepare)
+    wanted = {
+        (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
         for name in space.family_names
         for seed in range(space.design.sft_seeds)
     }
+    drawn, parts = console.is_terminal, space.file.train.workers
+    waiting = {key: task.remote(work.prepare, drawn, one) for key, one in wanted.items()}
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
+    scoring = [
+        (key[0], task.remote(work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
+        for key, one in wanted.items()
+        for part in range(parts)
+    ]
+    for name, reference in scoring:
+        _result(reference, f"family {name}")
     for (name, seed), (models, _) in prepared.items():
         which = f" {seed}" if space.design.sft_seeds > 1 else ""
         average = models.reference.benchmark_average
@@ -94,10 +111,16 @@ def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list
     raise AssertionError("only embedded preference data are generated")
 
 
-def _prepare_task(wanted: Preparation, drawn: bool, prepare: Callable[..., Any]) -> tuple[Prepared, Any]:
+def _trials_from(specs: Sequence[TrialSpec] | None, family: str, sft_seed: int) -> list[TrialSpec] | None:
+    if specs is None:
+        return None
+    return [spec for spec in specs if (spec.family, spec.sft_seed or 0) == (family, sft_seed)]
+
+
+def _prepare_task(prepare: Callable[..., Any], drawn: bool, *wanted: Any, **options: Any) -> Any:
     from ray.experimental import tqdm_ray
 
-    return prepare(wanted, tqdm_ray.tqdm if drawn else Milestones)
+    return prepare(*wanted, tqdm_ray.tqdm if drawn else Milestones, **options)
 
 
 def _result(reference: Any, what: str) -> Any:

@@ -66,7 +66,7 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
     store = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)  # tried before anything costs time
     with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
         placement = place(declared_train(space.file.train, space.families), ray.available_resources())
-        ready = prepare_all(space, placement, console, work)
+        ready = prepare_all(space, specs, placement, console, work)
         folder.create(space.resolved(), contamination(ready))
         keep_references(space, folder, ready)
         prepared = {key: models for key, (models, _) in ready.items()}

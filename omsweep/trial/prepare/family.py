@@ -1,10 +1,11 @@
-"""What all trials from one SFT model of a family share: its folders, task vectors, preference data, tokenised data with
-reference log-probs, SFT scores.
+"""What all trials from one SFT model of a family share: its folders, task vectors, preference data, tokenised data, SFT
+scores. The reference's log-probs are in `reference.py`.
 
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
 
 import sys
+import time
 from typing import Any
 
 from omsweep.cache import recipe_hash
@@ -20,20 +21,25 @@ from omsweep.trial.prepare.training_data import training_data
 from omsweep.trial.scoring import reference_table
 
 PREFERENCE_SEED = 0
+SILENT_SECONDS = 60
 
 
 class Milestones:
-    """A progress bar for logs: one line at each quarter of the way."""
+    """A progress bar for logs: a line at each quarter of the way, and every minute, with the time left."""
 
     def __init__(self, *, total: int, desc: str) -> None:
         self._total, self._desc, self._done = total, desc, 0
+        self._began = self._said = time.monotonic()
 
     def update(self, n: int = 1) -> None:
         """Count `n` more steps."""
         before, self._done = self._done, self._done + n
-        if 4 * before // self._total < 4 * self._done // self._total:
-            sys.stdout.write(f"{self._desc}: {self._done}/{self._total}\n")
+        now = time.monotonic()
+        if 4 * before // self._total < 4 * self._done // self._total or now - self._said >= SILENT_SECONDS:
+            left = (now - self._began) * (self._total - self._done) / self._done
+            sys.stdout.write(f"{self._desc}: {self._done}/{self._total}, about {left:.0f} s left\n")
             sys.stdout.flush()
+            self._said = now
 
     def close(self) -> None:
         """Nothing is held open."""

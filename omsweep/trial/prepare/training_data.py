@@ -67,7 +67,7 @@ def training_data(
     data = {}
     for source, algorithms in wanted.sources:
         records = compared(load_pairs(source), f"preferences {source.source}")
-        data[source.key] = {algorithm: ready(records, algorithm) for algorithm in algorithms}
+        data[source.key] = {algorithm: ready(records, algorithm) for algorithm, _ in algorithms}
     replay = None
     if wanted.replays:
         examples = load_replay(wanted.replay, sft_seed=prepared.sft_seed)
