@@ -23,6 +23,7 @@ from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import Reading, rows_read
 from omsweep.align.trainer import TRAINERS, completion_positions_only
+from omsweep.quiet import without_warnings
 
 SUMMARY_FILE = "summary.json"
 FOLDER = "reference"
@@ -94,12 +95,13 @@ def _scored(
             per_device_batch_size=2,  # kto's trainer takes no less, and it is not used
             max_length=summary["max_length"],
         )
-        trainer = TRAINERS[algorithm.data_kind](
-            model=model,
-            args=trainer_arguments(algorithm, beta=1.0, **arguments),
-            train_dataset=rows,
-            processing_class=tokenizer,
-        )
+        with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # trl 1.16 asks for it
+            trainer = TRAINERS[algorithm.data_kind](
+                model=model,
+                args=trainer_arguments(algorithm, beta=1.0, **arguments),
+                train_dataset=rows,
+                processing_class=tokenizer,
+            )
         tokens = rows.select_columns([name for name in rows.column_names if name != "prompt"])
         lengths = [sum(len(ids) for ids in row.values() if isinstance(ids, list)) for row in tokens.select(wanted)]
         for row in wanted[np.argsort(lengths, kind="stable")[::-1]].tolist():
