@@ -44,6 +44,7 @@ from omsweep.space.specs import preparation
 from omsweep.store.records import Prepared, TrialSpec
 from omsweep.strict_json import flatten
 from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.prepare.reference import score_references
 from omsweep.trial.session import policy_folder, run_session
 from omsweep.worlds.tiny.preferences import preference_prompts
 
@@ -159,7 +160,9 @@ def run(space: SearchSpace, output: Path, seconds: float) -> list[Line]:
     """Every block that fits into `seconds` from now, preparation included; returns all lines of the output."""
     started, kept = time.monotonic(), output / "trials.jsonl"
     lines = kept_lines([output])
-    prepared, _ = prepare_family(preparation(space, space.families[0].name), tqdm)
+    wanted = preparation(space, space.families[0].name)
+    prepared, _ = prepare_family(wanted, tqdm)
+    score_references(wanted, prepared, tqdm)
     say(f"prepared in {time.monotonic() - started:.0f} s")
     longest = max((line["wall"] for line in lines), default=0.0)
     for block in blocks_of(space):

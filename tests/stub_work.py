@@ -97,4 +97,4 @@ def table(way: float, split: str) -> pd.DataFrame:
 
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-STUB = Work(prepare=prepare, session=session, points=points, rescore=rescore)
+STUB = Work(prepare=prepare, reference=lambda *_, **__: 0, session=session, points=points, rescore=rescore)

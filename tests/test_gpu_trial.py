@@ -69,6 +69,7 @@ def clock(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(script.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(script, "prepare_family", lambda *_: (None, None))
+    monkeypatch.setattr(script, "score_references", lambda *_: 0)
     monkeypatch.setattr(script, "one_trial", trial)
     return run
 

@@ -1,7 +1,7 @@
-"""Tokenised preferences with reference log-probs, made once and shared by all trials.
+"""Tokenised preferences, made once and shared by all trials.
 
-TRL's own trainers tokenise and score, so formats, truncation and log-probs are TRL's. The folder is a
-`datasets.save_to_disk` data set plus `summary.json`.
+TRL's own trainers tokenise, so formats and truncation are TRL's. The folder is a `datasets.save_to_disk` data set plus
+`summary.json`; `omsweep.align.reference` adds the reference's log-probs.
 """
 
 import json
@@ -20,19 +20,18 @@ from omsweep.align.algorithms import algorithm_named
 from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import example_order
+from omsweep.align.reference import SUMMARY_FILE
 from omsweep.align.settings import per_device_batch
 from omsweep.align.template import tokenizer_hash
-from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS, completion_positions_only
+from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
 from omsweep.families.load import load_model, weights_hash
 from omsweep.preferences.records import kind_of
 from omsweep.quiet import without_warnings
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ORDER_SEED = 0
 """Of the shuffle that fixes kto's batches."""
-SUMMARY_FILE = "summary.json"
-REFERENCE_BATCH_SIZE = 64
 
 
 def prepare_data(
@@ -49,7 +48,7 @@ def prepare_data(
     revision: str | None = None,
     root: Path | None = None,
 ) -> Path:
-    """Tokenise preference records and compute the reference's log-probs, once per key.
+    """Tokenise preference records, once per key.
 
     The key holds the reference's weights, the records, template and vocabulary, `max_length`, the kind of data, for kto
     the per-device batch size (its KL term pairs each prompt with another completion of the same batch), and dtype. dpo
@@ -92,13 +91,12 @@ def prepare_data(
 
     def build(folder: Path) -> None:
         model = load_model(model_path, revision=revision, dtype=dtype)
-        with isolated_training(model), completion_positions_only(), tempfile.TemporaryDirectory() as scratch:
+        with isolated_training(model), tempfile.TemporaryDirectory() as scratch:
             records = load_from_disk(preferences, keep_in_memory=True)
             rows = training_records(records, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer)
             arguments = trainer_arguments(
                 chosen,
                 beta=1.0,
-                precompute_ref_batch_size=max(REFERENCE_BATCH_SIZE, per_device),
                 **shared_arguments(output_dir=Path(scratch), per_device_batch_size=per_device, max_length=max_length),
             )
             with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # trl 1.16 asks for it

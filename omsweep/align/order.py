@@ -1,8 +1,35 @@
 """Which example is trained when: a pure function of the seed and the data's size, never of the method."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 
 ORDER_STREAM = 0x6F72646572
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a run goes through a data set: the arguments of `example_order` that are not the data's.
+
+    Attributes:
+        seed: the run's.
+        examples: rows to draw.
+        group: rows that stay together.
+    """
+
+    seed: int
+    examples: int
+    group: int = 1
+
+    def order(self, rows: int) -> np.ndarray:
+        """Row numbers in training order, int64 `[examples]`; raises ValueError as `example_order`."""
+        return example_order(rows, wanted=self.examples, seed=self.seed, group=self.group)
+
+
+def rows_read(rows: int, readings: Iterable[Reading]) -> np.ndarray:
+    """The row numbers that some reading draws, once each and sorted."""
+    return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *(reading.order(rows) for reading in readings)]))
 
 
 def example_order(rows: int, *, wanted: int, seed: int, group: int = 1) -> np.ndarray:

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from omsweep.align.algorithms import Algorithm
-from omsweep.align.data import SUMMARY_FILE
+from omsweep.align.reference import COLUMNS, SUMMARY_FILE
 from omsweep.align.replay import REPLAYED
 from omsweep.align.settings import TrainSettings
 from omsweep.align.template import tokenizer_hash
@@ -76,6 +76,17 @@ def check_data(
         settings.max_length,
     )
     return {"examples": float(len(rows)), "truncated_share": share}
+
+
+def check_reference(rows: Dataset, *, algorithm: Algorithm) -> None:
+    """Check that every example of a run has the reference's log-probs, numbers; raises PreflightError."""
+    for name in COLUMNS[algorithm.data_kind]:
+        missing = int(np.isnan(rows.with_format("numpy")[name]).sum())
+        if missing:
+            raise PreflightError(
+                f"all examples of a run must have {name}, got {missing} of {len(rows)} without: score_reference was not"
+                " asked for what this run reads, or the SFT model gives no numbers"
+            )
 
 
 def expected_loss(first: Dataset, *, settings: TrainSettings, algorithm: Algorithm) -> float:

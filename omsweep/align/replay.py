@@ -18,34 +18,27 @@ from datasets import Dataset, concatenate_datasets
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from omsweep.align.order import example_order
+from omsweep.align.order import Reading
 
 REPLAYED = "replayed"
 """Column that marks SFT examples among pairs."""
 IGNORED = -100
 
 
-def with_replay(
-    pairs: Dataset, examples: Dataset, *, steps: int, passes: int, in_pass: tuple[int, int], seed: int
-) -> Dataset:
+def with_replay(pairs: Dataset, examples: Dataset, *, readings: tuple[Reading, Reading], passes: int) -> Dataset:
     """Pairs in training order with SFT examples among them, pass by pass: first its pairs, then its SFT examples.
 
     Args:
-        pairs: as prepared, not in order; so are `examples`. Both are gone through by `example_order`.
-        steps: optimizer steps.
-        passes: passes of a step, over all workers.
-        in_pass: pairs and SFT examples of a pass.
-        seed: the run's.
+        pairs: as prepared, not in order; so are `examples`.
+        readings: how the run goes through both.
+        passes: passes of the run, over all steps and workers.
     """
     columns = [name for name in pairs.column_names if name in examples.column_names and name != "prompt"]
     parts = [
         data.select_columns(columns).add_column(REPLAYED, [marked] * len(data))
         for data, marked in ((pairs, False), (examples, True))
     ]
-    orders = [
-        example_order(len(data), wanted=steps * passes * count, seed=seed).reshape(steps * passes, count)
-        for data, count in zip(parts, in_pass, strict=True)
-    ]
+    orders = [reading.order(len(data)).reshape(passes, -1) for data, reading in zip(parts, readings, strict=True)]
     order = np.concatenate([orders[0], len(pairs) + orders[1]], axis=1).reshape(-1)
     return concatenate_datasets(parts).select(order)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from omsweep.align.algorithms import algorithm_named
+from omsweep.align.order import Reading
 from omsweep.merging.methods import METHODS
 
 if TYPE_CHECKING:
@@ -144,6 +145,18 @@ class TrainSettings:
     def replayed(self) -> int:
         """SFT examples among the `batch_size` of a step."""
         return round(self.replay_share * self.batch_size)
+
+    @property
+    def pairs_read(self) -> Reading:
+        """How the run goes through its preference data."""
+        unpaired = algorithm_named(self.algorithm).data_kind == "unpaired"
+        examples = self.steps * (self.batch_size - self.replayed)
+        return Reading(seed=self.seed, examples=examples, group=self.per_device_batch_size if unpaired else 1)
+
+    @property
+    def replay_read(self) -> Reading:
+        """How the run goes through the SFT data that it replays."""
+        return Reading(seed=self.seed, examples=self.steps * self.replayed)
 
     @property
     def passes(self) -> int:

@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 import torch.distributed
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from omsweep.align.algorithms import Algorithm, algorithm_named
+from omsweep.align.algorithms import algorithm_named
 from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.lora import adapter_config, merge_adapters
 from omsweep.align.optimizer import OnlineMergeFactory
-from omsweep.align.order import example_order
 from omsweep.align.outcome import TrainOutcome
 from omsweep.align.pilot import matched_learning_rate, measured_share
-from omsweep.align.preflight import check_data, check_start, expected_loss
+from omsweep.align.preflight import check_data, check_reference, check_start, expected_loss
+from omsweep.align.reference import open_prepared
 from omsweep.align.replay import MixedCollator, with_replay
 from omsweep.align.settings import TrainSettings
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
@@ -60,7 +60,8 @@ def train(
         settings: see `TrainSettings`.
         model: holds the SFT weights, also when resuming; in `settings.dtype`.
         tokenizer: the one that scoring uses.
-        data: folder from `prepare_data`, made for this model, tokenizer and settings.
+        data: folder from `prepare_data`, made for this model, tokenizer and settings, with the log-probs of what the
+            run reads (`omsweep.align.reference`).
         task_vector: canonical parameter name -> SFT minus base, for methods that need it.
         output_dir: where checkpoints go, `checkpoint-<step>` each; the two newest are kept.
         replay: for `replay_share`: folder that `prepare_data` makes of SFT data, see `omsweep.preferences.replay`.
@@ -79,16 +80,17 @@ def train(
     began = time.perf_counter()
     algorithm = algorithm_named(settings.algorithm)
     _check_workers(settings.workers)
-    rows, examples = load_from_disk(data), None
+    rows, examples = open_prepared(data), None
     preflight = check_data(data, rows, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
     if settings.replayed:
         if replay is None:
             raise ValueError(f"replay_share {settings.replay_share} needs prepared SFT data, and no replay is given")
-        examples = load_from_disk(replay)
+        examples = open_prepared(replay)
         check_data(replay, examples, settings=settings, algorithm=algorithm, tokenizer=tokenizer)
     if resume_from is not None:
         check_same_sharding(resume_from, sharded=settings.sharded)
-    rows = _ordered(settings, algorithm, rows, examples)
+    rows = _ordered(settings, rows, examples)
+    check_reference(rows, algorithm=algorithm)
     wanted = expected_loss(rows.select(range(settings.batch_size)), settings=settings, algorithm=algorithm)
     watch = Watch(
         beta=settings.beta,
@@ -165,25 +167,12 @@ def _run(
     )
 
 
-def _ordered(settings: TrainSettings, algorithm: Algorithm, rows: Dataset, examples: Dataset | None) -> Dataset:
+def _ordered(settings: TrainSettings, rows: Dataset, examples: Dataset | None) -> Dataset:
     """The examples that are trained, in order, SFT `examples` among them; fewer steps are the first of more."""
     if examples is not None:
-        replayed = settings.replayed // settings.passes
-        return with_replay(
-            rows,
-            examples,
-            steps=settings.steps,
-            passes=settings.passes,
-            in_pass=(settings.per_device_batch_size - replayed, replayed),
-            seed=settings.seed,
-        )
-    order = example_order(
-        len(rows),
-        wanted=settings.steps * settings.batch_size,
-        seed=settings.seed,
-        group=settings.per_device_batch_size if algorithm.data_kind == "unpaired" else 1,
-    )
-    return rows.select(order)
+        readings = settings.pairs_read, settings.replay_read
+        return with_replay(rows, examples, readings=readings, passes=settings.steps * settings.passes)
+    return rows.select(settings.pairs_read.order(len(rows)))
 
 
 def _trainer(

@@ -1,8 +1,8 @@
 """TRL trainers: two that prepare data, two over prepared data.
 
 `DPOTrainer` and `KTOTrainer` tokenise and compute reference log-probs in their constructors, in two private methods.
-A preparing trainer runs them once; a prepared trainer returns what it is given, so no reference model is ever loaded.
-The tests of this file guard the pinned trl version.
+A preparing trainer runs the first once; a prepared trainer returns what it is given and loads no reference model. The
+tests of this file guard the pinned trl version.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,9 @@ from trl import DPOTrainer, KTOTrainer
 from omsweep.align.algorithms import DataKind
 from omsweep.align.replay import parted, replay_loss
 
-PAIRED_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
-UNPAIRED_COLUMNS = ("prompt_ids", "completion_ids", "KL_completion_ids", "label", "ref_logps", "ref_KL_logps")
+PAIRED_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
+UNPAIRED_COLUMNS = ("prompt_ids", "completion_ids", "KL_completion_ids", "label")
+"""What preparing gives; the reference's log-probs come from `omsweep.align.reference`."""
 
 
 class Silent:
@@ -28,18 +29,19 @@ class Silent:
         return None
 
 
-class PreparingDPOTrainer(Silent, DPOTrainer):
-    """`trl.DPOTrainer`; after construction its `train_dataset` is prepared."""
+class Preparing(Silent):
+    """A trainer whose `train_dataset` is tokenised after construction; it scores nothing."""
 
-    def _precompute_ref_logps(self, dataset: Dataset, *arguments: Any) -> Dataset:
-        return DPOTrainer._precompute_ref_logps(self, some_left(dataset, self.args.max_length), *arguments)
+    def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
+        return some_left(dataset, self.args.max_length)  # type: ignore[attr-defined]
 
 
-class PreparingKTOTrainer(Silent, KTOTrainer):
-    """`trl.KTOTrainer`; after construction its `train_dataset` is prepared."""
+class PreparingDPOTrainer(Preparing, DPOTrainer):
+    """`trl.DPOTrainer` that prepares pairs."""
 
-    def _precompute_ref_logps(self, dataset: Dataset, *arguments: Any) -> Dataset:
-        return KTOTrainer._precompute_ref_logps(self, some_left(dataset, self.args.max_length), *arguments)
+
+class PreparingKTOTrainer(Preparing, KTOTrainer):
+    """`trl.KTOTrainer` that prepares single completions."""
 
 
 class Prepared(Silent):

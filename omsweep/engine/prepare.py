@@ -1,22 +1,23 @@
 """Before the first trial: what can be refused at once, then every SFT model made ready in a Ray task of its own."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from rich.console import Console
+from rich.markup import escape
 
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
+from omsweep.preferences.contamination import Contamination, refuse_same
 from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import preparation
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Prepared
+from omsweep.store.records import Prepared, TrialSpec
 from omsweep.trial.prepare.family import Milestones
-from omsweep.trial.prepare.request import Preparation
 
 Family = tuple[str, int]
 """A family's name and the seed of its SFT model."""
@@ -27,23 +28,36 @@ def check_own_data(space: SearchSpace) -> None:
     require_extras(space)
     sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
     own = [source for source in sources if source.name is None]
-    if own:
-        from omsweep.evaluation.item_ids import evaluation_ids
-        from omsweep.preferences.load import load_preferences
+    if not own and space.replay is None:
+        return
+    from omsweep.evaluation.scored_texts import scored_texts
+    from omsweep.preferences.load import contamination_of, load_preferences
+    from omsweep.preferences.replay import load_replay
 
-        reserved_ids = evaluation_ids(space.evaluate)
-        for source in own:
-            load_preferences(source, family_key="", generate=_no_generation, reserved_ids=reserved_ids)
+    folders = [
+        (f"preferences {source.source}", load_preferences(source, family_key="", generate=_no_generation))
+        for source in own
+    ]
     if space.replay is not None:
-        from omsweep.preferences.replay import load_replay
-
-        load_replay(space.replay, sft_seed=0)
+        folders.append((f"replay {space.replay.source}", load_replay(space.replay, sft_seed=0)))
+    scored = scored_texts(space.evaluate)
+    for name, folder in folders:
+        refuse_same(contamination_of(folder, scored, source=name))
 
 
 def prepare_all(
-    space: SearchSpace, placement: Placement, console: Console, work: Work
+    space: SearchSpace, specs: Sequence[TrialSpec] | None, placement: Placement, console: Console, work: Work
 ) -> dict[Family, tuple[Prepared, Any]]:
     """Prepare every SFT model of every family; with each its table of scores.
+
+    The reference's log-probs come last, by as many tasks for each SFT model as a trial has workers.
+
+    Args:
+        space: the sweep's.
+        specs: its trials where they are known.
+        placement: of a worker.
+        console: where progress is said.
+        work: what the tasks do.
 
     Raises:
         ValueError: with the message of the task that refused; a tax that the suite's items cannot give.
@@ -51,12 +65,21 @@ def prepare_all(
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(**task_options(placement))
-    waiting = {
-        (name, seed): task.remote(preparation(space, name, sft_seed=seed), console.is_terminal, work.prepare)
+    wanted = {
+        (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
         for name in space.family_names
         for seed in range(space.design.sft_seeds)
     }
+    drawn, parts = console.is_terminal, space.file.train.workers
+    waiting = {key: task.remote(work.prepare, drawn, one) for key, one in wanted.items()}
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
+    scoring = [
+        (key[0], task.remote(work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
+        for key, one in wanted.items()
+        for part in range(parts)
+    ]
+    for name, reference in scoring:
+        _result(reference, f"family {name}")
     for (name, seed), (models, _) in prepared.items():
         check_tax(space.file.objectives.tax, models)
         which = f" {seed}" if space.design.sft_seeds > 1 else ""
@@ -68,6 +91,8 @@ def prepare_all(
                 highlight=False,
                 markup=False,
             )
+    for found in contamination(prepared):
+        console.print(f"  {escape(Contamination(**found).describe())}", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
 
@@ -79,6 +104,14 @@ def check_tax(tax: str, models: Prepared) -> None:
             f"objectives.tax: {tax} is corrected for item noise, and a task of the tax suite has one cluster of items"
             " only (one passage, or one item), which shows none; use tax"
         )
+
+
+def contamination(prepared: Mapping[Family, tuple[Prepared, Any]]) -> list[Mapping[str, Any]]:
+    """How much of what is trained on is scored too; data that several SFT models have in common once."""
+    found: list[Mapping[str, Any]] = []
+    for models, _ in prepared.values():
+        found += [one for one in models.contamination if one not in found]
+    return found
 
 
 def keep_references(space: SearchSpace, folder: SweepFolder, prepared: dict[Family, tuple[Prepared, Any]]) -> None:
@@ -94,10 +127,16 @@ def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list
     raise AssertionError("only embedded preference data are generated")
 
 
-def _prepare_task(wanted: Preparation, drawn: bool, prepare: Callable[..., Any]) -> tuple[Prepared, Any]:
+def _trials_from(specs: Sequence[TrialSpec] | None, family: str, sft_seed: int) -> list[TrialSpec] | None:
+    if specs is None:
+        return None
+    return [spec for spec in specs if (spec.family, spec.sft_seed or 0) == (family, sft_seed)]
+
+
+def _prepare_task(prepare: Callable[..., Any], drawn: bool, *wanted: Any, **options: Any) -> Any:
     from ray.experimental import tqdm_ray
 
-    return prepare(wanted, tqdm_ray.tqdm if drawn else Milestones)
+    return prepare(*wanted, tqdm_ray.tqdm if drawn else Milestones, **options)
 
 
 def _result(reference: Any, what: str) -> Any:

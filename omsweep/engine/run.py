@@ -17,7 +17,7 @@ from omsweep.engine.callback import SweepEvents
 from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import run_posthoc
 from omsweep.engine.placement import TRIAL_CPUS, Placement, place
-from omsweep.engine.prepare import Family, check_own_data, keep_references, prepare_all
+from omsweep.engine.prepare import Family, check_own_data, contamination, keep_references, prepare_all
 from omsweep.engine.rescore import rescore_front
 from omsweep.engine.searcher import ProposerSearcher
 from omsweep.engine.signals import interruptible
@@ -66,8 +66,8 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
     store = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)  # tried before anything costs time
     with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
         placement = place(declared_train(space.file.train, space.families), ray.available_resources())
-        ready = prepare_all(space, placement, console, work)
-        folder.create(space.resolved())
+        ready = prepare_all(space, specs, placement, console, work)
+        folder.create(space.resolved(), contamination(ready))
         keep_references(space, folder, ready)
         prepared = {key: models for key, (models, _) in ready.items()}
         tracker = GuardedTracker(

@@ -6,6 +6,7 @@ from typing import Any
 
 from omsweep.trial.merge import PointScorer, rescore
 from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.prepare.reference import score_references
 from omsweep.trial.session import run_session
 
 
@@ -15,6 +16,8 @@ class Work:
 
     Attributes:
         prepare: makes one SFT model ready (`omsweep.trial.prepare.family.prepare_family`).
+        reference: scores a part of what its trials read by the SFT model
+            (`omsweep.trial.prepare.reference.score_references`).
         session: trains, saves and scores one trial (`omsweep.trial.session.run_session`); under backend `train` it is
             the real one.
         points: from a trained trial to what makes and scores its post-hoc trials (`omsweep.trial.merge.PointScorer`).
@@ -22,6 +25,7 @@ class Work:
     """
 
     prepare: Callable[..., Any] = prepare_family
+    reference: Callable[..., Any] = score_references
     session: Callable[..., Any] = run_session
     points: Callable[..., Any] = PointScorer
     rescore: Callable[..., Any] = rescore

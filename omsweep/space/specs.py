@@ -1,11 +1,12 @@
 """From a search space to what leaves it: trials with everything resolved, and what has to be prepared. Torch-free."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omsweep.merging.posthoc import POSTHOC_METHODS
 from omsweep.space.checks.controls import other_seed
 from omsweep.space.data_sources import algorithms_by_source, replays
+from omsweep.space.reads import possible_reads, reads_of
 from omsweep.space.resources import worker_resources
 from omsweep.space.samples import match_of, task_vectors_of, train_mapping
 from omsweep.space.search_space import SearchSpace
@@ -39,8 +40,14 @@ def evaluation(space: SearchSpace) -> dict[str, Any]:
     return {"evaluate": evaluate, "splits": space.splits}
 
 
-def preparation(space: SearchSpace, family_name: str, *, sft_seed: int = 0) -> Preparation:
-    """What has to be ready before the trials start from one SFT model of one of the space's families."""
+def preparation(
+    space: SearchSpace, family_name: str, *, sft_seed: int = 0, trials: Iterable[TrialSpec] | None = None
+) -> Preparation:
+    """What has to be ready before the trials start from one SFT model of one of the space's families.
+
+    `trials` are those that will start from it, None where only the space says what they may be.
+    """
+    reads = possible_reads(space) if trials is None else reads_of(trials)
     listed = next(family for family in space.families if family.name == family_name)
     kinds, train = tuple(task_vectors_of(space)), space.file.train
     other = listed.with_sft_seed(other_seed(sft_seed, space.design.sft_seeds)) if "other_seed" in kinds else None
@@ -55,10 +62,11 @@ def preparation(space: SearchSpace, family_name: str, *, sft_seed: int = 0) -> P
         task_vectors=kinds,
         task_vector_dtype=train.task_vector_dtype,
         sources=tuple(
-            (source, tuple(algorithms))
+            (source, tuple((algorithm, reads.pairs.get((source.key, algorithm), ())) for algorithm in algorithms))
             for source, algorithms in algorithms_by_source(space.preferences, space.shared, space.branches)
         ),
         replays=replays(space.shared, space.branches),
+        replay_read=reads.replay,
         replay=space.replay,
         batch_size=train.batch_size,
         workers=train.workers,

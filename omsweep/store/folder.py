@@ -64,8 +64,10 @@ class SweepFolder:
         """Whether a sweep of this name has been created here."""
         return self.path.exists()
 
-    def create(self, resolved: Mapping[str, Any]) -> None:
+    def create(self, resolved: Mapping[str, Any], contamination: Sequence[Mapping[str, Any]] = ()) -> None:
         """Make the folder and write `sweep.json`: name, UTC time, resolved space, versions, git revision.
+
+        `contamination` says of the preferences and of what is replayed how much is scored too.
 
         Raises:
             FileExistsError: the folder exists; the message names it.
@@ -75,6 +77,7 @@ class SweepFolder:
             "name": self.name,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "resolved": plain(resolved),
+            "contamination": plain(contamination),
             "versions": versions(),
             **revision(),
         }

@@ -360,6 +360,8 @@ class Prepared(Record):
         task_vectors: kind -> file; empty where no branch uses tau.
         data: key of the preference data -> algorithm -> folder.
         replay: folder of SFT data that are replayed, None where none are.
+        contamination: of the preferences and of what is replayed, how much is scored too
+            (`omsweep.preferences.contamination.Contamination`).
         reference: the SFT model's own scores on the search split.
     """
 
@@ -378,6 +380,7 @@ class Prepared(Record):
     task_vectors: Mapping[str, str] = Field(default_factory=dict)
     data: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     replay: str | None = None
+    contamination: tuple[Mapping[str, Any], ...] = ()
     reference: Scores = Scores()
 
 

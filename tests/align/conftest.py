@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from omsweep.align.data import prepare_data
+from omsweep.align.reference import score_reference
 from omsweep.align.settings import TrainSettings
 from omsweep.align.train import train
 from omsweep.optim.settings import OnlineMerge
@@ -135,7 +137,16 @@ def prepared(
             "root": root,
         }
         source = preferences(pairs(24) if records is None else records, rendering=rendering)
-        return prepare_data(source, algorithm=algorithm, **(arguments | options))
+        made = prepare_data(source, algorithm=algorithm, **(arguments | options))
+        dtype = getattr(torch, options.get("dtype", "float32"))
+        score_reference(
+            made,
+            None,
+            model=lambda: LlamaForCausalLM.from_pretrained(sft_path, dtype=dtype).eval(),
+            tokenizer=options.get("tokenizer", tokenizer),
+            progress=tqdm,
+        )
+        return made
 
     return folder
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from datasets import load_from_disk
 
 from omsweep.align.lora import adapter_config
 from omsweep.align.order import example_order
 from omsweep.align.preflight import PreflightError
+from omsweep.align.reference import open_prepared
 from omsweep.align.replay import MixedCollator, parted
 from omsweep.optim.settings import OnlineMerge
 
@@ -39,7 +39,7 @@ def test_fewer_steps_are_the_first_of_more(run):
 def test_nll_stands_beside_the_loss_by_its_weight(algorithm, run, prepared, policy):
     plain, _ = run(algorithm=algorithm, steps=1)
     weighted, _ = run(algorithm=algorithm, steps=1, nll_weight=0.3)
-    rows = load_from_disk(prepared(algorithm))
+    rows = open_prepared(prepared(algorithm))
     batch = [rows[int(index)] for index in example_order(len(rows), wanted=4, seed=3)]
     with torch.no_grad():
         nats, tokens = zip(*[nll(policy, row) for row in batch], strict=True)
@@ -75,7 +75,7 @@ def replay(prepared, make_pairs):
 
 def test_replayed_examples_take_the_place_of_pairs(run, prepared, replay, policy):
     outcome, model = run(steps=5, replay_share=0.25, nll_weight=0.1, hooks={"replay": replay})
-    pairs, examples = load_from_disk(prepared("dpo")), load_from_disk(replay)
+    pairs, examples = open_prepared(prepared("dpo")), open_prepared(replay)
     pair_order = example_order(len(pairs), wanted=15, seed=3).reshape(5, 3)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3, weight_decay=0.0)
     losses, tokens = [], 0

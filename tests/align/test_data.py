@@ -2,9 +2,8 @@ import json
 
 import pytest
 import torch
-from datasets import load_from_disk
 
-from omsweep.align.data import SUMMARY_FILE
+from omsweep.align.reference import SUMMARY_FILE, open_prepared
 
 
 def words(text):
@@ -20,7 +19,7 @@ def log_prob(model, prompt_ids, completion_ids):
 
 
 def test_pairs_become_tokens_and_reference_log_probs(prepared, policy, tokenizer):
-    rows = load_from_disk(prepared("dpo"))
+    rows = open_prepared(prepared("dpo"))
     assert len(rows) == 24
     for row in rows.select(range(6)):
         assert words(tokenizer.decode(row["prompt_ids"])) == f"<s> <user> {row['prompt'][0]['content']} <bot>"
@@ -32,7 +31,7 @@ def test_pairs_become_tokens_and_reference_log_probs(prepared, policy, tokenizer
 
 
 def test_kto_pairs_each_prompt_with_another_completion_of_its_batch(prepared, policy):
-    rows = load_from_disk(prepared("kto"))
+    rows = open_prepared(prepared("kto"))
     assert len(rows) == 48
     for start in range(0, len(rows), 4):
         batch = rows[start : start + 4]
@@ -43,7 +42,7 @@ def test_kto_pairs_each_prompt_with_another_completion_of_its_batch(prepared, po
 
 
 def test_kto_data_are_shuffled_after_unpairing(prepared):
-    labels = load_from_disk(prepared("kto"))["label"]
+    labels = open_prepared(prepared("kto"))["label"]
     batches = [set(labels[start : start + 4]) for start in range(0, len(labels), 4)]
     assert sum(labels) == 24
     assert sum(len(batch) == 2 for batch in batches) > 6
@@ -73,9 +72,9 @@ def test_what_changes_the_numbers_changes_the_folder(prepared, make_tokenizer, m
 def test_plain_text_goes_through_the_template_unless_told_otherwise(algorithm, prepared, make_pairs, tokenizer):
     records = make_pairs(8)
     plain = [{name: messages[0]["content"] for name, messages in record.items()} for record in records]
-    chat = load_from_disk(prepared(algorithm, records=records))
-    wrapped = load_from_disk(prepared(algorithm, records=plain))
-    raw = load_from_disk(prepared(algorithm, records=plain, rendering="plain"))
+    chat = open_prepared(prepared(algorithm, records=records))
+    wrapped = open_prepared(prepared(algorithm, records=plain))
+    raw = open_prepared(prepared(algorithm, records=plain, rendering="plain"))
     assert chat["prompt_ids"] == wrapped["prompt_ids"]
     assert tokenizer.convert_tokens_to_ids("<bot>") not in raw[0]["prompt_ids"]
 
@@ -90,8 +89,8 @@ def test_whole_conversations_are_split_by_what_they_share(prepared, make_pairs):
         }
         for record in records
     ]
-    expected = load_from_disk(prepared("dpo", records=records))
-    found = load_from_disk(prepared("dpo", records=whole))
+    expected = open_prepared(prepared("dpo", records=records))
+    found = open_prepared(prepared("dpo", records=whole))
     for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
         assert found[name] == expected[name]
 
@@ -101,7 +100,7 @@ def test_unpaired_records_train_kto_only(prepared, make_pairs):
         {"prompt": record["prompt"], "completion": record["chosen"], "label": index % 2 == 0}
         for index, record in enumerate(make_pairs(8))
     ]
-    assert sum(load_from_disk(prepared("kto", records=records))["label"]) == 4
+    assert sum(open_prepared(prepared("kto", records=records))["label"]) == 4
     for algorithm in ("dpo", "ipo"):
         with pytest.raises(ValueError, match="dpo and ipo need paired preferences"):
             prepared(algorithm, records=records)

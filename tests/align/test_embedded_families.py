@@ -1,10 +1,14 @@
 """The whole way of an embedded family's data, with random weights: sample, annotate, prepare, check, train."""
 
+from functools import partial
+
 import pytest
 from datasets import load_from_disk
+from tqdm import tqdm
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.data import prepare_data
+from omsweep.align.reference import score_reference
 from omsweep.align.train import train
 from omsweep.families.load import load_model, load_tokenizer
 from omsweep.families.tiny.architecture import random_family
@@ -29,6 +33,8 @@ def test_tiny_preferences_train_both_families(algorithm, architecture, settings,
     )
     common = {"algorithm": algorithm, "batch_size": 16, "max_length": 64}
     data = prepare_data(preferences, model_path=folder, tokenizer=tokenizer, root=tmp_path, **common)
+    model = partial(load_model, folder)
+    assert score_reference(data, None, model=model, tokenizer=tokenizer, progress=tqdm)
     outcome = train(
         settings(**common, steps=20, learning_rate=4e-4, merge=OnlineMerge("adamw")),
         model=load_model(folder),

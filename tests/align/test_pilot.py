@@ -1,12 +1,12 @@
 from copy import deepcopy
 
 import pytest
-from datasets import load_from_disk
 
 from omsweep.align.algorithms import DPO
 from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.pilot import known_share, matched_learning_rate, measured_share
+from omsweep.align.reference import open_prepared
 from omsweep.align.trainer import PreparedDPOTrainer
 from omsweep.optim.settings import OnlineMerge
 
@@ -57,7 +57,7 @@ def share(prepared, policy, tokenizer, tmp_path):
                         **arguments,
                     ),
                 ),
-                train_dataset=load_from_disk(prepared("dpo")),
+                train_dataset=open_prepared(prepared("dpo")),
                 processing_class=tokenizer,
             )
             return measured_share(

@@ -7,8 +7,8 @@ import pytest
 from datasets import load_from_disk
 
 from omsweep.align.algorithms import ALGORITHMS
-from omsweep.align.data import SUMMARY_FILE
 from omsweep.align.preflight import PreflightError, check_data, check_start
+from omsweep.align.reference import SUMMARY_FILE
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 import pytest
 from accelerate.state import PartialState
-from datasets import load_from_disk
 from transformers.trainer import FSDP_MODEL_NAME
 
 from omsweep.align.algorithms import DPO
 from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
+from omsweep.align.reference import open_prepared
 from omsweep.align.sharded import check_same_sharding, gather_weights, shard, sharded_arguments
 from omsweep.align.trainer import PreparedDPOTrainer
 
@@ -21,7 +21,7 @@ def test_a_trainer_is_told_before_training_and_the_process_forgets_it(prepared, 
                 **shared_arguments(output_dir=tmp_path, per_device_batch_size=4, max_length=32),
                 **sharded_arguments(),
             ),
-            train_dataset=load_from_disk(prepared("dpo")),
+            train_dataset=open_prepared(prepared("dpo")),
             processing_class=tokenizer,
         )
         assert not trainer.accelerator.is_fsdp2

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 import transformers
 from accelerate.state import PartialState
-from datasets import load_from_disk
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.order import example_order
 from omsweep.align.preflight import PreflightError
+from omsweep.align.reference import open_prepared
 from omsweep.optim.settings import OnlineMerge
 
 MERGES = {
@@ -74,7 +74,7 @@ def test_methods_see_the_same_batches(algorithm, run):
 @pytest.mark.parametrize("algorithm", ["dpo", "ipo"])
 def test_losses_equal_a_plain_loop(algorithm, run, prepared, policy):
     outcome, model = run(algorithm=algorithm, weight_decay=0.01, lr_scheduler="linear", steps=6)
-    rows = load_from_disk(prepared(algorithm))
+    rows = open_prepared(prepared(algorithm))
     order = example_order(len(rows), wanted=24, seed=3).reshape(6, 4)
     decayed = [p for name, p in policy.named_parameters() if "norm" not in name]
     kept = [p for name, p in policy.named_parameters() if "norm" in name]

@@ -1,9 +1,47 @@
-"""What is refused once the SFT models are scored and before anything is trained."""
+"""What the engine asks of the tasks that make things ready, and what is refused once the SFT models are scored."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
-from omsweep.engine.prepare import check_tax
+from omsweep.engine.placement import Placement
+from omsweep.engine.prepare import check_tax, contamination, prepare_all
+from omsweep.plan.design import draw
+from omsweep.space.build import build_space
 from omsweep.store.records import Prepared, Scores
+from tests.stub_work import STUB
+
+FOUND = {"source": "preferences mine", "prompts": 3, "items": 9, "same": 0, "overlapping": 1, "examples": ()}
+
+
+def test_log_probs_are_spread_over_a_trials_workers_and_overlaps_are_said(
+    compare: dict[str, Any], tmp_path: Path, local_ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare, folder = STUB.prepare, str(tmp_path)
+
+    def prepared(wanted: Any, progress: Any) -> Any:
+        models, frame = prepare(wanted, progress)
+        return models.model_copy(update={"contamination": (FOUND | {"listed": ""},)}), frame
+
+    def note(wanted: Any, models: Any, progress: Any, *, part: int, parts: int) -> int:
+        [(_, [(_, readings), *_])] = wanted.sources
+        (Path(folder) / f"{wanted.family.name}-{part}-of-{parts}").write_text(str(len(readings)))
+        return 0
+
+    compare["space"]["algorithm"] = "dpo"
+    compare["families"] = ["tiny-llama", "tiny-qwen2"]
+    compare["train"] = {"steps": 2, "batch_size": 8, "workers": 2}
+    compare["design"] = {"blocks": 3}
+    space = build_space(compare)
+    work = dataclasses.replace(STUB, prepare=prepared, reference=note)
+    ready = prepare_all(space, draw(space), Placement(worker_cpus=0.5, worker_gpus=0), Console(), work)
+    noted = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert noted == {f"{name}-{part}-of-2": "3" for name in compare["families"] for part in range(2)}
+    assert capsys.readouterr().out.count("preferences mine: of 3 prompts 0 are the same") == 1
+    assert contamination(ready) == [FOUND | {"listed": ""}]
 
 
 def prepared(**numbers: float) -> Prepared:

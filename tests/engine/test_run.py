@@ -139,6 +139,9 @@ def test_compare_in_process_is_stored_tracked_and_reported(compared: Compared) -
     assert compared.code == 0
     assert [t.state for t in trials] == ["completed"] * 3
     assert {t.label for t in trials} == {"adamw", "ondare", "onties"}
+    [shared] = folder.sweep()["contamination"]
+    assert (shared["source"], shared["same"]) == ("preferences tiny", 0)
+    assert shared["overlapping"] > 0
     for trial in trials:
         assert None not in (trial.reward, trial.tax, trial.kl, trial.benchmark_average, trial.weights_hash)
         assert trial.steps == STEPS

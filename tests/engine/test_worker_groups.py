@@ -25,6 +25,7 @@ from omsweep.plan.design import draw
 from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.prepare.reference import score_references
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
@@ -148,7 +149,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
     @cache
     def trained(method: str, group: str) -> Run:
         checked = build_space(space(method, **GROUPS[group]))
-        prepared, _ = prepare_family(preparation(checked, "tiny-llama"), tqdm)
+        wanted = preparation(checked, "tiny-llama")
+        prepared, _ = prepare_family(wanted, tqdm)
+        score_references(wanted, prepared, tqdm)
         spec = draw(checked)[0].model_copy(update={"trial_id": f"{method}-{group}"})
         train = checked.file.train
         placement = Placement(worker_cpus=0.9, worker_gpus=0)

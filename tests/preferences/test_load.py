@@ -100,13 +100,6 @@ def test_a_missing_file_and_a_broken_parquet_file_are_named(tmp_path):
         load(PreferenceData(path=str(tmp_path / "data.parquet")), tmp_path)
 
 
-def test_test_items_are_refused(tmp_path):
-    spec = written(tmp_path / "data.jsonl", CONVERSATIONAL)
-    with pytest.raises(ValueError, match="disjoint from the test items, got 1 in both: row-2"):
-        load(spec, tmp_path, reserved_ids=["row-2", "other"])
-    load(spec, tmp_path, reserved_ids=["other"])
-
-
 def test_hub_data_are_loaded_at_a_revision(tmp_path, monkeypatch):
     asked = []
 

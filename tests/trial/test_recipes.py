@@ -15,6 +15,7 @@ from omsweep.plan.design import draw
 from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.prepare.reference import score_references
 from omsweep.trial.session import run_session
 
 pytestmark = pytest.mark.slow
@@ -51,7 +52,9 @@ def test_baselines_train_and_are_scored_as_ordinary_policies(tmp_path: Path) -> 
     content = copy.deepcopy(CONTENT)
     content["space"]["method"]["replay"]["preferences"] = str(pairs)
     space = build_space(content)
-    prepared, _ = prepare_family(preparation(space, "tiny-llama"), tqdm)
+    wanted = preparation(space, "tiny-llama")
+    prepared, _ = prepare_family(wanted, tqdm)
+    score_references(wanted, prepared, tqdm)
     done = {}
     for spec in draw(space):
         outcome = run_session(spec, prepared, tmp_path, started=time.time())

@@ -1,10 +1,11 @@
-"""What all trials from one SFT model of a family share: its folders, task vectors, preference data, tokenised data with
-reference log-probs, SFT scores.
+"""What all trials from one SFT model of a family share: its folders, task vectors, preference data, tokenised data, SFT
+scores. The reference's log-probs are in `reference.py`.
 
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
 
 import sys
+import time
 from typing import Any
 
 from omsweep.cache import recipe_hash
@@ -20,20 +21,25 @@ from omsweep.trial.prepare.training_data import training_data
 from omsweep.trial.scoring import answers_of, reference_table
 
 PREFERENCE_SEED = 0
+SILENT_SECONDS = 60
 
 
 class Milestones:
-    """A progress bar for logs: one line at each quarter of the way."""
+    """A progress bar for logs: a line at each quarter of the way, and every minute, with the time left."""
 
     def __init__(self, *, total: int, desc: str) -> None:
         self._total, self._desc, self._done = total, desc, 0
+        self._began = self._said = time.monotonic()
 
     def update(self, n: int = 1) -> None:
         """Count `n` more steps."""
         before, self._done = self._done, self._done + n
-        if 4 * before // self._total < 4 * self._done // self._total:
-            sys.stdout.write(f"{self._desc}: {self._done}/{self._total}\n")
+        now = time.monotonic()
+        if 4 * before // self._total < 4 * self._done // self._total or now - self._said >= SILENT_SECONDS:
+            left = (now - self._began) * (self._total - self._done) / self._done
+            sys.stdout.write(f"{self._desc}: {self._done}/{self._total}, about {left:.0f} s left\n")
             sys.stdout.flush()
+            self._said = now
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -55,7 +61,7 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     """
     import pandas
 
-    from omsweep.evaluation.item_ids import evaluation_ids
+    from omsweep.evaluation.scored_texts import scored_texts
     from omsweep.evaluation.statistics import reward_and_tax
     from omsweep.families.decoding import resolved_decoding
     from omsweep.families.load import load_generation_config, load_tokenizer, prepare, weights_hash
@@ -63,7 +69,7 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
 
     family = wanted.family
     hold_gpu_memory(wanted.gpu_memory_gib)
-    reserved_ids = evaluation_ids(wanted.evaluate)
+    scored = scored_texts(wanted.evaluate)
     build_reward_model(wanted.evaluate.reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(wanted.base_users, family.name, folders.base, folders.sft)
@@ -93,14 +99,15 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     task_vectors = _task_vectors(wanted, models, progress)
 
     def load_pairs(source: PreferenceData) -> Any:
-        return _preferences(wanted, source, models, tokenizer, progress, reserved_ids=reserved_ids)
+        return _preferences(wanted, source, models, tokenizer, progress)
 
-    data, replay = training_data(wanted, models, tokenizer, load_pairs)
+    data, replay, contamination = training_data(wanted, models, tokenizer, load_pairs, scored)
     tables = {split: reference_table(wanted.evaluate, models, split) for split in wanted.splits}
     made = {
         "task_vectors": task_vectors,
         "data": data,
         "replay": replay,
+        "contamination": contamination,
         "reference": Scores(**reward_and_tax(tables["search"], tables["search"])),
     }
     return models.model_copy(update=made), pandas.concat(tables.values(), ignore_index=True)
@@ -135,8 +142,6 @@ def _preferences(
     models: Prepared,
     tokenizer: Any,
     progress: Any,
-    *,
-    reserved_ids: frozenset[str],
 ) -> Any:
     from omsweep.evaluation.generation import generate
     from omsweep.families.decoding import Decoding
@@ -166,5 +171,4 @@ def _preferences(
         family_key=recipe_hash({**answers_of(models), "max_new_tokens": evaluate.max_new_tokens}),
         generate=sample_completions,
         seed=PREFERENCE_SEED,
-        reserved_ids=reserved_ids,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from omsweep.align.order import Reading
 from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.families.family import ModelFamily
 from omsweep.merging.posthoc import PosthocPoint
@@ -21,8 +22,10 @@ class Preparation:
         splits: on which splits, `search` first.
         task_vectors: kinds of task vector that some trial merges.
         task_vector_dtype: how they are stored.
-        sources: every preference data set that is trained on, with the algorithms that train on it.
+        sources: every preference data set that is trained on, with the algorithms that train on it and how their runs
+            go through it.
         replays: whether SFT data are replayed.
+        replay_read: how runs go through them.
         replay: which; None for what the embedded family was fine-tuned on.
         batch_size, workers, gradient_accumulation_steps, max_length: as in `train`; KTO's batches are prepared by them.
         base_users: key paths of post-hoc entries that are made of the base too.
@@ -37,8 +40,9 @@ class Preparation:
     splits: tuple[str, ...] = ("search",)
     task_vectors: tuple[str, ...] = ()
     task_vector_dtype: str = "float32"
-    sources: tuple[tuple[PreferenceData, tuple[str, ...]], ...] = ()
+    sources: tuple[tuple[PreferenceData, tuple[tuple[str, tuple[Reading, ...]], ...]], ...] = ()
     replays: bool = False
+    replay_read: tuple[Reading, ...] = ()
     replay: PreferenceData | None = None
     batch_size: int
     workers: int

@@ -53,11 +53,17 @@ def test_reward_prompts_and_suites_are_read_before_any_model(
 def test_own_preference_data_may_hold_nothing_that_policies_are_scored_on(
     compare: dict[str, Any], tmp_path: Path
 ) -> None:
-    for file in (TAX_SUITES["tiny"] / "data" / "knowledge.jsonl", REWARD_PROMPTS["tiny"]):
-        scored = json.loads(file.read_text().splitlines()[0])["id"]
-        pairs = [{"id": name, "prompt": "say", "chosen": "yes .", "rejected": "no ."} for name in ("mine", scored)]
+    for file, kind in (
+        (TAX_SUITES["tiny"] / "data" / "knowledge.jsonl", "tax item"),
+        (REWARD_PROMPTS["tiny"], "reward"),
+    ):
+        scored = json.loads(file.read_text().splitlines()[0])
+        asked = ["Something else ?", f"Human: {scored['prompt'].upper()}\n\nAssistant:"]
+        pairs = [{"id": str(n), "prompt": text, "chosen": "yes .", "rejected": "no ."} for n, text in enumerate(asked)]
         compare["preferences"] = written(tmp_path / f"{file.stem}.jsonl", pairs)
-        refused = pytest.raises(ValueError, match=f"disjoint from the test items, got 1 in both: {scored}")
+        refused = pytest.raises(
+            ValueError, match=f"of 2 prompts 1 are the same as .* record 1 and {kind}.*{scored['id']}"
+        )
         with refused:
             prepare(compare, tmp_path / file.stem)
         with refused:

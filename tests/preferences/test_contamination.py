@@ -1,0 +1,94 @@
+"""Prompts that are scored too are found by their text: fifty identical ones with other ids once passed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from omsweep.preferences.contamination import (
+    NGRAM_WORDS,
+    Contamination,
+    ItemTexts,
+    ScoredText,
+    matches,
+    prompt_of,
+    refuse_same,
+)
+from omsweep.preferences.load import contamination_of, load_preferences
+from omsweep.preferences.settings import PreferenceData
+
+LONG = " ".join(f"word{number}" for number in range(30))
+
+
+def found(prompts, *scored):
+    return list(matches(prompts, ItemTexts(ScoredText(f"item {n}", text) for n, text in enumerate(scored))))
+
+
+def test_fifty_identical_prompts_are_found_whatever_their_ids(tmp_path):
+    asked = [f"How do I cook dish number {number}?" for number in range(50)]
+    rows = [{"id": f"mine-{n}", "prompt": text, "chosen": "a", "rejected": "b"} for n, text in enumerate(asked)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0] | {"id": "x", "prompt": "Other?"}]))
+    folder = load_preferences(PreferenceData(path=str(path)), family_key="", generate=None, root=tmp_path)
+    scored = [ScoredText(f"reward prompt r{n}", [{"role": "user", "content": text}]) for n, text in enumerate(asked)]
+    counted = contamination_of(folder, scored, source="preferences mine", root=tmp_path)
+    assert (counted.prompts, counted.items, counted.same, counted.overlapping) == (51, 50, 50, 0)
+    assert [match["record"] for match in counted.examples] == [0, 1, 2, 3, 4]
+    refused = (
+        "preferences mine: of 51 prompts 50 are the same as one of 50 scored items .* record 0 and reward prompt r0"
+    )
+    with pytest.raises(ValueError, match=f"{refused}.* take the records that are the same out") as error:
+        refuse_same(counted)
+    listed = str(error.value).split("all are in ")[1].split(";")[0]
+    assert [json.loads(line)["record"] for line in Path(listed).read_text().splitlines()] == list(range(50))
+    assert contamination_of(folder, scored, source="preferences mine", root=tmp_path) == counted
+
+
+@pytest.mark.parametrize(
+    "written", ["what  IS\nthis ?", "\n\nHuman: What is this ?\n\nAssistant:", "[INST] What is this ? [/INST]"]
+)
+def test_case_space_and_role_markers_do_not_hide_a_prompt(written):
+    [match] = found([written], "What is this ?")
+    assert match == {"record": 0, "item": "item 0", "same": True, "words": "what is this ?"}
+
+
+@pytest.mark.parametrize("start", range(8))
+def test_thirteen_words_in_a_row_overlap_and_twelve_do_not(start):
+    words = LONG.split()
+    around = ["other"] * start
+    thirteen = " ".join([*around, *words[9 : 9 + NGRAM_WORDS], "end"])
+    twelve = " ".join([*around, *words[9 : 9 + NGRAM_WORDS - 1], "end"])
+    [match] = found([twelve, "short", thirteen], LONG)
+    assert (match["record"], match["same"]) == (2, False)
+    assert match["words"].startswith("word9 word10")
+
+
+def test_short_texts_can_only_be_the_same():
+    assert found(["What is this", "this ?", ""], "What is this ?", "") == []
+
+
+def test_overlaps_are_counted_and_not_refused():
+    counted = Contamination.of(found([LONG + " more"], LONG), source="mine", prompts=1, items=1)
+    refuse_same(counted)
+    assert counted.describe().startswith(
+        "mine: of 1 prompts 0 are the same as one of 1 scored items and 1 more share 13"
+    )
+
+
+def test_the_prompt_of_whole_conversations_is_what_they_share():
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    answers = [[*said, {"role": "assistant", "content": text}] for text in ("good", "bad")]
+    assert prompt_of({"chosen": answers[0], "rejected": answers[1]}) == said
+    assert prompt_of({"prompt": "a", "chosen": answers[0], "rejected": answers[1]}) == said
+    assert prompt_of({"chosen": "Human: a Assistant: good", "rejected": "Human: a Assistant: bad"}).startswith(
+        "Human: a"
+    )
+    assert prompt_of({"prompt": "a", "completion": "b", "label": True}) == "a"
+
+
+def test_folders_of_whole_conversations_are_compared_too(tmp_path):
+    said = [{"role": "user", "content": "What is this ?"}]
+    row = {name: [*said, {"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
+    Dataset.from_list([row]).save_to_disk(tmp_path / "rows")
+    assert contamination_of(tmp_path / "rows", [ScoredText("i", "what is this ?")], source="s", root=tmp_path).same == 1
