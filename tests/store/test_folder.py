@@ -23,8 +23,8 @@ CONTRACT = re.findall(
     reward_absolute, tax, tax_se_items, tax_regressed, tax_regressed_se_items, tax_worst, tax_worst_se_items,
     flip_rate, benchmark_average, scores, kl, kl_sampled, decoding, length_ratio, reward_report,
     reward_report_se_items, tax_report, tax_report_se_items, tax_regressed_report, tax_regressed_report_se_items,
-    tax_worst_report, tax_worst_report_se_items, flip_rate_report, kl_report, diagnostics, merge_active, steps, tokens, seconds,
-    accelerator, policy_path, weights_hash, mlflow_run_id, error""",
+    tax_worst_report, tax_worst_report_se_items, flip_rate_report, kl_report, diagnostics, merge_active, steps,
+    tokens, seconds, accelerator, policy_path, weights_hash, mlflow_run_id, error""",
 )
 
 
