@@ -32,10 +32,11 @@ def _tax_texts(name: str) -> Iterator[ScoredText]:
 
     suite = load_suite(suite_folder(name))
     for split in SPLITS:
-        for task, items in suite.chosen(split, None).items():
-            for item in items:
-                for text in _texts_of(suite.tasks[task], suite.tasks[task].eval_docs[item.index]):
-                    yield ScoredText(f"tax item {item.item_id}", text)
+        suite.chosen(split, None)  # whether each has items
+    for task, items in suite.items.items():
+        for item in items:
+            for text in _texts_of(suite.tasks[task], suite.tasks[task].eval_docs[item.index]):
+                yield ScoredText(f"tax item {item.item_id}", text)
 
 
 def _texts_of(task: Any, doc: Mapping[str, Any]) -> Iterator[str]:
