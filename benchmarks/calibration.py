@@ -70,7 +70,6 @@ class Scenario:
     name: str
     gains: Mapping[str, float]
     reach: Mapping[str, float]
-    shared_runs: bool = False  # training seeds and draws the same in all SFT seeds of a family, or their own
     sft_seed: float = 0.03  # of one arm; all arms' common effect is twice as large
     training_seed: float = 0.06
     moved: float = 0.10  # drawn per run and arm
@@ -83,7 +82,6 @@ REACH = {"ondare": 1.1, "onties": 1.25, "released": 1.3, "shuffled": 1.3}
 NULL = Scenario(name="null", gains={}, reach=REACH)
 SCENARIOS = (
     NULL,
-    replace(NULL, name="null, training seeds shared", shared_runs=True),
     replace(NULL, name="null, SFT seeds matter most", sft_seed=0.08, training_seed=0.03),
     replace(NULL, name="null, SFT seeds do not matter", sft_seed=0.0, training_seed=0.1),
     replace(NULL, name="null, noisy items", reward_noise=1.0, tax_noise=45.0, item=0.6),
@@ -110,14 +108,13 @@ def synthetic_points(
     rows += [("adamw", "shift", dose, np.nan) for dose in LADDER]
     families, arms = tuple(CURVES), len(ARMS)
     shape = (len(families), sft_seeds, runs, arms)
-    seeded = (len(families), 1, runs) if scenario.shared_runs else shape[:3]
 
     def bent() -> Floats:
         """Log factor of a curve: SFT seed and training seed, each common to the arms and of one arm; [F, S, R, A]."""
         sft, run = scenario.sft_seed, scenario.training_seed
-        common = 2 * sft * rng.normal(size=(*shape[:2], 1, 1)) + 2 * run * rng.normal(size=(*seeded, 1))
-        own = sft * rng.normal(size=(*shape[:2], 1, arms)) + run * rng.normal(size=(*seeded, arms))
-        return np.broadcast_to(common + own, shape)
+        common = 2 * sft * rng.normal(size=(*shape[:2], 1, 1)) + 2 * run * rng.normal(size=(*shape[:3], 1))
+        own = sft * rng.normal(size=(*shape[:2], 1, arms)) + run * rng.normal(size=shape)
+        return np.asarray(common + own)
 
     arm = np.array([ARMS.index(row[0]) for row in rows])
     place = np.array([dose * (1.0 if np.isnan(weight) else weight) for _, _, dose, weight in rows]) / 2
@@ -141,12 +138,7 @@ def synthetic_points(
     by_group = report.reshape(-1, report.shape[4], 3)
     whole, groups = by_group.mean(axis=1, keepdims=True), by_group.shape[1]
     without = (groups * whole - by_group) / (groups - 1) if groups > 1 else by_group[:, :0]
-    blocks = [
-        (f, str(s), str(r if scenario.shared_runs else s * runs + r))
-        for f in families
-        for s in range(sft_seeds)
-        for r in range(runs)
-    ]
+    blocks = [(f, str(s), str(s * runs + r)) for f in families for s in range(sft_seeds) for r in range(runs)]
     return Points(
         block=tuple(block for block in blocks for _ in rows),
         label=np.array([row[0] for row in rows] * len(blocks)),

@@ -89,19 +89,23 @@ def _scored(
     """Rows and their log-probs, one after another; the longest come first, so that lack of memory shows at once."""
     summary = _summary(data)
     algorithm = next(one for one in ALGORITHMS.values() if one.data_kind == summary["data_kind"])
-    with isolated_training(model), completion_positions_only(), tempfile.TemporaryDirectory() as scratch:
+    with (
+        isolated_training(model),
+        completion_positions_only(),
+        without_warnings(FutureWarning, "`is_gradient_checkpointing`"),  # trl 1.16 asks for it
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         arguments = shared_arguments(
             output_dir=Path(scratch),
             per_device_batch_size=2,  # kto's trainer takes no less, and it is not used
             max_length=summary["max_length"],
         )
-        with without_warnings(FutureWarning, "`is_gradient_checkpointing`"):  # trl 1.16 asks for it
-            trainer = TRAINERS[algorithm.data_kind](
-                model=model,
-                args=trainer_arguments(algorithm, beta=1.0, **arguments),
-                train_dataset=rows,
-                processing_class=tokenizer,
-            )
+        trainer = TRAINERS[algorithm.data_kind](
+            model=model,
+            args=trainer_arguments(algorithm, beta=1.0, **arguments),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        )
         tokens = rows.select_columns([name for name in rows.column_names if name != "prompt"])
         lengths = [sum(len(ids) for ids in row.values() if isinstance(ids, list)) for row in tokens.select(wanted)]
         for row in wanted[np.argsort(lengths, kind="stable")[::-1]].tolist():

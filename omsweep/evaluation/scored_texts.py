@@ -34,7 +34,7 @@ def _tax_texts(name: str) -> Iterator[ScoredText]:
 
     suite = load_suite(suite_folder(name))
     for split in SPLITS:
-        suite.chosen(split, None)
+        suite.chosen(split, None)  # whether each has items
     for task, items in suite.items.items():
         for item in items:
             for text in _texts_of(suite.tasks[task], suite.tasks[task].eval_docs[item.index]):

@@ -20,7 +20,8 @@ def draw(space: SearchSpace) -> list[TrialSpec]:
 
     Ranges are drawn from one scrambled Sobol sequence per family (dimensions: shared knobs, then each branch's own);
     choices run through shuffled rounds, so that with enough blocks every value occurs equally often. The SFT seeds of a
-    family meet the same draws and training seeds, and so do the levels of `design.cross`. With `design.ladder` every
+    family meet the same draws, each with training seeds of its own, so that what a training seed does is averaged over
+    SFT seeds; levels of `design.cross` share both. With `design.ladder` every
     method is trained at each dose, a multiple of the learning rate that the block drew.
     """
     drawn = {name: _draw_family(space, name) for name in space.family_names}
@@ -67,7 +68,7 @@ def _spec(
         sft_seed=sft_seed,
         block=block,
         dose=dose,
-        seed=1000 * design.seed + block * design.seeds + repeat,
+        seed=design.training_seed(sft_seed, block, repeat),
     )
     return trial_spec(space, sample)
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 from omsweep.align.order import Reading
 from omsweep.align.settings import TrainSettings, train_settings_from
 from omsweep.space.samples import edge_samples, train_settings
+from omsweep.space.schema import Design
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialSpec
 
@@ -25,9 +27,7 @@ def reads_of(trials: Iterable[TrialSpec]) -> Reads:
 
 def possible_reads(space: SearchSpace) -> Reads:
     """The most that trials of a space can read: its longest runs, with every seed of its design or search."""
-    design = space.design
-    blocks = range(design.blocks * design.seeds)
-    seeds = [1000 * design.seed + n for n in blocks] if space.file.mode == "compare" else [space.search.seed]
+    seeds = _seeds(space.design) if space.file.mode == "compare" else [space.search.seed]
     of_one_seed = _reads(
         ((branch.preferences or space.preferences).key, train_settings(space, sample))
         for branch in space.branches
@@ -39,6 +39,11 @@ def possible_reads(space: SearchSpace) -> Reads:
 
     pairs = {key: of_all(readings) for key, readings in of_one_seed.pairs.items()}
     return Reads(pairs=pairs, replay=of_all(of_one_seed.replay))
+
+
+def _seeds(design: Design) -> list[int]:
+    places = product(range(design.sft_seeds), range(design.blocks), range(design.seeds))
+    return [design.training_seed(*place) for place in places]
 
 
 def _settings_of(trials: Iterable[TrialSpec]) -> Iterator[tuple[str, TrainSettings]]:

@@ -25,7 +25,8 @@ class Section(BaseModel):
 class Design(Section):
     """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
 
-    With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws.
+    With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws and
+    with training seeds of their own.
     `ladder` multiplies a block's learning rate: every method is trained at all of these doses. `cross` names knobs
     every choice of which is run in every block, in place of one choice per block.
     """
@@ -37,6 +38,10 @@ class Design(Section):
     ladder: list[Positive] = []
     match: Literal["share", "none"] = "none"
     cross: list[str] = []
+
+    def training_seed(self, sft_seed: int, block: int, repeat: int) -> int:
+        """The training seed of all trials in one place of the design; no place has another's."""
+        return 1000 * self.seed + (sft_seed * self.blocks + block) * self.seeds + repeat
 
     @field_validator("ladder")
     @classmethod

@@ -130,7 +130,8 @@ def test_every_sft_seed_meets_the_whole_design(compare: dict[str, Any]) -> None:
     assert {s["sft_seed"] for s in one} == {0}
     assert not any("-f0-" in s["trial_id"] for s in one)
     assert len({s["trial_id"] for s in several}) == len(several) == 3 * len(one)
-    identity = ("trial_id", "sft_seed")
+    identity = ("trial_id", "sft_seed", "seed")
+    assert len({(s["sft_seed"], s["seed"]) for s in several}) == len({s["seed"] for s in several}) == 3 * 12
     for sft_seed in range(3):
         own = [s for s in several if s["sft_seed"] == sft_seed]
         for plain, same in zip(one, own, strict=True):
