@@ -7,6 +7,7 @@ from typing import Any
 from omsweep.results.comparison.contrasts import ALPHA, UNITS, Line
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.findings import Findings, findings
+from omsweep.results.comparison.points import Points
 from omsweep.results.comparison.question import Question, question_of
 from omsweep.results.comparison.trials import read_points
 from omsweep.results.numbers import INTERVAL_LEVEL
@@ -29,10 +30,15 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
     if without:
         return Findings(question=question, missing=(*question.missing, f"no run of {', '.join(without)} has ended"))
     try:
-        points = read_points(trials, *_tables(folder), question)
+        points = points_of(folder, question, trials)
     except ValueError as error:
         return Findings(question=question, missing=(*question.missing, f"everything: {error}"))
     return findings(points, question, question.missing, moved_of(question, trials))
+
+
+def points_of(folder: SweepFolder, question: Question, trials: Sequence[TrialRecord]) -> Points:
+    """The policies of a sweep's folder that a question is about; ValueError where they cannot be read."""
+    return read_points(trials, *_tables(folder), question)
 
 
 def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, int | None], Any]]:

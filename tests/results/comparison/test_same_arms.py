@@ -1,0 +1,52 @@
+"""The A/A test: every way of telling two equal runs apart, and that it would notice a difference."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omsweep.results.comparison.question import question_of
+
+PATH = Path(__file__).parents[3] / "benchmarks" / "same_arms.py"
+
+
+@pytest.fixture(scope="module")
+def same_arms():
+    spec = importlib.util.spec_from_file_location("same_arms", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def asked(make_question_space):
+    return question_of(make_question_space(families=["one"]))
+
+
+def test_equal_runs_get_no_verdict_but_equivalent(same_arms, make_points, asked):
+    found = same_arms.verdicts_of(make_points(runs=2, families=("one",)), asked, 256)
+    assert found.total() == 2**3
+    assert set(found) <= {"not shown", "equivalent"}
+    assert same_arms.verdicts_of(make_points(runs=2, families=("one",)), asked, 3).total() == 3
+
+
+def test_runs_that_differ_are_told_apart_where_all_of_one_kind_are_on_one_side(same_arms, make_points, asked):
+    points = make_points(runs=2, families=("one",), sft_seeds=4)
+    second = np.array([run == "b0-s1" for _, _, run in points.block])
+    factor = np.where(second, 1.5, 1.0)
+    changed = replace(
+        points,
+        search=points.search
+        * [[1.0, 1.0, 1.0]]
+        * np.stack([factor, np.ones_like(factor), np.ones_like(factor)], axis=1),
+        report=points.report * np.stack([factor, np.ones_like(factor), np.ones_like(factor)], axis=1)[:, None],
+    )
+    found = same_arms.verdicts_of(changed, asked, 256)
+    assert found["better"] == found["worse"] == 1
+
+
+def test_a_sweep_without_two_runs_of_each_sft_seed_is_refused(same_arms, make_points, asked):
+    with pytest.raises(ValueError, match="every SFT seed must have two runs of adamw"):
+        same_arms.verdicts_of(make_points(runs=3, families=("one",)), asked, 9)
