@@ -82,14 +82,14 @@ def table(way: float, split: str) -> pd.DataFrame:
     """Scores of a policy that went `way` from its SFT model: reward rises, one item in four is lost."""
     rows = [
         {"kind": "tax", "task": "sums", "category": "math", "item_id": f"{split}-{n}", "split": split,
-         "decoder": "greedy", "sample": 0, "score": float(n > 0 or way < 0.5), "length": 1, "kl": math.nan,
-         "kl_sampled": math.nan, "completion": ""}
+         "cluster": f"{split}-{n}", "decoder": "greedy", "sample": 0, "score": float(n > 0 or way < 0.5), "length": 1,
+         "kl": math.nan, "kl_sampled": math.nan, "completion": ""}
         for n in range(ITEMS)
     ]  # fmt: skip
     rows += [
         {"kind": "reward", "task": "prompts", "category": "open", "item_id": f"{split}-{n}", "split": split,
-         "decoder": decoder, "sample": 0, "score": way + 0.01 * n, "length": 5, "kl": way, "kl_sampled": way,
-         "completion": ""}
+         "cluster": f"{split}-{n}", "decoder": decoder, "sample": 0, "score": way + 0.01 * n, "length": 5, "kl": way,
+         "kl_sampled": way, "completion": ""}
         for n in range(ITEMS)
         for decoder in ("greedy", "sampled")
     ]  # fmt: skip

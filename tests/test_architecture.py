@@ -57,7 +57,7 @@ def test_pareto_needs_only_numpy() -> None:
 
 def test_comparing_arms_needs_neither_torch_nor_ray() -> None:
     code = """
-    import omsweep.results.comparison.headline
+    import omsweep.results.comparison.findings
     import omsweep.results.comparison.question
     import omsweep.results.comparison.spread
     """

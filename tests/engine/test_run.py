@@ -24,6 +24,7 @@ from omsweep.engine import run as driver
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.families.load import weights_hash
 from omsweep.plan.posthoc import PosthocPlan
+from omsweep.results.comparison.question import Question, question_of
 from omsweep.results.comparison.trials import read_points
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TRIAL_FIELDS, TrialRecord, TrialSpec
@@ -49,7 +50,7 @@ def space(**changes: Any) -> dict[str, Any]:
                 "onties": {"semantics": "equations", "alpha": 1e-3, "density": 0.5},
             },
         },
-        "design": {"blocks": 1},
+        "design": {"blocks": 1, "match": "share"},
         "train": {"steps": STEPS, "batch_size": 8, "backend": "inprocess"},
         "evaluate": {"limit": 8, "samples": 2, "max_new_tokens": 24},
     }
@@ -257,16 +258,25 @@ def test_what_is_merged_is_tracked_as_a_child_of_its_kind(compared: Compared) ->
 
 def test_a_sweeps_folder_can_be_compared(compared: Compared) -> None:
     folder = compared.folder
-    chosen = [t for t in folder.trials() if t.label not in ("ondare+broken", "onties+ties")]
-    points = read_points(chosen, folder.scores, folder.reference_scores)
+    resolved = folder.sweep()["resolved"]
+
+    def asked(*contrasts: list[str]) -> Question:
+        comparison = {"contrasts": contrasts, "tax_limit": 5.0, "delta": 0.1, "baseline": "adamw"}
+        question = question_of(resolved | {"comparison": comparison})
+        assert question is not None
+        return question
+
+    wanted = ("adamw", "ondare", "adamw+shift")
+    chosen = [t for t in folder.trials() if t.label in wanted]
+    points = read_points(folder.trials(), folder.scores, folder.reference_scores, asked(["ondare", "adamw + shift"]))
     assert points.left_out == ()
     assert points.label.tolist() == [str(t.label).partition("+")[0] for t in chosen]
-    assert points.merged.tolist() == [t.kind == "posthoc" for t in chosen]
+    assert points.grid.tolist() == [str(t.label).partition("+")[2] for t in chosen]
     assert points.search == pytest.approx(np.array([[t.reward, t.tax, t.kl] for t in chosen]))
     expected = [[t.reward_report, t.tax_report, t.kl_report] for t in chosen]
-    assert points.report == pytest.approx(np.array(expected, dtype=float))
+    assert points.report[:, 0] == pytest.approx(np.array(expected, dtype=float))
     with pytest.raises(ValueError, match="no block of 1 is complete"):
-        read_points(folder.trials(), folder.scores, folder.reference_scores)
+        read_points(folder.trials(), folder.scores, folder.reference_scores, asked(["ondare + broken", "adamw"]))
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.campaign)])

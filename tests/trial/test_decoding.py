@@ -20,6 +20,7 @@ from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.store.records import Outcome, Prepared
 from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.prepare.reference import score_references
 from omsweep.trial.session import run_session
 
 pytestmark = pytest.mark.slow
@@ -54,8 +55,10 @@ def gemma_like(source: Path, target: Path) -> Path:
 
 def one_trial(family: Any, folder: Path) -> tuple[Prepared, pd.DataFrame, Outcome]:
     space = build_space(copy.deepcopy(CONTENT) | {"families": [family]})
-    prepared, reference = prepare_family(preparation(space, space.family_names[0]), tqdm)
     (spec,) = draw(space)
+    wanted = preparation(space, space.family_names[0], trials=[spec])
+    prepared, reference = prepare_family(wanted, tqdm)
+    score_references(wanted, prepared, tqdm)
     outcome = run_session(spec, prepared, folder, started=time.time())
     assert outcome is not None
     return prepared, reference, outcome

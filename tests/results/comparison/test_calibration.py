@@ -32,9 +32,9 @@ def test_reports_without_an_effect(calibration):
 
 @pytest.mark.slow
 def test_a_gain_is_found(calibration):
-    scenario = next(s for s in calibration.SCENARIOS if s.name == "ondare 20 % better")
+    scenario = next(s for s in calibration.SCENARIOS if s.name == "ondare 10 % better")
     found = calibration.calibrate(scenario, repeats=20, truth=calibration.true_differences(scenario, sweeps=8))
-    assert found.verdicts["ondare - adamw"]["better"] >= 0.9
+    assert found.verdicts["ondare - adamw"]["better"] >= 0.6
     assert found.false <= 4
 
 
