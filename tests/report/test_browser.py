@@ -134,7 +134,7 @@ def test_plots_stay_in_their_cards_and_the_page_in_its_window(seen):
 
 
 def test_the_comparison_is_drawn_with_a_verdict_for_every_contrast(seen, found):
-    assert seen["attained"] == [10]
+    assert seen["attained"] == [5]
     assert sorted(seen["verdicts"]) == sorted(line.verdict for line in found.lines if line.verdict is not None)
 
 

@@ -134,7 +134,7 @@ def _wanted(question: Question) -> set[tuple[str, str]]:
 
 def _complete(trials: Sequence[TrialRecord], wanted: set[tuple[str, str]], question: Question) -> bool:
     """Whether a block has every run, diverged or not, and of those with a policy every merge, and nothing failed."""
-    kept = [trial for trial in trials if trial.kind == "trained" or _grid(trial) in question.grids]
+    kept = [trial for trial in trials if (str(trial.label).partition("+")[0], _grid(trial)) in wanted]
     runs = [trial for trial in kept if trial.kind == "trained"]
     doses = len(question.ladder) or 1
     if any(sum(run.label == label for run in runs) < doses for label in question.labels):

@@ -167,8 +167,9 @@ def test_a_shift_is_on_no_way_back():
     assert np.isnan(points.weight).tolist() == [False, False, True]
 
 
-def test_merges_that_nothing_compares_are_not_read():
-    assert read([trial("a"), trial("o", label="ondare"), merge("a+0", "a")]).grid.tolist() == ["", ""]
+@pytest.mark.parametrize("state", ["completed", "failed"])
+def test_merges_that_nothing_compares_are_not_read(state):
+    assert read([trial("a"), trial("o", label="ondare"), merge("a+0", "a", state=state)]).grid.tolist() == ["", ""]
 
 
 def test_blocks_are_families_sft_seeds_blocks_and_seeds():
