@@ -52,6 +52,7 @@ QUESTION = Question(
     delta=0.1,
     ladder=LADDER,
     grids={},
+    families=tuple(CURVES),
     sft_seeds=10,
     runs=2,
     missing=(),
@@ -87,7 +88,7 @@ SCENARIOS = (
     replace(NULL, name="null, SFT seeds matter most", sft_seed=0.08, training_seed=0.03),
     replace(NULL, name="null, SFT seeds do not matter", sft_seed=0.0, training_seed=0.1),
     replace(NULL, name="null, noisy items", reward_noise=0.6, redrawn=0.05, item=0.3),
-    replace(NULL, name="edge: two arms 10 % better", gains={"ondare": 1.1, "onties": 1.1}),
+    replace(NULL, name="beyond delta: two arms 12 % better", gains={"ondare": 1.12, "onties": 1.12}),
     replace(NULL, name="ondare 10 % better", gains={"ondare": 1.1}),
     replace(NULL, name="ondare 20 % better", gains={"ondare": 1.2}),
 )
@@ -265,10 +266,10 @@ def is_false(verdict: str, truth: float) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=250)
+    parser.add_argument("--repeats", type=int, default=286)
     parser.add_argument("--truth-sweeps", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenarios", nargs="*", help="names; default all")
+    parser.add_argument("--scenarios", nargs="*", choices=[scenario.name for scenario in SCENARIOS], help="default all")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"

@@ -8,7 +8,7 @@ from omsweep.report.text_table import TextTable, latex, markdown, markdown_text
 from omsweep.results.comparison.contrasts import PRIMARY, Line
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.findings import Findings
-from omsweep.results.comparison.reading import MOVED
+from omsweep.results.comparison.reading import MOVED, interval_of
 from omsweep.results.comparison.spread import Spread
 from omsweep.results.numbers import INTERVAL_LEVEL, MISSING, counted, fixed
 
@@ -55,9 +55,9 @@ def verdict_table(found: Findings) -> TextTable:
         f"as a share of {question.baseline.name}'s area in the family; every arm has the same ladder of learning "
         "rates. Doses are chosen on the search split; reward and tax are both read on the report split.",
         f"Brackets: {100 * INTERVAL_LEVEL:.0f} % intervals over {_outermost(judged)}, with items inside. Verdicts hold "
-        f"over the {counted(len(judged), 'contrast')} of this table: any is false in at most 5 % of reports (Holm), "
-        f"and equivalent means that a difference of {question.delta:g} or more is rejected. All other numbers of this "
-        "comparison are descriptive.",
+        f"over the {counted(len(question.contrasts), 'contrast')} that the file names: any is false in at most 5 % of "
+        f"reports (Holm), and equivalent means that a difference of {question.delta:g} or more is rejected. All other "
+        "numbers of this comparison are descriptive.",
         f"Blocks: {blocks}.{_left_out(found)}",
     ]
     columns = ["contrast", "area, all families" if families else "area", "adjusted p", *families]
@@ -157,14 +157,16 @@ def _minus(row: Line | Spread) -> str:
 
 def _estimated(estimate: Estimate, digits: int, badge: str = "") -> Cell:
     """`+0.12 [-0.01, +0.25]`; without an interval where nothing was repeated."""
-    ends = estimate.interval(INTERVAL_LEVEL)
+    ends = interval_of(estimate)
     low, high = (fixed(end, digits, signed=True) for end in ends)
     interval = f"[{low}, {high}]" if math.isfinite(ends[0]) else ""
     return Cell(fixed(estimate.value, digits, signed=True), interval=interval, badge=badge)
 
 
 def _outermost(lines: Iterable[Line]) -> str:
-    names = dict.fromkeys(UNITS.get(line.estimate.outermost or "", "nothing: no unit is repeated") for line in lines)
+    names = dict.fromkeys(
+        UNITS.get(line.estimate.outermost or "", "seeds, of which none is repeated") for line in lines
+    )
     return " or ".join(names)
 
 
@@ -173,7 +175,7 @@ def _left_out(found: Findings) -> str:
         return ""
     named = ", ".join(" ".join(block) for block in found.left_out[:5])
     more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
-    return f" Left out, because something in them failed or was not run: {named}{more}."
+    return f" Left out, because something in them failed or has no reward or tax: {named}{more}."
 
 
 def _deviation(variance: float) -> str:

@@ -22,8 +22,8 @@ class PosthocGrid:
         method: a key of `POSTHOC_METHODS`.
         points: of the grid, in order.
         of: labels of the branches whose trials get them.
-        travel_of: label of the branch whose trial in the same block gives one more weight, its `travel` less the
-            parent's.
+        travel_of: label of the branch that gives one more weight: what puts a trial as far along tau as it goes in the
+            block at the same `residual`.
         keep: whether merged weights stay once they are scored.
     """
 

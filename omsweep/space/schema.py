@@ -150,8 +150,8 @@ class Posthoc(Section):
     """One grid of post-hoc points: models made after training from a policy, its SFT model and their base.
 
     `weights`, `densities` and `seeds` span the grid (`omsweep.merging.posthoc`). `of` names the branches whose trials
-    get it, default all; `travel_of` a branch: one more weight, the `travel` of its trial of the same block less that of
-    the parent. Merged weights are deleted once scored unless `keep`.
+    get it, default all; `travel_of` a branch: one more weight, what puts a trial as far along tau as that branch goes
+    in the block at the same `residual`. Merged weights are deleted once scored unless `keep`.
     """
 
     method: str

@@ -31,18 +31,25 @@ def check_comparison(space: SearchSpace) -> None:
     if file.objectives.tax != "tax":
         raise SpaceError("objectives.tax", f"must be tax for a comparison, got {file.objectives.tax!r}")
     limit = asked.tax_limit
-    without = [name for name in space.family_names if isinstance(limit, dict) and name not in limit]
-    if without:
-        raise SpaceError(f"{PATH}.tax_limit", f"must name every family of the sweep, is missing {', '.join(without)}")
+    if isinstance(limit, dict) and set(limit) != set(space.family_names):
+        raise SpaceError(
+            f"{PATH}.tax_limit",
+            f"must name the sweep's families, {', '.join(space.family_names)}, got {', '.join(limit)}",
+        )
     for path, name in _named(space):
         try:
             arm = arm_of(name)
         except ValueError as error:
             raise SpaceError(path, str(error)) from None
         _check_arm(space, arm, path)
+    seen: list[set[Arm]] = []
     for number, (first, second) in enumerate(asked.contrasts):
-        if arm_of(first) == arm_of(second):
+        pair = {arm_of(first), arm_of(second)}
+        if len(pair) == 1:
             raise SpaceError(f"{PATH}.contrasts.{number}", f"compares {first!r} with itself")
+        if pair in seen:
+            raise SpaceError(f"{PATH}.contrasts.{number}", f"compares {first!r} with {second!r} again")
+        seen.append(pair)
     if report.pilot is not None:
         try:
             read_pilot(report.pilot)
@@ -111,7 +118,11 @@ def _expected(space: SearchSpace, question: Question) -> str:
 def comparison_notes(space: SearchSpace) -> list[str]:
     """What the comparison will not show, and why."""
     question = question_of(space.resolved())
-    return [] if question is None else [f"comparison: not shown: {reason}" for reason in question.missing]
+    if question is None:
+        return []
+    own = [b.label for b in space.branches if b.label in question.labels and "learning_rate" in b.knobs]
+    unequal = [f"comparison: learning rates of {', '.join(own)} are their own: not the same ladder"] if own else []
+    return [*unequal, *(f"comparison: not shown: {reason}" for reason in question.missing)]
 
 
 def _caution(space: SearchSpace, question: Question, found: Planned, pilot: dict) -> str:

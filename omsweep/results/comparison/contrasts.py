@@ -63,13 +63,16 @@ def support_of(curves: Sequence[Curve], baseline: Curve, limit: float) -> Suppor
     """What all of the curves reach: at most the limit, and the baseline's reward and KL there, on the search split.
 
     Raises:
-        ValueError: a curve that reaches no tax above 0, or a baseline without an area.
+        ValueError: a curve without policies, or that reaches no tax above 0.
     """
+    if not all(curve.paths for curve in [*curves, baseline]):
+        raise ValueError("an arm left no policy at the lowest dose")
     tax = common_limit([*curves, baseline], limit)
     if tax <= 0:
-        raise ValueError("an arm pays no tax on the search split at any dose: there is no tax at which both are known")
+        raise ValueError("an arm costs no tax at any dose, so that there is no common range of tax")
     reward, kl = (float(v) for v in baseline.searched(baseline.at([tax], TAX))[0, [REWARD, KL]])
-    known = all(np.isfinite(curve.search[:, KL]).all() for curve in [*curves, baseline])
+    each = [*curves, baseline]
+    known = all(np.isfinite(curve.search[:, KL]).all() and np.isfinite(curve.report[..., KL]).all() for curve in each)
     return Support(
         tax=tax,
         reward=min(reward, *(curve.reach(REWARD) for curve in curves)),
@@ -108,12 +111,13 @@ def lines_of(
         places = {"reward_at_tax": (support.tax, TAX, REWARD), "tax_at_reward": (support.reward, REWARD, TAX)}
         places |= {"reward_at_kl": (support.kl, KL, REWARD)} if support.kl is not None else {}
         for measure, place in places.items():
-            values.setdefault(measure, []).append(first.read_at(*place) - second.read_at(*place))
+            if place[0] > 0:
+                values.setdefault(measure, []).append(first.read_at(*place) - second.read_at(*place))
     blocks = [points.blocks_of(family) for family in supports]
     lines = []
     for measure, of_families in values.items():
         if len(of_families) < len(supports):
-            continue  # KL is known in some families only
+            continue  # what is not known in some families, or the baseline gained nothing there
         rows = list(zip(supports, of_families, blocks, strict=True))
         lines += [_line(measure, family, pair, [one], inside) for family, one, inside in rows]
         if len(rows) > 1:
@@ -132,20 +136,22 @@ def _line(measure: str, family: str, pair: Pair, values: Sequence[Floats], block
     )
 
 
-def judged(lines: Sequence[Line], families: Sequence[str], delta: float) -> list[Line]:
+def judged(lines: Sequence[Line], families: Sequence[str], delta: float, contrasts: int) -> list[Line]:
     """The lines, those of the area over all families (over the family, where there is one) with verdicts.
 
-    `better` or `worse` where Holm's procedure over these lines rejects no difference at level `ALPHA`; `equivalent`
-    where two one-sided tests at `ALPHA` over their number reject a difference of `delta` or more; else `not shown`. An
-    estimate without repeated seeds is `not shown`: item noise is not seed noise.
+    `better` or `worse` where Holm's procedure over all `contrasts` that were named rejects no difference at level
+    `ALPHA`, those that could not be read counting as p = 1; `equivalent` where two one-sided tests at `ALPHA` over
+    their number reject a difference of `delta` or more; else `not shown`. An estimate without repeated seeds is
+    `not shown`: item noise is not seed noise.
     """
     pooled = ALL_FAMILIES if len(families) > 1 else families[0]
     places = [i for i, line in enumerate(lines) if (line.measure, line.family) == (PRIMARY, pooled)]
     estimates = [lines[i].estimate for i in places]
     repeated = [estimate.outermost not in (None, "item") for estimate in estimates]
-    differs = holm([e.p_value if known else 1.0 for e, known in zip(estimates, repeated, strict=True)])
+    p_values = [e.p_value if known else 1.0 for e, known in zip(estimates, repeated, strict=True)]
+    differs = holm([*p_values, *[1.0] * (contrasts - len(places))])[: len(places)]
     same = [
-        min(1.0, len(places) * _equivalence_p(e, delta)) if known else 1.0
+        min(1.0, contrasts * _equivalence_p(e, delta)) if known else 1.0
         for e, known in zip(estimates, repeated, strict=True)
     ]
     found = list(lines)

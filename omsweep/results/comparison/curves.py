@@ -137,7 +137,7 @@ class Curve:
         read = self.read(self.at([level], column))[:, :, 0]
         ends = [level * (1 - NEAR), min(level * (1 + NEAR), self.reach(column))]
         low, high = self.searched(self.at(ends, column))
-        slope = (high[wanted] - low[wanted]) / (high[column] - low[column])
+        slope = (high[wanted] - low[wanted]) / (ends[1] - ends[0])
         return np.asarray(read[..., wanted] - slope * (read[..., column] - level))
 
     def area(self, limit: float) -> Floats:
@@ -158,11 +158,10 @@ def curve_of(points: Points, arm: Arm, family: str) -> Curve:
     """An arm's curve in a family, up to the lowest dose at which some block has no policy (it diverged there)."""
     blocks = points.blocks_of(family)
     by_key = _by_key(points, arm, family)
-    doses = sorted({dose for dose, _ in by_key})
-    short = [d for d in doses if any(len(rows) < len(blocks) for (dose, _), rows in by_key.items() if dose == d)]
-    end = min(short, default=np.inf)
+    doses = sorted(set(points.dose.tolist()))
+    least = {d: min((len(rows) for (dose, _), rows in by_key.items() if dose == d), default=0) for d in doses}
+    end = min((dose for dose in doses if least[dose] < len(blocks)), default=np.inf)
     kept = sorted(key for key in by_key if key[0] < end)
-    lost = len(blocks) - min((len(rows) for (dose, _), rows in by_key.items() if dose == end), default=len(blocks))
     rows = [[by_key[key][block] for block in range(len(blocks))] for key in kept]
     sft = np.zeros((len(blocks), 1, points.report.shape[1], 3))
     report = np.concatenate([sft, *([points.report[np.array(rows).T]] if rows else [])], axis=1)
@@ -173,7 +172,7 @@ def curve_of(points: Points, arm: Arm, family: str) -> Curve:
         report=report.swapaxes(1, 2),
         paths=_paths(kept),
         doses=tuple(dose for dose in doses if dose < end),
-        lost=lost,
+        lost=0 if end == np.inf else len(blocks) - least[end],
     )
 
 

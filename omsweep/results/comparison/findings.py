@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from omsweep.results.comparison.contrasts import ALL_FAMILIES, Line, Support, judged, lines_of, support_of
 from omsweep.results.comparison.curves import Curve, block_weights, curve_of, report_track
-from omsweep.results.comparison.points import Arm, Block, Floats, Pair, Points
+from omsweep.results.comparison.points import TAX, Arm, Block, Floats, Pair, Points
 from omsweep.results.comparison.question import Question
 from omsweep.results.comparison.spread import Spread, spreads
 
@@ -91,6 +91,8 @@ def findings(
     question: Question,
     missing: Sequence[str] = (),
     moved: Mapping[tuple[str, str, float], Mapping[str, float]] = MappingProxyType({}),
+    *,
+    final: bool = True,
 ) -> Findings:
     """Compare the arms of a table of policies.
 
@@ -99,6 +101,7 @@ def findings(
         question: what is compared with what.
         missing: what is known not to be shown; more may be added.
         moved: by family, arm and dose (`Rung.moved`).
+        final: whether the sweep has ended; before, every verdict is `not shown`.
     """
     said = [*missing, *(f"blocks of {trial}: it has no reward or tax" for trial in points.unread), *_uneven(points)]
     present = [arm for arm in question.arms if (points.label == arm.label).any()]
@@ -121,7 +124,10 @@ def findings(
             continue
         lines += found
         supports |= {(pair, family): support for family, support in read.items()}
-    lines = judged(lines, points.families, question.delta)
+    contrasts = len(question.contrasts)
+    lines = judged(lines, points.families, question.delta, contrasts)
+    if not final:
+        lines = [line if line.verdict is None else replace(line, verdict="not shown") for line in lines]
     return Findings(
         question=question,
         lines=lines,
@@ -130,9 +136,9 @@ def findings(
         tracks=[
             Track(family=family, arm=arm, track=report_track(points, curve, family, question.limit_of(family)))
             for (family, arm), curve in curves.items()
-            if curve.paths
+            if curve.reach(TAX) > 0
         ],
-        spreads=[spread for pair, table in values.items() for spread in spreads(points, pair, table, lines)],
+        spreads=[spread for pair, table in values.items() for spread in spreads(points, pair, table, contrasts)],
         blocks=points.blocks,
         left_out=points.left_out,
         missing=tuple(dict.fromkeys(said)),

@@ -52,7 +52,8 @@ class Points:
         report: [N, 1 + G, 3] on the report split: of all items first, then without the g-th of G groups of items; G is
             0 (items are not to be seen) or at least 2.
         blocks: all blocks that are compared, also where an arm has no policy (it diverged).
-        left_out: blocks that were left out because something in them is missing.
+        left_out: blocks that were left out because something in them failed, or has no reward or tax.
+        unfinished: blocks in which something has not ended.
         unread: trial ids of policies without reward or tax, which their blocks were left out for.
     """
 
@@ -65,6 +66,7 @@ class Points:
     report: Floats
     blocks: tuple[Block, ...]
     left_out: tuple[Block, ...] = ()
+    unfinished: tuple[Block, ...] = ()
     unread: tuple[str, ...] = ()
 
     @property

@@ -42,6 +42,7 @@ class Question:
         delta: difference, as a share of the baseline's area, below which two arms are equivalent.
         ladder: doses.
         grids: by name, what runs are merged after training.
+        families: of the sweep.
         sft_seeds: per family.
         runs: per SFT seed, blocks x training seeds.
         missing: what cannot be shown, and why, one sentence each.
@@ -53,6 +54,7 @@ class Question:
     delta: float
     ladder: tuple[float, ...]
     grids: Mapping[str, OfflineGrid]
+    families: tuple[str, ...]
     sft_seeds: int
     runs: int
     missing: tuple[str, ...]
@@ -96,6 +98,7 @@ def question_of(resolved: Mapping[str, Any]) -> Question | None:
         delta=float(asked["delta"]),
         ladder=tuple(design.get("ladder") or ()),
         grids={grid.name: grid for grid in _grids(resolved)},
+        families=tuple(one["name"] if isinstance(one, Mapping) else str(one) for one in resolved.get("families") or ()),
         sft_seeds=sft_seeds,
         runs=runs,
         missing=tuple(_missing_repeats(sft_seeds, runs)),

@@ -1,6 +1,8 @@
 """From a sweep's folder to its findings, and those as plain data: `comparison.json`."""
 
+import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,12 +35,31 @@ def read_findings(folder: SweepFolder, resolved: Mapping[str, Any], trials: Sequ
         points = points_of(folder, question, trials)
     except ValueError as error:
         return Findings(question=question, missing=(*question.missing, f"everything: {error}"))
-    return findings(points, question, question.missing, moved_of(question, trials))
+    open_ = _unfinished(question, points)
+    missing = (*question.missing, *open_)
+    return findings(points, question, missing, moved_of(question, trials), final=not open_)
+
+
+def _unfinished(question: Question, points: Points) -> list[str]:
+    """What is still to come, by family; verdicts wait for it."""
+    planned = question.sft_seeds * question.runs
+    ended = Counter(family for family, _, _ in (*points.blocks, *points.left_out))
+    return [
+        f"verdicts: {ended[family]} of {planned} blocks of {family} have ended"
+        for family in question.families
+        if ended[family] < planned
+    ]
 
 
 def points_of(folder: SweepFolder, question: Question, trials: Sequence[TrialRecord]) -> Points:
     """The policies of a sweep's folder that a question is about; ValueError where they cannot be read."""
     return read_points(trials, *_tables(folder), question)
+
+
+def interval_of(estimate: Estimate) -> tuple[float, float]:
+    """The interval that is shown, infinite where no seed is repeated: item noise is not seed noise."""
+    repeated = estimate.outermost not in (None, "item")
+    return estimate.interval(INTERVAL_LEVEL) if repeated else (-math.inf, math.inf)
 
 
 def _tables(folder: SweepFolder) -> tuple[Callable[[str], Any], Callable[[str, int | None], Any]]:
@@ -123,7 +144,7 @@ def _line(line: Line) -> dict[str, Any]:
 
 
 def _sureness(estimate: Estimate) -> dict[str, Any]:
-    low, high = estimate.interval(INTERVAL_LEVEL)
+    low, high = interval_of(estimate)
     return {
         "low": low,
         "high": high,

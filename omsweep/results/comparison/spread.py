@@ -1,5 +1,6 @@
 """Where the scatter of a contrast comes from, and the smallest difference that it lets one see."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from omsweep.results.comparison.clusters import pseudo_values
 from omsweep.results.comparison.components import VarianceComponents, variance_components
-from omsweep.results.comparison.contrasts import ALL_FAMILIES, Line
+from omsweep.results.comparison.contrasts import ALL_FAMILIES
 from omsweep.results.comparison.detectable import Design, smallest_detectable_effect
 from omsweep.results.comparison.points import Floats, Pair, Points
 
@@ -33,25 +34,27 @@ class Spread:
     detectable: float | None
 
 
-def spreads(points: Points, pair: Pair, values: Floats, lines: Sequence[Line]) -> list[Spread]:
+def spreads(points: Points, pair: Pair, values: Floats, contrasts: int) -> list[Spread]:
     """The scatter of a pair's difference by family and, with several, their mean.
 
     Args:
         points: the policies.
         pair: the arms.
-        values: [B, 1 + G] by block, from `lines_of`.
-        lines: of the report, with verdicts.
+        values: [B, 1 + G] by block, family after family, from `lines_of`.
+        contrasts: number of those that the family-wise error is shared by.
     """
     table = pseudo_values(values)
     by_family: dict[str, VarianceComponents] = {}
+    start = 0
     for family in points.families:
-        inside = [i for i, block in enumerate(points.blocks) if block[0] == family]
-        if len(inside) > 1:
-            by_family[family] = variance_components(table[inside], [points.blocks[i][1] for i in inside])
+        seeds = [sft_seed for _, sft_seed, _ in points.blocks_of(family)]
+        if len(seeds) > 1:
+            by_family[family] = variance_components(table[start : start + len(seeds)], seeds)
+        start += len(seeds)
     if len(points.families) > 1 and len(by_family) == len(points.families):
         by_family[ALL_FAMILIES] = mean_components(list(by_family.values()))
     groups, judged = table.shape[1], ALL_FAMILIES if len(points.families) > 1 else points.families[0]
-    design = _design(points, groups, sum(line.verdict is not None for line in lines))
+    design = _design(points, groups, contrasts)
     return [
         Spread(
             family=family,
@@ -66,9 +69,12 @@ def spreads(points: Points, pair: Pair, values: Floats, lines: Sequence[Line]) -
 
 
 def mean_components(of_families: Sequence[VarianceComponents]) -> VarianceComponents:
-    """Means over families or contrasts; NaN where a component is not known in one of them."""
+    """Means over families or contrasts, of those in which a component is known; NaN where it is in none."""
     every = [vars(components) for components in of_families]
-    return VarianceComponents(**{name: float(np.mean([one[name] for one in every])) for name in every[0]})
+    known = {name: [one[name] for one in every if not math.isnan(one[name])] for name in every[0]}
+    return VarianceComponents(
+        **{name: float(np.mean(values)) if values else math.nan for name, values in known.items()}
+    )
 
 
 def _design(points: Points, groups: int, comparisons: int) -> Design:
@@ -79,5 +85,5 @@ def _design(points: Points, groups: int, comparisons: int) -> Design:
         runs=min(len(of_family) // len(set(of_family)) for of_family in seeds),
         items=groups,
         families=len(points.families),
-        comparisons=max(1, comparisons),
+        comparisons=comparisons,
     )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from omsweep.results.comparison.items import ItemTable, item_readings, item_table
 from omsweep.results.comparison.points import REWARD, TAX, Block, Floats, Points
-from omsweep.results.comparison.question import Question
+from omsweep.results.comparison.question import OfflineGrid, Question
 from omsweep.results.front import SCORED_STATES
 from omsweep.store.records import TrialRecord
 
@@ -38,8 +38,8 @@ def read_points(
 
     A block is (family, `sft_seed`, `block` and `seed`). Merged trials (`kind: posthoc`) belong to their parent's block,
     label and dose. A diverged run leaves its block without a policy at its dose. A block in which a run or a merge
-    failed or was not run, or whose scores give no reward or tax, is left out for every arm and named in `left_out`;
-    policies without reward or tax are named in `unread`.
+    failed, or whose scores give no reward or tax, is left out for every arm and named in `left_out`, one in which
+    something was not run in `unfinished`; policies without reward or tax are named in `unread`.
 
     Args:
         trials: one record for each trial.
@@ -59,16 +59,21 @@ def read_points(
         if parent.label in question.labels:
             by_block.setdefault(block_of(parent), []).append(trial_id)
     wanted = _wanted(question)
-    complete = {b: ids for b, ids in by_block.items() if _complete([by_id[i] for i in ids], wanted, question)}
-    read = _reader(scores, reference, groups)
-    read_of = {
-        i: read(i, origin[i])
-        for ids in complete.values()
-        for i in ids
-        if by_id[i].state in SCORED_STATES and (origin[i].label, _grid(by_id[i])) in wanted
+    compared = {
+        block: [by_id[i] for i in ids if (origin[i].label, _grid(by_id[i])) in wanted]
+        for block, ids in by_block.items()
     }
+    failed = {block for block, trials in compared.items() if any(trial.state == "failed" for trial in trials)}
+    complete = {
+        block: [trial.trial_id for trial in trials]
+        for block, trials in compared.items()
+        if block not in failed and _complete(trials, wanted, question)
+    }
+    read = _reader(scores, reference, groups)
+    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i].state in SCORED_STATES}
     unread = [i for i, (search, report) in read_of.items() if not (_known(search) and _known(report))]
-    complete = {block: ids for block, ids in complete.items() if not set(ids) & set(unread)}
+    unread_blocks = {block_of(origin[i]) for i in unread}
+    complete = {block: ids for block, ids in complete.items() if block not in unread_blocks}
     chosen = [i for ids in complete.values() for i in ids if i in read_of]
     if not chosen:
         because = f"; without reward or tax: {', '.join(unread)}" if unread else ""
@@ -82,7 +87,10 @@ def read_points(
         search=np.stack([read_of[i][0] for i in chosen]),
         report=np.stack([read_of[i][1] for i in chosen]),
         blocks=tuple(complete),
-        left_out=tuple(block for block in by_block if block not in complete),
+        left_out=tuple(block for block in by_block if block in failed or block in unread_blocks),
+        unfinished=tuple(
+            block for block in by_block if block not in complete and block not in failed and block not in unread_blocks
+        ),
         unread=tuple(unread),
     )
 
@@ -133,20 +141,25 @@ def _wanted(question: Question) -> set[tuple[str, str]]:
 
 
 def _complete(trials: Sequence[TrialRecord], wanted: set[tuple[str, str]], question: Question) -> bool:
-    """Whether a block has every run, diverged or not, and of those with a policy every merge, and nothing failed."""
-    kept = [trial for trial in trials if (str(trial.label).partition("+")[0], _grid(trial)) in wanted]
-    runs = [trial for trial in kept if trial.kind == "trained"]
+    """Whether a block has every run, diverged or not, and every merge of those that left a policy.
+
+    No shift is asked for where no run of the branch that says how far left a policy.
+    """
+    runs = [trial for trial in trials if trial.kind == "trained"]
     doses = len(question.ladder) or 1
     if any(sum(run.label == label for run in runs) < doses for label in question.labels):
         return False
-    if any(trial.state == "failed" for trial in kept):
-        return False
-    merges = Counter((trial.parent, _grid(trial)) for trial in kept if trial.kind == "posthoc")
+    left = [run for run in runs if run.state == "completed" and run.policy_path is not None]
+    merges = Counter((trial.parent, _grid(trial)) for trial in trials if trial.kind == "posthoc")
+
+    def asked(grid: OfflineGrid) -> int:
+        return grid.points if grid.travel_of is None else int(any(run.label == grid.travel_of for run in left))
+
     return all(
-        merges[run.trial_id, grid] >= (1 if question.grids[grid].travel_of else question.grids[grid].points)
-        for run in runs
+        merges[run.trial_id, grid] >= asked(question.grids[grid])
+        for run in left
         for label, grid in wanted
-        if grid and run.label == label and run.state == "completed" and run.policy_path is not None
+        if grid and run.label == label
     )
 
 

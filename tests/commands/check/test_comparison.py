@@ -83,6 +83,8 @@ def test_a_pilot_says_how_small_an_effect_can_be_seen(load, tmp_path):
 def test_what_cannot_be_shown_is_a_note(load):
     (note,) = comparison_notes(load("design={seeds: 1, blocks: 1, ladder: [1, 2]}"))
     assert note.startswith("comparison: not shown: verdicts and intervals: one run of each arm in a family")
+    (note,) = comparison_notes(load("space.method.ondare.learning_rate=1.0e-4"))
+    assert note == "comparison: learning rates of ondare are their own: not the same ladder"
     (note,) = comparison_notes(load("design={seeds: 3, blocks: 1, ladder: [1, 2]}"))
     assert note.startswith("comparison: not shown: other SFT models")
 
@@ -98,12 +100,19 @@ FIRST = "comparison.contrasts.0: "
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["comparison.tax_limit={tiny-llama: 4}"], "comparison.tax_limit: must name every family of the sweep, is"),
+        (
+            ["comparison.tax_limit={tiny-llama: 4}"],
+            "comparison.tax_limit: must name the sweep's families, tiny-llama, tiny-qwen2, got tiny-llama",
+        ),
         (["comparison.tax_limit=0"], "comparison.tax_limit: must be greater than 0, got 0"),
         (["comparison.delta=1"], "comparison.delta: must be less than 1"),
         (["comparison.contrasts=[]"], "comparison.contrasts: "),
         (["comparison.contrasts=[[ondare]]"], FIRST),
         (["comparison.contrasts=[[ondare, adam]]"], f"{FIRST}unknown label 'adam'; allowed: adamw, ondare"),
+        (
+            ["comparison.contrasts=[[ondare, adamw], [adamw, ondare]]"],
+            "comparison.contrasts.1: compares 'adamw' with 'ondare' again",
+        ),
         (["comparison.contrasts=[[ondare, ondare]]"], f"{FIRST}compares 'ondare' with itself"),
         (
             ["comparison.contrasts=[[ondare, adamw + way]]"],

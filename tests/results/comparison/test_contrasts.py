@@ -23,7 +23,7 @@ def line(found, **changes):
 
 
 def verdicts(estimates, delta=0.1):
-    return [one.verdict for one in judged([line(e) for e in estimates], ["f", "g"], delta)]
+    return [one.verdict for one in judged([line(e) for e in estimates], ["f", "g"], delta, len(estimates))]
 
 
 def by_closed_testing(p_values):
@@ -49,7 +49,14 @@ def test_the_sign_decides_and_more_contrasts_ask_for_more():
     assert verdicts([estimate(5), estimate(-5), estimate(1)]) == ["better", "worse", "not shown"]
     assert verdicts([estimate(2.3)]) == ["better"]
     assert verdicts([estimate(2.3), *[estimate(0)] * 5])[0] == "not shown"
-    assert judged([], ["f"], 0.1) == []
+    assert judged([], ["f"], 0.1, 1) == []
+
+
+def test_contrasts_that_could_not_be_read_count_as_well():
+    (one,) = judged([line(estimate(2.3))], ["f", "g"], 0.1, 1)
+    (of_six,) = judged([line(estimate(2.3))], ["f", "g"], 0.1, 6)
+    assert (one.verdict, of_six.verdict) == ("better", "not shown")
+    assert of_six.adjusted_p == pytest.approx(6 * one.adjusted_p)
 
 
 def test_equivalent_is_what_two_one_sided_tests_reject():
@@ -69,8 +76,8 @@ def test_item_noise_ranks_nothing(outermost):
 
 def test_only_the_area_over_all_families_has_a_verdict():
     lines = [line(estimate(9)), line(estimate(9), family="f"), line(estimate(9), measure="reward_at_tax")]
-    assert [one.verdict for one in judged(lines, ["f", "g"], 0.1)] == ["better", None, None]
-    assert [one.verdict for one in judged(lines, ["f"], 0.1)] == [None, "better", None]
+    assert [one.verdict for one in judged(lines, ["f", "g"], 0.1, 1)] == ["better", None, None]
+    assert [one.verdict for one in judged(lines, ["f"], 0.1, 1)] == [None, "better", None]
 
 
 def test_shares_have_the_ratio_of_means_and_the_scatter_of_its_delta_method():
@@ -103,4 +110,4 @@ def test_false_verdicts_stay_within_alpha():
 
 def test_lines_that_are_not_judged_stay_as_they_are():
     plain = line(estimate(9), family="f")
-    assert judged([plain, line(estimate(1))], ["f", "g"], 0.1)[0] == replace(plain, verdict=None)
+    assert judged([plain, line(estimate(1))], ["f", "g"], 0.1, 1)[0] == replace(plain, verdict=None)

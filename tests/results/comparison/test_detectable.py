@@ -46,7 +46,7 @@ def test_the_verdict_finds_it_as_often_as_promised(families):
             Line(measure=PRIMARY, family=ALL_FAMILIES, arm="a", against="b", estimate=e, blocks=units)
             for e in (one, none, none, none)
         ]
-        found += judged(lines, ["f", "g"], 0.1)[0].verdict == "better"
+        found += judged(lines, ["f", "g"], 0.1, 4)[0].verdict == "better"
     assert 749 <= found <= 851
     assert power(design, components, effect) == pytest.approx(0.8, abs=1e-3)
     assert power(design, components, effect / 2) < 0.5

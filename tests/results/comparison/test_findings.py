@@ -1,5 +1,7 @@
 """Findings: planted effects and nulls, what is read where, and what is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,7 @@ def test_one_run_gives_numbers_without_intervals_or_verdicts(make_points, asked)
     assert set(verdicts(found).values()) == {"not shown"}
     assert found.spreads == []
     assert tables(found)[0].texts[0][1].startswith("+")
+    assert "[" not in tables(found)[0].texts[0][1]
 
 
 def test_with_one_sft_seed_runs_are_the_units(make_points, asked):
@@ -128,7 +131,42 @@ def test_above_what_all_arms_reach_nothing_is_read(make_points, asked):
     assert any("ondare in one above dose 0.5: it left no policy in 1 of 12 blocks" in said for said in found.missing)
     none = findings(make_points(lost=[(0, "ondare", 0.25)]), asked)
     assert {x.arm for x in none.lines} == set()
-    assert any("ondare against adamw: in one, an arm pays no tax" in said for said in none.missing)
+    assert any(
+        "ondare against adamw: in one, an arm left no policy at the lowest dose" in said for said in none.missing
+    )
+    assert any("ondare in one at all: it left no policy in 1 of 12 blocks" in said for said in none.missing)
+
+
+def test_a_dose_at_which_every_block_diverged_is_named(make_points, asked):
+    found = findings(make_points(lost=[(number, "ondare", 2.0) for number in range(24)]), asked)
+    assert any("ondare in one above dose 1: it left no policy in 12 of 12 blocks" in said for said in found.missing)
+
+
+def test_an_arm_that_costs_nothing_is_a_reason_and_no_error(make_points, asked):
+    made = make_points(scatter=0.0)
+    mine = made.label == "ondare"
+    free = replace(made, search=np.where(mine[:, None], made.search * [1, -1, 1], made.search))
+    found = findings(free, asked)
+    assert any("ondare against adamw: in one, an arm costs no tax at any dose" in said for said in found.missing)
+    assert {track.arm for track in found.tracks} == {A, Arm("adamw", "path"), Arm("shuffled")}
+
+
+def test_a_baseline_without_reward_is_a_reason(make_points, asked):
+    found = findings(make_points(gains={"adamw": -1.0}, scatter=0.001), asked)
+    assert any("ondare against adamw: the baseline gains no reward" in said for said in found.missing)
+
+
+def test_families_that_take_turns_keep_their_scatter(table, asked, found):
+    """As a design starts them, block by block over the families: the former order by family alone was read."""
+    order = [block for pair in zip(table.blocks_of("one"), table.blocks_of("two"), strict=True) for block in pair]
+    mixed = findings(replace(table, blocks=tuple(order)), asked)
+    for one, other in zip(found.spreads, mixed.spreads, strict=True):
+        assert vars(other.components) == pytest.approx(vars(one.components))
+
+
+def test_before_the_end_nothing_is_decided(make_points, asked):
+    found = findings(make_points(gains={"ondare": 2.0}), asked, final=False)
+    assert set(verdicts(found).values()) == {"not shown"}
 
 
 def test_an_arm_without_a_policy_is_named(make_points, asked):
@@ -173,6 +211,10 @@ def test_an_interrupted_sweep_says_what_has_not_ended(sweep):
     found = read_findings(sweep, sweep.sweep()["resolved"], trials)
     assert found.missing == ("no run of shuffled has ended",)
     assert tables(found) == []
+    begun = [t for t in sweep.trials() if t.sft_seed == 0]
+    half = read_findings(sweep, sweep.sweep()["resolved"], begun)
+    assert half.missing[-1] == "verdicts: 2 of 4 blocks of tiny-llama have ended"
+    assert set(verdicts(half).values()) == {"not shown"}
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_one_sft_seed_in_the_pilot_is_said(asked):
     assert alone.effect < full.effect
 
 
+def test_what_one_family_of_the_pilot_shows_is_not_thrown_away(asked):
+    rows = [row("ondare", "adamw"), row("ondare", "adamw", "tiny-qwen2", sft_seed=None)]
+    both = planned(asked, ["tiny-llama", "tiny-qwen2"], content(rows))
+    known = planned(asked, ["tiny-llama", "tiny-qwen2"], content([rows[0], row("ondare", "adamw", "tiny-qwen2")]))
+    assert both.effect == pytest.approx(known.effect)
+    assert both.sft_seeds_known
+
+
 def test_nothing_repeated_shows_nothing(make_question_space):
     asked = question_of(make_question_space(blocks=1, sft_seeds=1))
     found = planned(asked, ["tiny-llama"], content([row("ondare", "adamw")]))

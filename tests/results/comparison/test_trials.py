@@ -187,7 +187,8 @@ def test_a_diverged_run_leaves_the_block_a_failed_one_does_not():
     points = read(trials)
     assert (points.label.tolist(), points.blocks, points.left_out) == (["adamw"], (("f", "0", "b0-s0"),), ())
     more = [*trials, trial("a1", seed=1), trial("o1", label="ondare", seed=1, state="failed"), trial("a2", seed=2)]
-    assert read(more).left_out == (("f", "0", "b0-s1"), ("f", "0", "b0-s2"))
+    found = read(more)
+    assert (found.left_out, found.unfinished) == ((("f", "0", "b0-s1"),), (("f", "0", "b0-s2"),))
     with pytest.raises(ValueError, match="no block of 1 is complete in"):
         read([trial("a"), trial("o", label="ondare"), merge("x", "a", state="failed")], PATHS)
 
@@ -238,7 +239,7 @@ def test_a_block_with_merges_missing_is_left_out():
     """As after an interruption while merges are made: a run's grid counts once it is whole."""
     points = read(merged_blocks([2, 1, 0]), TWO)
     assert points.blocks == (("f", "0", "b0-s0"),)
-    assert points.left_out == (("f", "0", "b1-s0"), ("f", "0", "b2-s0"))
+    assert points.unfinished == (("f", "0", "b1-s0"), ("f", "0", "b2-s0"))
     assert len(read(merged_blocks([2, 1, 0])).blocks) == 3
 
 
@@ -246,6 +247,15 @@ def test_a_diverged_run_has_no_merges_to_miss():
     first, *others = merged_blocks([0, 2])
     alone = [first.model_copy(update={"state": "diverged", "policy_path": None}), *others]
     assert len(read(alone, TWO).blocks) == 2
+
+
+def test_no_shift_is_missed_where_the_branch_that_says_how_far_diverged():
+    """Such a block shortens the shifted arm's curve; left out, the blocks in which the tested arm diverged would go."""
+    question = asked(["ondare", "adamw + path"], weights=(), travel_of="ondare")
+    diverged = trial("o", label="ondare", state="diverged", policy_path=None)
+    assert len(read([trial("a"), diverged], question).blocks) == 1
+    with pytest.raises(ValueError, match="no block of 1 is complete"):
+        read([trial("a"), trial("o", label="ondare")], question)
 
 
 def test_a_policy_without_a_reward_costs_its_block_and_is_named():
