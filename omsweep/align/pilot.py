@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from omsweep.align.known_share import known_share
+from omsweep.align.settings import known_share
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.merger import retained_share_of
 from omsweep.optim.settings import OnlineMerge

@@ -217,3 +217,13 @@ def allowed_matches(given: object) -> str:
 def _require(holds: bool, name: str, allowed: str, value: object) -> None:
     if not holds:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def known_share(merge: "OnlineMerge") -> float | None:
+    """The retained share where it follows from the settings (in expectation), else None: then a pilot measures it."""
+    settings, sparsifier = merge.resolved(), METHODS[merge.method].sparsifier
+    if sparsifier == "all" or settings.density == 1.0 or settings.rescale == "norm":
+        return 1.0
+    if sparsifier in ("random", "ranked") and settings.rescale == "inverse":
+        return 1.0
+    return settings.density if sparsifier == "random" else None

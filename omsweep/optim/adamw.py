@@ -30,9 +30,9 @@ from omsweep.optim.precision import (
     read_weights,
     write_weights,
 )
-from omsweep.optim.seen import NO_TOTALS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, is_sharded, local, piece_of
+from omsweep.optim.watched import NO_TOTALS
 
 # Saved in the state dict, beside what torch puts into groups. tau, theta_r, masks and sample indices are rebuilt.
 STATE_KEYS = ("step", "exp_avg", "exp_avg_sq", "gap_update", "start_sample", "merged_sample")

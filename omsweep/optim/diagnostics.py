@@ -15,12 +15,24 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.merged import Merged
-from omsweep.optim.ends import Ends, ends_of
 from omsweep.optim.inductor import vectors_kernel
 from omsweep.optim.merger import Merger
-from omsweep.optim.seen import NO_TOTALS, SUMS, TOTALS, Rooms, rooms_of, sums_of, sums_of_merge, totals_of
 from omsweep.optim.sharding import Groups, Piece, summed
-from omsweep.optim.watched import Sample, Watched, sample_of
+from omsweep.optim.watched import (
+    NO_TOTALS,
+    SUMS,
+    TOTALS,
+    Ends,
+    Rooms,
+    Sample,
+    Watched,
+    ends_of,
+    rooms_of,
+    sample_of,
+    sums_of,
+    sums_of_merge,
+    totals_of,
+)
 
 SAMPLE_ENTRIES = 1024
 LEAST_ENTRIES = 32

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from omsweep.optim.kernels import NUMBERS, WORDS, Held, Kind
-from omsweep.optim.seen import SEEN
+from omsweep.optim.watched import SEEN
 
 ROWS, COLUMNS, WATCHED = 1031, 2053, 521
 """Sizes while tracing. Equal ones would be taken for one and the same, so that these differ from all others. How a

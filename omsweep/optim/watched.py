@@ -1,9 +1,11 @@
-"""The entries of a parameter that are watched for the diagnostics, and what each stands for.
+"""The entries of a parameter that are watched for the diagnostics, what is seen of them at a merge, where they end.
 
 A task vector whose mask is known may keep few entries: these are a stratum of their own, sampled apart, so that what
 merges there is seen however few they are. A sample belongs to the full tensor and is the same on any ranks.
 """
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -124,3 +126,169 @@ def _product(left: Tensor, right: Tensor) -> float:
     """<left, right> in float64, in pieces."""
     pieces = zip(left.split(2**22), right.split(2**22), strict=True)
     return sum(float(a.double() @ b.double()) for a, b in pieces)
+
+
+SEEN = ("part", "applied", "whole", "sparse", "update_term", "tau_term", "dropped")
+"""Of each watched entry at a merge: what was merged in, what of it arrived, Delta, S(Delta), both weighted terms before
+consensus, and what consensus drops of the update's. Where masks are drawn anew they are what they are if it is kept."""
+SUMS = ("tau_square", "update_square", "retained", "whole", "survived", "intended", "update", "dropped", "merge")
+TOTALS = ("merges", "ratio", "retained", "survived", "intended", "tau_square", "update_square", "update", "dropped")
+"""Over all merges: their number, the sums of `merge_ratio` and `retained_share`, and sums of `SUMS`."""
+NO_TOTALS = (0.0,) * len(TOTALS)
+
+
+class Room(NamedTuple):
+    """The watched entries of parameters that are spread over the same ranks.
+
+    Attributes:
+        weight: entries that each stands for, float32 `[entries]`.
+        tau_weight: the same for what comes of tau, as `weight`.
+        seen: `SEEN` of the last merge, float32 `[entries, 7]`.
+        parts: the part of `seen` of each parameter.
+    """
+
+    weight: Tensor
+    tau_weight: Tensor
+    seen: Tensor
+    parts: dict[str, Tensor]
+
+
+class Rooms(NamedTuple):
+    """`Room` by groups, for parameters in this order."""
+
+    names: Sequence[str]
+    of: dict[Groups, Room]
+
+
+def rooms_of(watched: Mapping[str, Watched]) -> dict[Groups, Room]:
+    """`Room` by groups for the watched entries of parameters."""
+    by_groups: dict[Groups, list[str]] = {}
+    for name, its in watched.items():
+        by_groups.setdefault(its.groups, []).append(name)
+    rooms = {}
+    for groups, names in by_groups.items():
+        weight, tau_weight = (
+            torch.cat(both) for both in zip(*[watched[name].weights() for name in names], strict=True)
+        )
+        seen = torch.zeros(len(weight), len(SEEN), dtype=torch.float32, device=weight.device)
+        parts = seen.split([watched[name].here() for name in names])
+        rooms[groups] = Room(weight, tau_weight, seen, dict(zip(names, parts, strict=True)))
+    return rooms
+
+
+def sums_of(weight: Tensor, tau_weight: Tensor, merge: Tensor, seen: Sequence[Tensor]) -> Tensor:
+    """`SUMS` over entries.
+
+    Args:
+        weight: entries that each stands for, float32 `[entries]`, as are all.
+        tau_weight: the same for what comes of tau.
+        merge: 1 where the entry was merged, 0 where only what was collected is added.
+        seen: `SEEN`.
+
+    Returns:
+        float64 `[9]`.
+    """
+    weight, tau_weight, merge = weight.double(), tau_weight.double(), merge.double()
+    part, applied, whole, sparse, update_term, tau_term, dropped = (x.double() for x in seen)
+    terms = [
+        tau_term * tau_term * tau_weight,
+        update_term * update_term * weight,
+        sparse.abs() * weight,
+        whole.abs() * weight,
+        applied * part * weight,
+        part * part * weight,
+        update_term.abs() * weight,
+        dropped * weight,
+        merge,
+    ]
+    return torch.stack([term.sum() for term in terms])
+
+
+def sums_of_merge(seen: Tensor, weight: Tensor, tau_weight: Tensor) -> Tensor:
+    """`sums_of` for entries that were all merged; `seen` is float32 `[entries, 7]`."""
+    return sums_of(weight, tau_weight, torch.ones_like(weight), seen.unbind(1))
+
+
+def totals_of(sums: Tensor, *, tau_chance: float, update_chance: float) -> Tensor:
+    """`TOTALS` of each step.
+
+    Args:
+        sums: `SUMS` of each step, float64 `[steps, 9]`.
+        tau_chance: with which the task vector's sums count, see `Merger`.
+        update_chance: the same of the update's.
+
+    Returns:
+        float64 `[steps, 9]`.
+    """
+    of = dict(zip(SUMS, sums.unbind(1), strict=True))
+    tau_square, update_square = tau_chance * of["tau_square"], update_chance * of["update_square"]
+    merges = (of["merge"] > 0).double()
+    ratio = torch.where(tau_square > 0, (tau_square / update_square).sqrt(), 0.0)
+    retained = torch.where(of["whole"] > 0, update_chance * of["retained"] / of["whole"], 1.0)
+    each = of | {"merges": merges, "ratio": merges * ratio, "retained": merges * retained}
+    each |= {"tau_square": tau_square, "update_square": update_square}
+    return torch.stack([each[name] for name in TOTALS], dim=1)
+
+
+class Ends(NamedTuple):
+    """Estimates over all entries.
+
+    Attributes:
+        along: <sum of merged-in parts, tau>.
+        along_error: its standard error, from the choice of entries and from the masks that were drawn.
+        merged: |sum of merged-in parts|.
+        displacement: |weights - where they started|.
+        displacement_error: its standard error, from the choice of entries.
+    """
+
+    along: float
+    along_error: float
+    merged: float
+    displacement: float
+    displacement_error: float
+
+
+def ends_of(went: Iterable[tuple[Sample, Tensor, Tensor]], *, chance: float, tau_square: float) -> Ends:
+    """Estimates from every parameter's (sample, way from the start, sum of merged-in parts), whole samples.
+
+    With chance p < 1 an entry's merged-in part is what it is where it is kept, m; over masks drawn anew E|M|^2 =
+    p^2 |m|^2 + (1 - p) sum over merges of p |part|^2, and <M, tau> has the variance p (1 - p) sum m^2 tau^2 / merges.
+
+    Args:
+        went: entries as the sample has them.
+        chance: p, with which an entry of tau is kept where masks are averaged over, else 1.
+        tau_square: sum over merges of p |part|^2.
+    """
+    sums = torch.zeros(6, dtype=torch.float64)
+    for sample, moved, merged in went:
+        sums += _sums(sample, moved.double(), merged.double()).cpu()
+    along, sampled, fourth, square, moved_square, moved_noise = sums.tolist()
+    drawn = (1.0 - chance) * tau_square
+    per_merge = tau_square / (chance * square) if square > 0.0 else 0.0  # 1 / merges, at one alpha
+    displacement = math.sqrt(moved_square)
+    return Ends(
+        along=chance * along,
+        along_error=math.sqrt(chance**2 * sampled + chance * (1.0 - chance) * per_merge * fourth),
+        merged=math.sqrt(chance**2 * square + drawn),
+        displacement=displacement,
+        displacement_error=math.sqrt(moved_noise) / (2.0 * displacement) if displacement > 0.0 else 0.0,
+    )
+
+
+def _sums(sample: Sample, moved: Tensor, merged: Tensor) -> Tensor:
+    """Of one tensor: <M, tau>, its sampling variance, sum M^2 tau^2, |M|^2, |moved|^2, its sampling variance."""
+    weight, tau = sample.weight.double(), sample.tau.double()
+    scaled = weight * sample.scale
+    along, expected = merged * tau, sample.brought.double() * tau
+    rate = (scaled @ along) / (scaled @ expected).clamp_min(torch.finfo(torch.float64).tiny)
+    noise = weight * (weight - 1.0).clamp_min(0.0)
+    return torch.stack(
+        [
+            scaled @ along,
+            noise @ (along - rate * expected).square(),
+            scaled @ along.square(),
+            scaled @ merged.square(),
+            weight @ moved.square(),
+            noise @ moved.pow(4),
+        ]
+    )

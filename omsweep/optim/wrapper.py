@@ -13,9 +13,9 @@ from omsweep.optim.diagnostics import STATE_KEYS, Ledger, Moved
 from omsweep.optim.merger import Asked, Merger
 from omsweep.optim.parameters import check_saved, each, open_groups, restore_precision
 from omsweep.optim.precision import master_state, read_weights, write_weights
-from omsweep.optim.seen import NO_TOTALS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.sharding import Piece, check_same_shape, local, piece_of
+from omsweep.optim.watched import NO_TOTALS
 
 MASTER_KEYS = ("low_bits", "master")
 """Of the state of a low-precision parameter, see `omsweep.optim.precision`."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from omsweep.align.algorithms import ALGORITHMS
-from omsweep.align.known_share import known_share
+from omsweep.align.settings import known_share
 from omsweep.families.family import GIB, ModelFamily
 from omsweep.families.presence import place_of, with_shape
 from omsweep.optim.settings import DTYPE_BYTES
