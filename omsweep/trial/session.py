@@ -13,13 +13,12 @@ from typing import Any
 
 from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
-from omsweep.optim.activity import merge_active, with_displacement
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.scoring import score_split, score_splits
-from omsweep.trial.split import split_of
+from omsweep.trial.split import merge_active, split_of, with_displacement
 
 logger = logging.getLogger(__name__)
 

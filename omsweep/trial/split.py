@@ -1,9 +1,14 @@
-"""How far a trial's policy went from its SFT model, along the task vector and beside it; exact, from all weights."""
+"""How far a trial's policy went from its SFT model, exact, from all weights, and whether merging counts in it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from omsweep.store.records import Prepared
+
+ACTIVE_SHARE = 0.01
+"""Below this share of the displacement in what was merged in, and of the update in what the election dropped, nothing may
+be credited to merging."""
 
 
 def split_of(policy: Any, sft: Any, prepared: Prepared) -> dict[str, float]:
@@ -28,3 +33,24 @@ def split_of(policy: Any, sft: Any, prepared: Prepared) -> dict[str, float]:
     real = prepared.task_vectors.get("real")
     found = split(end, start, open_task_vector(real) if real else None)._asdict()
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def merge_active(diagnostics: Mapping[str, float | None]) -> bool | None:
+    """Whether a run's merges did anything, see `ACTIVE_SHARE`; None where that is not known.
+
+    Args:
+        diagnostics: with `merged_share` and `election_dropped_share`.
+    """
+    shares = [diagnostics.get(name) for name in ("merged_share", "election_dropped_share")]
+    known = [share for share in shares if share is not None and math.isfinite(share)]
+    if any(share >= ACTIVE_SHARE for share in known):
+        return True
+    return False if len(known) == len(shares) else None
+
+
+def with_displacement(diagnostics: Mapping[str, float | None], displacement: float) -> dict[str, float | None]:
+    """Diagnostics with the displacement measured over all weights in place of the sampled one."""
+    found = {name: value for name, value in diagnostics.items() if name != "displacement_se"}
+    merged = found.get("merged_norm")
+    share = merged / displacement if merged is not None and displacement > 0.0 else found.get("merged_share")
+    return found | {"displacement": displacement, "merged_share": share}

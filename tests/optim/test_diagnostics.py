@@ -8,9 +8,9 @@ from torch import nn
 
 from omsweep.merging.split import split
 from omsweep.optim import diagnostics
-from omsweep.optim.activity import merge_active, with_displacement
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.settings import OnlineMerge
+from omsweep.trial.split import merge_active, with_displacement
 
 KEYS = {
     "tau_travel",
