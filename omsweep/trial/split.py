@@ -7,8 +7,8 @@ from typing import Any
 from omsweep.store.records import Prepared
 
 ACTIVE_SHARE = 0.01
-"""Below this share of the displacement in what was merged in, and of the update in what the election dropped, nothing may
-be credited to merging."""
+"""Nothing may be credited to merging where it is less than this share of the displacement that was merged in, and of the
+update that the election dropped."""
 
 
 def split_of(policy: Any, sft: Any, prepared: Prepared) -> dict[str, float]:
