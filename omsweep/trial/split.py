@@ -7,8 +7,8 @@ from typing import Any
 from omsweep.store.records import Prepared
 
 ACTIVE_SHARE = 0.01
-"""Nothing may be credited to merging where it is less than this share of the displacement that was merged in, and of the
-update that the election dropped."""
+"""Nothing may be credited to merging where what was merged in is a smaller share of the displacement, and what the
+election dropped of the update."""
 
 
 def split_of(policy: Any, sft: Any, prepared: Prepared) -> dict[str, float]:
