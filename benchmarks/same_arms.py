@@ -24,6 +24,8 @@ from omsweep.store.folder import SweepFolder
 
 Unit = tuple[str, str]
 """Family and SFT seed."""
+LEAST = 6
+"""Of 3 SFT seeds there are 4 different ways, the most extreme of which reaches 5 % in every fifth sweep."""
 
 
 def relabelled(points: Points, first: dict[Unit, str], label: str) -> Points:
@@ -41,13 +43,19 @@ def relabelled(points: Points, first: dict[Unit, str], label: str) -> Points:
 
 
 def ways_of(points: Points, label: str, most: int, seed: int = 0) -> list[dict[Unit, str]]:
-    """Which run of every unit is the first, all ways or `most` of them at random; ValueError unless each has two."""
+    """Which run of every unit is the first, all ways or `most` of them at random.
+
+    Raises:
+        ValueError: a unit without two runs, or fewer than `LEAST` units.
+    """
     runs: dict[Unit, list[str]] = {}
     for (family, sft_seed, run), name in zip(points.block, points.label, strict=True):
         if name == label and run not in runs.setdefault((family, sft_seed), []):
             runs[family, sft_seed].append(run)
-    if not runs or any(len(found) != 2 for found in runs.values()):
+    if any(len(found) != 2 for found in runs.values()):
         raise ValueError(f"every SFT seed must have two runs of {label}, got {sorted(map(len, runs.values()))}")
+    if len(runs) < LEAST:
+        raise ValueError(f"{len(runs)} SFT seeds are too few, {LEAST} are needed: one of few ways is often significant")
     if 2 ** len(runs) <= most:
         return [dict(zip(runs, picked, strict=True)) for picked in itertools.product(*runs.values())]
     rng = random.Random(seed)
