@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omsweep.results.comparison.clusters import block_mean
-from omsweep.results.comparison.curves import Curve, Curves, block_weights, common_limit
+from omsweep.results.comparison.curves import Curve, Curves, block_weights
 from omsweep.results.comparison.estimate import Estimate
 from omsweep.results.comparison.points import KL, REWARD, TAX, Arm, Block, Floats, Pair, Points
 
@@ -65,13 +65,13 @@ def support_of(curves: Sequence[Curve], baseline: Curve, limit: float) -> Suppor
     Raises:
         ValueError: a curve without policies, or that reaches no tax above 0.
     """
-    if not all(curve.paths for curve in [*curves, baseline]):
+    each = [*curves, baseline]
+    if not all(curve.paths for curve in each):
         raise ValueError("an arm left no policy at the lowest dose")
-    tax = common_limit([*curves, baseline], limit)
+    tax = min(limit, *(curve.reach(TAX) for curve in each))
     if tax <= 0:
         raise ValueError("an arm costs no tax at any dose, so that there is no common range of tax")
     reward, kl = (float(v) for v in baseline.searched(baseline.at([tax], TAX))[0, [REWARD, KL]])
-    each = [*curves, baseline]
     known = all(np.isfinite(curve.search[:, KL]).all() and np.isfinite(curve.report[..., KL]).all() for curve in each)
     return Support(
         tax=tax,

@@ -218,11 +218,6 @@ def _inverse(positions: Floats, rising: Floats, levels: Floats) -> Floats:
     return np.asarray(np.interp(levels, rising[last], positions[last]))
 
 
-def common_limit(curves: Sequence[Curve], limit: float) -> float:
-    """The tax up to which all of these curves reach, points, at most `limit`."""
-    return min(limit, *(curve.reach(TAX) for curve in curves))
-
-
 Curves = Mapping[tuple[str, Arm], Curve]
 """By family and arm."""
 
