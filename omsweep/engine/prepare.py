@@ -68,7 +68,7 @@ def prepare_all(
     wanted = {
         (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
         for name in space.family_names
-        for seed in range(space.design.sft_seeds)
+        for seed in space.design.sft_range
     }
     drawn, parts = console.is_terminal, space.file.train.workers
     waiting = {key: task.remote(work.prepare, drawn, one) for key, one in wanted.items()}
@@ -82,7 +82,7 @@ def prepare_all(
         _result(reference, f"family {name}")
     for (name, seed), (models, _) in prepared.items():
         check_tax(space.file.objectives.tax, models)
-        which = f" {seed}" if space.design.sft_seeds > 1 else ""
+        which = f" {seed}" if space.design.names_sft_seeds else ""
         average = models.reference.benchmark_average
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
         if unused := models.decoding.get("set_aside"):
@@ -118,7 +118,7 @@ def keep_references(space: SearchSpace, folder: SweepFolder, prepared: dict[Fami
     """Write the SFT models' folders and scores into the sweep's folder."""
     for (family, sft_seed), (models, table) in prepared.items():
         named = {name: getattr(models, name) for name in ("base", "base_revision", "sft", "sft_revision")}
-        key = sft_seed if space.design.sft_seeds > 1 else None
+        key = sft_seed if space.design.names_sft_seeds else None
         folder.write_reference(family, models.reference.model_dump(exclude_unset=True) | named, sft_seed=key)
         folder.write_reference_scores(family, table, sft_seed=key)
 

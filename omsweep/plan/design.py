@@ -26,7 +26,7 @@ def draw(space: SearchSpace) -> list[TrialSpec]:
     """
     drawn = {name: _draw_family(space, name) for name in space.family_names}
     design = space.design
-    seeds = range(design.blocks), range(design.seeds), range(design.sft_seeds)
+    seeds = range(design.blocks), range(design.seeds), design.sft_range
     doses: list[float] | list[None] = design.ladder or [None]
     places = itertools.product(*seeds, space.family_names, space.branches, doses)
     return [
@@ -57,7 +57,7 @@ def _spec(
     dose: float | None,
 ) -> TrialSpec:
     design = space.design
-    start = f"{family}-f{sft_seed}" if design.sft_seeds > 1 else family
+    start = f"{family}-f{sft_seed}" if design.names_sft_seeds else family
     end = "" if dose is None else f"-x{dose:g}"
     sample = make_sample(
         space,

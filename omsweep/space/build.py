@@ -50,7 +50,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     )
     _check_names(space)
     _check_dtypes(space)
-    check_sft_seeds(space.families, space.design.sft_seeds)
+    check_sft_seeds(space.families, space.design.sft_range)
     check_task_vectors(space.families, space.shared, space.branches)
     check_replay(space.replay, space.families, space.shared, space.branches)
     for branch in space.branches:

@@ -42,7 +42,7 @@ def possible_reads(space: SearchSpace) -> Reads:
 
 
 def _seeds(design: Design) -> list[int]:
-    places = product(range(design.sft_seeds), range(design.blocks), range(design.seeds))
+    places = product(design.sft_range, range(design.blocks), range(design.seeds))
     return [design.training_seed(*place) for place in places]
 
 

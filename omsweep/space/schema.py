@@ -26,7 +26,7 @@ class Design(Section):
     """Blocked design of `mode: compare`: every method sees the same draws, seeds and data order.
 
     With `sft_seeds` above 1 the whole of it is run from that many SFT models of each family, with the same draws and
-    with training seeds of their own.
+    with training seeds of their own; they are those from `first_sft_seed` on, so that a long sweep can be run in parts.
     `ladder` multiplies a block's learning rate: every method is trained at all of these doses. `cross` names knobs
     every choice of which is run in every block, in place of one choice per block.
     """
@@ -35,9 +35,20 @@ class Design(Section):
     seeds: PositiveInt = 1
     seed: Count = 0
     sft_seeds: PositiveInt = 1
+    first_sft_seed: Count = 0
     ladder: list[Positive] = []
     match: Literal["share", "none"] = "none"
     cross: list[str] = []
+
+    @property
+    def sft_range(self) -> range:
+        """The SFT seeds the design is run from."""
+        return range(self.first_sft_seed, self.first_sft_seed + self.sft_seeds)
+
+    @property
+    def names_sft_seeds(self) -> bool:
+        """Whether trials and references say their SFT seed: all but a sweep of the first SFT model alone."""
+        return self.sft_range != range(1)
 
     def training_seed(self, sft_seed: int, block: int, repeat: int) -> int:
         """The training seed of all trials in one place of the design; no place has another's."""

@@ -50,7 +50,7 @@ def preparation(
     reads = possible_reads(space) if trials is None else reads_of(trials)
     listed = next(family for family in space.families if family.name == family_name)
     kinds, train = tuple(task_vectors_of(space)), space.file.train
-    other = listed.with_sft_seed(other_seed(sft_seed, space.design.sft_seeds)) if "other_seed" in kinds else None
+    other = listed.with_sft_seed(other_seed(sft_seed, space.design.sft_range)) if "other_seed" in kinds else None
     by_part = [(grid.label, point) for grid in space.posthoc for point in grid.points if point.row.by_name]
     return Preparation(
         family=listed.with_sft_seed(sft_seed),

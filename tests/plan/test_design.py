@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from omsweep.align.settings import train_settings_from
+from omsweep.commands.check.summary import summary
 from omsweep.optim.settings import OnlineMerge
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
@@ -139,6 +140,20 @@ def test_every_sft_seed_meets_the_whole_design(compare: dict[str, Any]) -> None:
             assert {k: v for k, v in same.items() if k not in identity} == {
                 k: v for k, v in plain.items() if k not in identity
             }
+
+
+def test_a_sweep_can_be_run_in_parts_of_its_sft_seeds(compare: dict[str, Any]) -> None:
+    """Every trial of every part is one of the whole sweep, and none is missing."""
+
+    def part(**given: int) -> list[TrialSpec]:
+        return draw(build_space(compare | {"design": {**compare["design"], **given}}))
+
+    whole = part(sft_seeds=3)
+    parts = [*part(sft_seeds=2), *part(first_sft_seed=2, sft_seeds=1)]
+    assert sorted(parts, key=lambda spec: spec.trial_id) == sorted(whole, key=lambda spec: spec.trial_id)
+    space = build_space(compare | {"design": {**compare["design"], "first_sft_seed": 2}})
+    assert "x 1 SFT seeds from 2 x" in summary(space)
+    assert {spec.seed for spec in part(first_sft_seed=2)}.isdisjoint(spec.seed for spec in part(sft_seeds=2))
 
 
 def test_blocks_of_all_sft_seeds_come_before_the_next_block(compare: dict[str, Any]) -> None:

@@ -65,7 +65,8 @@ def summary(space: SearchSpace) -> str:
     merged = count // len(space.branches) * sum(points_of(space.posthoc, branch.label) for branch in space.branches)
     merges = f", {merged} post-hoc points of them" if merged else ""
     doses = f" x {len(design.ladder)} doses" if design.ladder else ""
-    sft_seeds = f" x {design.sft_seeds} SFT seeds" if design.sft_seeds > 1 else ""
+    first = f" from {design.first_sft_seed}" if design.first_sft_seed else ""
+    sft_seeds = f" x {design.sft_seeds} SFT seeds{first}" if design.names_sft_seeds else ""
     return (
         f"compare, {count} trials = {families} families{sft_seeds} x {design.blocks} blocks x {design.seeds} seeds"
         f" x {len(space.branches)} methods{doses}, match {design.match}{merges}; {where}"

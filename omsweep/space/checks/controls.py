@@ -27,20 +27,23 @@ def check_task_vectors(families: Sequence[ModelFamily], shared: Mapping[str, Kno
                 )
 
 
-def check_sft_seeds(families: Sequence[ModelFamily], sft_seeds: int) -> None:
+def check_sft_seeds(families: Sequence[ModelFamily], seeds: range) -> None:
     """As many SFT models in every family as the design asks for; raises SpaceError."""
+    counted = f" (first_sft_seed {seeds.start} and {len(seeds)})" if seeds.start else ""
     for family in families:
-        if family.sft_models is not None and family.sft_models < sft_seeds:
+        if family.sft_models is not None and family.sft_models < seeds.stop:
             raise SpaceError(
                 "design.sft_seeds",
                 f"must be at most {family.sft_models}, the number of SFT models of family {family.name!r}, got"
-                f" {sft_seeds}; give it more with other_sft: [FOLDER_OR_HUB_ID, ...]",
+                f" {seeds.stop}{counted}; give it more with other_sft: [FOLDER_OR_HUB_ID, ...]",
             )
 
 
-def other_seed(sft_seed: int, sft_seeds: int) -> int:
-    """The SFT seed whose task vector `other_seed` is: the next of the design's, which has at least 0 and 1."""
-    return (sft_seed + 1) % max(sft_seeds, 2)
+def other_seed(sft_seed: int, seeds: range) -> int:
+    """The SFT seed whose task vector `other_seed` is: the design's next, or a neighbour where it has one only."""
+    if len(seeds) > 1:
+        return seeds.start + (sft_seed - seeds.start + 1) % len(seeds)
+    return sft_seed - 1 if sft_seed else 1
 
 
 def _task_vector_knobs(shared: Mapping[str, Knob], branches: Sequence[Branch]) -> Iterator[tuple[str, Knob]]:

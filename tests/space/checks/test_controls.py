@@ -86,9 +86,12 @@ def test_the_report_calls_an_arm_as_the_statistics_do(kind: str) -> None:
     assert label_of(record) == ("mine" if kind == "real" else f"mine/{kind}")
 
 
-@pytest.mark.parametrize(("sft_seeds", "others"), [(1, [1]), (2, [1, 0]), (3, [1, 2, 0])])
-def test_the_other_seed_is_the_next_of_the_design(sft_seeds: int, others: list[int]) -> None:
-    assert [other_seed(seed, sft_seeds) for seed in range(sft_seeds)] == others
+@pytest.mark.parametrize(
+    ("seeds", "others"),
+    [(range(1), [1]), (range(2), [1, 0]), (range(3), [1, 2, 0]), (range(4, 6), [5, 4]), (range(4, 5), [3])],
+)
+def test_the_other_seed_is_the_next_of_the_design(seeds: range, others: list[int]) -> None:
+    assert [other_seed(seed, seeds) for seed in seeds] == others
 
 
 def test_sft_seeds_are_as_many_as_a_family_has(compare: dict[str, Any]) -> None:
@@ -100,6 +103,10 @@ def test_sft_seeds_are_as_many_as_a_family_has(compare: dict[str, Any]) -> None:
         "design.sft_seeds: must be at most 1, the number of SFT models of family 'mine', got 2; give it more with other"
     )
     compare["families"][1] = LOCAL | {"other_sft": "models/other"}
+    compare["design"]["first_sft_seed"] = 1
+    with pytest.raises(SpaceError, match=r"of family 'mine', got 3 \(first_sft_seed 1 and 2\)"):
+        build_space(compare)
+    del compare["design"]["first_sft_seed"]
     space = build_space(compare)
     assert "144 trials = 2 families x 2 SFT seeds x 6 blocks x 2 seeds x 3 methods" in summary(space)
     assert build_space(space.resolved()).resolved() == space.resolved()
