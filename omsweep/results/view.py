@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omsweep.results.front import front_summary, is_scored, label_of, parent_label
 from omsweep.results.objectives import Objectives
-from omsweep.store.folder import SweepFolder, reference_of
+from omsweep.store.folder import SweepFolder, describe, reference_of
 from omsweep.store.records import TWINS, TrialRecord
 from omsweep.strict_json import flatten
 
@@ -106,36 +106,25 @@ class SweepView:
         }
 
 
-def read_view(folder: SweepFolder, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> SweepView:
-    """Read a sweep's folder and summarise its fronts; raises FileNotFoundError where there is no sweep.
+def read_view(folder: SweepFolder) -> SweepView:
+    """Read a sweep's folder and summarise its fronts; raises FileNotFoundError where there is no sweep."""
+    return view_of(folder.state())
 
-    Args:
-        folder: the sweep's.
-        report_scores: per trial id its numbers on the report split; those an earlier `front.json` holds are kept.
-    """
-    description, trials = folder.sweep(), folder.trials()
-    resolved = description["resolved"]
+
+def view_of(state: SweepState) -> SweepView:
+    """A sweep as its report shows it."""
+    trials, resolved = state.records(), state.resolved
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
     summary = front_summary(
         trials,
         objectives,
         mode=resolved.get("mode", "search"),
-        report_scores={**_kept_report_scores(folder), **(report_scores or {})},
+        report_scores=state.report_scores(),
     )
     return SweepView(
-        description=description,
+        description=describe(state),
         trials=trials,
         summary=summary,
-        references=folder.references(),
+        references=state.references(),
         objectives=objectives,
     )
-
-
-def _kept_report_scores(folder: SweepFolder) -> dict[str, dict[str, Any]]:
-    """What the front's members of the last `front.json` scored on the report split."""
-    kept = {}
-    for member in (folder.front() or {}).get("members", []):
-        numbers = {name: member.get(twin) for name, twin in TWINS.items()}
-        if any(value is not None for value in numbers.values()):
-            kept[member["trial_id"]] = numbers
-    return kept

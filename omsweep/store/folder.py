@@ -1,23 +1,22 @@
-"""The folder of a sweep, the one truth that MLflow and the report are written from.
+"""The folder of a sweep: its log, the tables beside it, and the files that are written from them for people.
 
-`sweep.json`, `trials.jsonl`, `scores/`, `references.json`, `references/`, `front.json`, `front.png`, `report.html`; of
-a study also `study.md`, `study.tex`, `study.png`, of a comparison `comparison.json`, `comparison.md`, `comparison.tex`,
-`comparison.png`. The sweep's driver alone writes, any number may read. Imports neither torch nor Ray, pandas only for
-scores.
+The log (`omsweep.store.log`) is the truth. `sweep.json`, `trials.jsonl`, `references.json`, `front.json`, `front.png`,
+`report.html`, of a study `study.*` and of a comparison `comparison.*` are made from it and can be deleted;
+`scores/` and `references/` hold the tables that its events name. Imports neither torch nor Ray, pandas only for scores.
 """
 
-import fcntl
 import json
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omsweep.provenance import revision, versions
+from omsweep.store.former import former_events
+from omsweep.store.log import read_state
 from omsweep.store.records import TrialRecord, check_file_name
+from omsweep.store.state import SweepState, family_key, fold
+from omsweep.store.storage import EVENTS, FolderStorage
 from omsweep.strict_json import plain, read_json, write_json
 
 if TYPE_CHECKING:
@@ -60,87 +59,52 @@ class SweepFolder:
         self.comparison_tex = self.path / "comparison.tex"
         self.comparison_png = self.path / "comparison.png"
 
+    @cached_property
+    def files(self) -> FolderStorage:
+        """The folder as the log's storage."""
+        return FolderStorage(self.path)
+
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""
-        return self.path.exists()
+        return (self.path / EVENTS).is_file() or self.sweep_json.is_file()
 
-    def create(self, resolved: Mapping[str, Any], contamination: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Make the folder and write `sweep.json`: name, UTC time, resolved space, versions, git revision.
-
-        `contamination` says of the preferences and of what is replayed how much is scored too.
+    def state(self) -> SweepState:
+        """What has happened so far, of a sweep from before the log as far as its files say.
 
         Raises:
-            FileExistsError: the folder exists; the message names it.
-            ValueError: the folder cannot be made or written; the message names it and the reason.
+            FileNotFoundError: there is no such sweep.
+            DamagedLog: the log, or a file of a sweep from before, is broken; the message names the line.
         """
-        description = {
-            "name": self.name,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "resolved": plain(resolved),
-            "contamination": plain(contamination),
-            "versions": versions(),
-            **revision(),
-        }
-        with _writable(self.path):
-            self.storage.mkdir(parents=True, exist_ok=True)
-            try:
-                self.path.mkdir()
-            except FileExistsError:
-                raise FileExistsError(
-                    f"sweep folder {self.path} exists: choose another name or remove the folder"
-                ) from None
-            self.scores_folder.mkdir()
-            self.trials_jsonl.touch()
-            write_json(self.sweep_json, description)
+        if (self.path / EVENTS).is_file():
+            state = read_state(self.files)
+        elif self.sweep_json.is_file():
+            state = fold(former_events(self.path))
+        else:
+            state = SweepState()
+        if not state.created:
+            raise FileNotFoundError(f"no sweep in {self.path}: it has no {EVENTS}")
+        return state
 
     def sweep(self) -> dict[str, Any]:
-        """The content of `sweep.json`; FileNotFoundError when there is no such sweep, ValueError when it is broken."""
-        if not self.sweep_json.is_file():
-            raise FileNotFoundError(f"no sweep in {self.path}: sweep.json is missing")
-        description: dict[str, Any] = read_json(self.sweep_json)
-        return description
-
-    def append(self, record: TrialRecord) -> None:
-        """Add one line to `trials.jsonl`, under a file lock and on the disk when this returns."""
-        line = json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False) + "\n"
-        with _writable(self.path):
-            handle = os.open(self.trials_jsonl, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                size = os.fstat(handle).st_size
-                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-                _write_all(handle, (("\n" if torn else "") + line).encode())
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        """What `sweep.json` says; errors as `state`."""
+        return describe(self.state())
 
     def trials(self) -> list[TrialRecord]:
-        """The finished trials in the order they ended, none before the first.
+        """The finished trials in the order they ended; errors as `state`."""
+        return self.state().records()
 
-        Of a trial that was repeated the last record counts. A line that is not complete JSON (its writer
-        died) is skipped with a warning.
-        """
-        if not self.trials_jsonl.is_file():
-            return []
-        records: dict[str, TrialRecord] = {}
-        for number, line in enumerate(self.trials_jsonl.read_bytes().split(b"\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                content = json.loads(line)
-            except ValueError:
-                warnings.warn(
-                    f"{self.trials_jsonl}:{number}: torn line skipped: the trial is not in the results",
-                    stacklevel=2,
-                )
-                continue
-            try:
-                record = TrialRecord.from_json(content)
-            except ValueError as error:
-                raise ValueError(f"{self.trials_jsonl}:{number}: {error}") from None
-            records.pop(record.trial_id, None)
-            records[record.trial_id] = record
-        return list(records.values())
+    def write_derived(self, state: SweepState) -> None:
+        """Write `sweep.json`, `trials.jsonl` and `references.json` from the state; OSError where refused."""
+        write_json(self.sweep_json, describe(state))
+        lines = (json.dumps(one.to_json(), allow_nan=False, ensure_ascii=False) + "\n" for one in state.records())
+        self.files.write(self.trials_jsonl.name, "".join(lines).encode())
+        if state.prepared:
+            write_json(self.references_json, dict(state.references()))
+
+    def add_trial(self, record: TrialRecord) -> None:
+        """Add a line to `trials.jsonl`, which `write_derived` writes anew."""
+        with self.trials_jsonl.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False) + "\n")
 
     def write_scores(self, trial_id: str, frame: "DataFrame") -> Path:
         """Write the per-item scores of a trial to `scores/<trial_id>.parquet` and return the path."""
@@ -154,37 +118,24 @@ class SweepFolder:
         check_file_name("trial_id", trial_id)
         return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet", columns=columns)
 
-    def write_reference(self, family: str, reference: Mapping[str, Any], *, sft_seed: int | None = None) -> None:
-        """Keep what a family's SFT model scored on the search split: `scores`, `benchmark_average`.
-
-        Under `family`, or `family#sft_seed` where a sweep has several SFT models of a family; see `reference_of`.
-        `reference` is what comparing the SFT model with itself gives; the report shows categories against it.
-        """
-        with _writable(self.path):
-            write_json(self.references_json, {**self.references(), _reference_key(family, sft_seed): plain(reference)})
-
-    def references(self) -> dict[str, dict[str, Any]]:
-        """What `write_reference` kept, by family or `family#sft_seed`; empty when nothing was."""
-        if not self.references_json.is_file():
-            return {}
-        references: dict[str, dict[str, Any]] = read_json(self.references_json)
-        return references
+    def references(self) -> dict[str, Mapping[str, Any]]:
+        """What each SFT model scored, by family or `family#sft_seed`."""
+        return self.state().references()
 
     def write_reference_scores(self, family: str, frame: "DataFrame", *, sft_seed: int | None = None) -> Path:
         """Keep the SFT model's per-item scores, as `references/<key>.parquet`, the key as for `write_reference`."""
-        return self._write_table(self.references_folder / f"{_reference_key(family, sft_seed)}.parquet", frame)
+        return self._write_table(self.references_folder / f"{family_key(family, sft_seed)}.parquet", frame)
 
     def reference_scores(self, family: str, sft_seed: int | None = None) -> "DataFrame":
         """The per-item scores of the SFT model that a trial is measured against; FileNotFoundError when not kept."""
         import pandas
 
-        file = self.references_folder / f"{_reference_key(family, sft_seed)}.parquet"
+        file = self.references_folder / f"{family_key(family, sft_seed)}.parquet"
         return pandas.read_parquet(file if file.is_file() else file.with_name(f"{family}.parquet"))
 
     def write_front(self, front: Mapping[str, Any]) -> None:
         """Write `front.json`, replacing it in one step."""
-        with _writable(self.path):
-            write_json(self.front_json, plain(front))
+        write_json(self.front_json, plain(front))
 
     def front(self) -> dict[str, Any] | None:
         """The content of `front.json`, None before the first was written."""
@@ -194,11 +145,10 @@ class SweepFolder:
         return front
 
     def _write_table(self, target: Path, frame: "DataFrame") -> Path:
-        with _writable(self.path):
-            target.parent.mkdir(exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            frame.to_parquet(partial, index=False)
-            partial.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        frame.to_parquet(partial, index=False)
+        partial.replace(target)
         return target
 
 
@@ -209,23 +159,10 @@ def reference_of(
     return references.get(f"{family}#{sft_seed}", references.get(family))
 
 
-def _reference_key(family: str, sft_seed: int | None) -> str:
-    return family if sft_seed is None else f"{family}#{sft_seed}"
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Turn the system's refusals into a message that names the sweep's folder."""
-    try:
-        yield
-    except FileExistsError as refusal:
-        if refusal.errno is None:  # our own message
-            raise
-        raise ValueError(f"storage {folder} cannot be written: {refusal}") from refusal
-    except OSError as refusal:
-        raise ValueError(f"storage {folder} cannot be written: {refusal}") from refusal
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(handle, content) :]
+def describe(state: SweepState) -> dict[str, Any]:
+    """What `sweep.json` says: name, time, resolved space, contamination, versions, git revision."""
+    created = datetime.fromtimestamp(state.created["created"], UTC).isoformat(timespec="seconds")
+    contamination: list[Any] = []
+    for data in state.prepared.values():
+        contamination += [one for one in data["models"].get("contamination", ()) if one not in contamination]
+    return plain({**state.created, "created": created, "contamination": contamination})

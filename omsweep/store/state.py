@@ -1,0 +1,315 @@
+"""What the events of a sweep add up to: a pure fold, one event at a time, whose cost does not grow with the sweep.
+
+`KINDS` is the list of what can happen. An event of a kind that is not in it, from a newer omsweep, changes nothing.
+Imports neither torch nor Ray.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from immutables import Map
+
+from omsweep.pareto.volume import hypervolume
+from omsweep.store.events import Event
+from omsweep.store.records import SHOWN, Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
+
+Phase = Literal["proposed", "started", "trained", "ended"]
+SCORED = ("completed", "stopped")
+"""States of a trial that left a policy with scores."""
+Changes = dict[str, Any]
+"""Fields of a `SweepState` that an event gives other values."""
+
+
+class Lost(NamedTuple):
+    """An attempt that ended without a result: why, in one line, and the file with the traceback."""
+
+    attempt: int
+    reason: str
+    error: str
+    traceback: str | None
+
+
+class TrialState(NamedTuple):
+    """One trial so far.
+
+    Attributes:
+        fields: of its `TrialSpec`.
+        proposed: `seq` of its proposal; the order in which trials were thought of.
+        drawn: what the searcher has to know of the proposal, None in a design.
+        phase: how far it is.
+        attempt: how often it was started.
+        started: Unix time of the last start.
+        steps: optimizer steps whose loss is known.
+        trained: what its training gave (fields of an `Outcome`), while it is not ended.
+        lost: attempts that ended without a result.
+        outcome: how it ended (fields of `omsweep.store.records.Ended`).
+        ended: `seq` of its end.
+        traceback: file with the traceback of its end.
+        report: numbers on the report split that were measured after its end, named as on the search split.
+        run_id: of its MLflow run.
+    """
+
+    fields: Mapping[str, Any]
+    proposed: int
+    drawn: Mapping[str, Any] | None = None
+    phase: Phase = "proposed"
+    attempt: int = 0
+    started: float | None = None
+    steps: int = 0
+    trained: Mapping[str, Any] | None = None
+    lost: tuple[Lost, ...] = ()
+    outcome: Mapping[str, Any] | None = None
+    ended: int = 0
+    traceback: str | None = None
+    report: Mapping[str, Any] | None = None
+    run_id: str | None = None
+
+    @property
+    def trial_id(self) -> str:
+        """Its name."""
+        return str(self.fields["trial_id"])
+
+    @property
+    def spec(self) -> TrialSpec:
+        """What it was to do."""
+        return TrialSpec(**self.fields)
+
+    @property
+    def record(self) -> TrialRecord:
+        """The record of a trial that ended."""
+        assert self.outcome is not None, f"{self.trial_id} has not ended"
+        identity = {name: value for name, value in self.fields.items() if name in TrialIdentity.model_fields}
+        own = {"attempts": max(1, self.attempt), "mlflow_run_id": self.run_id}
+        known = {name: value for name, value in self.outcome.items() if name in Ended.model_fields}
+        return TrialRecord(**{**identity, **known, **own})
+
+
+class Member(NamedTuple):
+    """A trial on its family's front; losses are minimised."""
+
+    tax_loss: float
+    reward_loss: float
+    trial_id: str
+
+
+class SweepState(NamedTuple):
+    """All that is known of a sweep.
+
+    Attributes:
+        seq, epoch, time: of the last event.
+        created: data of the event that created it, `created` its Unix time; empty before.
+        prepared: data of every family that was made ready, by `omsweep.store.state.family_key`.
+        trials: by id.
+        counts: how many trials ended in which state.
+        fronts: by family, sorted by tax.
+        run_id: of the sweep's MLflow run.
+        closed: how the last driver left it: `completed`, `failed`, `interrupted`; None while one is at work, or after
+            one that was killed.
+        reclaimed: bytes that were freed by removing what is no longer needed.
+    """
+
+    seq: int = 0
+    epoch: int = 0
+    time: float = 0.0
+    created: Mapping[str, Any] = Map()
+    prepared: Map[str, Mapping[str, Any]] = Map()
+    trials: Map[str, TrialState] = Map()
+    counts: Map[str, int] = Map()
+    fronts: Map[str, tuple[Member, ...]] = Map()
+    run_id: str | None = None
+    closed: str | None = None
+    reclaimed: int = 0
+
+    @property
+    def resolved(self) -> Mapping[str, Any]:
+        """The resolved search space."""
+        return self.created.get("resolved", {})
+
+    def ended(self) -> list[TrialState]:
+        """Trials that ended, in that order."""
+        return sorted((one for one in self.trials.values() if one.ended), key=lambda one: one.ended)
+
+    def records(self) -> list[TrialRecord]:
+        """Records of the trials that ended, in that order."""
+        return [one.record for one in self.ended()]
+
+    def proposed(self) -> list[TrialState]:
+        """All trials in the order they were proposed."""
+        return sorted(self.trials.values(), key=lambda one: one.proposed)
+
+    def report_scores(self) -> dict[str, Mapping[str, Any]]:
+        """Numbers on the report split that were measured after the end, by trial id."""
+        return {one.trial_id: one.report for one in self.trials.values() if one.report is not None}
+
+    def references(self) -> dict[str, Mapping[str, Any]]:
+        """What each SFT model scored, by `family_key`."""
+        return {key: data["reference"] for key, data in self.prepared.items()}
+
+    def hypervolumes(self) -> dict[str, float]:
+        """By family of a trial that ended."""
+        reference = _reference_losses(self.resolved)
+        return {
+            family: hypervolume(np.array([(one.tax_loss, one.reward_loss) for one in members]).reshape(-1, 2), reference)
+            for family, members in sorted(self.fronts.items())
+        }
+
+
+def fold(events: Iterable[Event], state: SweepState | None = None) -> SweepState:
+    """The state after more events."""
+    state = SweepState() if state is None else state
+    for event in events:
+        state = apply(state, event)
+    return state
+
+
+def apply(state: SweepState, event: Event) -> SweepState:
+    """The state after one more event."""
+    change = KINDS.get(event.kind)
+    changes = {} if change is None else change(state, event)
+    return state._replace(seq=event.seq, epoch=event.epoch, time=event.time, **changes)
+
+
+def family_key(family: str, sft_seed: int | None) -> str:
+    """`family`, or `family#sft_seed` where a sweep has several SFT models of it."""
+    return family if sft_seed is None else f"{family}#{sft_seed}"
+
+
+def _created(state: SweepState, event: Event) -> Changes:
+    return {"created": {**event.data, "created": event.time}}
+
+
+def _changed(state: SweepState, event: Event) -> Changes:
+    """Counts that grew (`resolved`), or failed trials that are tried again (`retry`)."""
+    trials, counts, created = state.trials, state.counts, state.created
+    if "resolved" in event.data:
+        created = {**created, "resolved": event.data["resolved"]}
+    for trial_id in event.data.get("retry", ()):
+        trial = trials[trial_id]
+        if trial.outcome is not None:
+            counts = _counted(counts, trial.outcome["state"], -1)
+            again = trial._replace(phase="proposed", outcome=None, ended=0, traceback=None, steps=0)
+            trials = trials.set(trial_id, again)
+    return {"trials": trials, "counts": counts, "created": created, "closed": None}
+
+
+def _prepared(state: SweepState, event: Event) -> Changes:
+    key = family_key(event.data["family"], event.data.get("sft_seed"))
+    return {"prepared": state.prepared.set(key, event.data)}
+
+
+def _proposed(state: SweepState, event: Event) -> Changes:
+    fields = {**event.data["trial"], "trial_id": event.trial_id}
+    trial = TrialState(fields=fields, proposed=event.seq, drawn=event.data.get("drawn"))
+    return {"trials": state.trials.set(trial.trial_id, trial)}
+
+
+def _started(state: SweepState, event: Event) -> Changes:
+    return _trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time)
+
+
+def _progress(state: SweepState, event: Event) -> Changes:
+    return _trial(state, event, steps=event.data["first_step"] + len(event.data["losses"]) - 1)
+
+
+def _trained(state: SweepState, event: Event) -> Changes:
+    return _trial(state, event, phase="trained", trained=event.data["outcome"])
+
+
+def _lost(state: SweepState, event: Event) -> Changes:
+    lost = Lost(event.attempt or 1, event.data["reason"], event.data["error"], event.data.get("traceback"))
+    return _trial(state, event, lost=(*state.trials[str(event.trial_id)].lost, lost))
+
+
+def _ended(state: SweepState, event: Event) -> Changes:
+    trial = state.trials[str(event.trial_id)]
+    if trial.outcome is not None:
+        return {}
+    outcome, family = event.data["outcome"], str(trial.fields["family"])
+    front, losses = state.fronts.get(family, ()), _losses(outcome, state.resolved)
+    if losses is not None:
+        front = _with(front, Member(*losses, trial.trial_id))
+    ended = {"outcome": outcome, "ended": event.seq, "traceback": event.data.get("traceback")}
+    return {
+        **_trial(state, event, phase="ended", trained=None, **ended),
+        "counts": _counted(state.counts, outcome["state"], 1),
+        "fronts": state.fronts.set(family, front),
+    }
+
+
+def _scored(state: SweepState, event: Event) -> Changes:
+    return _trial(state, event, report=event.data["numbers"]) if event.data["split"] == "report" else {}
+
+
+def _tracked(state: SweepState, event: Event) -> Changes:
+    run_id = event.data["run_id"]
+    return {"run_id": run_id} if event.trial_id is None else _trial(state, event, run_id=run_id)
+
+
+def _reclaimed(state: SweepState, event: Event) -> Changes:
+    return {"reclaimed": state.reclaimed + event.data["bytes"]}
+
+
+def _driver(state: SweepState, event: Event) -> Changes:
+    return {"closed": event.data.get("closed")}
+
+
+KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
+    "created": _created,
+    "changed": _changed,
+    "prepared": _prepared,
+    "proposed": _proposed,
+    "started": _started,
+    "progress": _progress,
+    "trained": _trained,
+    "lost": _lost,
+    "ended": _ended,
+    "scored": _scored,
+    "tracked": _tracked,
+    "reclaimed": _reclaimed,
+    "driver": _driver,
+}
+
+
+def _trial(state: SweepState, event: Event, **changes: Any) -> Changes:
+    trial_id = str(event.trial_id)
+    return {"trials": state.trials.set(trial_id, state.trials[trial_id]._replace(**changes))}
+
+
+def _counted(counts: Map[str, int], state: str, by: int) -> Map[str, int]:
+    return counts.set(state, counts.get(state, 0) + by)
+
+
+def _with(front: tuple[Member, ...], new: Member) -> tuple[Member, ...]:
+    """A front and one more trial, where nothing beats it; what it beats goes, equals stay."""
+    if any(_beats(one, new) for one in front):
+        return front
+    kept = [one for one in front if not _beats(new, one)]
+    return tuple(sorted([*kept, new], key=lambda one: (one.tax_loss, one.reward_loss)))
+
+
+def _beats(one: Member, other: Member) -> bool:
+    a, b = (one.tax_loss, one.reward_loss), (other.tax_loss, other.reward_loss)
+    return a != b and a[0] <= b[0] and a[1] <= b[1]
+
+
+def _losses(outcome: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[float, float] | None:
+    """(tax, reward) as losses; None of a trial that was not scored."""
+    asked = resolved.get("objectives") or {}
+    tax, reward = (outcome.get(name) for name in (asked.get("tax", "tax"), asked.get("reward", "reward")))
+    if outcome["state"] not in SCORED or tax is None or reward is None:
+        return None
+    return float(tax), -float(reward)
+
+
+def _reference_losses(resolved: Mapping[str, Any]) -> np.ndarray:
+    point = (resolved.get("objectives") or {}).get("reference_point") or {}
+    return np.array([float(point.get("tax", 20.0)), -float(point.get("reward", 0.0))])
+
+
+def prepared_of(data: Mapping[str, Any]) -> Prepared:
+    """What trials start from, of an event `prepared`."""
+    return Prepared(**data["models"])
+
+
+assert SHOWN["reward"].direction == "maximise" and SHOWN["tax"].direction == "minimise"
