@@ -1,10 +1,11 @@
 """One event of a sweep's log as a line of strict JSON with a checksum, and which lines of a text are events.
 
-A line is `{"v":1,"seq":4,"epoch":1,"time":1764460800.1,"kind":"started","trial_id":"...","attempt":1, ...,"sum":"0f3a..."}`:
-`seq` counts events from 1, `epoch` is that of the writer's lease, `time` is Unix seconds, `sum` the CRC-32 of what stands
-before it. Imports neither torch nor Ray.
+A line is `{"v":1,"seq":4,"epoch":1,"time":1764460800.1,"kind":"started","trial_id":"...","attempt":1,...,"sum":"..."}`:
+`seq` counts events from 1, `epoch` is that of the writer's lease, `time` is Unix seconds, `sum` the CRC-32 of what
+stands before it. Imports neither torch nor Ray.
 """
 
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ _END = len(_SUM) + len('0123abcd"}')
 
 class DamagedLog(ValueError):
     """A log in which lines that were durable are gone or changed."""
+
+
+class NewerLog(ValueError):
+    """A log with events of a version that this omsweep does not know."""
 
 
 class Event(NamedTuple):
@@ -60,23 +65,32 @@ def encode(event: Event) -> bytes:
     head = {"v": VERSION, "seq": event.seq, "epoch": event.epoch, "time": event.time, "kind": event.kind}
     whose = {"trial_id": event.trial_id, "attempt": event.attempt}
     head |= {name: value for name, value in whose.items() if value is not None}
-    body = orjson.dumps({**head, **plain(event.data)})[:-1]
+    content = {**head, **plain(event.data)}
+    try:
+        body = orjson.dumps(content)[:-1]
+    except TypeError:  # integers beyond 64 bits, and half characters, as undecodable file names in errors have them
+        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")[:-1]
     return body + _SUM + b'%08x"}\n' % zlib.crc32(body)
 
 
 def decode(line: bytes) -> Event:
-    """The event of a line without its newline; ValueError where it is none, KeyError never."""
+    """The event of a line without its newline; ValueError where it is none, of these NewerLog where it may be one."""
     body = line[:-_END]
     if line[-_END:-10] != _SUM or line[-10:] != b'%08x"}' % zlib.crc32(body):
         raise ValueError("no event, or not as it was written")
     content = orjson.loads(body + b"}")
-    version = content.pop("v")
-    if version > VERSION:
-        raise ValueError(f"an event of version {version}; this omsweep knows versions up to {VERSION}: upgrade it")
-    for number in range(version, VERSION):
-        content = MIGRATIONS[number](content)
-    take = content.pop
-    head = take("seq"), take("epoch"), take("time"), take("kind"), take("trial_id", None), take("attempt", None)
+    try:
+        version = content.pop("v")
+        if version > VERSION:
+            raise NewerLog(
+                f"the log has an event of version {version}, this omsweep knows versions up to {VERSION}: upgrade it"
+            )
+        for number in range(version, VERSION):
+            content = MIGRATIONS[number](content)
+        take = content.pop
+        head = take("seq"), take("epoch"), take("time"), take("kind"), take("trial_id", None), take("attempt", None)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no event: {error}") from None
     return Event(*head, content)
 
 
@@ -89,6 +103,9 @@ def scan(text: bytes, *, after: int = 0, epoch: int = 0, first_line: int = 1) ->
 
     An event of an older epoch than one before it was written by a driver that had lost its lease, and one that is
     known was written twice: neither counts.
+
+    Raises:
+        NewerLog: an event of a newer version, which must not be taken for a torn end and cut off.
     """
     events: list[Event] = []
     damage: list[str] = []
@@ -97,6 +114,8 @@ def scan(text: bytes, *, after: int = 0, epoch: int = 0, first_line: int = 1) ->
     for number, (start, line) in enumerate(_lines(text), start=first_line):
         try:
             event = decode(line)
+        except NewerLog:
+            raise
         except ValueError as error:
             suspect.append(f"line {number}: {error}")
             continue

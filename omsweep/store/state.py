@@ -4,6 +4,7 @@
 Imports neither torch nor Ray.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -150,7 +151,9 @@ class SweepState(NamedTuple):
         """By family of a trial that ended."""
         reference = _reference_losses(self.resolved)
         return {
-            family: hypervolume(np.array([(one.tax_loss, one.reward_loss) for one in members]).reshape(-1, 2), reference)
+            family: hypervolume(
+                np.array([(one.tax_loss, one.reward_loss) for one in members]).reshape(-1, 2), reference
+            )
             for family, members in sorted(self.fronts.items())
         }
 
@@ -164,9 +167,10 @@ def fold(events: Iterable[Event], state: SweepState | None = None) -> SweepState
 
 
 def apply(state: SweepState, event: Event) -> SweepState:
-    """The state after one more event."""
+    """The state after one more event; of a trial whose proposal was damaged and left out, nothing is known."""
     change = KINDS.get(event.kind)
-    changes = {} if change is None else change(state, event)
+    unknown = event.trial_id is not None and event.trial_id not in state.trials and change is not _proposed
+    changes = {} if change is None or unknown else change(state, event)
     return state._replace(seq=event.seq, epoch=event.epoch, time=event.time, **changes)
 
 
@@ -185,8 +189,8 @@ def _changed(state: SweepState, event: Event) -> Changes:
     if "resolved" in event.data:
         created = {**created, "resolved": event.data["resolved"]}
     for trial_id in event.data.get("retry", ()):
-        trial = trials[trial_id]
-        if trial.outcome is not None:
+        trial = trials.get(trial_id)
+        if trial is not None and trial.outcome is not None and trial.outcome["state"] not in SCORED:
             counts = _counted(counts, trial.outcome["state"], -1)
             again = trial._replace(phase="proposed", outcome=None, ended=0, traceback=None, steps=0)
             trials = trials.set(trial_id, again)
@@ -299,7 +303,8 @@ def _losses(outcome: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[fl
     tax, reward = (outcome.get(name) for name in (asked.get("tax", "tax"), asked.get("reward", "reward")))
     if outcome["state"] not in SCORED or tax is None or reward is None:
         return None
-    return float(tax), -float(reward)
+    losses = float(tax), -float(reward)
+    return losses if math.isfinite(sum(losses)) else None
 
 
 def _reference_losses(resolved: Mapping[str, Any]) -> np.ndarray:
@@ -312,4 +317,5 @@ def prepared_of(data: Mapping[str, Any]) -> Prepared:
     return Prepared(**data["models"])
 
 
-assert SHOWN["reward"].direction == "maximise" and SHOWN["tax"].direction == "minimise"
+assert SHOWN["reward"].direction == "maximise"
+assert SHOWN["tax"].direction == "minimise"

@@ -1,0 +1,241 @@
+"""A sweep's storage in an object store: S3 and what speaks like it, Google Cloud Storage, Azure.
+
+The log is one object for every flush, `events/<number>.jsonl`, under a name that can be written only once, so that of
+two drivers that write the same number one fails. Every 64 objects are merged into a segment
+`events/<first>-<last>.jsonl`: it is written first, then what it holds is removed, and who sees both reads it once.
+Positions of the log are numbers of objects.
+"""
+
+import errno
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from omsweep.extras import require
+from omsweep.redaction import redacted
+from omsweep.store.lease import LeaseLost
+from omsweep.store.storage import StorageAway, StorageFull
+
+require("storage in an object store", ["obstore"])
+
+import obstore  # noqa: E402
+from obstore import exceptions  # noqa: E402
+from obstore.store import ObjectStore, from_url  # noqa: E402
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+HOLD_SECONDS = 1.0
+"""Lines that need not be synced wait so long for others, to be written with the next append after that."""
+MERGED = 64
+"""So many objects become one, and so many of these again."""
+READERS = 16
+TIMEOUT = timedelta(seconds=30)
+"""Of one request."""
+RETRY = timedelta(seconds=60)
+"""A request that fails for want of an answer is repeated for so long."""
+PROBE = "conditional-put"
+_FOLDER = "events"
+_NAME = re.compile(r"(\d{10})(?:-(\d{10}))?\.jsonl")
+_FULL = re.compile(r"\b507\b|StorageFull|QuotaExceeded|InsufficientStorage")
+
+
+class Part(NamedTuple):
+    """An object that holds flushes `first` to `last` of the log."""
+
+    first: int
+    last: int
+    name: str
+
+
+class ObjectStorage:
+    """Storage under a URI such as `s3://bucket/sweeps/demo`; how to get in is taken from the environment.
+
+    What a method cannot do is a StorageAway, StorageFull or PermissionError that names the URI and holds no secret.
+
+    Args:
+        uri: of the sweep.
+        store: what the URI stands for, where it is made elsewhere.
+        clock: seconds.
+
+    Raises:
+        ValueError: no such kind of URI. Without the extra `object-store` importing this module raises one.
+    """
+
+    def __init__(
+        self, uri: str, store: ObjectStore | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.uri = redacted(uri)
+        self._store = _store(uri) if store is None else store
+        self._clock = clock
+        self._next: int | None = None  # number of the next flush
+        self._held = b""
+        self._held_since = 0.0
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, None where there is none."""
+        with self._told():
+            try:
+                return bytes(obstore.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file."""
+        with self._told():
+            obstore.put(self._store, name, content)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make a file, or return False where there is one with other content; the same may be ours, sent twice."""
+        return self._created(name, content) or self.read(name) == content
+
+    def names(self, folder: str) -> list[str]:
+        """Names of a folder's files, sorted; none where there is no such folder."""
+        with self._told():
+            found = obstore.list_with_delimiter(self._store, folder)["objects"]
+        return sorted(name for one in found if not (name := one["path"].rpartition("/")[2]).startswith("."))
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or do nothing where there is none."""
+        with self._told(), suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
+
+    def open_log(self) -> bytes:
+        """The whole log, for who writes it from now on."""
+        if self._created(PROBE, b"1") and self._created(PROBE, b"2"):
+            raise OSError(
+                errno.ENOTSUP, f"{self.uri} overwrites where it should refuse (If-None-Match): no log can lie there"
+            )
+        self._held = b""
+        text, self._next = self.events_from(0)
+        return text
+
+    def append(self, lines: bytes, *, sync: bool) -> None:
+        """Add lines to the log that was opened; without `sync` they may wait for the next append.
+
+        Raises:
+            StorageFull, StorageAway: it may be tried again with the same lines; they are added once.
+            LeaseLost: another driver has written the log.
+        """
+        if not self._held:
+            self._held_since = self._clock()
+        if not sync and self._clock() - self._held_since < HOLD_SECONDS:
+            self._held += lines
+            return
+        self._flush(self._held + lines)
+        with suppress(OSError):  # the next merge takes what this one leaves
+            self._merge()
+
+    def events_from(self, position: int) -> tuple[bytes, int]:
+        """The log after a position, and the position after that; it may begin with lines from before the position."""
+        for _ in range(10):
+            parts = _needed(self._parts(), position)
+            texts = self._texts(parts)
+            if None not in texts:
+                return b"".join(text for text in texts if text), parts[-1].last + 1 if parts else position
+        raise StorageAway(errno.EIO, f"{self.uri} lists parts of the log that it does not have")  # not merged just now
+
+    def rewrite(self, lines: bytes) -> None:
+        """Replace the log in one step, and open it; a writer that had it open before writes nowhere."""
+        while True:
+            parts = self._parts()
+            last = max((part.last for part in parts), default=-1) + 1
+            if self._created(_name(last, last), b""):  # the number that such a writer would write next
+                break
+        self.write(_name(0, last), lines)
+        self._held, self._next = b"", last + 1
+        for part in [*parts, Part(last, last, _name(last, last))]:
+            self.remove(part.name)
+
+    def close(self) -> None:
+        """Write what waits and let go of the log."""
+        if self._held:
+            self._flush(self._held)
+        self._next = None
+
+    def _flush(self, lines: bytes) -> None:
+        assert self._next is not None, "open_log or rewrite comes first"
+        name = _name(self._next, self._next)
+        if not self.create(name, lines):
+            raise LeaseLost(f"another driver has written {self.uri}/{name}")
+        self._held, self._next = b"", self._next + 1
+
+    def _merge(self) -> None:
+        """Merge the newest objects where their number has come round."""
+        assert self._next is not None
+        size = MERGED
+        while self._next % size == 0:
+            parts, first = self._parts(), self._next - size
+            needed = [part for part in _needed(parts, 0) if part.first >= first]
+            texts = self._texts(needed)
+            if len(needed) > 1 and None not in texts:
+                whole = _name(needed[0].first, needed[-1].last)
+                self.write(whole, b"".join(text for text in texts if text))
+                for part in parts:
+                    if part.first >= first and part.name != whole:
+                        self.remove(part.name)
+            size *= MERGED
+
+    def _created(self, name: str, content: bytes) -> bool:
+        with self._told():
+            try:
+                obstore.put(self._store, name, content, mode="create")
+            except exceptions.AlreadyExistsError:
+                return False
+        return True
+
+    def _parts(self) -> list[Part]:
+        """Of the log, in order; of those that begin alike, what holds more comes first."""
+        found = ((_NAME.fullmatch(name), f"{_FOLDER}/{name}") for name in self.names(_FOLDER))
+        parts = [Part(int(match[1]), int(match[2] or match[1]), name) for match, name in found if match]
+        return sorted(parts, key=lambda part: (part.first, -part.last))
+
+    def _texts(self, parts: Sequence[Part]) -> list[bytes | None]:
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self.read, [part.name for part in parts]))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the object store as the OSErrors that the log knows."""
+        try:
+            yield
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise PermissionError(errno.EACCES, f"{self.uri} refuses these credentials: {_reason(error)}") from None
+        except exceptions.BaseError as error:
+            kind, number = (StorageFull, errno.ENOSPC) if _FULL.search(str(error)) else (StorageAway, errno.EIO)
+            raise kind(number, f"{self.uri} does not take a request: {_reason(error)}") from None
+
+
+def _store(uri: str) -> ObjectStore:
+    http: ClientConfig = {"timeout": TIMEOUT}
+    retry: RetryConfig = {"retry_timeout": RETRY}
+    try:
+        return from_url(uri, client_options=http, retry_config=retry)
+    except (exceptions.BaseError, ValueError) as error:
+        raise ValueError(
+            f"storage must be a folder or a URI such as s3://bucket/path, gs://bucket/path or az://container/path, "
+            f"got {redacted(uri)!r}: {_reason(error)}"
+        ) from None
+
+
+def _needed(parts: Sequence[Part], position: int) -> list[Part]:
+    """Those that hold the log from a position on, each flush once."""
+    needed = []
+    for part in parts:
+        if part.last >= position:
+            needed.append(part)
+            position = part.last + 1
+    return needed
+
+
+def _name(first: int, last: int) -> str:
+    return f"{_FOLDER}/{first:010d}.jsonl" if first == last else f"{_FOLDER}/{first:010d}-{last:010d}.jsonl"
+
+
+def _reason(error: Exception) -> str:
+    """An object store's error in one line, without what a server's answer repeats of the request."""
+    return redacted(str(error).split("\n")[0].split("<")[0]).strip()
