@@ -105,9 +105,7 @@ def test_zeros_in_a_cached_model_do_not_reach_who_loads_it(tmp_path: Path, monke
     assert weights_hash(str(build_once("families", RECIPE, build, root=tmp_path))) == before
 
 
-def test_what_is_added_to_an_entry_is_no_damage(
-    tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_added_to_an_entry_is_no_damage(tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = build_once(KIND, RECIPE, build, root=tmp_path)
     (entry / "reference").mkdir()
     for name in ("reference/1.npy", "reference/0-of-1.lock", "cache-12ab.arrow", "notes.txt"):
@@ -169,9 +167,7 @@ def test_one_without_its_recipe_is_not(tmp_path: Path, build: Build, entry: Path
     assert (entry / WEIGHTS).is_file()
 
 
-def test_a_cache_that_cannot_be_written_is_read(
-    tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = build_once(KIND, RECIPE, build, root=tmp_path)
     monkeypatch.setattr(os, "access", lambda *_: False)
     zero(entry)

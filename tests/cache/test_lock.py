@@ -32,7 +32,9 @@ def test_a_stopped_builder_is_waited_for_and_named(
     waiting.start()
     wait_until(lambda: bool(caplog.records))
     said = caplog.records[0].getMessage()
-    assert f"waiting for process {builder.pid} on {socket.gethostname()}, which builds {KIND}/{entry.name} since" in said
+    assert (
+        f"waiting for process {builder.pid} on {socket.gethostname()}, which builds {KIND}/{entry.name} since" in said
+    )
     assert f"it is stopped: `kill -CONT {builder.pid}` lets it go on" in said
     assert waiting.is_alive()
     os.kill(builder.pid, signal.SIGCONT)
@@ -49,7 +51,9 @@ def test_nobody_is_named_who_let_go(tmp_path: Path) -> None:
     assert holder_of(path) == f"the process that holds {path}"
 
 
-@pytest.mark.parametrize(("pid", "host", "said"), [(2**22 + 1, socket.gethostname(), "it is gone"), (1, "far", "since")])
+@pytest.mark.parametrize(
+    ("pid", "host", "said"), [(2**22 + 1, socket.gethostname(), "it is gone"), (1, "far", "since")]
+)
 def test_a_holder_that_is_gone_or_elsewhere(tmp_path: Path, pid: int, host: str, said: str) -> None:
     holder = {"pid": pid, "host": host, "does": "builds a", "since": "2026-01-01T00:00:00+00:00"}
     (tmp_path / "a.holder").write_text(json.dumps(holder))
@@ -61,7 +65,9 @@ def test_storage_that_refuses_locks_is_named(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(ValueError, match=r"cannot be locked \(No locks available\): the cache \(\$OMSWEEP_CACHE\) must"):
+    with pytest.raises(
+        ValueError, match=r"cannot be locked \(No locks available\): the cache \(\$OMSWEEP_CACHE\) must"
+    ):
         build_once(KIND, RECIPE, lambda _: None, root=tmp_path)
 
 
