@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -51,7 +51,7 @@ def _list(options: argparse.Namespace) -> int:
         table.add_row(path.parent.name, _target(path).name, decimal(sizes[-1]), used, _state(path))
     if sizes:
         Console(highlight=False, markup=False, width=TABLE_WIDTH).print(table)
-    _say(f"{len(sizes)} entries, {decimal(sum(sizes))} in {cache_root()}")
+    _say(f"{_count(sizes)}, {decimal(sum(sizes))} in {cache_root()}")
     return DONE
 
 
@@ -69,7 +69,7 @@ def _verify(options: argparse.Namespace) -> int:
         if state:
             _say(f"{_name(path)}: {state}")
     damaged = sum(state not in ("", OLD) for state in found)
-    _say(f"{len(found)} entries, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
+    _say(f"{_count(found)}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
     if OLD in found:
         _say(f"{found.count(OLD)} from before manifests, not checked: the next use takes them in, so does --repair")
     return FAILED if damaged and not options.repair else DONE
@@ -103,7 +103,7 @@ def _prune(options: argparse.Namespace) -> int:
             _say(f"kept {_name(path)}: it is held by {holder_of(lock)}")
             continue
         _say(f"{verb} {_name(path)}, {decimal(removed[-1])}")
-    _say(f"{verb} {len(removed)} entries, {decimal(sum(removed))}")
+    _say(f"{verb} {_count(removed)}, {decimal(sum(removed))}")
     return DONE
 
 
@@ -131,6 +131,10 @@ def _target(path: Path) -> Path:
 
 def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
+
+
+def _count(found: Sized) -> str:
+    return "1 entry" if len(found) == 1 else f"{len(found)} entries"
 
 
 def _size(path: Path) -> int:
