@@ -54,7 +54,7 @@ def build_once(
         `<root>/<kind>/<recipe_hash>`, complete. Its time of change is the time of its last use.
 
     Raises:
-        ValueError: the storage refuses locks, or the entry is damaged or missing and nothing can be written.
+        ValueError: the storage refuses locks, or a damaged entry lies where nothing can be written.
     """
     shelf = (root or cache_root()) / kind
     target = shelf / recipe_hash(recipe)

@@ -1,9 +1,10 @@
 """What an entry of the cache holds: size and SHA-256 of every file that its build left, and whether they still do."""
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ SMALL_BYTES = 256 * 2**20
 READ_BY_NAME = {".bin", ".jinja", ".json", ".model", ".py", ".safetensors"}
 """Suffixes of files that a model's folder may have and loading looks for: one that the build did not leave counts."""
 
+Read = Literal["nothing", "changed", "all"]
 Identities = dict[str, list[int]]
 """By path in the entry: size in bytes, time of change in nanoseconds, inode."""
 
@@ -44,7 +46,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
     _remember(folder, _identities(folder, described))
 
 
-def damage(folder: Path, *, read: Literal["nothing", "changed", "all"] = "changed") -> str | None:
+def damage(folder: Path, *, read: Read = "changed") -> str | None:
     """What is wrong with an entry, naming the file; None where it is as it was built.
 
     Names and sizes are always checked. Content counts as unchanged where it was read while every file had the size,
@@ -55,28 +57,35 @@ def damage(folder: Path, *, read: Literal["nothing", "changed", "all"] = "change
     Args:
         folder: an entry with a manifest.
         read: whose content is compared.
+
+    Raises:
+        OSError: the entry cannot be read by this process, which says nothing about it.
     """
     try:
-        files = _read(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _difference(folder, _read(folder), read)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST_FILE} is broken"
-    try:
-        found = _identities(folder, files)
-        for name, (size, _) in files.items():
-            if found[name][0] != size:
-                return f"{name} has {found[name][0]:,} bytes instead of {size:,}"
-        added = {path.name for path in folder.iterdir() if path.suffix in READ_BY_NAME} - set(files) - {MANIFEST_FILE}
-        if added:
-            return f"{min(added)} was added"
-        if read == "nothing" or (read == "changed" and found in (_checked.get(folder), _stamp(folder))):
-            return None
-        for name, (_, digest) in files.items():
-            if _sha256(folder / name) != digest:
-                return f"{name} has other content"
     except (FileNotFoundError, NotADirectoryError) as gone:
         return f"{Path(gone.filename).relative_to(folder)} is missing"
-    except OSError as unreadable:
-        return f"{unreadable}"
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"the disk cannot read it: {error}"
+
+
+def _difference(folder: Path, files: Mapping[str, tuple[int, str]], read: Read) -> str | None:
+    found = _identities(folder, files)
+    for name, (size, _) in files.items():
+        if found[name][0] != size:
+            return f"{name} has {found[name][0]:,} bytes instead of {size:,}"
+    added = {path.name for path in folder.iterdir() if path.suffix in READ_BY_NAME} - {*files, MANIFEST_FILE}
+    if added:
+        return f"{min(added)} was added"
+    if read == "nothing" or (read == "changed" and found in (_checked.get(folder), _stamp(folder))):
+        return None
+    for name, (_, digest) in files.items():
+        if _sha256(folder / name) != digest:
+            return f"{name} has other content"
     _remember(folder, found)
     return None
 

@@ -1,7 +1,9 @@
 """A folder of the cache is whole or absent; a damaged one is built again, once."""
 
+import errno
 import logging
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,24 @@ def test_one_without_its_recipe_is_not(tmp_path: Path, build: Build, entry: Path
     build_once(KIND, RECIPE, build, root=tmp_path)
     assert build.times == 1
     assert (entry / WEIGHTS).is_file()
+
+
+@pytest.mark.parametrize(("error", "builds"), [(errno.EACCES, 1), (errno.ESTALE, 1), (errno.EIO, 2)])
+def test_what_this_process_may_not_read_is_not_damaged_what_the_disk_cannot_read_is(
+    error: int, builds: int, tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = build_once(KIND, RECIPE, build, root=tmp_path)
+    as_another_process(monkeypatch)
+
+    def unreadable(file: Path) -> str:
+        if build.times == 1:
+            raise OSError(error, os.strerror(error), str(file))
+        return ""
+
+    monkeypatch.setattr(manifest, "_sha256", unreadable)
+    with nullcontext() if builds == 2 else pytest.raises(OSError, match=os.strerror(error)):
+        build_once(KIND, RECIPE, build, root=tmp_path)
+    assert (build.times, entry.is_dir()) == (builds, True)
 
 
 def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
