@@ -48,8 +48,8 @@ class Scan:
 
     Attributes:
         events: in order; what a writer without the lease wrote is not among them.
-        end: length in bytes of the text up to the end of its last event; what follows is torn.
-        damage: one sentence for every line before that which is no event, and for every gap in `seq`.
+        end: length in bytes of its complete lines; what follows was being written and is torn.
+        damage: one sentence for every complete line that is no event, and for every gap in `seq`.
     """
 
     events: Sequence[Event]
@@ -98,7 +98,7 @@ MIGRATIONS: Mapping[int, Any] = {}
 """By version of an event: what makes its content that of the next version."""
 
 
-def scan(text: bytes, *, after: int = 0, epoch: int = 0, first_line: int = 1) -> Scan:
+def scan(text: bytes, *, after: int = 0, epoch: int = 0) -> Scan:
     """The events of a text whose reader knows those up to `after`, the newest of which was of `epoch`.
 
     An event of an older epoch than one before it was written by a driver that had lost its lease, and one that is
@@ -109,35 +109,30 @@ def scan(text: bytes, *, after: int = 0, epoch: int = 0, first_line: int = 1) ->
     """
     events: list[Event] = []
     damage: list[str] = []
-    suspect: list[str] = []
-    end = 0
-    for number, (start, line) in enumerate(_lines(text), start=first_line):
+    for number, line in enumerate(_lines(text), start=1):
         try:
             event = decode(line)
         except NewerLog:
             raise
         except ValueError as error:
-            suspect.append(f"line {number}: {error}")
+            damage.append(f"line {number}: {error}")
             continue
-        damage += suspect
-        suspect.clear()
-        end = start + len(line) + 1
         if event.seq <= after or event.epoch < epoch:
             continue
         if event.seq > after + 1:
             damage.append(f"line {number}: {_gap(after + 1, event.seq - 1)} before it")
         events.append(event)
         after, epoch = event.seq, event.epoch
-    return Scan(events, end, damage)
+    return Scan(events, text.rfind(b"\n") + 1, damage)
 
 
 def _gap(first: int, last: int) -> str:
     return f"event {first} is missing" if first == last else f"events {first} to {last} are missing"
 
 
-def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Start and content of every complete line."""
+def _lines(text: bytes) -> Iterator[bytes]:
+    """Every complete line without its newline."""
     start = 0
     while (stop := text.find(b"\n", start)) >= 0:
-        yield start, text[start:stop]
+        yield text[start:stop]
         start = stop + 1

@@ -1,9 +1,10 @@
 """A sweep's storage in an object store: S3 and what speaks like it, Google Cloud Storage, Azure.
 
-The log is one object for every flush, `events/<number>.jsonl`, under a name that can be written only once, so that of
-two drivers that write the same number one fails. Every 64 objects are merged into a segment
-`events/<first>-<last>.jsonl`: it is written first, then what it holds is removed, and who sees both reads it once.
-Positions of the log are numbers of objects.
+The log is one object for every flush, `events/<generation>-<number>.jsonl`, under a name that can be written only once,
+so that of two drivers that write the same number one fails. Every 64 objects are merged into a segment
+`events/<generation>-<first>-<last>.jsonl`: it is written first, then what it holds is removed, and who sees both reads
+it once. Replacing the log begins a generation; former ones count no longer, so that who was late in writing one wrote
+nowhere. Positions of the log are numbers of flushes.
 """
 
 import errno
@@ -40,16 +41,22 @@ RETRY = timedelta(seconds=60)
 """A request that fails for want of an answer is repeated for so long."""
 PROBE = "conditional-put"
 _FOLDER = "events"
-_NAME = re.compile(r"(\d{10})(?:-(\d{10}))?\.jsonl")
+_NAME = re.compile(r"(\d{6})-(\d{10})(?:-(\d{10}))?\.jsonl")
 _FULL = re.compile(r"\b507\b|StorageFull|QuotaExceeded|InsufficientStorage")
 
 
 class Part(NamedTuple):
-    """An object that holds flushes `first` to `last` of the log."""
+    """An object that holds flushes `first` to `last` of a generation of the log."""
 
+    generation: int
     first: int
     last: int
-    name: str
+
+    @property
+    def name(self) -> str:
+        """Of the object."""
+        last = "" if self.first == self.last else f"-{self.last:010d}"
+        return f"{_FOLDER}/{self.generation:06d}-{self.first:010d}{last}.jsonl"
 
 
 class ObjectStorage:
@@ -72,7 +79,7 @@ class ObjectStorage:
         self.uri = redacted(uri)
         self._store = _store(uri) if store is None else store
         self._clock = clock
-        self._next: int | None = None  # number of the next flush
+        self._next: Part | None = None  # where the next flush goes
         self._held = b""
         self._held_since = 0.0
 
@@ -111,7 +118,7 @@ class ObjectStorage:
                 errno.ENOTSUP, f"{self.uri} overwrites where it should refuse (If-None-Match): no log can lie there"
             )
         self._held = b""
-        text, self._next = self.events_from(0)
+        text, self._next = self._read(0)
         return text
 
     def append(self, lines: bytes, *, sync: bool) -> None:
@@ -132,23 +139,19 @@ class ObjectStorage:
 
     def events_from(self, position: int) -> tuple[bytes, int]:
         """The log after a position, and the position after that; it may begin with lines from before the position."""
-        for _ in range(10):
-            parts = _needed(self._parts(), position)
-            texts = self._texts(parts)
-            if None not in texts:
-                return b"".join(text for text in texts if text), parts[-1].last + 1 if parts else position
-        raise StorageAway(errno.EIO, f"{self.uri} lists parts of the log that it does not have")  # not merged just now
+        text, following = self._read(position)
+        return text, max(position, following.first)
 
     def rewrite(self, lines: bytes) -> None:
         """Replace the log in one step, and open it; a writer that had it open before writes nowhere."""
         while True:
-            parts = self._parts()
-            last = max((part.last for part in parts), default=-1) + 1
-            if self._created(_name(last, last), b""):  # the number that such a writer would write next
+            former = self._parts()
+            generation, last = max(((part.generation, part.last) for part in former), default=(-1, -1))
+            whole = Part(generation + 1, 0, last + 1)
+            if self._created(whole.name, lines):
                 break
-        self.write(_name(0, last), lines)
-        self._held, self._next = b"", last + 1
-        for part in [*parts, Part(last, last, _name(last, last))]:
+        self._held, self._next = b"", _after(whole)
+        for part in former:
             self.remove(part.name)
 
     def close(self) -> None:
@@ -159,26 +162,38 @@ class ObjectStorage:
 
     def _flush(self, lines: bytes) -> None:
         assert self._next is not None, "open_log or rewrite comes first"
-        name = _name(self._next, self._next)
-        if not self.create(name, lines):
-            raise LeaseLost(f"another driver has written {self.uri}/{name}")
-        self._held, self._next = b"", self._next + 1
+        if not self.create(self._next.name, lines):
+            raise LeaseLost(f"another driver has written {self.uri}/{self._next.name}")
+        self._held, self._next = b"", _after(self._next)
 
     def _merge(self) -> None:
         """Merge the newest objects where their number has come round."""
         assert self._next is not None
         size = MERGED
-        while self._next % size == 0:
-            parts, first = self._parts(), self._next - size
-            needed = [part for part in _needed(parts, 0) if part.first >= first]
+        while self._next.first % size == 0:
+            parts = [part for part in self._parts() if part.generation == self._next.generation]
+            parts = [part for part in parts if part.first >= self._next.first - size]
+            needed = _needed(parts, 0)
             texts = self._texts(needed)
             if len(needed) > 1 and None not in texts:
-                whole = _name(needed[0].first, needed[-1].last)
-                self.write(whole, b"".join(text for text in texts if text))
+                whole = needed[0]._replace(last=needed[-1].last)
+                self.write(whole.name, b"".join(text for text in texts if text))
                 for part in parts:
-                    if part.first >= first and part.name != whole:
+                    if part != whole:
                         self.remove(part.name)
             size *= MERGED
+
+    def _read(self, position: int) -> tuple[bytes, Part]:
+        """The log from a position on, and where the next flush goes."""
+        for _ in range(10):
+            parts = self._parts()
+            parts = [part for part in parts if part.generation == parts[-1].generation]
+            needed = _needed(parts, position)
+            texts = self._texts(needed)
+            if None not in texts:
+                last = max(parts, key=lambda part: part.last, default=Part(0, -1, -1))
+                return b"".join(text for text in texts if text), _after(last)
+        raise StorageAway(errno.EIO, f"{self.uri} lists parts of the log that it does not have")  # not merged just now
 
     def _created(self, name: str, content: bytes) -> bool:
         with self._told():
@@ -190,9 +205,9 @@ class ObjectStorage:
 
     def _parts(self) -> list[Part]:
         """Of the log, in order; of those that begin alike, what holds more comes first."""
-        found = ((_NAME.fullmatch(name), f"{_FOLDER}/{name}") for name in self.names(_FOLDER))
-        parts = [Part(int(match[1]), int(match[2] or match[1]), name) for match, name in found if match]
-        return sorted(parts, key=lambda part: (part.first, -part.last))
+        found = (_NAME.fullmatch(name) for name in self.names(_FOLDER))
+        parts = [Part(int(match[1]), int(match[2]), int(match[3] or match[2])) for match in found if match]
+        return sorted(parts, key=lambda part: (part.generation, part.first, -part.last))
 
     def _texts(self, parts: Sequence[Part]) -> list[bytes | None]:
         with ThreadPoolExecutor(READERS) as pool:
@@ -232,8 +247,9 @@ def _needed(parts: Sequence[Part], position: int) -> list[Part]:
     return needed
 
 
-def _name(first: int, last: int) -> str:
-    return f"{_FOLDER}/{first:010d}.jsonl" if first == last else f"{_FOLDER}/{first:010d}-{last:010d}.jsonl"
+def _after(part: Part) -> Part:
+    """The flush that follows."""
+    return Part(part.generation, part.last + 1, part.last + 1)
 
 
 def _reason(error: Exception) -> str:
