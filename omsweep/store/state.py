@@ -281,7 +281,8 @@ def _trial(state: SweepState, event: Event, **changes: Any) -> Changes:
 
 
 def _counted(counts: Map[str, int], state: str, by: int) -> Map[str, int]:
-    return counts.set(state, counts.get(state, 0) + by)
+    count = counts.get(state, 0) + by
+    return counts.set(state, count) if count else counts.delete(state)
 
 
 def _with(front: tuple[Member, ...], new: Member) -> tuple[Member, ...]:
