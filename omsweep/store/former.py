@@ -26,23 +26,15 @@ def former_events(path: Path) -> Iterator[Event]:
 
 
 def _happened(path: Path) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
-    description = read_json(path / "sweep.json")
+    description = _object(path / "sweep.json")
     created = description.pop("created", None)
     yield "created", None, {**description, "time": _seconds(created)}
     references = path / "references.json"
-    for key, reference in (read_json(references) if references.is_file() else {}).items():
+    for key, reference in (_object(references) if references.is_file() else {}).items():
         family, _, sft_seed = key.partition("#")
+        whose = {"family": family, "sft_seed": int(sft_seed) if sft_seed else None}
         models = {"contamination": description.get("contamination", ())}
-        yield (
-            "prepared",
-            None,
-            {
-                "family": family,
-                "sft_seed": int(sft_seed) if sft_seed else None,
-                "reference": reference,
-                "models": models,
-            },
-        )
+        yield "prepared", None, {**whose, "reference": reference, "models": models}
     trials = path / "trials.jsonl"
     for trial in _records(trials) if trials.is_file() else ():
         fields, content = type(trial).model_fields, trial.to_json()
@@ -59,12 +51,19 @@ def _happened(path: Path) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
     yield "driver", None, {"closed": "completed"}
 
 
+def _object(source: Path) -> dict[str, Any]:
+    content = read_json(source)
+    if not isinstance(content, dict):
+        raise ValueError(f"{source} must hold a JSON object, got {content!r:.60}")
+    return content
+
+
 def _members(source: Path) -> list[Mapping[str, Any]]:
     """Of `front.json`; where it is broken the scores on the report split are gone, and all else can be read."""
     if not source.is_file():
         return []
     try:
-        return list(read_json(source)["members"])
+        return [{"trial_id": member["trial_id"], **member} for member in read_json(source)["members"]]
     except (ValueError, KeyError, TypeError) as error:
         warnings.warn(f"{source} cannot be read, scores on the report split are missing: {error}", stacklevel=2)
         return []
