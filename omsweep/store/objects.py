@@ -28,17 +28,15 @@ from obstore import exceptions  # noqa: E402
 from obstore.store import ObjectStore, from_url  # noqa: E402
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import RetryConfig
 
 HOLD_SECONDS = 1.0
 """Lines that need not be synced wait so long for others, to be written with the next append after that."""
 MERGED = 64
 """So many objects become one, and so many of these again."""
 READERS = 16
-TIMEOUT = timedelta(seconds=30)
-"""Of one request."""
 RETRY = timedelta(seconds=60)
-"""A request that fails for want of an answer is repeated for so long."""
+"""A request that fails for want of an answer (obstore waits 30 s for one) is repeated for so long."""
 PROBE = "conditional-put"
 _FOLDER = "events"
 _NAME = re.compile(r"(\d{6})-(\d{10})(?:-(\d{10}))?\.jsonl")
@@ -62,7 +60,8 @@ class Part(NamedTuple):
 class ObjectStorage:
     """Storage under a URI such as `s3://bucket/sweeps/demo`; how to get in is taken from the environment.
 
-    What a method cannot do is a StorageAway, StorageFull or PermissionError that names the URI and holds no secret.
+    What a method cannot do is a StorageAway, StorageFull, PermissionError or FileNotFoundError (no such bucket) that
+    names the URI and holds no secret.
 
     Args:
         uri: of the sweep.
@@ -220,16 +219,17 @@ class ObjectStorage:
             yield
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise PermissionError(errno.EACCES, f"{self.uri} refuses these credentials: {_reason(error)}") from None
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, f"{self.uri} is not there: {_reason(error)}") from None
         except exceptions.BaseError as error:
             kind, number = (StorageFull, errno.ENOSPC) if _FULL.search(str(error)) else (StorageAway, errno.EIO)
             raise kind(number, f"{self.uri} does not take a request: {_reason(error)}") from None
 
 
 def _store(uri: str) -> ObjectStore:
-    http: ClientConfig = {"timeout": TIMEOUT}
     retry: RetryConfig = {"retry_timeout": RETRY}
     try:
-        return from_url(uri, client_options=http, retry_config=retry)
+        return from_url(uri, retry_config=retry)  # client options would hide those of the environment
     except (exceptions.BaseError, ValueError) as error:
         raise ValueError(
             f"storage must be a folder or a URI such as s3://bucket/path, gs://bucket/path or az://container/path, "
