@@ -40,6 +40,8 @@ RETRY = timedelta(seconds=60)
 PROBE = "conditional-put"
 _FOLDER = "events"
 _NAME = re.compile(r"(\d{6})-(\d{10})(?:-(\d{10}))?\.jsonl")
+_REFUSED = re.compile(r"status code: (4(?!08|29)\d\d)")
+"""An answer that will not change: not a timeout (408), nor too many requests (429)."""
 _FULL = re.compile(r"\b507\b|StorageFull|QuotaExceeded|InsufficientStorage")
 
 
@@ -60,8 +62,8 @@ class Part(NamedTuple):
 class ObjectStorage:
     """Storage under a URI such as `s3://bucket/sweeps/demo`; how to get in is taken from the environment.
 
-    What a method cannot do is a StorageAway, StorageFull, PermissionError or FileNotFoundError (no such bucket) that
-    names the URI and holds no secret.
+    What a method cannot do is an OSError that names the URI and holds no secret: StorageAway, StorageFull,
+    PermissionError, FileNotFoundError for a bucket that is not there.
 
     Args:
         uri: of the sweep.
@@ -217,13 +219,23 @@ class ObjectStorage:
         """Errors of the object store as the OSErrors that the log knows."""
         try:
             yield
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise PermissionError(errno.EACCES, f"{self.uri} refuses these credentials: {_reason(error)}") from None
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, f"{self.uri} is not there: {_reason(error)}") from None
-        except exceptions.BaseError as error:
-            kind, number = (StorageFull, errno.ENOSPC) if _FULL.search(str(error)) else (StorageAway, errno.EIO)
+        except (FileNotFoundError, exceptions.BaseError) as error:
+            kind, number = _kind(error)
             raise kind(number, f"{self.uri} does not take a request: {_reason(error)}") from None
+
+
+def _kind(error: Exception) -> tuple[type[OSError], int]:
+    """What an object store's error is to the log, which waits where there is no room or no answer."""
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        return PermissionError, errno.EACCES
+    if _FULL.search(str(error)):
+        return StorageFull, errno.ENOSPC
+    status = _REFUSED.search(str(error))
+    if isinstance(error, FileNotFoundError) or (status and status[1] == "404"):
+        return FileNotFoundError, errno.ENOENT
+    if status or not isinstance(error, exceptions.GenericError):
+        return OSError, errno.EINVAL
+    return StorageAway, errno.EIO
 
 
 def _store(uri: str) -> ObjectStore:

@@ -246,6 +246,10 @@ SECRET = (
         (exceptions.GenericError(f"{SECRET} <Code>XMinioStorageFull</Code>"), StorageFull),
         (exceptions.GenericError("Server returned error status 507 Insufficient Storage"), StorageFull),
         (FileNotFoundError(SECRET), FileNotFoundError),
+        (exceptions.GenericError("Server returned non-2xx status code: 404 Not Found:"), FileNotFoundError),
+        (exceptions.GenericError("Server returned non-2xx status code: 400 Bad Request:"), OSError),
+        (exceptions.GenericError("Server returned non-2xx status code: 429 Too Many Requests:"), StorageAway),
+        (exceptions.NotSupportedError("conditional put"), OSError),
     ],
 )
 def test_errors_have_a_kind_and_hold_no_secret(
@@ -335,7 +339,7 @@ def test_a_log_on_a_server(s3: str) -> None:
     assert len(log.storage.names("events")) == 2 + 140 - 128
     log.close()
     assert read_state(ObjectStorage("s3://sweeps/demo")) == log.state
-    with pytest.raises(FileNotFoundError, match="s3://nowhere/demo is not there"):
+    with pytest.raises(FileNotFoundError, match="s3://nowhere/demo does not take a request: .*404"):
         SweepLog.open(ObjectStorage("s3://nowhere/demo"))
 
 
