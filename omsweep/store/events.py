@@ -5,9 +5,11 @@ A line is `{"v":1,"seq":4,"epoch":1,"time":1764460800.1,"kind":"started","trial_
 stands before it. Imports neither torch nor Ray.
 """
 
+import gc
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,6 +100,19 @@ MIGRATIONS: Mapping[int, Any] = {}
 """By version of an event: what makes its content that of the next version."""
 
 
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Nothing that is read from a log is garbage, and looking for some takes longer than the reading."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@collection_paused()
 def scan(text: bytes, *, after: int = 0, epoch: int = 0) -> Scan:
     """The events of a text whose reader knows those up to `after`, the newest of which was of `epoch`.
 

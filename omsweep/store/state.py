@@ -12,7 +12,7 @@ import numpy as np
 from immutables import Map
 
 from omsweep.pareto.volume import hypervolume
-from omsweep.store.events import Event
+from omsweep.store.events import Event, collection_paused
 from omsweep.store.records import SHOWN, Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
 
 Phase = Literal["proposed", "started", "trained", "ended"]
@@ -158,6 +158,7 @@ class SweepState(NamedTuple):
         }
 
 
+@collection_paused()
 def fold(events: Iterable[Event], state: SweepState | None = None) -> SweepState:
     """The state after more events."""
     state = SweepState() if state is None else state
