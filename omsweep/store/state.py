@@ -150,7 +150,9 @@ class SweepState(NamedTuple):
         """By family of a trial that ended."""
         reference = _reference_losses(self.resolved)
         return {
-            family: hypervolume(np.array([(one.tax_loss, one.reward_loss) for one in members]).reshape(-1, 2), reference)
+            family: hypervolume(
+                np.array([(one.tax_loss, one.reward_loss) for one in members]).reshape(-1, 2), reference
+            )
             for family, members in sorted(self.fronts.items())
         }
 

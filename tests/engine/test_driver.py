@@ -194,10 +194,10 @@ def test_a_tracking_store_that_dies_in_the_middle_costs_no_trial(
     assert "results of trials" in said
 
 
-def slow_after_the_first(spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float) -> Outcome:
+def slow_after_the_first(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
     if spec.block:
         time.sleep(60)
-    return stub_work.session(spec, prepared, folder, started=started)
+    return stub_work.session(spec, prepared, folder, **given)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
