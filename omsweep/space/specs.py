@@ -18,12 +18,8 @@ OPERATIONAL = tuple(
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
 UNRECORDED = (
-    "task_vector_dtype",
-    "checkpoint_every",
-    "max_failures",
-    "trial_timeout",
-    "concurrent_trials",
-    "resources_per_worker",
+    *("task_vector_dtype", "checkpoint_every", "max_failures", "trial_timeout"),
+    *("concurrent_trials", "resources_per_worker"),
 )
 """Keys of the `train` section that a trial's parameters do not repeat: they say where and how safely, not what."""
 

@@ -224,7 +224,7 @@ def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: st
 
 
 def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
-    """The newest whole checkpoint that earlier attempts at a trial left in a sweep's folder, None where there is none."""
+    """The newest whole checkpoint that earlier attempts at a trial left, None where there is none."""
     found = (folder / "work" / trial_id).glob(f"checkpoint-*/{WHOLE}")
     return max((one.parent for one in found), key=lambda one: int(one.name.rpartition("-")[2]), default=None)
 
