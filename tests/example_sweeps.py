@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.written_sweep import WrittenSweep
 from omsweep.store.records import TrialRecord
+from tests.written_sweep import WrittenSweep
 
 CATEGORIES = ("agent", "code", "code_switching", "instruction", "knowledge", "math", "reading")
 METHODS = {

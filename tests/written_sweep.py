@@ -7,7 +7,7 @@ from omsweep.store.state import SweepState, apply
 
 
 class WrittenSweep(SweepFolder):
-    """Finished trials go straight into the log; `trials.jsonl` and the others are written where a test asks for them."""
+    """Finished trials go straight into the log; `trials.jsonl` and the like are written where a test asks for it."""
 
     def __init__(self, storage, name):
         super().__init__(storage, name)

@@ -5,9 +5,9 @@ the trial is tried again as often as `AGAIN` allows for that reason. What a tria
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from omsweep.plan.proposer import Proposer
 from omsweep.redaction import redacted
@@ -54,17 +54,27 @@ class Job(NamedTuple):
     attempt: int
 
 
+class Listener(Protocol):
+    """Is told what becomes of trials."""
+
+    def ended(self, record: TrialRecord, outcome: Outcome) -> None:
+        """A trial has ended."""
+
+    def tried_again(self, trial_id: str, reason: str, error: str) -> None:
+        """An attempt was lost and its trial waits for another."""
+
+
 class Attempts:
-    """Starts and ends trials in the log.
+    """Starts and ends trials in the log; attempts that an earlier driver left running are lost.
 
     Args:
         log: of the sweep.
-        tell: is told of each trial that ended.
+        listener: is told of each end.
     """
 
-    def __init__(self, log: SweepLog, tell: Callable[[TrialRecord, Outcome], None] = lambda record, outcome: None):
+    def __init__(self, log: SweepLog, listener: Listener) -> None:
         self.log = log
-        self._tell = tell
+        self._listener = listener
         for trial in log.state.proposed():
             if trial.phase in ("started", "trained"):
                 self._lose(trial, "driver stopped", "the driver ended before the trial did", None)
@@ -99,6 +109,7 @@ class Attempts:
             again, before = AGAIN[outcome.reason], sum(one.reason == outcome.reason for one in trial.lost)
             self._lose(trial, outcome.reason, error or outcome.reason, traceback)
             if again.times is None or before < again.times:
+                self._listener.tried_again(trial_id, outcome.reason, error or "")
                 return False
             tried = f" ({before + 1} times)" if before else ""
             error = f"{error or outcome.reason}{tried}" + (f"; {again.remedy}" if again.remedy else "")
@@ -107,7 +118,7 @@ class Attempts:
         kept = {name: getattr(ended, name) for name in Ended.model_fields if name != "attempts"}
         where = {} if traceback is None else {"traceback": traceback}
         self.log.append("ended", trial_id=trial_id, attempt=max(1, trial.attempt), outcome=plain(kept), **where)
-        self._tell(self.log.state.trials[trial_id].record, outcome)
+        self._listener.ended(self.log.state.trials[trial_id].record, outcome)
         return True
 
     def _note_losses(self, trial: TrialState, outcome: Outcome) -> None:
@@ -165,6 +176,11 @@ class TrialQueue:
             self._alone = self._waiting.popleft()
             return self._starting(self._alone)
         return None
+
+    @property
+    def epoch(self) -> int:
+        """Counts the drivers that this sweep has had."""
+        return self._attempts.log.epoch
 
     @property
     def finished(self) -> bool:

@@ -123,6 +123,7 @@ class Train(Section):
 
     `gradient_accumulation_steps` splits it further; `sharding: fsdp2` gives each worker a part of every parameter;
     `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
+    An attempt at a trial that takes longer than `trial_timeout` seconds, start and scoring included, is killed.
     """
 
     steps: PositiveInt = 100
@@ -141,6 +142,7 @@ class Train(Section):
     max_length: Annotated[int, Field(ge=8)] = 512
     checkpoint_every: Count = 0
     max_failures: Count = 0
+    trial_timeout: Positive | None = None
     concurrent_trials: PositiveInt | None = None
     resources_per_worker: Resources = Resources()
 

@@ -105,6 +105,11 @@ class SweepLog:
             self.state = after
             return event
 
+    @property
+    def epoch(self) -> int:
+        """Of the lease."""
+        return self._lease.epoch
+
     def check(self) -> None:
         """Raise LeaseLost where another driver has taken over, or the log was closed."""
         self._lease.check()

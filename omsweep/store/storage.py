@@ -75,7 +75,7 @@ class FolderStorage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log: int | None = None
-        self._end = 0  # of what was appended for good, in bytes
+        self._end: int | None = None  # of what was appended for good, in bytes, while the log is open
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, None where there is none."""
@@ -116,20 +116,24 @@ class FolderStorage:
     def open_log(self) -> bytes:
         """The whole log, for who writes it from now on; it may end in a part of a line."""
         self.close()
-        try:
-            make_folder(self.path)
-            self._log = os.open(self.path / EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            sync_folder(self.path)
-        except OSError as error:
-            raise _told(error) from error
-        text = b"".join(iter(partial(os.read, self._log, 1 << 24), b""))
+        text = b""
+        with contextlib.suppress(FileNotFoundError):  # `append` makes it: a log without an event is no sweep
+            self._log = os.open(self.path / EVENTS, os.O_RDWR | os.O_APPEND)
+            text = b"".join(iter(partial(os.read, self._log, 1 << 24), b""))
         self._end = len(text)
         return text
 
     def append(self, lines: bytes, *, sync: bool) -> None:
-        """Add lines to the log that was opened; without `sync` a power cut may take them. Errors as `Storage`."""
-        assert self._log is not None, "open_log or rewrite comes first"
+        """Add lines to the log that was opened; without `sync` a power cut may take them.
+
+        Errors as `Storage`, and FileExistsError where there was no log and another driver has made one.
+        """
+        assert self._end is not None, "open_log or rewrite comes first"
         try:
+            if self._log is None:
+                make_folder(self.path)
+                self._log = os.open(self.path / EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+                sync_folder(self.path)
             self._cut()
             write_all(self._log, lines)
             if sync:
@@ -167,12 +171,11 @@ class FolderStorage:
         """Let go of the log."""
         if self._log is not None:
             os.close(self._log)
-            self._log = None
+        self._log = self._end = None
 
     def _cut(self) -> None:
         """Take away what an append that failed has left."""
-        assert self._log is not None
-        if os.fstat(self._log).st_size != self._end:
+        if self._log is not None and self._end is not None and os.fstat(self._log).st_size != self._end:
             os.ftruncate(self._log, self._end)
 
     @contextlib.contextmanager

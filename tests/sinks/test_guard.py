@@ -11,8 +11,8 @@ pytest.importorskip("mlflow")
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-
 from omsweep.sinks.guard import FIRST_PAUSE_SECONDS, LONGEST_REASON, PAUSE_PER_ATTEMPT, GuardedTracker
+
 from omsweep.sinks.mlflow import Tracker
 from omsweep.store.records import TrialRecord, TrialSpec
 

@@ -18,6 +18,7 @@ from omsweep.store import lease as lease_module
 from omsweep.store import log as log_module
 from omsweep.store import storage as storage_module
 from omsweep.store.events import VERSION, DamagedLog, Event, NewerLog, encode, scan
+from omsweep.store.folder import SweepFolder
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import LogReader, SweepLog, read_state
 from omsweep.store.state import SweepState, fold
@@ -116,7 +117,7 @@ CALLS = (
 )
 
 
-def killed_at(number: int, path: Path, *, half: bool) -> tuple[int, bool]:
+def killed_at(number: int, path: Path, todo: list[Any], *, half: bool) -> tuple[int, bool]:
     """Run a driver that is killed at its `number`-th call: how many events it appended, and whether it was killed."""
     reads, writes = os.pipe()
     child = os.fork()
@@ -126,7 +127,7 @@ def killed_at(number: int, path: Path, *, half: bool) -> tuple[int, bool]:
         try:
             _die_at(number, half)
             log = SweepLog.open(FolderStorage(path))
-            for one in HAPPENED[2:8]:
+            for one in todo:
                 write(log, [one])
                 report(writes, b".")
             log.close()
@@ -158,23 +159,28 @@ def _die_at(number: int, half: bool) -> None:
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["before", "in_the_middle"])
-def test_kill_everywhere(tmp_path: Path, half: bool) -> None:
-    points, killed = 0, True
+@pytest.mark.parametrize("known", [0, 2])
+def test_kill_everywhere(tmp_path: Path, half: bool, known: int) -> None:
+    """A driver that begins a sweep, and one that goes on with a torn log, which it cuts first."""
+    points, killed, end = 0, True, known + 5
     while killed:
         points += 1
         path = tmp_path / str(points)
         path.mkdir()
-        (path / EVENTS).write_bytes(b"".join(LINES[:2]) + LINES[2][:30])  # torn, so that it is cut off first
-        appended, killed = killed_at(points, path, half=half)
+        if known:
+            (path / EVENTS).write_bytes(b"".join(LINES[:known]) + LINES[known][:30])
+        appended, killed = killed_at(points, path, HAPPENED[known:end], half=half)
+        began = SweepFolder(tmp_path, str(points)).exists()
         log = SweepLog.open(FolderStorage(path))
-        assert log.state.seq in ((2 + appended, 3 + appended) if killed else (8,)), points
-        write(log, HAPPENED[log.state.seq : 10])
+        assert began == bool(log.state.created)
+        assert log.state.seq in ((known + appended, known + appended + 1) if killed else (end,)), points
+        write(log, HAPPENED[log.state.seq : end])
         log.close()
         found = scan((path / EVENTS).read_bytes())
         assert not found.damage
-        assert [event.kind for event in found.events] == [one[0] for one in HAPPENED[:10]]
-        assert without_clock(fold(found.events)) == without_clock(fold(scan(V1).events[:10]))
-    assert points > 35
+        assert [event.kind for event in found.events] == [one[0] for one in HAPPENED[:end]]
+        assert without_clock(fold(found.events)) == without_clock(fold(scan(V1).events[:end]))
+    assert points > 20 + known * 5
 
 
 def test_what_append_returned_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

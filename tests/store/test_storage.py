@@ -174,7 +174,6 @@ def test_an_append_that_failed_leaves_nothing_once_another_succeeds(
 
 def test_a_full_disk_has_a_name_and_other_errors_keep_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = FolderStorage(tmp_path)
-    storage.open_log()
     for number, kind in ((errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, OSError)):
         with monkeypatch.context() as patched:
             Failing(patched, number=number).fails = {"write"}
@@ -183,7 +182,7 @@ def test_a_full_disk_has_a_name_and_other_errors_keep_theirs(tmp_path: Path, mon
                     write("file", b"x")
                 assert isinstance(caught.value, StorageFull) == (kind is StorageFull)
                 assert caught.value.errno == number
-    assert os.listdir(tmp_path) == [EVENTS]
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_write_that_fails_keeps_the_former_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +197,16 @@ def test_a_write_that_fails_keeps_the_former_content(tmp_path: Path, monkeypatch
             storage.rewrite(b"changed\n")
     assert storage.read("file") == b"old"
     assert log_of(storage) == b"log\n"
+
+
+def test_a_log_that_another_driver_has_made_meanwhile_is_not_written(tmp_path: Path) -> None:
+    first, second = FolderStorage(tmp_path), FolderStorage(tmp_path)
+    assert first.open_log() == second.open_log() == b""
+    assert os.listdir(tmp_path) == []
+    second.append(b"theirs\n", sync=True)
+    with pytest.raises(FileExistsError):
+        first.append(b"ours\n", sync=True)
+    assert log_of(first) == b"theirs\n"
 
 
 def test_a_created_file_whose_answer_was_lost_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
