@@ -121,7 +121,7 @@ def page(figures: dict[str, Any], trials: int, size: int) -> str:
     ]
     table = "\n".join(f"| {what} | {value} | {limit} |" for what, value, limit in rows)
     return (
-        f"# The log of a sweep of {trials:,} trials, {date}\n\n{where}; a local disk.\n\n"
+        f"# The log of a sweep of {trials:,} trials, {date}\n\n{where}; a local disk, other work beside.\n\n"
         f"`PYTHONPATH=. python benchmarks/log.py --trials {trials}`\n\n| | measured | limit |\n|---|---|---|\n{table}\n"
     )
 

@@ -2,8 +2,10 @@
 
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,3 +205,9 @@ def test_the_cost_of_an_event_does_not_grow_with_the_sweep() -> None:
     for kind, data in (("started", {}), ("progress", {"first_step": 1, "losses": [0.5]}), ("ended", ended("failed"))):
         state = apply(state, Event(state.seq + 1, 1, 1.0, kind, last, 1, data))
     assert Counting.looks <= 3
+
+
+def test_the_page_on_the_log_has_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "log.md").read_text()
+    table = page.split("| kind | data | says |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == sorted(KINDS)
