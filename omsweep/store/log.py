@@ -84,7 +84,7 @@ class SweepLog:
             The event as a reader finds it: plain data.
 
         Raises:
-            LeaseLost: another driver has taken the sweep over and does not know of this event, or the log was closed.
+            LeaseLost: another driver has taken the sweep over and may not know of this event, or the log was closed.
             ValueError: data that JSON cannot hold.
         """
         with self._lock:
@@ -101,8 +101,9 @@ class SweepLog:
             line = encode(event)
             event = decode(line[:-1])
             after = apply(state, event)  # before it is written: what does not fold is not an event
-            self._write(line, sync)
-            self.state = after
+            self._patiently(lambda: self._write(line, sync))
+            self.state = after  # whatever comes: its number is taken
+            self._patiently(self._lease.check)  # who takes over from here on reads the line
             return event
 
     @property
@@ -123,14 +124,15 @@ class SweepLog:
                 self._lease.release()
 
     def _write(self, line: bytes, sync: bool) -> None:
-        waits = written = False
+        self._lease.check()
+        self.storage.append(line, sync=sync)
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        """Do what needs the storage; where that is full or away, wait and do it again."""
+        waits = False
         while True:
             try:
-                self._lease.check()
-                if not written:
-                    self.storage.append(line, sync=sync)
-                    written = True
-                    self._lease.check()  # who takes over from here on reads the line
+                act()
                 break
             except (StorageFull, StorageAway) as error:
                 if not waits:
