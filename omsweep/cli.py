@@ -35,11 +35,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="verb")
 
-    run = commands.add_parser("run", help="run a sweep: train, score, track and report every trial")
-    _add_space(run)
-    run.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
-    _add_storage(run)
-    run.add_argument("--tracking-uri", help="MLflow tracking URI (default: sqlite:///<storage>/mlflow.db)")
+    run = commands.add_parser("run", help="run a sweep, or go on with it: train, score, track and report every trial")
+    extend = commands.add_parser("extend", help="run more blocks, seeds or trials of a sweep")
+    for parser_ in (run, extend):
+        _add_space(parser_)
+        parser_.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
+        _add_running(parser_)
+        parser_.add_argument(
+            "--repair", action="store_true", help="go on with a log that is damaged, without the damaged events"
+        )
+
+    retry = commands.add_parser("retry", help="try failed trials of a sweep again")
+    retry.add_argument("name", help="name of the sweep")
+    retry.add_argument("--trial", action="append", default=[], metavar="ID", help="one of them (default: all failed)")
+    retry.add_argument("--why", default="", help="kept in the sweep's log")
+    _add_running(retry)
 
     check = commands.add_parser("check", help="check a search space file and say what it would run")
     _add_space(check)
@@ -169,6 +179,11 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
 
 def _add_storage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", help=f"folder that holds sweeps (default: {DEFAULT_STORAGE}/)")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    _add_storage(parser)
+    parser.add_argument("--tracking-uri", help="MLflow tracking URI (default: sqlite:///<storage>/mlflow.db)")
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:

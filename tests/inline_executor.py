@@ -1,4 +1,4 @@
-"""An executor without Ray: everything happens in the calling process, one after another, by the stand-ins of stub_work."""
+"""An executor without Ray: all in the calling process, one after another, by the stand-ins of stub_work."""
 
 import time
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""`omsweep run`: run a sweep."""
+"""`omsweep run`: run a sweep, or go on with it."""
 
 import argparse
 
@@ -9,7 +9,12 @@ from omsweep.commands.check.summary import print_check
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Say what a search space would run, then run it; what can be refused is refused before Ray is imported."""
+    """Say what a search space would run, then run what of it has not been run."""
+    return run(options)
+
+
+def run(options: argparse.Namespace, *, extend: bool = False) -> int:
+    """Run a search space file; what can be refused is refused before Ray is imported."""
     space = load_checked(options.space, options.overrides)
     (check_job_tracking if in_ray_job() else check_tracking)(options.tracking_uri)
     storage = storage_folder(options.storage, DEFAULT_STORAGE)
@@ -17,4 +22,5 @@ def execute(options: argparse.Namespace) -> int:
 
     from omsweep.engine.run import run_sweep
 
-    return run_sweep(space, options.name or space.file.name, storage, options.tracking_uri)
+    name = options.name or space.file.name
+    return run_sweep(space, name, storage, options.tracking_uri, repair=options.repair, extend=extend)

@@ -14,11 +14,18 @@ from omsweep.store.log import SweepLog
 from omsweep.strict_json import flatten, plain
 
 LONGEST_LIST = 6
+COUNTS = ("design.blocks", "design.seeds", "design.sft_seeds", "search.trials")
+"""What `omsweep extend` may raise: the trials that there are stay what they are."""
 
 
 @contextmanager
 def opened(
-    folder: SweepFolder, resolved: Mapping[str, Any], say: Callable[[str], None], *, repair: bool = False
+    folder: SweepFolder,
+    resolved: Mapping[str, Any],
+    say: Callable[[str], None],
+    *,
+    repair: bool = False,
+    extend: bool = False,
 ) -> Iterator[SweepLog]:
     """The sweep's log in this driver's hands; a folder in which nothing was created is removed again.
 
@@ -27,6 +34,7 @@ def opened(
         resolved: search space that is to be run.
         say: is told what is waited for.
         repair: go on with a damaged log.
+        extend: `COUNTS` may be higher than they were.
 
     Raises:
         ValueError: another driver runs the sweep, it has another search space, or it is from before the log.
@@ -42,7 +50,7 @@ def opened(
         raise ValueError(f"sweep {folder.name} in {folder.storage}: {held}") from None
     try:
         if log.state.created:
-            refuse_another(folder, log.state.resolved, resolved)
+            refuse_another(folder, log.state.resolved, resolved, extend=extend)
             note_changes(log, resolved)
         yield log
     finally:
@@ -61,9 +69,17 @@ def create(log: SweepLog, name: str, resolved: Mapping[str, Any]) -> None:
     log.append("driver", did="started", **made_with)
 
 
-def refuse_another(folder: SweepFolder, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def refuse_another(
+    folder: SweepFolder, there: Mapping[str, Any], here: Mapping[str, Any], *, extend: bool = False
+) -> None:
     """ValueError where a sweep's search space is another one, naming what differs."""
     different = differences(there, here)
+    grown = [path for path, old, new in different if path in COUNTS and None not in (old, new) and new > old]
+    if extend:
+        different = [one for one in different if one[0] not in grown]
+    elif different and len(grown) == len(different):
+        listed = "; ".join(f"{path} is {old} there and {new} here" for path, old, new in different)
+        raise ValueError(f"sweep {folder.path} is smaller: {listed}. `omsweep extend` adds the trials that are missing")
     if different:
         listed = [f"{path} is {_shown(old)} there and {_shown(new)} here" for path, old, new in different]
         more = f", and {len(listed) - LONGEST_LIST} more" if len(listed) > LONGEST_LIST else ""

@@ -1,6 +1,7 @@
 """A whole sweep, begun or gone on with: prepare, train, merge, rescore the front, write the report."""
 
 import shutil
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
 from omsweep.engine.on_ray import Connected, RayExecutor
 from omsweep.engine.opened import create, opened
 from omsweep.engine.prepare import check_own_data, reference_key
+from omsweep.engine.retention import Retention
 from omsweep.engine.terminal import Terminal
 from omsweep.engine.work import Work
 from omsweep.plan.attempts import Attempts, TrialQueue
@@ -19,17 +21,20 @@ from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.proposer import DesignProposer, Proposer
 from omsweep.plan.starting_points import trial_count
+from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
+from omsweep.store.lease import LeaseLost
 from omsweep.store.log import SweepLog
 from omsweep.store.records import TrialSpec
 from omsweep.store.state import SweepState
 from omsweep.strict_json import plain
 from omsweep.trial.merge import SCRATCH
+from omsweep.trial.session import error_line
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 REAL = Work()
@@ -43,6 +48,7 @@ def run_sweep(
     work: Work = REAL,
     *,
     repair: bool = False,
+    extend: bool = False,
     connected: Connected = RayExecutor.connected,
 ) -> int:
     """Run a sweep to its end, from wherever earlier drivers left it, and write its report.
@@ -54,6 +60,7 @@ def run_sweep(
         tracking_uri: of MLflow, default a SQLite file in `storage`.
         work: what the processes do.
         repair: go on with a log that is damaged in the middle.
+        extend: the space may ask for more blocks, seeds or trials than the sweep has had.
         connected: makes the executor, in a `with` statement.
 
     Returns:
@@ -71,7 +78,7 @@ def run_sweep(
     def warn(text: str) -> None:
         console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
 
-    with opened(folder, space.resolved(), warn, repair=repair) as log:
+    with opened(folder, space.resolved(), warn, repair=repair, extend=extend) as log:
         uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log)  # tried before anything costs time
         if log.state.created and not unfinished(space, specs, log.state):
@@ -91,10 +98,26 @@ def run_sweep(
             except KeyboardInterrupt:
                 closed = "interrupted"
                 console.print("[yellow]interrupted[/]: writing the front so far; the same command goes on from here")
-            finally:
-                shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
-                code = _close(log, sink, folder, console, closed)
-    return code
+            except LeaseLost as lost:
+                console.print(f"[red]stopped[/]: {escape(str(lost))}")
+                sink.stop()
+                return FAILED
+            except Exception as error:  # ours or the machine's: the user's mistakes were found before
+                kept = keep_traceback(log, error)
+                console.print(
+                    f"[red]stopped[/] by {escape(error_line(error))}; the traceback is in {kept}, the same command goes"
+                    " on from here"
+                )
+            shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
+            return _close(log, sink, folder, console, closed)
+
+
+def keep_traceback(log: SweepLog, error: BaseException) -> str:
+    """Write down what stopped the driver; the file's name in the sweep's folder."""
+    name = f"tracebacks/driver-{log.epoch}.txt"
+    text = redacted("".join(traceback.format_exception(error)))
+    log.storage.write(name, text.encode())
+    return name
 
 
 def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> bool:
@@ -138,13 +161,15 @@ def _run(
     done = sum(one.outcome is not None for one in log.state.trials.values())
     if done:
         console.print(f"going on: {done} trials have ended")
+    retention = Retention(space.file.keep, log, folder)
     with Terminal.bar(console, total=total, done=done) as terminal:
-        attempts = Attempts(log, terminal)
+        attempts = Attempts(log, [terminal, retention])
         state = log.state
         proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
         executor.train(TrialQueue(attempts, proposer), models, folder)
         _merge(space, attempts, folder, executor, models, terminal, console)
     _rescore(space, log, folder, executor, models, console)
+    retention.closed()
 
 
 def _merge(
@@ -212,9 +237,7 @@ def _rescore(
 def _members_to_score(state: SweepState) -> list[str]:
     """Members of the fronts without numbers on the report split."""
     members = (state.trials[one.trial_id] for front in state.fronts.values() for one in front)
-    return [
-        one.trial_id for one in members if one.report is None and (one.outcome or {}).get("reward_report") is None
-    ]
+    return [one.trial_id for one in members if one.report is None and (one.outcome or {}).get("reward_report") is None]
 
 
 def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Console, closed: str) -> int:

@@ -128,7 +128,7 @@ def run_in_workers(
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         run_config=RunConfig(
             name=f"{spec.trial_id}-{attempt}",  # Ray would go on from what it finds under the same name
-            storage_path=str(Path(folder) / "checkpoints"),
+            storage_path=str(Path(folder) / "checkpoints" / spec.trial_id),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=group.max_failures, controller_failure_limit=CONTROLLER_FAILURES),
             logging_config=LoggingConfig(log_level="WARNING"),

@@ -5,7 +5,7 @@ the trial is tried again as often as `AGAIN` allows for that reason. What a tria
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -69,12 +69,12 @@ class Attempts:
 
     Args:
         log: of the sweep.
-        listener: is told of each end.
+        listeners: are told of each end.
     """
 
-    def __init__(self, log: SweepLog, listener: Listener) -> None:
+    def __init__(self, log: SweepLog, listeners: Sequence[Listener] = ()) -> None:
         self.log = log
-        self._listener = listener
+        self._listeners = listeners
         for trial in log.state.proposed():
             if trial.phase in ("started", "trained"):
                 self._lose(trial, "driver stopped", "the driver ended before the trial did", None)
@@ -109,7 +109,8 @@ class Attempts:
             again, before = AGAIN[outcome.reason], sum(one.reason == outcome.reason for one in trial.lost)
             self._lose(trial, outcome.reason, error or outcome.reason, traceback)
             if again.times is None or before < again.times:
-                self._listener.tried_again(trial_id, outcome.reason, error or "")
+                for one in self._listeners:
+                    one.tried_again(trial_id, outcome.reason, error or "")
                 return False
             tried = f" ({before + 1} times)" if before else ""
             error = f"{error or outcome.reason}{tried}" + (f"; {again.remedy}" if again.remedy else "")
@@ -118,7 +119,9 @@ class Attempts:
         kept = {name: getattr(ended, name) for name in Ended.model_fields if name != "attempts"}
         where = {} if traceback is None else {"traceback": traceback}
         self.log.append("ended", trial_id=trial_id, attempt=max(1, trial.attempt), outcome=plain(kept), **where)
-        self._listener.ended(self.log.state.trials[trial_id].record, outcome)
+        record = self.log.state.trials[trial_id].record
+        for one in self._listeners:
+            one.ended(record, outcome)
         return True
 
     def _note_losses(self, trial: TrialState, outcome: Outcome) -> None:

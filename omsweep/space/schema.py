@@ -192,6 +192,17 @@ class Report(Section):
     pilot: str | None = None
 
 
+class Keep(Section):
+    """What of a sweep stays on the disk beside its log, tables and reports.
+
+    `policies: front` keeps those of the front's members and of the policies that such members were merged from, once
+    the sweep is complete. `checkpoints: unfinished` removes a trial's training state once it has ended well.
+    """
+
+    policies: Literal["all", "front", "none"] = "all"
+    checkpoints: Literal["unfinished", "all"] = "unfinished"
+
+
 class SpaceFile(Section):
     """A whole search space file, before its `space`, `families` and `preferences` are read.
 
@@ -214,3 +225,4 @@ class SpaceFile(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+    keep: Keep = Keep()

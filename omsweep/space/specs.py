@@ -13,8 +13,9 @@ from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialIdentity, TrialSpec
 from omsweep.trial.prepare.request import Preparation
 
-OPERATIONAL = tuple(
-    f"train.{name}" for name in ("max_failures", "trial_timeout", "concurrent_trials", "resources_per_worker")
+OPERATIONAL = (
+    *(f"train.{name}" for name in ("max_failures", "trial_timeout", "concurrent_trials", "resources_per_worker")),
+    "keep.",
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
 UNRECORDED = (

@@ -229,6 +229,11 @@ def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
     return max((one.parent for one in found), key=lambda one: int(one.name.rpartition("-")[2]), default=None)
 
 
+def training_folders(folder: Path, trial_id: str) -> list[Path]:
+    """Folders with the training state of a trial's attempts: checkpoints, and what Ray Train keeps of them."""
+    return [folder / "work" / trial_id, folder / "checkpoints" / trial_id]
+
+
 def policy_folder(folder: Path, trial_id: str) -> Path:
     """Where a sweep's folder keeps the policy of a trial."""
     return folder / "policies" / trial_id

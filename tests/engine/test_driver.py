@@ -211,7 +211,7 @@ def test_a_signal_ends_a_sweep_with_its_report(tmp_path: Path, number: signal.Si
         return [run.info.status for run in mlflow_runs(tmp_path)[1].values()]
 
     def interrupt_once_running() -> None:
-        while len(folder.trials()) < 3 or sorted(statuses()) != ["FINISHED"] * 3 + ["RUNNING"]:
+        while not folder.exists() or len(folder.trials()) < 3 or sorted(statuses()) != ["FINISHED"] * 3 + ["RUNNING"]:
             time.sleep(0.05)
         os.kill(os.getpid(), number)
 
@@ -224,7 +224,79 @@ def test_a_signal_ends_a_sweep_with_its_report(tmp_path: Path, number: signal.Si
     assert sorted(statuses()) == ["FINISHED"] * 3 + ["KILLED"]
 
 
-def test_an_existing_sweep_is_refused_and_named(tmp_path: Path) -> None:
+def test_the_same_command_again_goes_on_and_another_space_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder = run(tmp_path, content())
+    before, started = folder.trials(), mlflow_runs(tmp_path)
+    assert run(tmp_path, content())[0] == 0
+    assert folder.trials() == before
+    assert "is finished" in capsys.readouterr().out
+    assert mlflow_runs(tmp_path)[1].keys() == started[1].keys()
+    other = content()
+    other["space"] |= {"learning_rate": 5e-4}
+    with pytest.raises(ValueError, match=r"space.learning_rate is 0.0004 there and 0.0005 here"):
+        run(tmp_path, other)
+    with pytest.raises(ValueError, match=r"design.blocks is 1 there and 2 here. `omsweep extend`"):
+        run(tmp_path, content(design={"blocks": 2}))
+    code = run_sweep(build_space(content(design={"blocks": 2})), "s", tmp_path, work=STUB, extend=True)
+    assert (code, len(folder.trials())) == (0, 6)
+    assert folder.trials()[:3] == before
+    statuses = {name: one.info.status for name, one in mlflow_runs(tmp_path)[1].items()}
+    assert statuses == dict.fromkeys(statuses, "FINISHED")
+    assert len(statuses) == 6
+
+
+def test_a_sweep_from_before_the_log_is_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
-    with pytest.raises(FileExistsError, match=f"sweep folder {tmp_path / 's'} exists"):
+    (tmp_path / "s" / "sweep.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"sweep {tmp_path / 's'} is from before omsweep kept a log"):
         run(tmp_path, content())
+
+
+def dying(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
+    """The process is killed in every trial's first attempt, and in every attempt of OnTIES."""
+    if given["attempt"] == 1 or spec.label == "onties":
+        os.kill(os.getpid(), signal.SIGKILL)
+    del given["attempt"]
+    return stub_work.session(spec, prepared, folder, **given)
+
+
+def counting(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
+    """`dying`, told by the disk which attempt this is."""
+    tries = folder / "tries" / spec.trial_id
+    tries.mkdir(parents=True, exist_ok=True)
+    (tries / str(len(list(tries.iterdir())))).touch()
+    return dying(spec, prepared, folder, attempt=len(list(tries.iterdir())), **given)
+
+
+def test_trials_whose_process_dies_are_tried_again(tmp_path: Path) -> None:
+    code, folder = run(tmp_path, content(), dataclasses.replace(STUB, session=counting))
+    trials = {trial.label: trial for trial in folder.trials()}
+    assert code == 0
+    assert {label: (one.state, one.attempts) for label, one in trials.items()} == {
+        "adamw": ("completed", 2),
+        "ondare": ("completed", 2),
+        "onties": ("failed", 3),
+    }
+    lost = folder.state().trials[trials["onties"].trial_id].lost
+    assert [one.reason for one in lost] == ["process lost"] * 3
+    assert all((folder.path / str(one.traceback)).is_file() for one in lost)
+
+
+def stopping(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
+    """OnDARE's process stops itself, as one does that waits for a driver of a GPU."""
+    if spec.label == "ondare":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return stub_work.session(spec, prepared, folder, **given)
+
+
+def test_a_trial_that_hangs_is_killed_and_named(tmp_path: Path) -> None:
+    made = content(train={"steps": 12, "batch_size": 8, "backend": "inprocess", "trial_timeout": 4.0})
+    code, folder = run(tmp_path, made, dataclasses.replace(STUB, session=stopping))
+    states = {trial.label: (trial.state, trial.attempts) for trial in folder.trials()}
+    assert (code, states) == (0, {"adamw": ("completed", 1), "ondare": ("failed", 2), "onties": ("completed", 1)})
+    (hung,) = [trial for trial in folder.trials() if trial.label == "ondare"]
+    assert hung.error == (
+        "hung: not ended after train.trial_timeout, 4 s (2 times); raise train.trial_timeout, or look into the traceback"
+    )

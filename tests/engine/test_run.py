@@ -395,7 +395,7 @@ def test_ctrl_c_kills_unfinished_runs_writes_the_front_and_exits_130(tmp_path: P
     )
     folder = SweepFolder(tmp_path / "runs", "s")
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and len(folder.trials()) < 2:
+    while time.monotonic() < deadline and process.poll() is None and (not folder.exists() or len(folder.trials()) < 2):
         time.sleep(0.2)
     while time.monotonic() < deadline and "RUNNING" not in {c.info.status for c in mlflow_runs(tmp_path)[1]}:
         time.sleep(0.1)  # between two trials there is nothing to kill
