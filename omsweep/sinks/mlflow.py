@@ -4,232 +4,255 @@ Everything goes through `MlflowClient` with explicit run ids: no active run is s
 several trials at a time. Numbers that are not finite are left out, never logged as NaN.
 """
 
-import logging
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omsweep.quiet import quiet_loggers, without_warnings
 from omsweep.redaction import redacted
-from omsweep.store.records import SHOWN, TrialIdentity, TrialRecord
+from omsweep.sinks.cursor import Cursor
+from omsweep.sinks.first_connection import artifact_location, connected
+from omsweep.sinks.follow import Follower, Tell
+from omsweep.sinks.writes import RUNNING, SWEEP_FILES, Write
+from omsweep.store.lease import LeaseLost
+from omsweep.store.log import SweepLog
+from omsweep.store.state import SweepState
+from omsweep.store.storage import Storage
 from omsweep.strict_json import flatten
 
-RUN_STATUS = {
-    "completed": "FINISHED",
-    "stopped": "FINISHED",
-    "diverged": "FAILED",
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
-SWEEP_FILES = (
-    *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
-    *("comparison.json", "comparison.md", "comparison.tex", "comparison.png"),
-    *("study.md", "study.tex", "study.png"),
-)
-LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL = 6000, 8000, 100
+LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL, POINTS_PER_CALL = 6000, 8000, 100, 1000
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial, with whatever the server's address holds
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 and 120 s hold a sweep up for minutes a call
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 and 120 s notice an outage after minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
 }
 """Environment variables of MLflow that are set unless the user has set them."""
 REFUSALS = (400, 404, 409)
 """HTTP status codes with which MLflow says that a write is wrong, not that the store cannot be reached."""
-LOSS_POINTS = 500
+SWEEP, TRIAL, MARK = "omsweep.sweep_id", "omsweep.trial_id", "omsweep.event"
+"""Tags by which a run is found again: of which sweep, of which trial, and the last event it was told."""
 
 
-class Tracker:
-    """Writes one sweep into an MLflow tracking store.
+class MlflowSink(Follower):
+    """Follows a sweep's log into an MLflow tracking store; see `Follower` for what it does while the store is away.
 
     On a sqlite store the experiment's artifacts go to `mlartifacts/<experiment>` beside the database;
-    elsewhere the store decides. A write that raised may be made again: a run it has opened is used again.
+    elsewhere the store decides.
 
     Args:
+        storage: of the sweep.
         tracking_uri: for example `sqlite:///runs/mlflow.db` or `http://host:5000`.
         experiment: its name; made when there is none.
+        folder: of the sweep, whose files the sweep's run holds in the end.
+        warn: shows a line of text to the user.
+        log: is told run ids.
+        required: refuse a store that cannot be used now.
 
     Raises:
         ValueError: the store cannot be used, or the experiment was deleted; the message names both.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        tracking_uri: str,
+        experiment: str,
+        folder: Path,
+        warn: Callable[[str], None],
+        log: SweepLog | None = None,
+        *,
+        required: bool = True,
+    ) -> None:
+        store = MlflowStore(tracking_uri, experiment, folder)
+        if required:
+            store.cursor()
+        super().__init__(storage, store, folder, warn, log)
+
+
+class MlflowStore:
+    """The runs of one sweep in an MLflow tracking store; see `omsweep.sinks.follow.Store`."""
+
+    def __init__(self, tracking_uri: str, experiment: str, folder: Path) -> None:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)  # some are read when mlflow is imported
-        _check_database_folder(tracking_uri)
-        with _usable(tracking_uri), _quiet_migrations():
-            from mlflow import MlflowClient
-
-            self._client = MlflowClient(tracking_uri=tracking_uri)
-            found = self._client.get_experiment_by_name(experiment)
-            if found is None:
-                location = _artifact_location(tracking_uri, experiment)
-                self.experiment_id = self._client.create_experiment(experiment, artifact_location=location)
-            elif found.lifecycle_stage != "active":
-                raise ValueError(f"experiment {experiment!r} was deleted there: restore it or take another name")
-            else:
-                self.experiment_id = found.experiment_id
+        self._uri = tracking_uri
         self.place = redacted(tracking_uri)
         self.experiment = experiment
-        self.sweep_run_id: str | None = None
-        self._open: dict[str, str] = {}
+        self.experiment_id: str | None = None
+        self._folder = folder
+        self._client: Any = None
+        self._sweep_id = self._name = ""
+        self._tell: Tell = lambda trial_id, run_id: None
+        self._runs: dict[str | None, str] = {}
+        self._doubled = False
+        """Whether there may be two runs of one trial: a run that could not be made may come into being later."""
 
-    def start_sweep(self, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> str:
-        """Start the parent run with the resolved space as flattened params; return its run id."""
-        if self.sweep_run_id is None:
-            self.sweep_run_id = self._create(self.experiment, {"omsweep.run": "sweep", **(tags or {})})
-        self._log(self.sweep_run_id, params=params)
-        return self.sweep_run_id
-
-    def start_trial(self, spec: TrialIdentity) -> str:
-        """Start a child run of the sweep for one trial; return its run id (`mlflow_run_id` of the record)."""
-        assert self.sweep_run_id is not None, "start_sweep comes first"
-        trial_id = spec.trial_id
-        identity = {name: getattr(spec, name) for name in TrialIdentity.model_fields if name != "params"}
-        if trial_id not in self._open:
-            own = {"mlflow.parentRunId": self.sweep_run_id, "omsweep.run": "trial", "trial_id": trial_id}
-            tags = {name: identity.get(name) for name, shown in TrialIdentity.shown() if shown.mlflow == "tag"}
-            self._open[trial_id] = self._create(trial_id, {**tags, **own})
-        known = {name: value for name, value in identity.items() if value is not None}
-        self._log(self._open[trial_id], params={**known, **spec.params})
-        return self._open[trial_id]
-
-    def open_run(self, trial_id: str) -> str | None:
-        """The run of a trial that has started and not ended, None where it has none."""
-        return self._open.get(trial_id)
-
-    def end_trial(
-        self,
-        record: TrialRecord,
-        reference_scores: Mapping[str, float | None] | None = None,
-        losses: Sequence[float | None] = (),
-    ) -> None:
-        """End a trial's run from its record: training curve, metrics, tags, status.
-
-        Args:
-            record: of the trial; its run is `mlflow_run_id` if set, else the one `start_trial` opened, else a new one.
-            reference_scores: category scores in [0, 1] of the family's SFT model; with them `tax.<category>`
-                is logged, reference minus policy, in points.
-            losses: of each step, logged as `loss`, steps from 1; evenly thinned to `LOSS_POINTS` where it is longer.
-        """
-        run_id = record.mlflow_run_id or self._open.get(record.trial_id)
-        if run_id is None:
-            run_id = self.start_trial(record)
-        tags = {name: getattr(record, name) for name, shown in SHOWN.items() if shown.mlflow == "tag"}
-        if record.merge_active is False:
-            tags["merge"] = "inactive"
-        try:
-            self._log_losses(run_id, losses)
-            self._log(run_id, metrics=trial_metrics(record, reference_scores or {}), tags=tags)
-        except Exception as error:
-            if is_refusal(error):  # it is not written again, and the trial has ended all the same
-                self._end(record, run_id)
-            raise
-        self._end(record, run_id)
-
-    def _end(self, record: TrialRecord, run_id: str) -> None:
-        self._client.set_terminated(run_id, status=RUN_STATUS[record.state])
-        self._open.pop(record.trial_id, None)
-
-    def log_hypervolume(self, per_family: Mapping[str, float], step: int) -> None:
-        """Log `hypervolume.<family>` and their mean `hypervolume` on the parent; `step` = finished trials."""
-        assert self.sweep_run_id is not None, "start_sweep comes first"
-        metrics = {f"hypervolume.{family}": value for family, value in per_family.items()}
-        if per_family:
-            metrics["hypervolume"] = sum(per_family.values()) / len(per_family)
-        self._log(self.sweep_run_id, metrics=metrics, step=step)
-
-    def log_artifacts(self, paths: Path | Iterable[Path]) -> None:
-        """Log files on the parent: the given ones, or those of `SWEEP_FILES` that a sweep's folder has."""
-        assert self.sweep_run_id is not None, "start_sweep comes first"
-        if isinstance(paths, Path):
-            paths = [paths / name for name in SWEEP_FILES if (paths / name).is_file()]
-        for path in paths:
-            self._client.log_artifact(self.sweep_run_id, str(path))
-
-    def finish(self, status: str = "completed", error: str | None = None) -> None:
-        """End the sweep's run; trials still running are KILLED, since nothing will end them any more.
-
-        Args:
-            status: `completed`, `failed` or `interrupted`.
-            error: what stopped the sweep, logged as a tag.
-        """
-        assert self.sweep_run_id is not None, "start_sweep comes first"
-        for run_id in self._open.values():
-            self._log(run_id, tags={"state": "interrupted"})
-            self._client.set_terminated(run_id, status=RUN_STATUS["interrupted"])
-        self._open.clear()
-        self._log(self.sweep_run_id, tags={"state": status, "error": error})
-        self._client.set_terminated(self.sweep_run_id, status=RUN_STATUS[status])
-
-    def _create(self, name: str, tags: Mapping[str, Any]) -> str:
-        return str(self._client.create_run(self.experiment_id, run_name=name, tags=_tags(tags)).info.run_id)
-
-    def _log_losses(self, run_id: str, losses: Sequence[float | None]) -> None:
-        from mlflow.entities import Metric
-        from mlflow.utils.time import get_current_time_millis
-
-        stride = max(1, math.ceil(len(losses) / LOSS_POINTS))
-        now = get_current_time_millis()
-        thinned = [(i + 1, loss) for i, loss in enumerate(losses) if i % stride == 0]
-        finite = [Metric("loss", loss, now, step) for step, loss in thinned if loss is not None and math.isfinite(loss)]
-        if finite:
-            self._client.log_batch(run_id, metrics=finite)
-
-    def _log(
-        self,
-        run_id: str,
-        *,
-        metrics: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, Any] | None = None,
-        step: int = 0,
-    ) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.utils.time import get_current_time_millis
-
-        now = get_current_time_millis()
-        finite = {key: float(value) for key, value in (metrics or {}).items() if _is_finite_number(value)}
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(_key(key), value, now, step) for key, value in finite.items()],
-            tags=[RunTag(key, value) for key, value in _tags(tags or {}).items()],
+    def cursor(self) -> Cursor:
+        """A cursor at the log's beginning; ValueError where the store cannot be used."""
+        if self.experiment_id is None:
+            self._client, self.experiment_id = connected(self._uri, lambda: _connected(self._uri, self.experiment))
+        return Cursor(
+            tracking_uri=self.place,
+            complete=self.place == self._uri,
+            experiment=self.experiment,
+            experiment_id=self.experiment_id,
         )
-        entries = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flatten(params or {}).items()]
-        for start in range(0, len(entries), PARAMS_PER_CALL):
-            self._client.log_batch(run_id, params=entries[start : start + PARAMS_PER_CALL])
+
+    def open(self, state: SweepState, tell: Tell) -> None:
+        """Hear which sweep it is, and whom to tell the ids of its runs."""
+        created = state.created
+        self._name = created.get("name", self.experiment)
+        self._sweep_id = created.get("sweep_id") or f"{self._name}-{created['created']}"
+        self._tell = tell
+
+    def resume(self, runs: Mapping[str | None, str]) -> bool:
+        """Go on with these runs; False where the sweep's own is gone."""
+        self._doubled = True
+        if None in runs and not self._is_active(runs[None]):
+            return False
+        self._runs = dict(runs)
+        return True
+
+    def reconcile(self, state: SweepState, known: Callable[[str], bool]) -> None:
+        """Delete runs that the log does not know, were told an event that is not `known` by mark, or are double."""
+        told = {None: state.run_id, **{trial_id: trial.run_id for trial_id, trial in state.trials.items()}}
+        self._runs = {}
+        for run in sorted(self._found(), key=lambda run: told.get(_whose(run)) != run.info.run_id):
+            whose = _whose(run)
+            if whose in told and whose not in self._runs and known(run.data.tags.get(MARK, "")):
+                self._runs[whose] = run.info.run_id
+            else:
+                self._client.delete_run(run.info.run_id)
+        for whose, run_id in self._runs.items():
+            self._tell(whose, run_id)
+
+    def write(self, write: Write) -> list[Exception]:
+        """Write, again if need be; what was refused is returned, whatever else goes wrong is raised."""
+        refused: list[Exception] = []
+        try:
+            calls = list(self._calls(self._run_of(write.trial_id, write), write))
+        except Exception as error:
+            if not self.is_refusal(error):
+                raise
+            return [error]
+        for call in calls:
+            try:
+                call()
+            except Exception as error:  # the other calls are made all the same: a trial has ended whatever its numbers
+                if not self.is_refusal(error):
+                    raise
+                refused.append(error)
+        return refused
+
+    def is_refusal(self, error: Exception) -> bool:
+        """Whether a write that raised would raise again however often it is tried: it is wrong, or our code is."""
+        from mlflow.exceptions import MlflowException
+
+        if isinstance(error, MlflowException):
+            return error.get_http_status_code() in REFUSALS
+        return not isinstance(error, OSError | LeaseLost)
+
+    def _calls(self, run_id: str, write: Write) -> Iterator[Callable[[], object]]:
+        """The mark comes first: a run never has a point of an event that is later than its mark."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        client = self._client
+        own = {} if write.params is None else self._identity(write.trial_id)
+        given = _tags({**(write.tags or {}), **own, MARK: write.mark})
+        tags = [RunTag(key, value) for key, value in given.items()]
+        yield lambda: client.log_batch(run_id, tags=tags)
+        points = [Metric(_key(point.key), point.value, point.time, point.step) for point in write.points]
+        for start in range(0, len(points), POINTS_PER_CALL):
+            yield lambda part=points[start : start + POINTS_PER_CALL]: client.log_batch(run_id, metrics=part)
+        flat = flatten(write.params or {})
+        params = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flat.items()]
+        for start in range(0, len(params), PARAMS_PER_CALL):
+            yield lambda part=params[start : start + PARAMS_PER_CALL]: client.log_batch(run_id, params=part)
+        if write.files:
+            for name in SWEEP_FILES:
+                if (self._folder / name).is_file():
+                    yield lambda file=str(self._folder / name): client.log_artifact(run_id, file)
+            if self._doubled:
+                yield self._delete_doubled
+        if write.status == RUNNING:
+            yield lambda: client.update_run(run_id, status=RUNNING)
+        elif write.status is not None:
+            yield lambda: client.set_terminated(run_id, status=write.status, end_time=write.time)
+
+    def _run_of(self, trial_id: str | None, write: Write) -> str:
+        """A run's id; it is looked up before it is made, since an earlier try may have made it."""
+        if trial_id not in self._runs:
+            if trial_id is not None:
+                self._run_of(None, write)
+            of = "omsweep.run" if trial_id is None else TRIAL
+            found = self._found(f" and tags.`{of}` = '{trial_id or 'sweep'}'")
+            run_id = found[0].info.run_id if found else self._made(trial_id, write)
+            self._tell(trial_id, run_id)
+            self._runs[trial_id] = run_id
+        return self._runs[trial_id]
+
+    def _made(self, trial_id: str | None, write: Write) -> str:
+        tags = _tags({**self._identity(trial_id), MARK: write.mark})
+        try:
+            run = self._client.create_run(
+                self.experiment_id, start_time=write.time, run_name=trial_id or self._name, tags=tags
+            )
+        except Exception:
+            self._doubled = True
+            raise
+        return str(run.info.run_id)
+
+    def _identity(self, trial_id: str | None) -> dict[str, str]:
+        """Tags that say whose run it is."""
+        if trial_id is None:
+            return {SWEEP: self._sweep_id, "omsweep.run": "sweep", "folder": str(self._folder)}
+        own = {"omsweep.run": "trial", "mlflow.parentRunId": self._runs[None], TRIAL: trial_id, "trial_id": trial_id}
+        return {SWEEP: self._sweep_id, **own}
+
+    def _found(self, which: str = "") -> list[Any]:
+        """Runs of the sweep that are not deleted, the first that was made first."""
+        runs: list[Any] = []
+        token = None
+        while token is not None or not runs:
+            page = self._client.search_runs(
+                [self.experiment_id],
+                filter_string=f"tags.`{SWEEP}` = '{self._sweep_id}'{which}",
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                break
+        return runs
+
+    def _is_active(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.get_http_status_code() != 404:
+                raise
+            return False
+
+    def _delete_doubled(self) -> None:
+        for run in self._found():
+            if self._runs.get(_whose(run), run.info.run_id) != run.info.run_id:
+                self._client.delete_run(run.info.run_id)
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether a write that raised would raise again however often it is tried: it is wrong, or our code is."""
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return error.get_http_status_code() in REFUSALS
-    return not isinstance(error, OSError)
-
-
-def trial_metrics(record: TrialRecord, reference_scores: Mapping[str, float | None]) -> dict[str, Any]:
-    """A trial's numbers by metric name: mappings as `<field>.<name>`, `tax.<category>` in points."""
-    metrics: dict[str, Any] = {}
-    for name, shown in SHOWN.items():
-        if shown.mlflow == "metric":
-            metrics[name] = getattr(record, name)
-        elif shown.mlflow == "metrics":
-            metrics |= {f"{name}.{entry}": value for entry, value in getattr(record, name).items()}
-    for category, score in record.scores.items():
-        reference = reference_scores.get(category)
-        if score is not None and reference is not None:
-            metrics[f"tax.{category}"] = 100 * (reference - score)
-    return metrics
+def _whose(run: Any) -> str | None:
+    """The trial that a run is of, None for the sweep's own."""
+    trial_id: str | None = run.data.tags.get(TRIAL)
+    return trial_id
 
 
 def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    return {_key(key): _cut(str(value), LONGEST_TAG) for key, value in tags.items() if value is not None}
+    return {_key(key): _cut(redacted(str(value)), LONGEST_TAG) for key, value in tags.items() if value is not None}
 
 
 def _key(name: str) -> str:
@@ -242,46 +265,23 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - len(note)] + note
 
 
-def _is_finite_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _connected(tracking_uri: str, experiment: str) -> tuple[Any, str]:
+    """A client and the experiment's id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri)
+    found = client.get_experiment_by_name(experiment) or _new_experiment(client, tracking_uri, experiment)
+    if found.lifecycle_stage != "active":
+        raise ValueError(f"experiment {experiment!r} was deleted there: restore it or take another name")
+    return client, str(found.experiment_id)
 
 
-def _database_file(tracking_uri: str) -> Path | None:
-    path = tracking_uri.removeprefix("sqlite:///")
-    return None if path == tracking_uri or path in ("", ":memory:") else Path(path).absolute()
+def _new_experiment(client: Any, tracking_uri: str, name: str) -> Any:
+    from mlflow.exceptions import MlflowException
 
-
-def _artifact_location(tracking_uri: str, experiment: str) -> str | None:
-    database = _database_file(tracking_uri)
-    return None if database is None else (database.parent / "mlartifacts" / experiment).as_uri()
-
-
-def _check_database_folder(tracking_uri: str) -> None:
-    """Refuse at once what MLflow would retry for a minute."""
-    database = _database_file(tracking_uri)
-    if database is None:
-        return
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        database.open("ab").close()
-    except OSError as refusal:
-        raise ValueError(f"tracking URI {tracking_uri} cannot be used: {refusal}") from refusal
-
-
-@contextmanager
-def _usable(tracking_uri: str) -> Iterator[None]:
-    """Name the store in whatever goes wrong while connecting, without the password a URI may hold."""
-    try:
-        yield
-    except Exception as refusal:
-        raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
-
-
-@contextmanager
-def _quiet_migrations() -> Iterator[None]:
-    """Drop the some sixty lines a new database's migrations log, and restore the loggers after."""
-    with (
-        quiet_loggers("alembic", "mlflow.store.db.utils", level=logging.WARNING),
-        without_warnings(DeprecationWarning),
-    ):
-        yield
+        client.create_experiment(name, artifact_location=artifact_location(tracking_uri, name))
+    except MlflowException:
+        if client.get_experiment_by_name(name) is None:  # nor has another sweep made it meanwhile
+            raise
+    return client.get_experiment_by_name(name)

@@ -1,0 +1,76 @@
+"""The first connection to a tracking store makes a database's tables: one process at a time, and again if need be."""
+
+import hashlib
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+
+from omsweep.quiet import quiet_loggers, without_warnings
+from omsweep.redaction import redacted
+
+ATTEMPTS, PAUSE_SECONDS = 3, 1.0
+LOCK_SECONDS = 120.0
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Schemes of stores in which MLflow makes the tables itself, where it is no server that does."""
+Connection = TypeVar("Connection")
+
+
+def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connection:
+    """What `connect` returns.
+
+    Two processes that make the tables of one store at once fail: on a machine they wait for each other, and where
+    others do so from elsewhere it is tried again.
+
+    Raises:
+        ValueError: the store cannot be used; the message names it, without the password its address may hold.
+    """
+    try:
+        database = _database_file(tracking_uri)
+        if database is not None:  # refuse at once what MLflow would retry for a minute
+            database.parent.mkdir(parents=True, exist_ok=True)
+            database.open("ab").close()
+        with FileLock(_lock_file(tracking_uri), timeout=LOCK_SECONDS, mode=0o666):
+            return _tried(connect, ATTEMPTS if tracking_uri.startswith(DATABASES) else 1)
+    except Exception as refusal:
+        raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
+
+
+def artifact_location(tracking_uri: str, experiment: str) -> str | None:
+    """Beside a sqlite database; None where the store decides."""
+    database = _database_file(tracking_uri)
+    return None if database is None else (database.parent / "mlartifacts" / experiment).as_uri()
+
+
+def _tried(connect: Callable[[], Connection], attempts: int) -> Connection:
+    begun = time.monotonic()
+    while True:
+        try:
+            with (  # without the some sixty lines that a new database's migrations log
+                quiet_loggers("alembic", "mlflow.store.db.utils", level=logging.WARNING),
+                without_warnings(DeprecationWarning),
+            ):
+                return connect()
+        except ValueError:
+            raise
+        except Exception:
+            attempts -= 1
+            if attempts < 1 or time.monotonic() - begun > ATTEMPTS * PAUSE_SECONDS:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
+def _lock_file(tracking_uri: str) -> Path:
+    database = _database_file(tracking_uri)
+    if database is not None:
+        return database.with_name(f".{database.name}.lock")
+    return Path(tempfile.gettempdir()) / f"omsweep-mlflow-{hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]}.lock"
+
+
+def _database_file(tracking_uri: str) -> Path | None:
+    path = tracking_uri.removeprefix("sqlite:///")
+    return None if path == tracking_uri or path in ("", ":memory:") else Path(path).absolute()
