@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from omsweep.redaction import redacted
-from omsweep.sinks.cursor import Cursor, in_log
+from omsweep.sinks.cursor import Cursor, in_log, run_id_of
 from omsweep.sinks.writes import WHAT, Write, joined, told
 from omsweep.store.events import DamagedLog, Event
 from omsweep.store.lease import LeaseLost
@@ -84,7 +84,7 @@ class Follower:
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the log."""
+        """Begin to follow the log; `stop` comes before the log is closed."""
         self._thread.start()
 
     def flush(self, timeout: float = 30.0) -> bool:
@@ -188,9 +188,9 @@ class Follower:
         cursor, former = self._store.cursor(), Cursor.read(self._storage)
         self._store.open(state, self._tell)
         if former is not None and former.same_store(cursor) and in_log(former.ahead, events):
-            runs = {None: state.run_id, **{one.trial_id: one.run_id for one in state.trials.values()}}
             own = {trial_id or None: run_id for trial_id, run_id in former.runs.items()}
-            if self._store.resume({whose: run_id for whose, run_id in (runs | own).items() if run_id is not None}):
+            known = {**{whose: run_id_of(state, whose) for whose in (None, *state.trials)}, **own}
+            if self._store.resume({whose: run_id for whose, run_id in known.items() if run_id is not None}):
                 cursor = former
                 for whose, run_id in own.items():
                     self._tell(whose, run_id)
@@ -204,9 +204,7 @@ class Follower:
         """Have the log know a run's id, or the cursor where it cannot."""
         if self._log is None:
             self._runs[trial_id or ""] = run_id
-            return
-        state = self._log.state
-        if run_id != (state.run_id if trial_id is None else state.trials[trial_id].run_id):
+        elif run_id_of(self._log.state, trial_id) != run_id and not self._ended.is_set():
             self._log.append("tracked", trial_id=trial_id, sync=False, run_id=run_id)
 
     def _tell_next(self) -> None:
@@ -221,8 +219,8 @@ class Follower:
             except (ValueError, LookupError, TypeError) as error:  # an event that this version cannot show
                 self._refuse(event, error)
         for write in joined(writes) if len(unit) > 1 else writes:
-            for error in self._store.write(write):
-                self._refuse(unit[0], error)
+            for refusal in self._store.write(write):
+                self._refuse(unit[0], refusal)
         for _ in unit:
             self._backlog.popleft()
         self._state = after

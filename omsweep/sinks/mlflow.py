@@ -7,11 +7,12 @@ several trials at a time. Numbers that are not finite are left out, never logged
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omsweep.redaction import redacted
-from omsweep.sinks.cursor import Cursor
+from omsweep.sinks.cursor import Cursor, run_id_of
 from omsweep.sinks.first_connection import artifact_location, connected
 from omsweep.sinks.follow import Follower, Tell
 from omsweep.sinks.writes import RUNNING, SWEEP_FILES, Write
@@ -117,7 +118,7 @@ class MlflowStore:
 
     def reconcile(self, state: SweepState, known: Callable[[str], bool]) -> None:
         """Delete runs that the log does not know, were told an event that is not `known` by mark, or are double."""
-        told = {None: state.run_id, **{trial_id: trial.run_id for trial_id, trial in state.trials.items()}}
+        told = {whose: run_id_of(state, whose) for whose in (None, *state.trials)}
         self._runs = {}
         for run in sorted(self._found(), key=lambda run: told.get(_whose(run)) != run.info.run_id):
             whose = _whose(run)
@@ -162,24 +163,24 @@ class MlflowStore:
         own = {} if write.params is None else self._identity(write.trial_id)
         given = _tags({**(write.tags or {}), **own, MARK: write.mark})
         tags = [RunTag(key, value) for key, value in given.items()]
-        yield lambda: client.log_batch(run_id, tags=tags)
+        yield partial(client.log_batch, run_id, tags=tags)
         points = [Metric(_key(point.key), point.value, point.time, point.step) for point in write.points]
         for start in range(0, len(points), POINTS_PER_CALL):
-            yield lambda part=points[start : start + POINTS_PER_CALL]: client.log_batch(run_id, metrics=part)
+            yield partial(client.log_batch, run_id, metrics=points[start : start + POINTS_PER_CALL])
         flat = flatten(write.params or {})
         params = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flat.items()]
         for start in range(0, len(params), PARAMS_PER_CALL):
-            yield lambda part=params[start : start + PARAMS_PER_CALL]: client.log_batch(run_id, params=part)
+            yield partial(client.log_batch, run_id, params=params[start : start + PARAMS_PER_CALL])
         if write.files:
             for name in SWEEP_FILES:
                 if (self._folder / name).is_file():
-                    yield lambda file=str(self._folder / name): client.log_artifact(run_id, file)
+                    yield partial(client.log_artifact, run_id, str(self._folder / name))
             if self._doubled:
                 yield self._delete_doubled
         if write.status == RUNNING:
-            yield lambda: client.update_run(run_id, status=RUNNING)
+            yield partial(client.update_run, run_id, status=RUNNING)
         elif write.status is not None:
-            yield lambda: client.set_terminated(run_id, status=write.status, end_time=write.time)
+            yield partial(client.set_terminated, run_id, status=write.status, end_time=write.time)
 
     def _run_of(self, trial_id: str | None, write: Write) -> str:
         """A run's id; it is looked up before it is made, since an earlier try may have made it."""
@@ -214,19 +215,17 @@ class MlflowStore:
     def _found(self, which: str = "") -> list[Any]:
         """Runs of the sweep that are not deleted, the first that was made first."""
         runs: list[Any] = []
-        token = None
-        while token is not None or not runs:
+        token: str | None = ""
+        while token is not None:
             page = self._client.search_runs(
                 [self.experiment_id],
                 filter_string=f"tags.`{SWEEP}` = '{self._sweep_id}'{which}",
                 max_results=1000,
                 order_by=["attributes.start_time ASC"],
-                page_token=token,
+                page_token=token or None,
             )
             runs += page
-            token = page.token
-            if not token:
-                break
+            token = page.token or None
         return runs
 
     def _is_active(self, run_id: str) -> bool:
