@@ -1,9 +1,8 @@
 """What a sweep leaves in MLflow, read back through MlflowClient from a sqlite store."""
 
 import logging
+import multiprocessing
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,15 +258,19 @@ def test_the_first_connection_is_quiet_and_leaves_the_loggers_as_they_were(tmp_p
     assert logging.getLogger("mlflow.store.db.utils").level == logging.NOTSET
 
 
+def start_on(uri: str) -> None:
+    MlflowSink(MemoryStorage(), uri, "one", Path("/results/s"), print)
+
+
+@pytest.mark.slow
 def test_sweeps_that_start_on_a_new_database_at_once_all_get_theirs(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from tests.sinks.story import MemoryStorage;"
-        "from omsweep.sinks.mlflow import MlflowSink;"
-        f"MlflowSink(MemoryStorage(), 'sqlite:///{tmp_path}/mlflow.db', 'one', Path('s'), print)"
-    )
-    starting = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
-    said = [process.communicate(timeout=120)[1].decode() for process in starting]
-    assert [process.returncode for process in starting] == [0, 0, 0], said
+    fork = multiprocessing.get_context("fork")  # with mlflow imported already
+    starting = [fork.Process(target=start_on, args=(f"sqlite:///{tmp_path}/mlflow.db",)) for _ in range(2)]
+    for process in starting:
+        process.start()
+    for process in starting:
+        process.join(timeout=120)
+    assert [process.exitcode for process in starting] == [0, 0]
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     assert sorted(experiment.name for experiment in client.search_experiments()) == ["Default", "one"]
 
