@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     families = commands.add_parser("families", help="list the model families that a search space can name")
     families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
 
+    _add_cache(commands.add_parser("cache", help="list, check or clear what is trained or made once and kept"))
+
     tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
     verbs = tau.add_subparsers(required=True, metavar="COMMAND")
     inspect = verbs.add_parser("inspect", help="norm and zero share by layer, and where the two models do not match")
@@ -138,6 +140,19 @@ def _add_prefs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", metavar="N", help="take the first N prompts (default: all)")
     parser.add_argument("--batch-size", metavar="N", help="answers generated at a time (default: 64)")
     parser.add_argument("--dtype", help="of the model's weights (default: the family's, else float32)")
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.description = "The cache is $OMSWEEP_CACHE, or ~/.cache/omsweep."
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND", dest="action")
+    verbs.add_parser("list", help="kind, size, last use and state of every entry")
+    verify = verbs.add_parser("verify", help="read every entry and compare it with what was built; 1 if one is damaged")
+    verify.add_argument("--repair", action="store_true", help="remove damaged entries: the next use builds them again")
+    prune = verbs.add_parser("prune", help="remove entries and leftovers of builds; none that is being built")
+    which = prune.add_mutually_exclusive_group(required=True)
+    which.add_argument("--older-than", type=float, metavar="DAYS", help="those last used more than so many days ago")
+    which.add_argument("--all", action="store_true", help="all of them")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:

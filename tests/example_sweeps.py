@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TrialRecord
+from tests.written_sweep import WrittenSweep
 
 CATEGORIES = ("agent", "code", "code_switching", "instruction", "knowledge", "math", "reading")
 METHODS = {
@@ -217,7 +217,7 @@ def fill_question():
 
 @pytest.fixture
 def folder(tmp_path):
-    return SweepFolder(tmp_path / "runs", "demo")
+    return WrittenSweep(tmp_path / "runs", "demo")
 
 
 @pytest.fixture

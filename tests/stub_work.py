@@ -34,13 +34,15 @@ def prepare(wanted: Any, progress: Any) -> tuple[Prepared, pd.DataFrame]:
     return prepared, frame
 
 
-def session(spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float) -> Outcome:
+def session(
+    spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float, resume_from: Path | None = None
+) -> Outcome:
     """A trial that walks as far as its learning rate says; above 1 it diverges, and what no trainer takes raises."""
     settings = train_settings_from(spec.train or {})
     if settings.learning_rate > 1:
         return Outcome(state="diverged", steps=1, error="loss or weights not finite after step 1")
     policy = policy_folder(folder, spec.trial_id)
-    policy.mkdir(parents=True)
+    policy.mkdir(parents=True, exist_ok=True)
     (policy / "weights").write_text(spec.trial_id)
     trained = {"steps": settings.steps, "losses": (0.7, 0.6), "seconds": {"train": 0.0}, "weights_hash": "cd"}
     return scored(spec, folder, strength(settings.learning_rate)).model_copy(

@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import numpy as np
 from datasets import Dataset, load_from_disk
-from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from omsweep.align.algorithms import ALGORITHMS
@@ -23,6 +22,7 @@ from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import Reading, rows_read
 from omsweep.align.trainer import TRAINERS, completion_positions_only
+from omsweep.cache.lock import locked
 from omsweep.quiet import without_warnings
 
 SUMMARY_FILE = "summary.json"
@@ -71,7 +71,7 @@ def score_reference(
     rows = load_from_disk(data)
     wanted = np.arange(len(rows)) if readings is None else rows_read(len(rows), readings)
     (data / FOLDER).mkdir(exist_ok=True)
-    with FileLock(data / FOLDER / f"{part}-of-{parts}.lock"):
+    with locked(data / FOLDER / f"{part}-of-{parts}.lock", f"scores the reference of {data.name}"):
         missing = np.setdiff1d(wanted[part::parts], _known(data)["row"])
         if len(missing) == 0:
             return 0

@@ -17,6 +17,8 @@ MATCHES = ("none", "share")
 FORMER_MATCH = "displacement"
 """What files called `share` before."""
 SHARDINGS = ("ddp", "fsdp2")
+WHOLE = "whole"
+"""Name of the file that a checkpoint's folder holds once every worker has written its part."""
 AT_LEAST_ZERO = ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every", "nll_weight")
 
 

@@ -10,6 +10,8 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_pt_utils import nested_gather
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from omsweep.align.settings import WHOLE
+
 OnStep = Callable[[int, dict[str, float]], None]
 OnCheckpoint = Callable[[int, Path], None]
 CheckStart = Callable[..., dict[str, float]]  # (*, loss, log_ratio_nats)
@@ -66,12 +68,13 @@ class Watch(TrainerCallback):
             self.on_step(state.global_step, dict(logs))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Pass a checkpoint folder on, once every worker has written its part."""
+        """Mark a checkpoint folder as whole and pass it on, once every worker has written its part."""
+        folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        self.trainer.accelerator.wait_for_everyone()
+        if self.trainer.accelerator.is_main_process:
+            (folder / WHOLE).touch()
         if self.on_checkpoint is not None:
-            self.trainer.accelerator.wait_for_everyone()
-            self.on_checkpoint(
-                state.global_step, Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-            )
+            self.on_checkpoint(state.global_step, folder)
 
 
 def losses_of(state: TrainerState) -> list[float]:

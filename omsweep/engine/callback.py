@@ -1,114 +1,119 @@
-"""What the driver does when a trial starts and ends: a line in the store, an MLflow run, a line on the terminal."""
+"""What the queue is told of Tune's trials: that an attempt runs, how it ended, that its process died."""
 
-from collections.abc import Mapping
+import threading
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from omsweep.engine.memory_kill import memory_kill_message
-from omsweep.redaction import redacted
-from omsweep.results.front import family_hypervolumes
-from omsweep.results.objectives import Objectives
-from omsweep.sinks.guard import GuardedTracker
-from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
+from omsweep.engine.trainable import PLACE
+from omsweep.plan.attempts import Job, TrialQueue
+from omsweep.store.records import Outcome, TrialSpec
 
 
-class SweepEvents(tune.Callback):
-    """Writes every trial to the store and to MLflow as it starts and ends; runs in the driver, one event at a time.
+class TuneEvents(tune.Callback):
+    """Tells the queue; runs in the driver, one event at a time.
+
+    What goes wrong in here ends the sweep: Tune would take it for an error of the trial, so it is kept and raised by
+    `check`.
 
     Args:
-        objectives: of the resolved space.
-        folder: the sweep's.
-        tracker: which never raises.
-        prepared: by family and SFT seed.
-        console: for a line per trial.
-        bar: a progress bar and its task.
+        queue: of the sweep.
+        timeout: seconds an attempt may take before its process is killed; None for as long as it likes.
     """
 
-    def __init__(
-        self,
-        objectives: Mapping[str, Any],
-        folder: SweepFolder,
-        tracker: GuardedTracker,
-        prepared: Mapping[tuple[str, int], Prepared],
-        console: Console,
-        bar: tuple[Progress, TaskID],
-    ) -> None:
-        self._objectives = Objectives.from_settings(objectives)
-        self._folder = folder
-        self._tracker = tracker
-        self._prepared = prepared
-        self._console = console
-        self._progress, self._task = bar
-        self._started: set[str] = set()
-        self.finished: list[TrialRecord] = []
+    def __init__(self, queue: TrialQueue, timeout: float | None = None) -> None:
+        self._queue = queue
+        self._timeout = timeout
+        self._timers: dict[str, threading.Timer] = {}
+        self._hung: set[str] = set()
+        self.broken: BaseException | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore of its own, and this one belongs to the living driver."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Open the trial's MLflow run."""
-        self.start(TrialSpec(**trial.config["spec"]))
+        """An attempt runs."""
+        job = Job(TrialSpec(**trial.config["spec"]), trial.config["attempt"])
+        self._told(self._queue.start, job)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """An attempt says where it runs: from now on its time counts."""
+        if self._timeout is not None and PLACE in result:
+            trial_id = trial.config["spec"]["trial_id"]
+            timer = threading.Timer(self._timeout, self._kill, (trial_id, *result[PLACE]))
+            timer.daemon = True
+            self._timers[trial_id] = timer
+            timer.start()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record what the trial reported."""
-        self.end(TrialSpec(**trial.config["spec"]), Outcome(**trial.last_result["outcome"]))
+        """What an attempt reported at its end."""
+        self._end(trial, Outcome(**trial.last_result["outcome"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record a trial whose actor died before it could report."""
-        self.end(TrialSpec(**trial.config["spec"]), Outcome(state="failed", error=_actor_error(trial)))
+        """An attempt whose process died before it could report."""
+        self._end(trial, lost(error_text(trial)))
 
-    def expect(self, more: int) -> None:
-        """Count `more` trials among those to come."""
-        total = self._progress.tasks[self._progress.task_ids.index(self._task)].total or 0
-        self._progress.update(self._task, total=total + more)
+    def check(self) -> None:
+        """Raise what went wrong in the driver's own hands."""
+        if self.broken is not None:
+            raise self.broken
 
-    def start(self, spec: TrialSpec) -> None:
-        """Open a trial's MLflow run, unless it is open."""
-        if spec.trial_id not in self._started:
-            self._started.add(spec.trial_id)
-            self._tracker.start_trial(spec)
+    def close(self) -> None:
+        """No attempt is killed any more."""
+        for timer in self._timers.values():
+            timer.cancel()
 
-    def end(self, spec: TrialSpec, outcome: Outcome) -> None:
-        """Record a trial's first outcome."""
-        if any(done.trial_id == spec.trial_id for done in self.finished):
-            return  # Tune reports a trial as failed, too, where something raises after it completed
-        if outcome.error:
-            outcome = outcome.model_copy(update={"error": redacted(outcome.error)})
-        record = TrialRecord.of(spec, outcome, self._tracker.open_run(spec.trial_id))
-        self._folder.append(record)
-        self.finished.append(record)
-        reference = self._prepared[spec.family, spec.sft_seed or 0].reference
-        self._tracker.end_trial(record, reference.scores, outcome.losses)
-        volumes = family_hypervolumes(self.finished, self._objectives)
-        self._tracker.log_hypervolume(volumes, step=len(self.finished))
-        self._console.print(trial_line(record, outcome.preflight), highlight=False)
-        self._progress.update(self._task, advance=1)
+    def _end(self, trial: Any, outcome: Outcome) -> None:
+        trial_id = trial.config["spec"]["trial_id"]
+        if (timer := self._timers.pop(trial_id, None)) is not None:
+            timer.cancel()
+        if trial_id in self._hung:
+            self._hung.discard(trial_id)
+            if outcome.reason == "process lost":
+                text = f"hung: not ended after train.trial_timeout, {self._timeout:g} s"
+                outcome = outcome.model_copy(update={"reason": "hung", "error": text})
+        self._told(self._queue.end, trial_id, outcome)
 
+    def _told(self, call: Any, *given: Any) -> None:
+        try:
+            if self.broken is None:
+                call(*given)
+        except BaseException as error:
+            self.broken = error
+            raise
 
-def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> str:
-    """One line of terminal text (rich markup) about a finished trial."""
-    from rich.markup import escape
-
-    if record.state == "completed" and record.reward is not None and record.tax is not None:
-        took = sum(v for v in record.seconds.values() if v is not None)
-        numbers = f"reward [bold]{record.reward:+.3f}[/] ±{1.96 * (record.reward_se_items or 0):.3f}  "
-        numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points"
-        share = preflight.get("truncated_share")
-        numbers += f"  {took:.0f} s" + (f"  [yellow]{share:.1%} of examples truncated[/]" if share else "")
-        return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}"
-    return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(record.error or '')}"
+    def _kill(self, trial_id: str, node: str, pid: int) -> None:
+        """Kill an attempt's process where it runs: one that is stopped reacts to nothing else."""
+        self._hung.add(trial_id)
+        on_its_node = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(pid)
 
 
-def _actor_error(trial: Any) -> str:
-    """What Tune kept of the death of a trial's actor, in one line."""
-    kept = getattr(trial, "error_file", None)
-    text = Path(kept).read_text().strip() if kept and Path(kept).is_file() else ""
+def lost(text: str) -> Outcome:
+    """The outcome of a process that died, from what Tune kept of its death."""
     if not text:
-        return "the trial's process died without a message"
-    return memory_kill_message(text) or text.splitlines()[-1]
+        return Outcome(state="failed", reason="process lost", error="the trial's process died without a message")
+    killed = memory_kill_message(text)
+    if killed is not None:
+        return Outcome(state="failed", reason="out of memory", error=killed, traceback=text)
+    return Outcome(state="failed", reason="process lost", error=text.splitlines()[-1], traceback=text)
+
+
+def error_text(trial: Any) -> str:
+    """What Tune kept of the death of a trial's actor."""
+    kept = getattr(trial, "error_file", None)
+    return Path(kept).read_text().strip() if kept and Path(kept).is_file() else ""
+
+
+def _kill_process(pid: int) -> None:
+    import contextlib
+    import os
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ import ray
 from rich.console import Console
 from rich.markup import escape
 
+from omsweep.engine.executor import Ready
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
 from omsweep.preferences.contamination import Contamination, refuse_same
@@ -15,12 +16,8 @@ from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import preparation
-from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Prepared, TrialSpec
 from omsweep.trial.prepare.family import Milestones
-
-Family = tuple[str, int]
-"""A family's name and the seed of its SFT model."""
 
 
 def check_own_data(space: SearchSpace) -> None:
@@ -47,7 +44,7 @@ def check_own_data(space: SearchSpace) -> None:
 
 def prepare_all(
     space: SearchSpace, specs: Sequence[TrialSpec] | None, placement: Placement, console: Console, work: Work
-) -> dict[Family, tuple[Prepared, Any]]:
+) -> Ready:
     """Prepare every SFT model of every family; with each its table of scores.
 
     The reference's log-probs come last, by as many tasks for each SFT model as a trial has workers.
@@ -106,7 +103,7 @@ def check_tax(tax: str, models: Prepared) -> None:
         )
 
 
-def contamination(prepared: Mapping[Family, tuple[Prepared, Any]]) -> list[Mapping[str, Any]]:
+def contamination(prepared: Ready) -> list[Mapping[str, Any]]:
     """How much of what is trained on is scored too; data that several SFT models have in common once."""
     found: list[Mapping[str, Any]] = []
     for models, _ in prepared.values():
@@ -114,13 +111,9 @@ def contamination(prepared: Mapping[Family, tuple[Prepared, Any]]) -> list[Mappi
     return found
 
 
-def keep_references(space: SearchSpace, folder: SweepFolder, prepared: dict[Family, tuple[Prepared, Any]]) -> None:
-    """Write the SFT models' folders and scores into the sweep's folder."""
-    for (family, sft_seed), (models, table) in prepared.items():
-        named = {name: getattr(models, name) for name in ("base", "base_revision", "sft", "sft_revision")}
-        key = sft_seed if space.design.names_sft_seeds else None
-        folder.write_reference(family, models.reference.model_dump(exclude_unset=True) | named, sft_seed=key)
-        folder.write_reference_scores(family, table, sft_seed=key)
+def reference_key(space: SearchSpace, sft_seed: int) -> int | None:
+    """The SFT seed that a reference is kept under; None where a sweep has the first SFT model of a family alone."""
+    return sft_seed if space.design.names_sft_seeds else None
 
 
 def _no_generation(prompts: Sequence[Any], samples: int, seed: int) -> list[list[str]]:

@@ -1,47 +1,54 @@
-"""A whole sweep: prepare, run every trial under Ray Tune, rescore the front, write the report."""
+"""A whole sweep, begun or gone on with: prepare, train, merge, rescore the front, write the report."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray import tune
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from omsweep.cluster.connect import connect
-from omsweep.engine.callback import SweepEvents
-from omsweep.engine.memory_kill import trials_outlive_memory_kills
-from omsweep.engine.merging import run_posthoc
-from omsweep.engine.placement import TRIAL_CPUS, Placement, place
-from omsweep.engine.prepare import Family, check_own_data, contamination, keep_references, prepare_all
-from omsweep.engine.rescore import rescore_front
-from omsweep.engine.searcher import ProposerSearcher
-from omsweep.engine.signals import interruptible
-from omsweep.engine.trainable import Group, run_trial
+from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
+from omsweep.engine.on_ray import Connected, RayExecutor
+from omsweep.engine.opened import create, opened
+from omsweep.engine.prepare import check_own_data, reference_key
+from omsweep.engine.terminal import Terminal
 from omsweep.engine.work import Work
+from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.plan.design import draw
 from omsweep.plan.optuna import StudyProposer
+from omsweep.plan.posthoc import plan_posthoc
+from omsweep.plan.proposer import DesignProposer, Proposer
 from omsweep.plan.starting_points import trial_count
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
-from omsweep.sinks.guard import GuardedTracker
-from omsweep.sinks.mlflow import Tracker
-from omsweep.space.resources import declared_train
+from omsweep.results.front import front_summary
+from omsweep.results.objectives import Objectives
+from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.search_space import SearchSpace
+from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Prepared, TrialSpec
+from omsweep.store.log import SweepLog
+from omsweep.store.records import TrialSpec
+from omsweep.store.state import SweepState
+from omsweep.strict_json import plain
 from omsweep.trial.merge import SCRATCH
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 REAL = Work()
 
 
-def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | None = None, work: Work = REAL) -> int:
-    """Run a sweep to its end and write its folder, MLflow runs and report.
+def run_sweep(
+    space: SearchSpace,
+    name: str,
+    storage: Path,
+    tracking_uri: str | None = None,
+    work: Work = REAL,
+    *,
+    repair: bool = False,
+    connected: Connected = RayExecutor.connected,
+) -> int:
+    """Run a sweep to its end, from wherever earlier drivers left it, and write its report.
 
     Args:
         space: a checked search space.
@@ -49,98 +56,176 @@ def run_sweep(space: SearchSpace, name: str, storage: Path, tracking_uri: str | 
         storage: absolute folder that all nodes share.
         tracking_uri: of MLflow, default a SQLite file in `storage`.
         work: what the processes do.
+        repair: go on with a log that is damaged in the middle.
+        connected: makes the executor, in a `with` statement.
 
     Returns:
         0 when at least one trial completed, 1 when none did, 130 when interrupted.
 
     Raises:
-        FileExistsError: a sweep of this name exists.
-        ValueError: tracking store, resources, family, preference data or suite cannot be used; nothing was trained yet.
+        ValueError: another driver runs the sweep, its search space is another one, its log is damaged, or tracking
+            store, resources, family, preference data or suite cannot be used; nothing was trained.
     """
     console = Console(soft_wrap=True)
     folder = SweepFolder(storage, name)
-    if folder.exists():
-        raise FileExistsError(f"sweep folder {folder.path} exists: choose another --name or remove the folder")
     check_own_data(space)
     specs = draw(space) if space.file.mode == "compare" else None
-    store = Tracker(tracking_uri or f"sqlite:///{storage / 'mlflow.db'}", name)  # tried before anything costs time
-    with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
-        placement = place(declared_train(space.file.train, space.families), ray.available_resources())
-        ready = prepare_all(space, specs, placement, console, work)
-        folder.create(space.resolved(), contamination(ready))
-        keep_references(space, folder, ready)
-        prepared = {key: models for key, (models, _) in ready.items()}
-        tracker = GuardedTracker(
-            store, folder.path, lambda text: console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
-        )
-        tracker.start_sweep(space.resolved(), {"mode": space.file.mode, "folder": str(folder.path)})
-        state, rescored = "failed", {}
-        try:
-            events = _run_trials(space, specs, folder, tracker, prepared, placement, console, work)
-            rescored = rescore_front(space, folder, prepared, placement, console, work)
-            state = "completed" if any(t.state == "completed" for t in events.finished) else "failed"
-        except KeyboardInterrupt:
-            state = "interrupted"
-            console.print("[yellow]interrupted[/]: writing the front so far")
-        finally:
-            shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
+
+    def warn(text: str) -> None:
+        console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
+
+    with opened(folder, space.resolved(), warn, repair=repair) as log:
+        uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
+        sink = MlflowSink(log.storage, uri, name, folder.path, warn, log)  # tried before anything costs time
+        if log.state.created and not unfinished(space, specs, log.state):
+            console.print(f"sweep {name} is finished; its report is written again")
+            sink.start()
+            return _close(log, sink, folder, console, log.state.closed or "completed")
+        with connected(space, console, work) as executor:
+            ready = executor.prepare(specs)
+            create(log, name, space.resolved())
+            keep_prepared(space, log, folder, ready)
+            folder.write_derived(log.state)
+            closed = "failed"
+            sink.start()
             try:
-                write_report(folder, report_scores=rescored)
+                _run(space, specs, log, folder, executor, {key: models for key, (models, _) in ready.items()}, console)
+                closed = "completed" if log.state.counts.get("completed") else "failed"
+            except KeyboardInterrupt:
+                closed = "interrupted"
+                console.print("[yellow]interrupted[/]: writing the front so far; the same command goes on from here")
             finally:
-                tracker.finish(state)
-    print_status(folder, console)
-    print_answers(folder)
-    return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[state]
+                shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
+                code = _close(log, sink, folder, console, closed)
+    return code
 
 
-def _run_trials(
+def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> bool:
+    """Whether anything of a sweep is still to be done."""
+    wanted = trial_count(space) if specs is None else len(specs)
+    trained = [one for one in state.trials.values() if one.fields.get("kind", "trained") == "trained"]
+    if len(trained) < wanted or any(one.outcome is None for one in state.trials.values()):
+        return True
+    merged = plan_posthoc(space, state.records()).specs.values()
+    if any(spec.trial_id not in state.trials for specs_ in merged for spec in specs_):
+        return True
+    return bool(_members_to_score(space, state))
+
+
+def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready: Ready) -> None:
+    """Note what every SFT model is and scored, and keep its table; what is known already is not noted again."""
+    for (family, sft_seed), (models, table) in ready.items():
+        named = {name: getattr(models, name) for name in ("base", "base_revision", "sft", "sft_revision")}
+        key = reference_key(space, sft_seed)
+        data = {
+            "family": family,
+            "sft_seed": key,
+            "reference": plain(models.reference.model_dump(exclude_unset=True) | named),
+            "models": plain(models.model_dump()),
+        }
+        folder.write_reference_scores(family, table, sft_seed=key)
+        if data not in log.state.prepared.values():
+            log.append("prepared", **data)
+
+
+def _run(
     space: SearchSpace,
     specs: Sequence[TrialSpec] | None,
+    log: SweepLog,
     folder: SweepFolder,
-    tracker: GuardedTracker,
-    prepared: Mapping[Family, Prepared],
-    placement: Placement,
+    executor: Executor,
+    models: Models,
     console: Console,
-    work: Work,
-) -> SweepEvents:
-    train = space.file.train
-    group = Group(
-        backend=train.backend,
-        workers=train.workers,
-        max_failures=train.max_failures,
-        placement=placement,
-        session=work.session,
-    )
-    trainable = tune.with_parameters(run_trial, prepared=dict(prepared), folder=str(folder.path), group=group)
-    own = placement.of_worker() if train.backend == "inprocess" else {"CPU": TRIAL_CPUS}
+) -> None:
     total = trial_count(space) if specs is None else len(specs)
-    proposed = {} if specs is None else {"spec": tune.grid_search([spec.model_dump() for spec in specs])}
-    console.print(f"running {total} trials, {placement.concurrent_trials} at a time, backend {train.backend}")
-    with _bar(console, total) as bar:
-        events = SweepEvents(space.resolved()["objectives"], folder, tracker, prepared, console, bar)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, tune.PlacementGroupFactory([own])),
-            param_space=proposed,
-            tune_config=tune.TuneConfig(
-                num_samples=total if specs is None else 1,
-                search_alg=ProposerSearcher(StudyProposer(space)) if specs is None else None,
-                max_concurrent_trials=placement.concurrent_trials,
-                reuse_actors=True,  # a new actor costs the imports of Ray and torch anew
-                trial_name_creator=lambda trial: trial.config["spec"]["trial_id"],
-                trial_dirname_creator=lambda trial: trial.config["spec"]["trial_id"],
-            ),
-            run_config=tune.RunConfig(
-                name="tune", storage_path=str(folder.path / "ray"), callbacks=[events], verbose=0
-            ),
+    done = sum(one.outcome is not None for one in log.state.trials.values())
+    if done:
+        console.print(f"going on: {done} trials have ended")
+    with Terminal.bar(console, total=total, done=done) as terminal:
+        attempts = Attempts(log, terminal)
+        state = log.state
+        proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
+        executor.train(TrialQueue(attempts, proposer), models, folder)
+        _merge(space, attempts, folder, executor, models, terminal, console)
+    _rescore(space, log, folder, executor, models, console)
+
+
+def _merge(
+    space: SearchSpace,
+    attempts: Attempts,
+    folder: SweepFolder,
+    executor: Executor,
+    models: Models,
+    terminal: Terminal,
+    console: Console,
+) -> None:
+    """Make and score every post-hoc point of the trained trials that has not ended."""
+    if not space.posthoc:
+        return
+    state = attempts.log.state
+    plan = plan_posthoc(space, state.records())
+    if plan.left_out:
+        console.print(f"[yellow]left out[/] {plan.left_out} post-hoc points of trials that did not complete")
+    jobs = []
+    for trial_id, planned in plan.specs.items():
+        parent = state.trials[trial_id].record
+        for spec in planned:
+            attempts.propose(spec)
+        left = [spec for spec in planned if attempts.log.state.trials[spec.trial_id].outcome is None]
+        if left:
+            prepared = models[parent.family, parent.sft_seed or 0]
+            jobs.append(MergeJob(parent=parent, prepared=prepared, folder=str(folder.path), specs=left))
+    count = sum(len(job.specs) for job in jobs)
+    if count:
+        console.print(f"merging {count} post-hoc points of {len(jobs)} trained trials")
+        terminal.expect(count)
+        executor.merge(jobs, attempts)
+
+
+def _rescore(
+    space: SearchSpace, log: SweepLog, folder: SweepFolder, executor: Executor, models: Models, console: Console
+) -> None:
+    """Score the front's members that have no numbers on the report split there, which chose nothing.
+
+    A member that was merged after training is merged again: its weights were not kept.
+    """
+    members = _members_to_score(space, log.state)
+    if not members:
+        return
+    console.print(f"rescoring the front's {len(members)} members on the report split")
+    evaluate, trials = evaluation(space)["evaluate"], log.state.trials
+    jobs = [
+        ScoreJob(
+            trial=trial,
+            parent=trials[trial.parent].record if trial.parent else None,
+            prepared=models[trial.family, trial.sft_seed or 0],
+            folder=folder.path,
+            evaluate=evaluate,
+            split="report",
         )
-        with trials_outlive_memory_kills():
-            tuner.fit()
-        run_posthoc(space, folder, events, prepared, placement, console, work)
-    return events
+        for trial in (trials[trial_id].record for trial_id in members)
+    ]
+    for job, numbers in executor.score(jobs):
+        if isinstance(numbers, str):
+            console.print(f"[red]could not rescore {job.trial.trial_id}[/]: {escape(numbers)}")
+        else:
+            log.append("scored", trial_id=job.trial.trial_id, split=job.split, numbers=plain(numbers))
 
 
-@contextmanager
-def _bar(console: Console, total: int) -> Iterator[tuple[Progress, Any]]:
-    columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress, progress.add_task("trials", total=total)
+def _members_to_score(space: SearchSpace, state: SweepState) -> list[str]:
+    objectives = Objectives.from_settings(space.resolved()["objectives"])
+    summary: Mapping[str, Any] = front_summary(state.records(), objectives, report_scores=state.report_scores())
+    return [member["trial_id"] for member in summary["members"] if member["reward_report"] is None]
+
+
+def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Console, closed: str) -> int:
+    """Write the report, note how the sweep was left, let MLflow have all of it; the command's exit status."""
+    try:
+        write_report(folder, log.state)
+        log.append("driver", did="stopped", closed=closed)
+    finally:
+        sink.flush()
+        sink.stop()
+    print_status(folder, console)
+    print_answers(folder)
+    return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[closed]

@@ -1,38 +1,35 @@
-"""Ray Tune's side of a proposer: its trials as configurations, and how they ended told back."""
+"""Ray Tune's side of the queue: its trials as configurations. How they end reaches the queue through `TuneEvents`."""
 
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from omsweep.plan.proposer import Proposer
-
-OUTCOME = "outcome/"
-"""Tune flattens the keys of what a trial reports."""
+from omsweep.plan.attempts import TrialQueue
 
 
-class ProposerSearcher(Searcher):
-    """Asks a proposer for every trial and tells it the outcome; a trial that left none is told as such."""
+class QueueSearcher(Searcher):
+    """Asks the queue for every attempt; nothing is saved by Tune, a search goes on from the log."""
 
-    def __init__(self, proposer: Proposer) -> None:
+    def __init__(self, queue: TrialQueue) -> None:
         super().__init__()
-        self._proposer = proposer
-        self._asked: dict[str, str] = {}
+        self._queue = queue
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial as `{"spec": {...}}`, or FINISHED once every trial was started."""
-        spec = self._proposer.next()
-        if spec is None:
-            return Searcher.FINISHED
-        self._asked[trial_id] = spec.trial_id
-        return {"spec": spec.model_dump()}
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher for a restore of its own, and this one belongs to the living driver."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next attempt as `{"spec": {...}, "attempt": n}`, None while nothing can start, or FINISHED."""
+        job = self._queue.next()
+        if job is not None:
+            return {"spec": job.spec.model_dump(), "attempt": job.attempt}
+        return Searcher.FINISHED if self._queue.finished else None
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Tell the proposer how the trial ended."""
-        outcome = {key.removeprefix(OUTCOME): value for key, value in (result or {}).items() if key.startswith(OUTCOME)}
-        self._proposer.tell(self._asked.pop(trial_id), None if error else outcome)
+        """Nothing: the queue was told."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing is saved: a sweep's trials.jsonl is the truth, studies are rebuilt from it."""
+        """Nothing, see above."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore, see `save`."""
+        """Nothing, see above."""

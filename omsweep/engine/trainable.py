@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 from ray import tune
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
-from omsweep.engine.memory_kill import memory_kill_message
+from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement
 from omsweep.store.records import Outcome, Prepared, TrialSpec
-from omsweep.trial.session import error_line, run_session
+from omsweep.trial.session import last_checkpoint, run_session
+
+CONTROLLER_FAILURES = 3
+"""How often a worker group's controller may fail, a group that does not start included; Ray's own limit is none."""
+PLACE = "place"
+"""What an attempt reports first: the node and the number of its process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,33 +69,27 @@ def run_trial(
     A trial that raises is reported as `failed` with its message, so that the sweep goes on and the search is told.
 
     Args:
-        config: `{"spec": fields of a TrialSpec}`.
+        config: `{"spec": fields of a TrialSpec, "attempt": counted from 1}`.
         prepared: by family and SFT seed.
         folder: the sweep's.
         group: how trials run.
     """
     started = time.time()
-    spec = TrialSpec(**config["spec"])
+    spec, attempt = TrialSpec(**config["spec"]), config["attempt"]
     models = prepared[spec.family, spec.sft_seed or 0]
+    tune.report({PLACE: (ray.get_runtime_context().get_node_id(), os.getpid())})
     try:
+        resume_from = last_checkpoint(Path(folder), spec.trial_id) if attempt > 1 else None
         if group.backend == "inprocess":
-            outcome = group.session(spec, models, Path(folder), started=started)
+            outcome = group.session(spec, models, Path(folder), started=started, resume_from=resume_from)
             assert outcome is not None, "there is one rank"
         else:
-            outcome = run_in_workers(spec, models, folder, group, started=started)
+            outcome = run_in_workers(
+                spec, models, folder, group, started=started, attempt=attempt, resume_from=resume_from
+            )
     except Exception as error:  # whatever it was, it is this trial's outcome
         outcome = failed(error)
     tune.report({"outcome": outcome.model_dump()})
-
-
-def failed(error: BaseException) -> Outcome:
-    """The outcome of a trial that raised: of a worker group the first worker's own error."""
-    workers = getattr(error, "worker_failures", None)
-    if workers:
-        error = next(iter(workers.values()))
-    cause = getattr(error, "cause", None)
-    error = cause if isinstance(cause, BaseException) else error
-    return Outcome(state="failed", error=memory_kill_message(str(error)) or error_line(error))
 
 
 def run_in_workers(
@@ -99,6 +99,8 @@ def run_in_workers(
     group: Group,
     *,
     started: float,
+    attempt: int = 1,
+    resume_from: Path | None = None,
     loop: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
 ) -> Outcome:
     """Run a trial in a Ray Train worker group of its own.
@@ -109,6 +111,8 @@ def run_in_workers(
         folder: the sweep's.
         group: how trials run.
         started: Unix time at which the trial was started.
+        attempt: counts the worker groups of this trial that were started by a driver, from 1.
+        resume_from: checkpoint that a former attempt left.
         loop: what each worker calls with the job, plain data; None: `train_in_worker`.
 
     Returns:
@@ -116,16 +120,17 @@ def run_in_workers(
     """
     gpus, resources = group.placement.worker_gpus, group.placement.of_worker()
     job = {"spec": spec.model_dump(), "prepared": prepared.model_dump(), "folder": folder, "started": started}
+    job["resume_from"] = None if resume_from is None else str(resume_from)
     trainer = DiskDataTrainer(
         train_in_worker if loop is None else loop,
         train_loop_config=job,
         scaling_config=ScalingConfig(num_workers=group.workers, use_gpu=gpus > 0, resources_per_worker=resources),
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         run_config=RunConfig(
-            name=spec.trial_id,
+            name=f"{spec.trial_id}-{attempt}",  # Ray would go on from what it finds under the same name
             storage_path=str(Path(folder) / "checkpoints"),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=group.max_failures),
+            failure_config=FailureConfig(max_failures=group.max_failures, controller_failure_limit=CONTROLLER_FAILURES),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
@@ -154,7 +159,7 @@ def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
         )
 
     if last is None:
-        outcome = run(None)
+        outcome = run(None if job["resume_from"] is None else Path(job["resume_from"]))
     else:
         with last.as_directory() as folder:
             outcome = run(Path(folder))

@@ -17,7 +17,7 @@ INDEX = "model.safetensors.index.json"
 CARRIED = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 """Suffixes of what is no weight: configuration, generation configuration, tokenizer, chat template."""
 TEMPLATES = "additional_chat_templates"
-LEFT = (RECORD, "trainer_state.json", "recipe.json")
+LEFT = (RECORD, "trainer_state.json", "recipe.json", "manifest.json")
 """What tells how a model came about, which is not how the merged one did."""
 
 

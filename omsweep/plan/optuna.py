@@ -4,41 +4,57 @@ Ray's own OptunaSearch never tells a trial whose objective is missing, so such a
 ever; here both objectives finite means COMPLETE and everything else means FAIL.
 """
 
-import itertools
+import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 
+from omsweep.plan.proposer import Proposal
 from omsweep.plan.starting_points import live_knobs, plan, startup_trials, trial_count
 from omsweep.space.branches import Branch
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar
 from omsweep.space.samples import make_sample
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import trial_spec
-from omsweep.store.records import TrialSpec
+from omsweep.store.state import SweepState, TrialState
 
 
 class StudyProposer:
-    """Proposes trials from one study per family over ask and tell, families in turn; knobs are named by key path."""
+    """Proposes trials from one study per family over ask and tell, families in turn; knobs are named by key path.
 
-    def __init__(self, space: SearchSpace) -> None:
+    A proposal depends on the seed, its number and what the study knows, so that a search that goes on in another
+    process proposes what it would have proposed undisturbed.
+
+    Args:
+        space: of the search.
+        state: what it goes on from; its trials are in the studies as they would be had it never stopped.
+    """
+
+    def __init__(self, space: SearchSpace, state: SweepState | None = None) -> None:
         self._space = space
         self._total = trial_count(space)
-        self._families = itertools.cycle(space.family_names)
-        self._started = 0
-        self._asked: dict[str, tuple[str, optuna.Trial]] = {}
-        self.studies = {name: _study(space, i) for i, name in enumerate(space.family_names)}
+        self._asked: dict[str, tuple[str, int]] = {}
+        known: dict[str, list[TrialState]] = {name: [] for name in space.family_names}
+        for trial in () if state is None else state.proposed():
+            if trial.drawn is not None:
+                known[trial.fields["family"]].append(trial)
+        self._started = sum(map(len, known.values()))
+        self.studies = {name: self._study(name, known[name]) for name in space.family_names}
 
-    def next(self) -> TrialSpec | None:
+    def next(self) -> Proposal | None:
         """The next trial, or None once every trial was started."""
-        if self._started == self._total:
+        if self._started >= self._total:
             return None
-        family = next(self._families)
-        trial = self.studies[family].ask()
+        names = self._space.family_names
+        family = names[self._started % len(names)]
+        study = self.studies[family]
+        number = sum(known == family for known, _ in self._asked.values())
+        study.sampler = _sampler(self._space, names.index(family), number)
+        trial = study.ask()
         branch, values = suggest_values(self._space, trial)
         proposal = self._proposal(family, trial)
         sample = make_sample(
@@ -52,22 +68,32 @@ class StudyProposer:
             baseline=proposal == "baseline",
         )
         spec = trial_spec(self._space, {**sample, "proposal": proposal})
-        self._asked[spec.trial_id] = family, trial
+        self._asked[spec.trial_id] = family, trial.number
         self._started += 1
-        return spec
+        return Proposal(spec, {"params": dict(trial.params), "proposal": proposal})
 
     def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
         """Tell the study: COMPLETE where both objectives are finite, else FAIL."""
-        family, trial = self._asked.pop(trial_id)
+        family, number = self._asked[trial_id]
         values = None if outcome is None else objective_values(self._space, outcome)
-        state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        self.studies[family].tell(trial, values, state=state)
+        self.studies[family].tell(number, values, state=OptunaState.FAIL if values is None else OptunaState.COMPLETE)
+
+    def _study(self, family: str, known: Sequence[TrialState]) -> optuna.Study:
+        """A family's study with the trials it has had and, waiting, the starting points that are left."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(directions=["maximize", "minimize"])
+        for number, trial in enumerate(known):
+            study.add_trial(_known_trial(self._space, trial))
+            self._asked[trial.trial_id] = family, number
+        for point in plan(self._space)[len(known) :]:
+            study.enqueue_trial(dict(point.params), user_attrs={"proposal": point.proposal})
+        return study
 
     def _proposal(self, family: str, trial: optuna.Trial) -> str:
         enqueued = trial.user_attrs.get("proposal")
         if enqueued:
             return enqueued
-        done = len(self.studies[family].get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        done = len(self.studies[family].get_trials(deepcopy=False, states=(OptunaState.COMPLETE,)))
         model_based = self._space.search.algorithm == "tpe" and done >= startup_trials(self._space)
         return "model" if model_based else "random"
 
@@ -100,15 +126,42 @@ def _suggest(trial: optuna.Trial, path: str, knob: Knob) -> Scalar:
             return trial.suggest_int(path, low, high)
 
 
-def _study(space: SearchSpace, index: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=_sampler(space, space.search.seed + index))
-    for point in plan(space):
-        study.enqueue_trial(dict(point.params), user_attrs={"proposal": point.proposal})
-    return study
+def _known_trial(space: SearchSpace, trial: TrialState) -> optuna.trial.FrozenTrial:
+    drawn = trial.drawn or {}
+    values = None if trial.outcome is None else objective_values(space, trial.outcome)
+    running = trial.outcome is None
+    return optuna.trial.create_trial(
+        state=OptunaState.RUNNING if running else OptunaState.FAIL if values is None else OptunaState.COMPLETE,
+        values=values,
+        params=drawn["params"],
+        distributions=_distributions(space, drawn["params"]),
+        user_attrs={"proposal": drawn["proposal"]},
+    )
 
 
-def _sampler(space: SearchSpace, seed: int) -> optuna.samplers.BaseSampler:
+def _distributions(space: SearchSpace, params: Mapping[str, Any]) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What `suggest_values` drew these parameters from."""
+    branch = next(one for one in space.branches if one.label == params["method"])
+    knobs = {path: knob for path, knob in live_knobs(space, branch).values() if path in params}
+    labels = optuna.distributions.CategoricalDistribution([one.label for one in space.branches])
+    return {"method": labels, **{path: _distribution(knob) for path, knob in knobs.items()}}
+
+
+def _distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
+    match knob:
+        case Choice(values):
+            return optuna.distributions.CategoricalDistribution(values)
+        case Interval(low, high, log):
+            return optuna.distributions.FloatDistribution(low, high, log=log)
+        case Integer(low, high):
+            return optuna.distributions.IntDistribution(low, high)
+    raise AssertionError(f"{knob!r} is not drawn")
+
+
+def _sampler(space: SearchSpace, family: int, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one proposal: its random numbers depend on the seed, the family and the number alone."""
+    place = f"{space.search.seed}/{family}/{number}"
+    seed = int.from_bytes(hashlib.sha256(place.encode()).digest()[:4], "big")
     if space.search.algorithm != "tpe":
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():  # multivariate, group and constant_liar are marked experimental

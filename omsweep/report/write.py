@@ -1,10 +1,10 @@
 """Writes what people look at into a sweep's folder: front.json, front.png, report.html, the study, the comparison."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omsweep.report.comparison_chart import comparison_sheet
 from omsweep.report.comparison_tables import comparison_latex, comparison_markdown
@@ -15,22 +15,26 @@ from omsweep.report.study_chart import study_sheet
 from omsweep.report.study_table import study_latex, study_markdown
 from omsweep.results.comparison.reading import as_json, read_findings
 from omsweep.results.study import asked_study, study_result
-from omsweep.results.view import SweepView, read_view
+from omsweep.results.view import SweepView, view_of
 from omsweep.store.folder import SweepFolder
+from omsweep.store.state import SweepState
 from omsweep.strict_json import plain
 
 Contents = Mapping[Path, str | bytes]
 
 
-def write_front(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> SweepView:
-    """Write `front.json` alone: quick enough after every trial. Arguments and errors as `write_report`."""
-    view = read_view(folder, report_scores)
-    folder.write_front(view.summary)
+def write_front(folder: SweepFolder, state: SweepState | None = None) -> SweepView:
+    """Write what is quick, `front.json` and the files of `SweepFolder.write_derived`; errors as `write_report`."""
+    state = folder.state() if state is None else state
+    view = view_of(state)
+    with _refusals(folder):
+        folder.write_derived(state)
+        folder.write_front(view.summary)
     return view
 
 
-def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Write `front.json`, `front.png` and `report.html` from the trials the folder holds, also before the last ends.
+def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
+    """Write everything that is made from a sweep's log and tables, also before the last trial ends.
 
     Where the sweep asks for a comparison also `comparison.json`, `comparison.md`,
     `comparison.tex` and, where something could be compared, `comparison.png`.
@@ -38,14 +42,13 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
 
     Args:
         folder: of a sweep that was created.
-        report_scores: per trial id what it scored on the report split, fields as in the trial object (`reward`,
-            `reward_se_items`, `tax`, ...); front members show them. Those given earlier are kept.
+        state: of the sweep, read from the folder where it is not given.
 
     Raises:
         FileNotFoundError: there is no such sweep.
-        ValueError: the folder cannot be written.
+        ValueError: the log is damaged, or the folder cannot be written.
     """
-    view = write_front(folder, report_scores=report_scores)
+    view = write_front(folder, state)
     view = replace(view, findings=read_findings(folder, view.resolved, view.trials))
     contents = {
         **_comparison(folder, view),
@@ -53,8 +56,9 @@ def write_report(folder: SweepFolder, *, report_scores: Mapping[str, Mapping[str
         folder.report_html: page(view),
         **_study(folder, view),
     }
-    for target, content in contents.items():
-        _replace(target, content.encode("utf-8") if isinstance(content, str) else content)
+    with _refusals(folder):
+        for target, content in contents.items():
+            folder.files.write(target.name, content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def _comparison(folder: SweepFolder, view: SweepView) -> Contents:
@@ -87,11 +91,9 @@ def _study(folder: SweepFolder, view: SweepView) -> Contents:
     }
 
 
-def _replace(target: Path, content: bytes) -> None:
-    partial = target.with_name(f".{target.name}.partial")
+@contextmanager
+def _refusals(folder: SweepFolder) -> Iterator[None]:
     try:
-        partial.write_bytes(content)
-        partial.replace(target)
+        yield
     except OSError as refusal:
-        partial.unlink(missing_ok=True)
-        raise ValueError(f"storage {target.parent} cannot be written: {refusal}") from refusal
+        raise ValueError(f"storage {folder.path} cannot be written: {refusal}") from refusal

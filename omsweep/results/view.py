@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from omsweep.results.front import front_summary, is_scored, label_of, parent_label
 from omsweep.results.objectives import Objectives
 from omsweep.store.folder import SweepFolder, describe, reference_of
-from omsweep.store.records import TWINS, TrialRecord
+from omsweep.store.records import TrialRecord
+from omsweep.store.state import SweepState
 from omsweep.strict_json import flatten
 
 if TYPE_CHECKING:

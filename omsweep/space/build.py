@@ -82,9 +82,8 @@ def _check_backend(file: SpaceFile) -> None:
         raise SpaceError("train.workers", f"must be 1 with backend 'inprocess', got {file.train.workers}")
     if file.train.backend == "inprocess" and file.train.sharding != "ddp":
         raise SpaceError("train.sharding", "fsdp2 needs backend 'train', whose workers hold the parts of the model")
-    if file.train.backend == "inprocess" and (file.train.checkpoint_every or file.train.max_failures):
-        key = "checkpoint_every" if file.train.checkpoint_every else "max_failures"
-        raise SpaceError(f"train.{key}", "needs backend 'train', whose workers can be restarted from a checkpoint")
+    if file.train.backend == "inprocess" and file.train.max_failures:
+        raise SpaceError("train.max_failures", "needs backend 'train', whose workers can be restarted by themselves")
 
 
 def _check_objectives(file: SpaceFile) -> None:

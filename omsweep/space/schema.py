@@ -1,5 +1,6 @@
 """The shape of a search space file: which keys there are, their types, ranges and defaults. Torch-free."""
 
+import hashlib
 import itertools
 from typing import Annotated, Any, Literal
 
@@ -51,8 +52,12 @@ class Design(Section):
         return self.sft_range != range(1)
 
     def training_seed(self, sft_seed: int, block: int, repeat: int) -> int:
-        """The training seed of all trials in one place of the design; no place has another's."""
-        return 1000 * self.seed + (sft_seed * self.blocks + block) * self.seeds + repeat
+        """The training seed of all trials in one place of the design, whatever number of places there is: 31 bits.
+
+        So that a design can grow, and be run in parts, without another place's seed changing.
+        """
+        place = f"{self.seed}/{sft_seed}/{block}/{repeat}"
+        return int.from_bytes(hashlib.sha256(place.encode()).digest()[:4], "big") >> 1
 
     @field_validator("ladder")
     @classmethod
@@ -118,6 +123,7 @@ class Train(Section):
 
     `gradient_accumulation_steps` splits it further; `sharding: fsdp2` gives each worker a part of every parameter;
     `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
+    An attempt at a trial that takes longer than `trial_timeout` seconds, start and scoring included, is killed.
     """
 
     steps: PositiveInt = 100
@@ -136,6 +142,7 @@ class Train(Section):
     max_length: Annotated[int, Field(ge=8)] = 512
     checkpoint_every: Count = 0
     max_failures: Count = 0
+    trial_timeout: Positive | None = None
     concurrent_trials: PositiveInt | None = None
     resources_per_worker: Resources = Resources()
 

@@ -13,7 +13,14 @@ from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialIdentity, TrialSpec
 from omsweep.trial.prepare.request import Preparation
 
-UNRECORDED = ("task_vector_dtype", "checkpoint_every", "max_failures", "concurrent_trials", "resources_per_worker")
+OPERATIONAL = tuple(
+    f"train.{name}" for name in ("max_failures", "trial_timeout", "concurrent_trials", "resources_per_worker")
+)
+"""Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
+UNRECORDED = (
+    *("task_vector_dtype", "checkpoint_every", "max_failures", "trial_timeout"),
+    *("concurrent_trials", "resources_per_worker"),
+)
 """Keys of the `train` section that a trial's parameters do not repeat: they say where and how safely, not what."""
 
 

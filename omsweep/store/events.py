@@ -1,8 +1,8 @@
 """One event of a sweep's log as a line of strict JSON with a checksum, and which lines of a text are events.
 
-A line is `{"v":1,"seq":4,"epoch":1,"time":1764460800.1,"kind":"started","trial_id":"...","attempt":1, ...,"sum":"0f3a..."}`:
-`seq` counts events from 1, `epoch` is that of the writer's lease, `time` is Unix seconds, `sum` the CRC-32 of what stands
-before it. Imports neither torch nor Ray.
+A line is `{"v":1,"seq":4,"epoch":1,"time":1764460800.1,"kind":"started","trial_id":"...","attempt":1,"sum":"0f3a..."}`
+with what its kind says in between: `seq` counts events from 1, `epoch` is that of the writer's lease, `time` is Unix
+seconds, `sum` the CRC-32 of what stands before it. Imports neither torch nor Ray.
 """
 
 import zlib

@@ -43,6 +43,7 @@ class SweepFolder:
         self.name = name
         self.storage = Path(storage).expanduser().absolute()
         self.path = self.storage / name
+        self.events_jsonl = self.path / EVENTS
         self.sweep_json = self.path / "sweep.json"
         self.trials_jsonl = self.path / "trials.jsonl"
         self.scores_folder = self.path / "scores"
@@ -66,7 +67,7 @@ class SweepFolder:
 
     def exists(self) -> bool:
         """Whether a sweep of this name has been created here."""
-        return (self.path / EVENTS).is_file() or self.sweep_json.is_file()
+        return self.events_jsonl.is_file() or self.sweep_json.is_file()
 
     def state(self) -> SweepState:
         """What has happened so far, of a sweep from before the log as far as its files say.
@@ -75,7 +76,7 @@ class SweepFolder:
             FileNotFoundError: there is no such sweep.
             DamagedLog: the log, or a file of a sweep from before, is broken; the message names the line.
         """
-        if (self.path / EVENTS).is_file():
+        if self.events_jsonl.is_file():
             state = read_state(self.files)
         elif self.sweep_json.is_file():
             state = fold(former_events(self.path))

@@ -33,7 +33,11 @@ def _happened(path: Path) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
     for key, reference in (read_json(references) if references.is_file() else {}).items():
         family, _, sft_seed = key.partition("#")
         models = {"contamination": description.get("contamination", ())}
-        yield "prepared", None, {"family": family, "sft_seed": sft_seed or None, "reference": reference, "models": models}
+        yield (
+            "prepared",
+            None,
+            {"family": family, "sft_seed": sft_seed or None, "reference": reference, "models": models},
+        )
     trials = path / "trials.jsonl"
     for trial in _records(trials) if trials.is_file() else ():
         fields, content = type(trial).model_fields, trial.to_json()

@@ -92,6 +92,11 @@ class SweepLog:
             self.state = after
             return event
 
+    @property
+    def epoch(self) -> int:
+        """Of the lease."""
+        return self._lease.epoch
+
     def check(self) -> None:
         """Raise LeaseLost where another driver has taken over."""
         self._lease.check()

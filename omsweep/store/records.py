@@ -308,10 +308,19 @@ class Ended(Scores):
 
 
 class Outcome(Ended):
-    """What a trial's own process reports at its end; `losses` (one per step) and `preflight` are not in the record."""
+    """What a trial's own process reports at its end; what it has beside `Ended` is not in the record.
+
+    Attributes:
+        losses: one per step.
+        preflight: what the first batch showed.
+        reason: of an attempt that ended without a result, a key of `omsweep.plan.attempts.AGAIN`.
+        traceback: of what was raised.
+    """
 
     losses: tuple[float | None, ...] = ()
     preflight: Numbers = Field(default_factory=dict)
+    reason: str | None = None
+    traceback: str | None = None
 
 
 class TrialRecord(Ended, TrialIdentity):

@@ -12,7 +12,7 @@ from immutables import Map
 
 from omsweep.pareto.volume import hypervolume
 from omsweep.store.events import Event
-from omsweep.store.records import SHOWN, Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
+from omsweep.store.records import Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
 
 Phase = Literal["proposed", "started", "trained", "ended"]
 SCORED = ("completed", "stopped")
@@ -150,7 +150,7 @@ class SweepState(NamedTuple):
         """By family of a trial that ended."""
         reference = _reference_losses(self.resolved)
         return {
-            family: hypervolume(np.array([(one.tax_loss, one.reward_loss) for one in members]).reshape(-1, 2), reference)
+            family: hypervolume(np.array([one[:2] for one in members], np.float64).reshape(-1, 2), reference)
             for family, members in sorted(self.fronts.items())
         }
 
@@ -310,6 +310,3 @@ def _reference_losses(resolved: Mapping[str, Any]) -> np.ndarray:
 def prepared_of(data: Mapping[str, Any]) -> Prepared:
     """What trials start from, of an event `prepared`."""
     return Prepared(**data["models"])
-
-
-assert SHOWN["reward"].direction == "maximise" and SHOWN["tax"].direction == "minimise"

@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omsweep.align.settings import train_settings_from
+from omsweep.align.settings import WHOLE, train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.scoring import score_split, score_splits
@@ -53,28 +54,36 @@ def run_session(
     """
     session = TrialSession(spec, prepared, folder)
     begun = time.time()
-    trained = session.train(resume_from=resume_from, on_step=on_step, on_checkpoint=on_checkpoint)
-    if rank > 0:
+    trained = session.trained_before()
+    if trained is None:
+        trained = session.train(resume_from=resume_from, on_step=on_step, on_checkpoint=on_checkpoint)
+        if rank > 0:
+            return None
+        start = begun - started + (trained.seconds["start"] or 0.0)
+        trained = trained.model_copy(update={"seconds": {**trained.seconds, "start": start, "evaluate": 0.0}})
+        if trained.state != "completed":
+            return trained
+        scored_from = time.time()
+        trained = session.keep(trained)  # first what was dear: a scorer that fails must not cost the weights
+    elif rank > 0:
         return None
-    start = begun - started + (trained.seconds["start"] or 0.0)
-    if trained.state != "completed":
-        return trained.model_copy(update={"seconds": {**trained.seconds, "start": start, "evaluate": 0.0}})
-    scored_from = time.time()
-    found = session.save()  # first what was dear: a scorer that fails must not cost the weights
+    else:
+        scored_from = time.time()
     try:
-        found |= session.measure(trained.diagnostics)
-        found |= session.evaluate()
+        found = session.evaluate()
     except Exception as error:  # whatever it was, the policy is there and can be scored again
         logger.exception("scoring %s failed", spec.trial_id)
-        found |= {"state": "failed", "error": f"scoring failed: {error_line(error)}"}
-    seconds = {**trained.seconds, "start": start, "evaluate": time.time() - scored_from}
+        text = f"scoring failed: {error_line(error)}"
+        found = {"state": "failed", "error": text, "reason": "scoring failed", "traceback": traceback.format_exc()}
+    seconds = {**trained.seconds, "evaluate": time.time() - scored_from}
     return trained.model_copy(update={**found, "seconds": seconds})
 
 
 class TrialSession:
-    """One trained trial, step by step: `train`, `save`, `measure`, `evaluate`.
+    """One trained trial, step by step: `train`, `keep`, `evaluate`.
 
-    `evaluate` needs a policy: the one just trained, or the one that `save` left in an earlier session.
+    `evaluate` needs a policy: the one just trained, or the one that `keep` left in an earlier session, which
+    `trained_before` finds.
 
     Args:
         spec: the trial.
@@ -133,20 +142,44 @@ class TrialSession:
             seconds={**outcome.seconds, "start": loading + outcome.seconds["start"]},
         )
 
-    def save(self) -> dict[str, Any]:
-        """Write the policy and its tokenizer; returns `policy_path` and `weights_hash`."""
+    def keep(self, trained: Outcome) -> Outcome:
+        """Write the policy and its tokenizer, measure where it ended, and note that training is done.
+
+        Returns:
+            What training gave, with `policy_path`, `weights_hash`, `diagnostics` and `merge_active`.
+        """
         from omsweep.families.load import weights_hash
 
         self._model = placed(self._model).eval()
         self._model.save_pretrained(self.policy_folder)
         self._tokenizer.save_pretrained(self.policy_folder)
-        return {"policy_path": str(self.policy_folder), "weights_hash": weights_hash(str(self.policy_folder))}
-
-    def measure(self, diagnostics: Mapping[str, float | None]) -> dict[str, Any]:
-        """What the optimizer noted, with where the policy ended from all its weights: `diagnostics`, `merge_active`."""
         split = split_of(self._model, self._sft, self.prepared)
-        found = with_displacement(diagnostics, split["displacement"]) | split
-        return {"diagnostics": found, "merge_active": merge_active(found)}
+        found = with_displacement(trained.diagnostics, split["displacement"]) | split
+        kept = trained.model_copy(
+            update={
+                "policy_path": str(self.policy_folder),
+                "weights_hash": weights_hash(str(self.policy_folder)),
+                "diagnostics": found,
+                "merge_active": merge_active(found),
+            }
+        )
+        write_json(self._note, {"spec": self.spec.to_json(), "outcome": kept.to_json()})
+        return kept
+
+    def trained_before(self) -> Outcome | None:
+        """What `keep` returned in an earlier session of the same trial, None where there was none."""
+        from omsweep.families.load import weights_hash
+
+        if not self._note.is_file():
+            return None
+        note = read_json(self._note)
+        outcome = Outcome(**note["outcome"])
+        same = note["spec"] == self.spec.to_json() and weights_hash(str(self.policy_folder)) == outcome.weights_hash
+        return outcome if same else None
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / "work" / self.spec.trial_id / "trained.json"
 
     def evaluate(self) -> dict[str, Any]:
         """Score the policy on the trial's splits and keep the table; returns the numbers of `Scores`."""
@@ -188,6 +221,12 @@ def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: st
     policy = _saved_policy(policy_path, prepared)
     tokenizer = load_tokenizer(policy_path, chat_template=prepared.chat_template)
     return score_split(EvaluateSettings(**evaluate), prepared, policy, tokenizer, sft_model(prepared), split)[1]
+
+
+def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
+    """The newest whole checkpoint that earlier attempts at a trial left, None where there is none."""
+    found = (folder / "work" / trial_id).glob(f"checkpoint-*/{WHOLE}")
+    return max((one.parent for one in found), key=lambda one: int(one.name.rpartition("-")[2]), default=None)
 
 
 def policy_folder(folder: Path, trial_id: str) -> Path:

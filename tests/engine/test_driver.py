@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from omsweep.engine import run as driver
 from omsweep.engine.run import run_sweep
 from omsweep.plan.optuna import StudyProposer
+from omsweep.plan.proposer import Proposal
 from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
@@ -149,13 +150,13 @@ def test_a_search_is_told_of_a_failure_and_goes_on_to_its_model(
     proposers: list[StudyProposer] = []
 
     class Planting(StudyProposer):
-        def __init__(self, space: Any) -> None:
-            super().__init__(space)
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
             proposers.append(self)
 
-        def next(self) -> TrialSpec | None:
-            spec = super().next()
-            return mistaken(spec) if spec is not None and self._started == 3 else spec
+        def next(self) -> Proposal | None:
+            made = super().next()
+            return made._replace(spec=mistaken(made.spec)) if made is not None and self._started == 3 else made
 
     monkeypatch.setattr(driver, "StudyProposer", Planting)
     made = content(mode="search", search={"trials": 8, "startup_trials": 3}, baselines={"learning_rate": [2e-4, 4e-4]})
@@ -194,10 +195,10 @@ def test_a_tracking_store_that_dies_in_the_middle_costs_no_trial(
     assert "results of trials" in said
 
 
-def slow_after_the_first(spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float) -> Outcome:
+def slow_after_the_first(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
     if spec.block:
         time.sleep(60)
-    return stub_work.session(spec, prepared, folder, started=started)
+    return stub_work.session(spec, prepared, folder, **given)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

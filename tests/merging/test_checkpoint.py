@@ -26,7 +26,14 @@ def given(save: Save) -> dict[str, Path]:
 def test_what_belongs_to_a_model_is_carried_over(tmp_path: Path, given: dict[str, Path]) -> None:
     wanted = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "merges.txt"]
     wanted += ["tokenizer.model", "chat_template.jinja", "additional_chat_templates/tool_use.jinja"]
-    unwanted = ["merge.json", "trainer_state.json", "README.md", "optimizer.pt", "pytorch_model.bin.index.json"]
+    unwanted = [
+        "merge.json",
+        "manifest.json",
+        "trainer_state.json",
+        "README.md",
+        "optimizer.pt",
+        "pytorch_model.bin.index.json",
+    ]
     (given["policy"] / "additional_chat_templates").mkdir()
     for name in wanted + unwanted:
         (given["policy"] / name).write_text(f"this is {name}")

@@ -173,3 +173,16 @@ def test_what_a_trainer_refuses_within_a_range_is_the_trials_own_failure(compare
     assert refused
     with pytest.raises(ValueError, match="replay_share must be of examples that divide by workers"):
         train_settings_from(refused[0].train or {})
+
+
+def test_a_design_can_grow(compare: dict[str, Any]) -> None:
+    """What a block draws and its training seeds depend on the seed and its place, not on how many blocks there are."""
+
+    def trials(**given: int) -> dict[str, TrialSpec]:
+        return {spec.trial_id: spec for spec in draw(build_space(compare | {"design": {**compare["design"], **given}}))}
+
+    small = trials(blocks=3, seeds=1)
+    for grown in (trials(blocks=7, seeds=1), trials(blocks=3, seeds=3)):
+        assert len(grown) > len(small)
+        assert {trial_id: grown[trial_id] for trial_id in small} == small
+    assert len({spec.seed for spec in trials(blocks=50, seeds=10).values()}) == 500

@@ -13,7 +13,7 @@ import pytest
 from omsweep.report.page import page
 from omsweep.results.comparison.reading import read_findings
 from omsweep.results.view import read_view
-from omsweep.store.folder import SweepFolder
+from tests.written_sweep import WrittenSweep
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -105,13 +105,13 @@ def probed(content):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, fill_sweep):
-    return fill_sweep(SweepFolder(tmp_path_factory.mktemp("runs"), "demo"))
+    return fill_sweep(WrittenSweep(tmp_path_factory.mktemp("runs"), "demo"))
 
 
 @pytest.fixture(scope="module")
 def found(fill_question, tmp_path_factory):
     """The comparison of another sweep: shown on this one's page it needs no browser of its own."""
-    folder = fill_question(SweepFolder(tmp_path_factory.mktemp("question"), "demo"), families=("tiny-llama",))
+    folder = fill_question(WrittenSweep(tmp_path_factory.mktemp("question"), "demo"), families=("tiny-llama",))
     return read_findings(folder, folder.sweep()["resolved"], folder.trials())
 
 

@@ -13,7 +13,7 @@ from omsweep.report.styles import CIRCLE
 from omsweep.results.comparison.reading import read_findings
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import read_view
-from omsweep.store.folder import SweepFolder
+from tests.written_sweep import WrittenSweep
 
 KINDS = ("fronts", "comparison", "levels", "words", "recipes")
 
@@ -21,7 +21,7 @@ KINDS = ("fronts", "comparison", "levels", "words", "recipes")
 @pytest.fixture(scope="module")
 def all_charts(tmp_path_factory, fill_sweep, fill_question, make_trial, make_space):
     def study(name, axis, levels):
-        folder = SweepFolder(tmp_path_factory.mktemp("runs"), "demo")
+        folder = WrittenSweep(tmp_path_factory.mktemp("runs"), "demo")
         folder.create(make_space(report={"study": name}, design={"cross": [axis] if axis else []}))
         for i, (label, level, block) in enumerate(
             (lb, lv, b) for lb in ("adamw", "onties") for lv in levels for b in (0, 1)
@@ -32,8 +32,8 @@ def all_charts(tmp_path_factory, fill_sweep, fill_question, make_trial, make_spa
         view = read_view(folder)
         return study_charts(study_result(view, asked_study(view)))
 
-    question = fill_question(SweepFolder(tmp_path_factory.mktemp("runs"), "demo"), families=("tiny-llama",))
-    demo = fill_sweep(SweepFolder(tmp_path_factory.mktemp("runs"), "demo"))
+    question = fill_question(WrittenSweep(tmp_path_factory.mktemp("runs"), "demo"), families=("tiny-llama",))
+    demo = fill_sweep(WrittenSweep(tmp_path_factory.mktemp("runs"), "demo"))
     found = read_findings(question, question.sweep()["resolved"], question.trials())
     return {
         "fronts": [*front_charts(read_view(demo)), *front_charts(read_view(question))],

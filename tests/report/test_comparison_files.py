@@ -15,14 +15,14 @@ from omsweep.results.comparison.findings import Findings
 from omsweep.results.comparison.reading import read_findings
 from omsweep.results.view import read_view
 from omsweep.sinks.mlflow import SWEEP_FILES
-from omsweep.store.folder import SweepFolder
+from tests.written_sweep import WrittenSweep
 
 WRITTEN = ("comparison.json", "comparison.md", "comparison.tex", "comparison.png")
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, fill_question):
-    folder = SweepFolder(tmp_path_factory.mktemp("runs"), "demo")
+    folder = WrittenSweep(tmp_path_factory.mktemp("runs"), "demo")
     fill_question(folder, families=("tiny-llama",), gain=1.6)
     write_report(folder)
     return folder

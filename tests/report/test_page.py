@@ -14,7 +14,7 @@ from omsweep.report.page import page
 from omsweep.report.write import write_report
 from omsweep.results.numbers import MISSING
 from omsweep.results.view import read_view
-from omsweep.store.folder import SweepFolder
+from tests.written_sweep import WrittenSweep
 
 ATTACK = '</script><script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>&'
 
@@ -54,7 +54,7 @@ class Parsed(HTMLParser):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, fill_sweep):
     """One demo for the module; the tests only read it."""
-    return fill_sweep(SweepFolder(tmp_path_factory.mktemp("runs"), "demo"))
+    return fill_sweep(WrittenSweep(tmp_path_factory.mktemp("runs"), "demo"))
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_hypervolume_per_method_only_in_compare_mode(demo_page, fill_sweep, tmp_
     (table,) = [rows for rows in demo_page.tables if rows[0][0] == "family"]
     assert "hypervolume" in table[0]
     assert [row[:2] for row in table[1:3]] == [["tiny-llama", "adamw"], ["tiny-llama", "ondare"]]
-    search = Parsed(page(read_view(fill_sweep(SweepFolder(tmp_path, "demo"), mode="search"))))
+    search = Parsed(page(read_view(fill_sweep(WrittenSweep(tmp_path, "demo"), mode="search"))))
     (table,) = [rows for rows in search.tables if rows[0][0] == "family"]
     assert "hypervolume" not in table[0]
     assert "No hypervolume per method" in search.text
@@ -255,8 +255,9 @@ def test_the_report_split_is_shown_once_members_are_rescored(demo, demo_page):
     view = read_view(demo)
     assert "No member has been scored on it yet." in demo_page.text
     member = view.summary["members"][0]
-    scores = {member["trial_id"]: {"reward": 0.321, "reward_se_items": 0.05, "tax": 7.654, "tax_se_items": 0.5}}
-    parsed = Parsed(page(read_view(demo, scores)))
+    numbers = {"reward": 0.321, "reward_se_items": 0.05, "tax": 7.654, "tax_se_items": 0.5}
+    demo.rescored(member["trial_id"], **numbers)
+    parsed = Parsed(page(read_view(demo)))
     (table,) = [rows for rows in parsed.tables if "reward, report" in rows[0]]
     assert len(table) == 2
     shown = dict(zip(table[0], table[1], strict=True))
@@ -282,7 +283,7 @@ def test_before_the_first_trial(folder, make_space):
 
 
 def test_write_report_leaves_the_three_files_and_nothing_else(tmp_path, fill_sweep):
-    demo = fill_sweep(SweepFolder(tmp_path, "demo"))
+    demo = fill_sweep(WrittenSweep(tmp_path, "demo"))
     before = {entry.name for entry in demo.path.iterdir()}
     write_report(demo)
     written = {entry.name for entry in demo.path.iterdir()} - before

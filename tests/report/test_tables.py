@@ -49,7 +49,8 @@ def test_several_seeds_may_be_ranked(folder, fill_sweep):
 def test_rescored_members_show_both_splits(demo):
     assert "rescored" not in printed(demo)
     member = write_front(demo).summary["members"][0]["trial_id"]
-    write_front(demo, report_scores={member: {"reward": 0.123, "tax": 4.567}})
+    demo.rescored(member, reward=0.123, tax=4.567)
+    write_front(demo)
     assert "+0.12 / +4.57" in printed(demo, width=120)
 
 

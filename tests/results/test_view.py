@@ -43,8 +43,10 @@ def test_settings_leave_out_what_has_columns_of_its_own(folder, make_trial, make
 
 def test_report_scores_survive_the_next_reading(demo):
     first, second = (member["trial_id"] for member in read_view(demo).summary["members"][:2])
-    write_front(demo, report_scores={first: {"reward": 0.4, "reward_se_items": 0.05, "tax": 1.5}})
-    write_front(demo, report_scores={second: {"reward": 0.6, "tax": 2.5}})
+    demo.rescored(first, reward=0.4, reward_se_items=0.05, tax=1.5)
+    write_front(demo)
+    demo.rescored(second, reward=0.6, tax=2.5)
+    demo.front_json.unlink()  # the log is where they are
     members = {member["trial_id"]: member for member in read_view(demo).summary["members"]}
     assert (members[first]["reward_report"], members[first]["reward_report_se_items"]) == (0.4, 0.05)
     assert (members[second]["reward_report"], members[second]["tax_report"]) == (0.6, 2.5)

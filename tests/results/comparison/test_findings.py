@@ -178,9 +178,9 @@ def test_an_arm_without_a_policy_is_named(make_points, asked):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, fill_question):
-    from omsweep.store.folder import SweepFolder
+    from tests.written_sweep import WrittenSweep
 
-    return fill_question(SweepFolder(tmp_path_factory.mktemp("runs"), "demo"), families=("tiny-llama",), gain=1.6)
+    return fill_question(WrittenSweep(tmp_path_factory.mktemp("runs"), "demo"), families=("tiny-llama",), gain=1.6)
 
 
 def read(folder, **changes):

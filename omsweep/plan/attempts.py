@@ -1,0 +1,212 @@
+"""How trials start, are tried again and end, as events of the log. Ray-free.
+
+An attempt that is lost (its process died, it hung, the disk was full) is no result: the searcher is not told of it, and
+the trial is tried again as often as `AGAIN` allows for that reason. What a trial itself raises is its result.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from omsweep.plan.proposer import Proposer
+from omsweep.redaction import redacted
+from omsweep.store.log import SweepLog
+from omsweep.store.records import Ended, Outcome, TrialRecord, TrialSpec
+from omsweep.store.state import TrialState
+from omsweep.strict_json import plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """What is done about a lost attempt.
+
+    Attributes:
+        times: how often a trial is tried again for this reason; None for always.
+        alone: whether that is done while no other trial runs.
+        remedy: what would help, said when it fails for good.
+    """
+
+    times: int | None
+    alone: bool = False
+    remedy: str = ""
+
+
+AGAIN: Mapping[str, Again] = {
+    "driver stopped": Again(times=None),
+    "preempted": Again(times=None),
+    "process lost": Again(times=2),
+    "out of memory": Again(
+        times=1,
+        alone=True,
+        remedy="lower train.concurrent_trials or train.batch_size, or declare memory_gib in train.resources_per_worker",
+    ),
+    "hung": Again(times=1, remedy="raise train.trial_timeout, or look into the traceback"),
+    "storage full": Again(times=3, remedy="free space in the sweep's storage"),
+    "scoring failed": Again(times=1, remedy="`omsweep retry` scores it without training it again"),
+}
+
+
+class Job(NamedTuple):
+    """One attempt at a trial."""
+
+    spec: TrialSpec
+    attempt: int
+
+
+class Listener(Protocol):
+    """Is told what becomes of trials."""
+
+    def ended(self, record: TrialRecord, outcome: Outcome) -> None:
+        """A trial has ended."""
+
+    def tried_again(self, trial_id: str, reason: str, error: str) -> None:
+        """An attempt was lost and its trial waits for another."""
+
+
+class Attempts:
+    """Starts and ends trials in the log; attempts that an earlier driver left running are lost.
+
+    Args:
+        log: of the sweep.
+        listener: is told of each end.
+    """
+
+    def __init__(self, log: SweepLog, listener: Listener) -> None:
+        self.log = log
+        self._listener = listener
+        for trial in log.state.proposed():
+            if trial.phase in ("started", "trained"):
+                self._lose(trial, "driver stopped", "the driver ended before the trial did", None)
+
+    def state_of(self, trial_id: str) -> TrialState | None:
+        """A trial so far; None before it was proposed."""
+        return self.log.state.trials.get(trial_id)
+
+    def propose(self, spec: TrialSpec, drawn: Mapping[str, object] | None = None) -> None:
+        """Note a trial, unless it is known."""
+        if spec.trial_id not in self.log.state.trials:
+            fields = spec.model_dump(exclude_defaults=True, exclude={"trial_id"})
+            self.log.append("proposed", trial_id=spec.trial_id, trial=fields, **({"drawn": drawn} if drawn else {}))
+
+    def job(self, trial_id: str) -> Job:
+        """The next attempt at a known trial."""
+        trial = self.log.state.trials[trial_id]
+        return Job(trial.spec, trial.attempt + 1)
+
+    def start(self, job: Job) -> None:
+        """Note that an attempt runs."""
+        self.log.append("started", trial_id=job.spec.trial_id, attempt=job.attempt)
+
+    def end(self, trial_id: str, outcome: Outcome) -> bool:
+        """Note how an attempt ended; whether the trial has ended with it, or is to be tried again."""
+        trial = self.log.state.trials[trial_id]
+        if trial.outcome is not None:
+            return True  # Tune reports a trial as failed, too, where something raises after it completed
+        error = redacted(outcome.error) if outcome.error else None
+        traceback = self._keep_traceback(trial, outcome)
+        if outcome.reason is not None:
+            again, before = AGAIN[outcome.reason], sum(one.reason == outcome.reason for one in trial.lost)
+            self._lose(trial, outcome.reason, error or outcome.reason, traceback)
+            if again.times is None or before < again.times:
+                self._listener.tried_again(trial_id, outcome.reason, error or "")
+                return False
+            tried = f" ({before + 1} times)" if before else ""
+            error = f"{error or outcome.reason}{tried}" + (f"; {again.remedy}" if again.remedy else "")
+        self._note_losses(trial, outcome)
+        ended = outcome.model_copy(update={"error": error})
+        kept = {name: getattr(ended, name) for name in Ended.model_fields if name != "attempts"}
+        where = {} if traceback is None else {"traceback": traceback}
+        self.log.append("ended", trial_id=trial_id, attempt=max(1, trial.attempt), outcome=plain(kept), **where)
+        self._listener.ended(self.log.state.trials[trial_id].record, outcome)
+        return True
+
+    def _note_losses(self, trial: TrialState, outcome: Outcome) -> None:
+        """The losses of an outcome that are not in the log yet."""
+        new = outcome.losses[trial.steps :]
+        if new:
+            self.log.append(
+                "progress", trial_id=trial.trial_id, first_step=trial.steps + 1, losses=plain(list(new)), sync=False
+            )
+
+    def _lose(self, trial: TrialState, reason: str, error: str, traceback: str | None) -> None:
+        where = {} if traceback is None else {"traceback": traceback}
+        attempt = max(1, trial.attempt)
+        self.log.append("lost", trial_id=trial.trial_id, attempt=attempt, reason=reason, error=error, **where)
+
+    def _keep_traceback(self, trial: TrialState, outcome: Outcome) -> str | None:
+        if outcome.traceback is None:
+            return None
+        name = f"tracebacks/{trial.trial_id}-{max(1, trial.attempt)}.txt"
+        self.log.storage.write(name, redacted(outcome.traceback).encode())
+        return name
+
+
+class TrialQueue:
+    """Which trial is trained next: those that were begun and have not ended, then what the proposer thinks of.
+
+    Args:
+        attempts: of the sweep.
+        proposer: made from the same state.
+    """
+
+    def __init__(self, attempts: Attempts, proposer: Proposer) -> None:
+        self._attempts = attempts
+        self._proposer = proposer
+        begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
+        self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
+        self._running: set[str] = set()
+        self._alone: str | None = None
+        self._all_proposed = False
+
+    def next(self) -> Job | None:
+        """What to start now; None where nothing can be started before something else ends."""
+        if self._alone is not None:
+            return None
+        waits = [one for one in self._waiting if not self._must_be_alone(one)]
+        if waits:
+            self._waiting.remove(waits[0])
+            return self._starting(waits[0])
+        proposal = None if self._all_proposed else self._proposer.next()
+        if proposal is not None:
+            self._attempts.propose(proposal.spec, proposal.drawn)
+            return self._starting(proposal.spec.trial_id)
+        self._all_proposed = True
+        if self._waiting and not self._running:
+            self._alone = self._waiting.popleft()
+            return self._starting(self._alone)
+        return None
+
+    @property
+    def epoch(self) -> int:
+        """Counts the drivers that this sweep has had."""
+        return self._attempts.log.epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to start and nothing runs."""
+        return self._all_proposed and not self._waiting and not self._running
+
+    def start(self, job: Job) -> None:
+        """Note that a job runs."""
+        self._attempts.start(job)
+
+    def end(self, trial_id: str, outcome: Outcome) -> None:
+        """Note how a job ended."""
+        final = self._attempts.end(trial_id, outcome)
+        self._running.discard(trial_id)
+        self._alone = None if self._alone == trial_id else self._alone
+        if final:
+            ended = self._attempts.state_of(trial_id)
+            assert ended is not None
+            self._proposer.tell(trial_id, ended.outcome)
+        else:
+            self._waiting.append(trial_id)
+
+    def _starting(self, trial_id: str) -> Job:
+        self._running.add(trial_id)
+        return self._attempts.job(trial_id)
+
+    def _must_be_alone(self, trial_id: str) -> bool:
+        trial = self._attempts.state_of(trial_id)
+        return trial is not None and any(AGAIN[one.reason].alone for one in trial.lost if one.reason in AGAIN)
