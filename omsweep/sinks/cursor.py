@@ -19,7 +19,6 @@ class Cursor:
 
     Attributes:
         tracking_uri: of MLflow, without secrets.
-        complete: whether nothing was left out of it.
         experiment, experiment_id: there.
         seq: the last event up to which all was written, 0 before the first.
         ahead: mark of the last event of which a part may have been written; saved before it is.
@@ -27,7 +26,6 @@ class Cursor:
     """
 
     tracking_uri: str
-    complete: bool
     experiment: str
     experiment_id: str
     seq: int = 0

@@ -41,6 +41,12 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
         raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
 
 
+def absolute(tracking_uri: str) -> str:
+    """The same store for a process that works in another folder."""
+    database = _database_file(tracking_uri)
+    return tracking_uri if database is None else f"sqlite:///{database}"
+
+
 def artifact_location(tracking_uri: str, experiment: str) -> str | None:
     """Beside a sqlite database; None where the store decides."""
     database = _database_file(tracking_uri)

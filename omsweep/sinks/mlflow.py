@@ -13,7 +13,7 @@ from typing import Any
 
 from omsweep.redaction import redacted
 from omsweep.sinks.cursor import Cursor, run_id_of
-from omsweep.sinks.first_connection import artifact_location, connected
+from omsweep.sinks.first_connection import absolute, artifact_location, connected
 from omsweep.sinks.follow import Follower, Tell
 from omsweep.sinks.writes import RUNNING, SWEEP_FILES, Write
 from omsweep.store.lease import LeaseLost
@@ -78,8 +78,8 @@ class MlflowStore:
     def __init__(self, tracking_uri: str, experiment: str, folder: Path) -> None:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)  # some are read when mlflow is imported
-        self._uri = tracking_uri
-        self.place = redacted(tracking_uri)
+        self._uri = absolute(tracking_uri)
+        self.place = redacted(self._uri)
         self.experiment = experiment
         self.experiment_id: str | None = None
         self._folder = folder
@@ -94,12 +94,7 @@ class MlflowStore:
         """A cursor at the log's beginning; ValueError where the store cannot be used."""
         if self.experiment_id is None:
             self._client, self.experiment_id = connected(self._uri, lambda: _connected(self._uri, self.experiment))
-        return Cursor(
-            tracking_uri=self.place,
-            complete=self.place == self._uri,
-            experiment=self.experiment,
-            experiment_id=self.experiment_id,
-        )
+        return Cursor(tracking_uri=self.place, experiment=self.experiment, experiment_id=self.experiment_id)
 
     def open(self, state: SweepState, tell: Tell) -> None:
         """Hear which sweep it is, and whom to tell the ids of its runs."""

@@ -76,6 +76,15 @@ def points(client: mlflow.MlflowClient, run: Any) -> list[tuple[str, int, int, f
     )
 
 
+def test_the_first_connection_is_quiet_and_leaves_the_loggers_as_they_were(uri, place, caplog, capfd):
+    assert not any(place.iterdir())
+    with caplog.at_level(logging.INFO):
+        MlflowSink(MemoryStorage(), uri, "first", place, print)
+    assert not [entry.message for entry in caplog.records if entry.name.startswith(("alembic", "mlflow"))]
+    assert "".join(capfd.readouterr()) == ""
+    assert logging.getLogger("mlflow.store.db.utils").level == logging.NOTSET
+
+
 def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(runs, client):
     parameters = {"method": {"ondare": {"density": 0.5}}, "betas": [0.9, 0.999]}
     outcome = {
@@ -248,14 +257,6 @@ def test_runs_that_were_deleted_are_written_again(uri, client):
         for run in found:
             client.delete_run(run.info.run_id)
     assert not ids[0] & ids[1]
-
-
-def test_the_first_connection_is_quiet_and_leaves_the_loggers_as_they_were(tmp_path, caplog, capfd):
-    with caplog.at_level(logging.INFO):
-        MlflowSink(MemoryStorage(), f"sqlite:///{tmp_path}/new/mlflow.db", "demo", tmp_path, print)
-    assert not [entry.message for entry in caplog.records if entry.name.startswith(("alembic", "mlflow"))]
-    assert "".join(capfd.readouterr()) == ""
-    assert logging.getLogger("mlflow.store.db.utils").level == logging.NOTSET
 
 
 def start_on(uri: str) -> None:
