@@ -5,6 +5,7 @@ or by `omsweep report NAME --sync`. What is told twice is there once (`omsweep.s
 """
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, takewhile
@@ -13,16 +14,18 @@ from typing import Protocol
 
 from omsweep.redaction import redacted
 from omsweep.sinks.cursor import Cursor, in_log, run_id_of
-from omsweep.sinks.writes import WHAT, Write, joined, told
+from omsweep.sinks.writes import TOLD, WHAT, Write, joined, told
 from omsweep.store.events import DamagedLog, Event
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import LogReader, SweepLog
-from omsweep.store.state import SweepState, apply, fold
+from omsweep.store.state import KINDS, SweepState, apply, fold
 from omsweep.store.storage import Storage
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, SAVE_SECONDS = 0.5, 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_FLUSH_PAUSE_SECONDS = 1.0, 30.0, 2.0
 EVENTS_AT_A_TIME = 2000
+QUICK = {"progress", *(KINDS.keys() - TOLD.keys())}
+"""Kinds of events that go together: losses, and what has nothing to tell and may stand between them."""
 LONGEST_REASON = 200
 Tell = Callable[[str | None, str], None]
 
@@ -72,6 +75,7 @@ class Follower:
         self._state = SweepState()
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
+        self._saved_at = 0.0
         self._runs: dict[str, str] = {}
         self._refused: Counter[str] = Counter()
         self._first_refused: int | None = None
@@ -169,6 +173,8 @@ class Follower:
         while self._backlog and not self._ended.is_set():
             self._tell_next()
             self._progressed()
+            if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                self._save()
         if self._save() and not self._backlog:
             self._progressed(served=asked)
 
@@ -208,8 +214,8 @@ class Follower:
             self._log.append("tracked", trial_id=trial_id, sync=False, run_id=run_id)
 
     def _tell_next(self) -> None:
-        """Tell the first event of the backlog, or as many as are losses of trials."""
-        losses = takewhile(lambda event: event.kind == "progress", islice(self._backlog, EVENTS_AT_A_TIME))
+        """Tell the first event of the backlog, or as many as are losses of trials or have nothing to tell."""
+        losses = takewhile(lambda event: event.kind in QUICK, islice(self._backlog, EVENTS_AT_A_TIME))
         unit = list(losses) or [self._backlog[0]]
         after, writes = self._state, []
         for event in unit:
@@ -236,7 +242,7 @@ class Follower:
                 self._cursor.write(self._storage)
         except OSError:
             return False
-        self._saved = self._cursor
+        self._saved, self._saved_at = self._cursor, time.monotonic()
         return True
 
     def _progressed(self, served: int = 0) -> None:
@@ -256,7 +262,7 @@ class Follower:
 
     def _wait_for(self, error: Exception) -> None:
         if not self._pause:
-            what = WHAT.get(self._backlog[0].kind, "runs") if self._backlog else "runs"
+            what = next((WHAT[event.kind] for event in self._backlog if event.kind in WHAT), "runs")
             text = f"MLflow at {self._store.place} cannot be written ({what}): {_reason(error)}; "
             self._warn(text + self._goes_on() + "; what is missing there is written when it is back")
         self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)

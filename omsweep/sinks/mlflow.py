@@ -22,7 +22,7 @@ from omsweep.store.state import SweepState
 from omsweep.store.storage import Storage
 from omsweep.strict_json import flatten
 
-LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL, POINTS_PER_CALL = 6000, 8000, 100, 1000
+LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL, POINTS_PER_CALL = 6000, 8000, 100, 999
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial, with whatever the server's address holds
@@ -151,17 +151,18 @@ class MlflowStore:
         return not isinstance(error, OSError | LeaseLost)
 
     def _calls(self, run_id: str, write: Write) -> Iterator[Callable[[], object]]:
-        """The mark comes first: a run never has a point of an event that is later than its mark."""
+        """The mark comes no later than the points: no run has one of an event that is later than its mark."""
         from mlflow.entities import Metric, Param, RunTag
 
         client = self._client
         own = {} if write.params is None else self._identity(write.trial_id)
         given = _tags({**(write.tags or {}), **own, MARK: write.mark})
         tags = [RunTag(key, value) for key, value in given.items()]
-        yield partial(client.log_batch, run_id, tags=tags)
         points = [Metric(_key(point.key), point.value, point.time, point.step) for point in write.points]
+        if len(tags) > 1 or not points:
+            yield partial(client.log_batch, run_id, tags=tags)
         for start in range(0, len(points), POINTS_PER_CALL):
-            yield partial(client.log_batch, run_id, metrics=points[start : start + POINTS_PER_CALL])
+            yield partial(client.log_batch, run_id, metrics=points[start : start + POINTS_PER_CALL], tags=tags[-1:])
         flat = flatten(write.params or {})
         params = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flat.items()]
         for start in range(0, len(params), PARAMS_PER_CALL):
