@@ -160,8 +160,6 @@ class Follower:
     def _catch_up(self) -> None:
         """Tell all that the log says now."""
         asked = self._asked
-        if self._log is not None:
-            self._log.check()
         fresh = self._read()
         if fresh is None:
             return
@@ -215,6 +213,8 @@ class Follower:
 
     def _tell_next(self) -> None:
         """Tell the first event of the backlog, or as many as are losses of trials or have nothing to tell."""
+        if self._log is not None:
+            self._log.check()
         losses = takewhile(lambda event: event.kind in QUICK, islice(self._backlog, EVENTS_AT_A_TIME))
         unit = list(losses) or [self._backlog[0]]
         after, writes = self._state, []

@@ -177,6 +177,19 @@ def test_a_log_that_was_cut_behind_the_cursor_is_told_as_it_is_now(kept: int) ->
     assert untouched <= set(client.active())
 
 
+@pytest.mark.parametrize("at", range(1, 60, 4))
+def test_a_log_that_was_cut_after_a_kill_is_told_as_it_is_now(at: int) -> None:
+    for kept in range(1, len(STORY), 3):
+        client, storage = FakeClient(), MemoryStorage(STORY)
+        client.around = storage.around = Killer(at, after=True)
+        told(client, storage)
+        client.around = storage.around = lambda name, call: call()
+        now = [*STORY[:kept], *(event._replace(time=event.time + 1000, epoch=2) for event in STORY[kept:])]
+        storage.show(now)
+        assert told(client, storage)
+        assert client.content() == undisturbed(now), f"cut to {kept}"
+
+
 def test_losses_that_a_power_cut_took_cost_only_their_trials_run() -> None:
     begun = (created(), proposed("a"), proposed("b"), started("a"), started("b"), progress("a", 1, 0.9))
     client, storage = FakeClient(), MemoryStorage(numbered(*begun, progress("b", 1, 0.8), progress("b", 2, 0.7)))
