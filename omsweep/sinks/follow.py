@@ -4,6 +4,7 @@ While the store is away the log grows and nothing is lost: the same events are t
 or by `omsweep report NAME --sync`. What is told twice is there once (`omsweep.sinks.writes`).
 """
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -132,12 +133,11 @@ class Follower:
         return not missing
 
     def _missing(self) -> Counter[str]:
-        try:
-            events = LogReader(self._storage).new()
-        except (OSError, DamagedLog):
-            events = list(self._backlog)
-        left = (WHAT[event.kind] for event in events if event.seq > self._state.seq and event.kind in WHAT)
-        return Counter(left) + self._refused
+        """What is not told, by what it is called in messages; the thread reads no more."""
+        left = list(self._backlog)
+        with contextlib.suppress(OSError, DamagedLog):
+            left += self._reader.new()
+        return Counter(WHAT[event.kind] for event in left if event.kind in WHAT) + self._refused
 
     def _follow(self) -> None:
         while not self._ended.is_set():
