@@ -217,19 +217,22 @@ class Follower:
             self._log.check()
         losses = takewhile(lambda event: event.kind in QUICK, islice(self._backlog, EVENTS_AT_A_TIME))
         unit = list(losses) or [self._backlog[0]]
-        after, writes = self._state, []
+        after = self._state
+        writes: list[Write] = []
+        refusals: list[Exception] = []
         for event in unit:
             before, after = after, apply(after, event)
             try:
                 writes += told(before, after, event)
             except (ValueError, LookupError, TypeError) as error:  # an event that this version cannot show
-                self._refuse(event, error)
+                refusals.append(error)
         for write in joined(writes) if len(unit) > 1 else writes:
-            for refusal in self._store.write(write):
-                self._refuse(unit[0], refusal)
+            refusals += self._store.write(write)
         for _ in unit:
             self._backlog.popleft()
         self._state = after
+        for refusal in refusals:
+            self._refuse(next(event for event in unit if event.kind in WHAT), refusal)
 
     def _save(self) -> bool:
         """Keep the cursor: up to which event all is told, and up to which it may be. False where it cannot be kept."""

@@ -303,6 +303,29 @@ def test_an_event_that_cannot_be_shown_is_refused_and_passed_over(client: FakeCl
     assert client.content()["a"]["points"]
 
 
+def test_losses_that_are_refused_hold_up_nothing(client: FakeClient) -> None:
+    """Also where what has nothing to tell comes first."""
+    said: list[str] = []
+    tracked = ("tracked", "a", {"run_id": "run1"})
+    log = numbered(created(), proposed("a"), started("a"), tracked, progress("a", 1, 0.5), ended("a"))
+
+    storage = MemoryStorage(log[:3])
+    assert told(client, storage)
+    storage.show(log)
+    calls = len(client.calls)
+
+    def refuse(name: str, call: Callable[[], Any]) -> Any:
+        assert name != "log_batch" or "log_batch" in client.calls[calls:-1]
+        return call()
+
+    client.around = refuse
+    assert not told(client, storage, said)
+    assert "refused losses" in said[0]
+    assert "not written to MLflow" in said[1]
+    assert "1 x losses;" in said[1]
+    assert client.content()["a"]["status"] == "FINISHED"
+
+
 def test_a_trial_that_trains_shows_its_losses(client: FakeClient) -> None:
     storage = MemoryStorage(STORY[:9])
     with following(client, storage, []):
