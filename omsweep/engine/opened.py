@@ -31,14 +31,18 @@ def opened(
     Raises:
         ValueError: another driver runs the sweep, it has another search space, or it is from before the log.
     """
-    if folder.exists():
-        refuse_another(folder, resolved)
+    if folder.sweep_json.is_file() and not folder.events_jsonl.is_file():
+        raise ValueError(
+            f"sweep {folder.path} is from before omsweep kept a log and can be reported, not gone on with: choose"
+            " another --name"
+        )
     try:
         log = SweepLog.open(folder.files, say=say, repair=repair)
     except LeaseHeld as held:
         raise ValueError(f"sweep {folder.name} in {folder.storage}: {held}") from None
     try:
         if log.state.created:
+            refuse_another(folder, log.state.resolved, resolved)
             note_changes(log, resolved)
         yield log
     finally:
@@ -57,16 +61,11 @@ def create(log: SweepLog, name: str, resolved: Mapping[str, Any]) -> None:
     log.append("driver", did="started", **made_with)
 
 
-def refuse_another(folder: SweepFolder, resolved: Mapping[str, Any]) -> None:
+def refuse_another(folder: SweepFolder, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """ValueError where a sweep's search space is another one, naming what differs."""
-    if not folder.events_jsonl.is_file():
-        raise ValueError(
-            f"sweep {folder.path} is from before omsweep kept a log and can be reported, not gone on with: choose"
-            " another --name"
-        )
-    different = differences(folder.state().resolved, resolved)
+    different = differences(there, here)
     if different:
-        listed = [f"{path} is {_shown(there)} there and {_shown(here)} here" for path, there, here in different]
+        listed = [f"{path} is {_shown(old)} there and {_shown(new)} here" for path, old, new in different]
         more = f", and {len(listed) - LONGEST_LIST} more" if len(listed) > LONGEST_LIST else ""
         raise ValueError(
             f"sweep {folder.path} has another search space: {'; '.join(listed[:LONGEST_LIST])}{more}. Choose another"

@@ -1,9 +1,8 @@
 """A whole sweep, begun or gone on with: prepare, train, merge, rescore the front, write the report."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,8 +21,6 @@ from omsweep.plan.proposer import DesignProposer, Proposer
 from omsweep.plan.starting_points import trial_count
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
-from omsweep.results.front import front_summary
-from omsweep.results.objectives import Objectives
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import evaluation
@@ -109,7 +106,7 @@ def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: Swe
     merged = plan_posthoc(space, state.records()).specs.values()
     if any(spec.trial_id not in state.trials for specs_ in merged for spec in specs_):
         return True
-    return bool(_members_to_score(space, state))
+    return bool(_members_to_score(state))
 
 
 def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready: Ready) -> None:
@@ -189,7 +186,7 @@ def _rescore(
 
     A member that was merged after training is merged again: its weights were not kept.
     """
-    members = _members_to_score(space, log.state)
+    members = _members_to_score(log.state)
     if not members:
         return
     console.print(f"rescoring the front's {len(members)} members on the report split")
@@ -212,10 +209,12 @@ def _rescore(
             log.append("scored", trial_id=job.trial.trial_id, split=job.split, numbers=plain(numbers))
 
 
-def _members_to_score(space: SearchSpace, state: SweepState) -> list[str]:
-    objectives = Objectives.from_settings(space.resolved()["objectives"])
-    summary: Mapping[str, Any] = front_summary(state.records(), objectives, report_scores=state.report_scores())
-    return [member["trial_id"] for member in summary["members"] if member["reward_report"] is None]
+def _members_to_score(state: SweepState) -> list[str]:
+    """Members of the fronts without numbers on the report split."""
+    members = (state.trials[one.trial_id] for front in state.fronts.values() for one in front)
+    return [
+        one.trial_id for one in members if one.report is None and (one.outcome or {}).get("reward_report") is None
+    ]
 
 
 def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Console, closed: str) -> int:

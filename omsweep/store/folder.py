@@ -66,8 +66,12 @@ class SweepFolder:
         return FolderStorage(self.path)
 
     def exists(self) -> bool:
-        """Whether a sweep of this name has been created here."""
-        return self.events_jsonl.is_file() or self.sweep_json.is_file()
+        """Whether a sweep of this name has been created here; a driver may have been killed before it was."""
+        try:
+            with self.events_jsonl.open("rb") as log:
+                return log.readline().endswith(b"\n") or self.sweep_json.is_file()
+        except FileNotFoundError:
+            return self.sweep_json.is_file()
 
     def state(self) -> SweepState:
         """What has happened so far, of a sweep from before the log as far as its files say.

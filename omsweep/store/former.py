@@ -19,25 +19,22 @@ def former_events(path: Path) -> Iterator[Event]:
 
     Raises:
         DamagedLog: a line of `trials.jsonl` that is no trial, named with its number.
-        ValueError: another file is broken.
+        ValueError: `sweep.json` or `references.json` is broken.
     """
     for seq, (kind, trial_id, data) in enumerate(_happened(path), start=1):
         yield Event(seq=seq, epoch=0, time=data.pop("time", 0.0), kind=kind, trial_id=trial_id, data=data)
 
 
 def _happened(path: Path) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
-    description = read_json(path / "sweep.json")
+    description = _object(path / "sweep.json")
     created = description.pop("created", None)
     yield "created", None, {**description, "time": _seconds(created)}
     references = path / "references.json"
-    for key, reference in (read_json(references) if references.is_file() else {}).items():
+    for key, reference in (_object(references) if references.is_file() else {}).items():
         family, _, sft_seed = key.partition("#")
+        whose = {"family": family, "sft_seed": int(sft_seed) if sft_seed else None}
         models = {"contamination": description.get("contamination", ())}
-        yield (
-            "prepared",
-            None,
-            {"family": family, "sft_seed": sft_seed or None, "reference": reference, "models": models},
-        )
+        yield "prepared", None, {**whose, "reference": reference, "models": models}
     trials = path / "trials.jsonl"
     for trial in _records(trials) if trials.is_file() else ():
         fields, content = type(trial).model_fields, trial.to_json()
@@ -47,12 +44,29 @@ def _happened(path: Path) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
         if trial.mlflow_run_id is not None:
             yield "tracked", trial.trial_id, {"run_id": trial.mlflow_run_id}
         yield "ended", trial.trial_id, {"outcome": outcome}
-    front = path / "front.json"
-    for member in (read_json(front) if front.is_file() else {}).get("members", ()):
+    for member in _members(path / "front.json"):
         numbers = {name: member.get(twin) for name, twin in TWINS.items()}
         if any(value is not None for value in numbers.values()):
             yield "scored", member["trial_id"], {"split": "report", "numbers": numbers}
     yield "driver", None, {"closed": "completed"}
+
+
+def _object(source: Path) -> dict[str, Any]:
+    content = read_json(source)
+    if not isinstance(content, dict):
+        raise ValueError(f"{source} must hold a JSON object, got {content!r:.60}")
+    return content
+
+
+def _members(source: Path) -> list[Mapping[str, Any]]:
+    """Of `front.json`; where it is broken the scores on the report split are gone, and all else can be read."""
+    if not source.is_file():
+        return []
+    try:
+        return [{"trial_id": member["trial_id"], **member} for member in read_json(source)["members"]]
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"{source} cannot be read, scores on the report split are missing: {error}", stacklevel=2)
+        return []
 
 
 def _records(source: Path) -> list[TrialRecord]:

@@ -82,7 +82,6 @@ class Lease:
         *,
         say: Callable[[str], None] = lambda text: None,
         owner: Owner | None = None,
-        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Self:
         """Take the lease: at once where nobody holds it or its owner is dead, else once its owner was silent.
@@ -91,7 +90,7 @@ class Lease:
             storage: of the sweep.
             say: is told what is waited for.
             owner: who takes it, by default this process.
-            clock, sleep: seconds.
+            sleep: for so many seconds.
 
         Raises:
             LeaseHeld: its owner lives; the message names it.
@@ -100,18 +99,18 @@ class Lease:
         found = _newest(storage)
         released = found is None or _gone(found[1])
         if found is not None and not released:
-            _wait_for_silence(storage, *found, say=say, clock=clock, sleep=sleep)
+            _wait_for_silence(storage, *found, say=say, sleep=sleep)
         epoch = 1 if found is None else found[0] + 1
         if not storage.create(_name(epoch), _content(epoch, owner, 0)):
             raise LeaseHeld(_held_by(_newest(storage)))
-        for name in storage.names(FOLDER)[:-2]:
-            storage.remove(f"{FOLDER}/{name}")
         lease = cls(storage, epoch, owner, was_released=released)
         lease._beats.start()
         return lease
 
     def check(self) -> None:
-        """Raise LeaseLost where another driver has taken over."""
+        """Raise LeaseLost where another driver has taken over, or the lease was given back."""
+        if self._ended.is_set():
+            raise LeaseLost("this driver has given the sweep back")
         if self._storage.read(_name(self.epoch + 1)) is not None:
             raise LeaseLost(f"this driver was silent and the sweep was taken over: {_held_by(_newest(self._storage))}")
 
@@ -144,16 +143,15 @@ def _wait_for_silence(
     seen: Mapping[str, Any],
     *,
     say: Callable[[str], None],
-    clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    """Return once the owner has written nothing for `SILENT_SECONDS`; LeaseHeld as soon as it does."""
-    begun = clock()
-    said = False
-    while clock() - begun < SILENT_SECONDS:
-        if clock() - begun > 2 * BEAT_SECONDS and not said:
+    """Return once the owner has written nothing for `SILENT_SECONDS`; LeaseHeld as soon as it does.
+
+    Looks are counted and not time, so that a process that was frozen meanwhile looks again before it takes over.
+    """
+    for look in range(round(SILENT_SECONDS / LOOK_SECONDS)):
+        if look == round(2 * BEAT_SECONDS / LOOK_SECONDS):
             say(f"{_owner(seen)} holds this sweep and is silent; it is taken over after {SILENT_SECONDS:.0f} s")
-            said = True
         sleep(LOOK_SECONDS)
         now = _newest(storage)
         if now is None or now[0] != epoch or (now[1] != seen and not _gone(now[1])):

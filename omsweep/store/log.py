@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from omsweep.store.events import DamagedLog, Event, encode, scan
+from omsweep.store.events import DamagedLog, Event, decode, encode, scan
 from omsweep.store.lease import Lease
 from omsweep.store.state import SweepState, apply, fold
-from omsweep.store.storage import Storage, StorageFull
+from omsweep.store.storage import Storage, StorageAway, StorageFull
 
-FULL_DISK_PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 5.0
+"""Between two tries to write where there is no room or no answer."""
 DAMAGED_COPY = "events.damaged-{seconds:.0f}.jsonl"
 
 
@@ -21,7 +22,7 @@ class SweepLog:
         storage: of the sweep.
         lease: held.
         state: what the log adds up to.
-        say: is told when the disk is full and when it has room again.
+        say: is told when the storage is full or away and when it takes events again.
     """
 
     def __init__(self, storage: Storage, lease: Lease, state: SweepState, say: Callable[[str], None]) -> None:
@@ -44,20 +45,26 @@ class SweepLog:
         Raises:
             LeaseHeld: another driver runs the sweep.
             DamagedLog: lines in the middle are gone or changed; the message says which.
+            NewerLog: a newer omsweep wrote it.
         """
         lease = Lease.take(storage, say=say)
         try:
-            text, _ = storage.events_from(0)
+            text = storage.open_log()
             found = scan(text)
             if found.damage and not repair:
                 raise DamagedLog(_damaged(found.damage))
             if found.damage:
                 storage.write(DAMAGED_COPY.format(seconds=time.time()), text)
                 say(f"repaired the log, a copy of the damaged one is beside it: {'; '.join(found.damage[:3])}")
+            elif found.end < len(text):
+                say(
+                    f"the last driver ended while it wrote an event: {len(text) - found.end} bytes were cut off the log"
+                )
             events = _counted_anew(found.events) if found.damage else found.events
             if found.damage or found.end < len(text) or not lease.was_released:
                 storage.rewrite(b"".join(map(encode, events)) if found.damage else text[: found.end])
         except BaseException:
+            storage.close()
             lease.release()
             raise
         return cls(storage, lease, fold(events), say)
@@ -65,7 +72,7 @@ class SweepLog:
     def append(
         self, kind: str, *, trial_id: str | None = None, attempt: int | None = None, sync: bool = True, **data: Any
     ) -> Event:
-        """Add an event, on the disk when this returns; while the disk is full it waits.
+        """Add an event, on the disk when this returns; while the storage is full or away it waits.
 
         Args:
             kind: one of `omsweep.store.state.KINDS`.
@@ -73,8 +80,12 @@ class SweepLog:
             sync: False for what may be lost in a power cut.
             data: what else it says.
 
+        Returns:
+            The event as a reader finds it: plain data.
+
         Raises:
-            LeaseLost: another driver has taken the sweep over; nothing was written.
+            LeaseLost: another driver has taken the sweep over and may not know of this event, or the log was closed.
+            ValueError: data that JSON cannot hold.
         """
         with self._lock:
             state = self.state
@@ -87,9 +98,12 @@ class SweepLog:
                 attempt=attempt,
                 data=data,
             )
+            line = encode(event)
+            event = decode(line[:-1])
             after = apply(state, event)  # before it is written: what does not fold is not an event
-            self._write(encode(event), sync)
-            self.state = after
+            self._patiently(lambda: self._write(line, sync))
+            self.state = after  # whatever comes: its number is taken
+            self._patiently(self._lease.check)  # who takes over from here on reads the line
             return event
 
     @property
@@ -98,30 +112,35 @@ class SweepLog:
         return self._lease.epoch
 
     def check(self) -> None:
-        """Raise LeaseLost where another driver has taken over."""
+        """Raise LeaseLost where another driver has taken over, or the log was closed."""
         self._lease.check()
 
     def close(self) -> None:
         """Give the lease back."""
         with self._lock:
-            self.storage.close()
-            self._lease.release()
+            try:
+                self.storage.close()
+            finally:
+                self._lease.release()
 
     def _write(self, line: bytes, sync: bool) -> None:
-        full = False
+        self._lease.check()
+        self.storage.append(line, sync=sync)
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        """Do what needs the storage; where that is full or away, wait and do it again."""
+        waits = False
         while True:
-            self._lease.check()
             try:
-                self.storage.append(line, sync=sync)
-            except StorageFull as error:
-                if not full:
-                    self._say(f"{error.strerror}: the sweep waits until there is room")
-                full = True
-                time.sleep(FULL_DISK_PAUSE_SECONDS)
-                continue
-            if full:
-                self._say("there is room again, the sweep goes on")
-            return
+                act()
+                break
+            except (StorageFull, StorageAway) as error:
+                if not waits:
+                    self._say(f"{error.strerror}: the sweep waits until its storage takes events again")
+                waits = True
+                time.sleep(PAUSE_SECONDS)
+        if waits:
+            self._say("the storage takes events again, the sweep goes on")
 
 
 class LogReader:
@@ -145,14 +164,15 @@ class LogReader:
         Raises:
             DamagedLog: lines in the middle are gone or changed.
         """
-        text, _ = self._storage.events_from(self._position)
+        text, after = self._storage.events_from(self._position)
         found = scan(text, after=self._seen, epoch=self._epoch)
         if found.damage and self._position:  # the log was cut or repaired since: read it anew
             self._position, self._seen, self._epoch = 0, 0, 0
             return self.new()
         if found.damage:
             raise DamagedLog(_damaged(found.damage))
-        self._position += found.end
+        if found.end == len(text):  # else what is not complete is read again
+            self._position = after
         if found.events:
             self._seen, self._epoch = found.events[-1].seq, found.events[-1].epoch
         fresh = [event for event in found.events if event.seq > self._after]

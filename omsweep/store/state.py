@@ -4,6 +4,7 @@
 Imports neither torch nor Ray.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from immutables import Map
 
 from omsweep.pareto.volume import hypervolume
-from omsweep.store.events import Event
+from omsweep.store.events import Event, collection_paused
 from omsweep.store.records import Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
 
 Phase = Literal["proposed", "started", "trained", "ended"]
@@ -155,6 +156,7 @@ class SweepState(NamedTuple):
         }
 
 
+@collection_paused()
 def fold(events: Iterable[Event], state: SweepState | None = None) -> SweepState:
     """The state after more events."""
     state = SweepState() if state is None else state
@@ -164,9 +166,10 @@ def fold(events: Iterable[Event], state: SweepState | None = None) -> SweepState
 
 
 def apply(state: SweepState, event: Event) -> SweepState:
-    """The state after one more event."""
+    """The state after one more event; of a trial whose proposal was damaged and left out, nothing is known."""
     change = KINDS.get(event.kind)
-    changes = {} if change is None else change(state, event)
+    unknown = event.trial_id is not None and event.trial_id not in state.trials and change is not _proposed
+    changes = {} if change is None or unknown else change(state, event)
     return state._replace(seq=event.seq, epoch=event.epoch, time=event.time, **changes)
 
 
@@ -185,8 +188,8 @@ def _changed(state: SweepState, event: Event) -> Changes:
     if "resolved" in event.data:
         created = {**created, "resolved": event.data["resolved"]}
     for trial_id in event.data.get("retry", ()):
-        trial = trials[trial_id]
-        if trial.outcome is not None:
+        trial = trials.get(trial_id)
+        if trial is not None and trial.outcome is not None and trial.outcome["state"] not in SCORED:
             counts = _counted(counts, trial.outcome["state"], -1)
             again = trial._replace(phase="proposed", outcome=None, ended=0, traceback=None, steps=0)
             trials = trials.set(trial_id, again)
@@ -277,7 +280,8 @@ def _trial(state: SweepState, event: Event, **changes: Any) -> Changes:
 
 
 def _counted(counts: Map[str, int], state: str, by: int) -> Map[str, int]:
-    return counts.set(state, counts.get(state, 0) + by)
+    count = counts.get(state, 0) + by
+    return counts.set(state, count) if count else counts.delete(state)
 
 
 def _with(front: tuple[Member, ...], new: Member) -> tuple[Member, ...]:
@@ -299,7 +303,8 @@ def _losses(outcome: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[fl
     tax, reward = (outcome.get(name) for name in (asked.get("tax", "tax"), asked.get("reward", "reward")))
     if outcome["state"] not in SCORED or tax is None or reward is None:
         return None
-    return float(tax), -float(reward)
+    losses = float(tax), -float(reward)
+    return losses if math.isfinite(sum(losses)) else None
 
 
 def _reference_losses(resolved: Mapping[str, Any]) -> np.ndarray:

@@ -7,8 +7,7 @@ import pytest
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
-from omsweep.engine.trainable import DiskDataTrainer, failed
-from omsweep.store.records import Outcome
+from omsweep.engine.trainable import DiskDataTrainer
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -17,10 +16,6 @@ def test_only_the_data_set_actor_is_left_out() -> None:
     without = DiskDataTrainer(print)._create_default_callbacks()
     assert sum(isinstance(made, DatasetsCallback) for made in with_it) == 1
     assert [type(made) for made in without] == [type(m) for m in with_it if not isinstance(m, DatasetsCallback)]
-
-
-def test_a_failure_is_its_type_and_message() -> None:
-    assert failed(ValueError("too long")) == Outcome(state="failed", error="ValueError: too long")
 
 
 def test_a_trials_process_knows_neither_search_spaces_nor_reports() -> None:
