@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_sweep(report)
+    report.add_argument("--sync", action="store_true", help="have MLflow told what its sweep could not write there")
+    report.add_argument("--tracking-uri", help="MLflow tracking URI for --sync (default: the sweep's)")
 
     submit = commands.add_parser("submit", help="run a sweep as a Ray job on a cluster")
     _add_space(submit)

@@ -1,18 +1,61 @@
-"""`omsweep report`: a sweep's front, page, study and comparison, written again."""
+"""`omsweep report`: a sweep's front, page, study and comparison, written again; with `--sync` its MLflow runs too."""
 
 import argparse
+import sys
+from contextlib import closing
 
-from omsweep.cluster.storage import storage_path
-from omsweep.commands import DEFAULT_STORAGE, DONE
+from omsweep.cluster.storage import check_tracking, storage_path
+from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
+from omsweep.sinks.cursor import Cursor
+from omsweep.sinks.mlflow import MlflowSink
 from omsweep.store.folder import SweepFolder
+from omsweep.store.lease import LeaseHeld
+from omsweep.store.log import SweepLog
+
+FLUSH_SECONDS = 60.0
 
 
 def execute(options: argparse.Namespace) -> int:
     """Write the report from a sweep's folder and print its tables."""
     folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
+    if options.sync:
+        check_tracking(options.tracking_uri)
+        return _sync(folder, options.tracking_uri)
+    _report(folder)
+    return DONE
+
+
+def _report(folder: SweepFolder) -> None:
     write_report(folder)
     print_status(folder)
     print_answers(folder)
-    return DONE
+
+
+def _sync(folder: SweepFolder, tracking_uri: str | None) -> int:
+    """Report, and have MLflow told the rest; a sweep whose driver was killed is interrupted from now on."""
+    if not folder.events_jsonl.is_file():
+        raise ValueError(f"--sync needs a sweep with a log, and {folder.path} has no {folder.events_jsonl.name}")
+    try:
+        log = SweepLog.open(folder.files, say=_warn)
+    except LeaseHeld as held:
+        raise ValueError(f"--sync: sweep {folder.name} writes to MLflow itself: {held}") from None
+    with closing(log):
+        former = Cursor.read(folder.files)
+        uri = tracking_uri or (former.tracking_uri if former else f"sqlite:///{folder.storage / 'mlflow.db'}")
+        experiment = former.experiment if former else folder.name
+        sink = MlflowSink(folder.files, uri, experiment, folder.path, _warn, log)
+        if log.state.closed is None:
+            log.append("driver", did="found dead", closed="interrupted")
+        _report(folder)
+        sink.start()
+        try:
+            sink.flush(FLUSH_SECONDS)
+        finally:
+            all_told = sink.stop()
+    return DONE if all_told else FAILED
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")

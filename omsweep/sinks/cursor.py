@@ -7,6 +7,7 @@ from typing import Self
 
 from omsweep.sinks.writes import mark_of
 from omsweep.store.events import Event
+from omsweep.store.state import SweepState
 from omsweep.store.storage import Storage
 
 FILE = "sinks/mlflow.json"
@@ -18,7 +19,6 @@ class Cursor:
 
     Attributes:
         tracking_uri: of MLflow, without secrets.
-        complete: whether nothing was left out of it.
         experiment, experiment_id: there.
         seq: the last event up to which all was written, 0 before the first.
         ahead: mark of the last event of which a part may have been written; saved before it is.
@@ -26,7 +26,6 @@ class Cursor:
     """
 
     tracking_uri: str
-    complete: bool
     experiment: str
     experiment_id: str
     seq: int = 0
@@ -61,3 +60,8 @@ def in_log(mark: str | None, events: Sequence[Event]) -> bool:
     number = (mark or "").partition("-")[0]
     seq = int(number) if number.isdecimal() else 0
     return 0 < seq <= len(events) and mark_of(events[seq - 1]) == mark
+
+
+def run_id_of(state: SweepState, trial_id: str | None) -> str | None:
+    """The run that the log has for a trial, or with None for the sweep; None where it has none."""
+    return state.run_id if trial_id is None else state.trials[trial_id].run_id

@@ -5,8 +5,9 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
@@ -34,10 +35,16 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
         if database is not None:  # refuse at once what MLflow would retry for a minute
             database.parent.mkdir(parents=True, exist_ok=True)
             database.open("ab").close()
-        with FileLock(_lock_file(tracking_uri), timeout=LOCK_SECONDS, mode=0o666):
+        with _alone(tracking_uri):
             return _tried(connect, ATTEMPTS if tracking_uri.startswith(DATABASES) else 1)
     except Exception as refusal:
         raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
+
+
+def absolute(tracking_uri: str) -> str:
+    """The same store for a process that works in another folder."""
+    database = _database_file(tracking_uri)
+    return tracking_uri if database is None else f"sqlite:///{database}"
 
 
 def artifact_location(tracking_uri: str, experiment: str) -> str | None:
@@ -64,11 +71,15 @@ def _tried(connect: Callable[[], Connection], attempts: int) -> Connection:
             time.sleep(PAUSE_SECONDS)
 
 
-def _lock_file(tracking_uri: str) -> Path:
+def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
+    """What only one process of this machine holds at a time; a server makes its tables itself."""
     database = _database_file(tracking_uri)
     if database is not None:
-        return database.with_name(f".{database.name}.lock")
-    return Path(tempfile.gettempdir()) / f"omsweep-mlflow-{hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]}.lock"
+        return FileLock(database.with_name(f".{database.name}.lock"), timeout=LOCK_SECONDS, mode=0o666)
+    if not tracking_uri.startswith(DATABASES):
+        return nullcontext()
+    name = hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"omsweep-mlflow-{name}.lock", timeout=LOCK_SECONDS, mode=0o666)
 
 
 def _database_file(tracking_uri: str) -> Path | None:

@@ -4,7 +4,9 @@ While the store is away the log grows and nothing is lost: the same events are t
 or by `omsweep report NAME --sync`. What is told twice is there once (`omsweep.sinks.writes`).
 """
 
+import contextlib
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, takewhile
@@ -12,17 +14,19 @@ from pathlib import Path
 from typing import Protocol
 
 from omsweep.redaction import redacted
-from omsweep.sinks.cursor import Cursor, in_log
-from omsweep.sinks.writes import WHAT, Write, joined, told
+from omsweep.sinks.cursor import Cursor, in_log, run_id_of
+from omsweep.sinks.writes import TOLD, WHAT, Write, joined, told
 from omsweep.store.events import DamagedLog, Event
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import LogReader, SweepLog
-from omsweep.store.state import SweepState, apply, fold
+from omsweep.store.state import KINDS, SweepState, apply, fold
 from omsweep.store.storage import Storage
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, SAVE_SECONDS = 0.5, 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_FLUSH_PAUSE_SECONDS = 1.0, 30.0, 2.0
 EVENTS_AT_A_TIME = 2000
+QUICK = {"progress", *(KINDS.keys() - TOLD.keys())}
+"""Kinds of events that go together: losses, and what has nothing to tell and may stand between them."""
 LONGEST_REASON = 200
 Tell = Callable[[str | None, str], None]
 
@@ -72,6 +76,7 @@ class Follower:
         self._state = SweepState()
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
+        self._saved_at = 0.0
         self._runs: dict[str, str] = {}
         self._refused: Counter[str] = Counter()
         self._first_refused: int | None = None
@@ -84,7 +89,7 @@ class Follower:
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the log."""
+        """Begin to follow the log; `stop` comes before the log is closed."""
         self._thread.start()
 
     def flush(self, timeout: float = 30.0) -> bool:
@@ -128,12 +133,11 @@ class Follower:
         return not missing
 
     def _missing(self) -> Counter[str]:
-        try:
-            events = LogReader(self._storage).new()
-        except (OSError, DamagedLog):
-            events = list(self._backlog)
-        left = (WHAT[event.kind] for event in events if event.seq > self._state.seq and event.kind in WHAT)
-        return Counter(left) + self._refused
+        """What is not told, by what it is called in messages; the thread reads no more."""
+        left = list(self._backlog)
+        with contextlib.suppress(OSError, DamagedLog):
+            left += self._reader.new()
+        return Counter(WHAT[event.kind] for event in left if event.kind in WHAT) + self._refused
 
     def _follow(self) -> None:
         while not self._ended.is_set():
@@ -156,8 +160,6 @@ class Follower:
     def _catch_up(self) -> None:
         """Tell all that the log says now."""
         asked = self._asked
-        if self._log is not None:
-            self._log.check()
         fresh = self._read()
         if fresh is None:
             return
@@ -169,6 +171,8 @@ class Follower:
         while self._backlog and not self._ended.is_set():
             self._tell_next()
             self._progressed()
+            if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                self._save()
         if self._save() and not self._backlog:
             self._progressed(served=asked)
 
@@ -188,9 +192,9 @@ class Follower:
         cursor, former = self._store.cursor(), Cursor.read(self._storage)
         self._store.open(state, self._tell)
         if former is not None and former.same_store(cursor) and in_log(former.ahead, events):
-            runs = {None: state.run_id, **{one.trial_id: one.run_id for one in state.trials.values()}}
             own = {trial_id or None: run_id for trial_id, run_id in former.runs.items()}
-            if self._store.resume({whose: run_id for whose, run_id in (runs | own).items() if run_id is not None}):
+            known = {**{whose: run_id_of(state, whose) for whose in (None, *state.trials)}, **own}
+            if self._store.resume({whose: run_id for whose, run_id in known.items() if run_id is not None}):
                 cursor = former
                 for whose, run_id in own.items():
                     self._tell(whose, run_id)
@@ -204,28 +208,31 @@ class Follower:
         """Have the log know a run's id, or the cursor where it cannot."""
         if self._log is None:
             self._runs[trial_id or ""] = run_id
-            return
-        state = self._log.state
-        if run_id != (state.run_id if trial_id is None else state.trials[trial_id].run_id):
+        elif run_id_of(self._log.state, trial_id) != run_id and not self._ended.is_set():
             self._log.append("tracked", trial_id=trial_id, sync=False, run_id=run_id)
 
     def _tell_next(self) -> None:
-        """Tell the first event of the backlog, or as many as are losses of trials."""
-        losses = takewhile(lambda event: event.kind == "progress", islice(self._backlog, EVENTS_AT_A_TIME))
+        """Tell the first event of the backlog, or as many as are losses of trials or have nothing to tell."""
+        if self._log is not None:
+            self._log.check()
+        losses = takewhile(lambda event: event.kind in QUICK, islice(self._backlog, EVENTS_AT_A_TIME))
         unit = list(losses) or [self._backlog[0]]
-        after, writes = self._state, []
+        after = self._state
+        writes: list[Write] = []
+        refusals: list[Exception] = []
         for event in unit:
             before, after = after, apply(after, event)
             try:
                 writes += told(before, after, event)
             except (ValueError, LookupError, TypeError) as error:  # an event that this version cannot show
-                self._refuse(event, error)
+                refusals.append(error)
         for write in joined(writes) if len(unit) > 1 else writes:
-            for error in self._store.write(write):
-                self._refuse(unit[0], error)
+            refusals += self._store.write(write)
         for _ in unit:
             self._backlog.popleft()
         self._state = after
+        for refusal in refusals:
+            self._refuse(next(event for event in unit if event.kind in WHAT), refusal)
 
     def _save(self) -> bool:
         """Keep the cursor: up to which event all is told, and up to which it may be. False where it cannot be kept."""
@@ -238,7 +245,7 @@ class Follower:
                 self._cursor.write(self._storage)
         except OSError:
             return False
-        self._saved = self._cursor
+        self._saved, self._saved_at = self._cursor, time.monotonic()
         return True
 
     def _progressed(self, served: int = 0) -> None:
@@ -258,7 +265,7 @@ class Follower:
 
     def _wait_for(self, error: Exception) -> None:
         if not self._pause:
-            what = WHAT.get(self._backlog[0].kind, "runs") if self._backlog else "runs"
+            what = next((WHAT[event.kind] for event in self._backlog if event.kind in WHAT), "runs")
             text = f"MLflow at {self._store.place} cannot be written ({what}): {_reason(error)}; "
             self._warn(text + self._goes_on() + "; what is missing there is written when it is back")
         self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)

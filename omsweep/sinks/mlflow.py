@@ -7,12 +7,13 @@ several trials at a time. Numbers that are not finite are left out, never logged
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omsweep.redaction import redacted
-from omsweep.sinks.cursor import Cursor
-from omsweep.sinks.first_connection import artifact_location, connected
+from omsweep.sinks.cursor import Cursor, run_id_of
+from omsweep.sinks.first_connection import absolute, artifact_location, connected
 from omsweep.sinks.follow import Follower, Tell
 from omsweep.sinks.writes import RUNNING, SWEEP_FILES, Write
 from omsweep.store.lease import LeaseLost
@@ -21,7 +22,7 @@ from omsweep.store.state import SweepState
 from omsweep.store.storage import Storage
 from omsweep.strict_json import flatten
 
-LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL, POINTS_PER_CALL = 6000, 8000, 100, 1000
+LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL, POINTS_PER_CALL = 6000, 8000, 100, 999
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial, with whatever the server's address holds
@@ -77,8 +78,8 @@ class MlflowStore:
     def __init__(self, tracking_uri: str, experiment: str, folder: Path) -> None:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)  # some are read when mlflow is imported
-        self._uri = tracking_uri
-        self.place = redacted(tracking_uri)
+        self._uri = absolute(tracking_uri)
+        self.place = redacted(self._uri)
         self.experiment = experiment
         self.experiment_id: str | None = None
         self._folder = folder
@@ -93,12 +94,7 @@ class MlflowStore:
         """A cursor at the log's beginning; ValueError where the store cannot be used."""
         if self.experiment_id is None:
             self._client, self.experiment_id = connected(self._uri, lambda: _connected(self._uri, self.experiment))
-        return Cursor(
-            tracking_uri=self.place,
-            complete=self.place == self._uri,
-            experiment=self.experiment,
-            experiment_id=self.experiment_id,
-        )
+        return Cursor(tracking_uri=self.place, experiment=self.experiment, experiment_id=self.experiment_id)
 
     def open(self, state: SweepState, tell: Tell) -> None:
         """Hear which sweep it is, and whom to tell the ids of its runs."""
@@ -117,7 +113,7 @@ class MlflowStore:
 
     def reconcile(self, state: SweepState, known: Callable[[str], bool]) -> None:
         """Delete runs that the log does not know, were told an event that is not `known` by mark, or are double."""
-        told = {None: state.run_id, **{trial_id: trial.run_id for trial_id, trial in state.trials.items()}}
+        told = {whose: run_id_of(state, whose) for whose in (None, *state.trials)}
         self._runs = {}
         for run in sorted(self._found(), key=lambda run: told.get(_whose(run)) != run.info.run_id):
             whose = _whose(run)
@@ -155,31 +151,32 @@ class MlflowStore:
         return not isinstance(error, OSError | LeaseLost)
 
     def _calls(self, run_id: str, write: Write) -> Iterator[Callable[[], object]]:
-        """The mark comes first: a run never has a point of an event that is later than its mark."""
+        """The mark comes no later than the points: no run has one of an event that is later than its mark."""
         from mlflow.entities import Metric, Param, RunTag
 
         client = self._client
         own = {} if write.params is None else self._identity(write.trial_id)
         given = _tags({**(write.tags or {}), **own, MARK: write.mark})
         tags = [RunTag(key, value) for key, value in given.items()]
-        yield lambda: client.log_batch(run_id, tags=tags)
         points = [Metric(_key(point.key), point.value, point.time, point.step) for point in write.points]
+        if len(tags) > 1 or not points:
+            yield partial(client.log_batch, run_id, tags=tags)
         for start in range(0, len(points), POINTS_PER_CALL):
-            yield lambda part=points[start : start + POINTS_PER_CALL]: client.log_batch(run_id, metrics=part)
+            yield partial(client.log_batch, run_id, metrics=points[start : start + POINTS_PER_CALL], tags=tags[-1:])
         flat = flatten(write.params or {})
         params = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flat.items()]
         for start in range(0, len(params), PARAMS_PER_CALL):
-            yield lambda part=params[start : start + PARAMS_PER_CALL]: client.log_batch(run_id, params=part)
+            yield partial(client.log_batch, run_id, params=params[start : start + PARAMS_PER_CALL])
         if write.files:
             for name in SWEEP_FILES:
                 if (self._folder / name).is_file():
-                    yield lambda file=str(self._folder / name): client.log_artifact(run_id, file)
+                    yield partial(client.log_artifact, run_id, str(self._folder / name))
             if self._doubled:
                 yield self._delete_doubled
         if write.status == RUNNING:
-            yield lambda: client.update_run(run_id, status=RUNNING)
+            yield partial(client.update_run, run_id, status=RUNNING)
         elif write.status is not None:
-            yield lambda: client.set_terminated(run_id, status=write.status, end_time=write.time)
+            yield partial(client.set_terminated, run_id, status=write.status, end_time=write.time)
 
     def _run_of(self, trial_id: str | None, write: Write) -> str:
         """A run's id; it is looked up before it is made, since an earlier try may have made it."""
@@ -214,19 +211,17 @@ class MlflowStore:
     def _found(self, which: str = "") -> list[Any]:
         """Runs of the sweep that are not deleted, the first that was made first."""
         runs: list[Any] = []
-        token = None
-        while token is not None or not runs:
+        token: str | None = ""
+        while token is not None:
             page = self._client.search_runs(
                 [self.experiment_id],
                 filter_string=f"tags.`{SWEEP}` = '{self._sweep_id}'{which}",
                 max_results=1000,
                 order_by=["attributes.start_time ASC"],
-                page_token=token,
+                page_token=token or None,
             )
             runs += page
-            token = page.token
-            if not token:
-                break
+            token = page.token or None
         return runs
 
     def _is_active(self, run_id: str) -> bool:

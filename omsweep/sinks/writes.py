@@ -121,11 +121,11 @@ def _changed(before: SweepState, after: SweepState, event: Event, write: Write) 
     """MLflow never changes a param: settings that grew are tags of the same name."""
     former = flatten(before.resolved)
     grown = {name: value for name, value in flatten(after.resolved).items() if former.get(name) != value}
-    again = [one for one in event.data.get("retry", ()) if before.trials[one].outcome is not None]
-    tags = {"state": "retry", "error": ""}
+    again = [before.trials[one] for one in event.data.get("retry", ()) if before.trials[one].outcome is not None]
+    retry = replace(write, tags={"state": "retry", "error": ""})
     return [
         replace(write, tags={**grown, "state": "running"}, status=RUNNING),
-        *(replace(write, trial_id=trial_id, tags=tags, status=RUNNING) for trial_id in again),
+        *(replace(retry, trial_id=one.trial_id, status=RUNNING if one.attempt else None) for one in again),
     ]
 
 
@@ -187,7 +187,7 @@ def _driver(before: SweepState, after: SweepState, event: Event, write: Write) -
     if closed is None:
         return [replace(write, tags={"state": "running", "error": ""}, status=RUNNING)]
     killed = replace(write, tags={"state": "interrupted"}, status=RUN_STATUS["interrupted"])
-    running = [one.trial_id for one in after.proposed() if one.phase in ("started", "trained")]
+    running = [one.trial_id for one in after.proposed() if one.attempt and not one.ended]
     own = replace(
         write, tags={"state": closed, "error": event.data.get("error")}, status=RUN_STATUS[closed], files=True
     )

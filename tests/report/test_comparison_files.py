@@ -14,7 +14,7 @@ from omsweep.report.write import write_report
 from omsweep.results.comparison.findings import Findings
 from omsweep.results.comparison.reading import read_findings
 from omsweep.results.view import read_view
-from omsweep.sinks.mlflow import SWEEP_FILES
+from omsweep.sinks.writes import SWEEP_FILES
 from tests.written_sweep import WrittenSweep
 
 WRITTEN = ("comparison.json", "comparison.md", "comparison.tex", "comparison.png")

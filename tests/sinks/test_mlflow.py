@@ -1,88 +1,115 @@
 """What a sweep leaves in MLflow, read back through MlflowClient from a sqlite store."""
 
 import logging
+import multiprocessing
 import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from omsweep.sinks.mlflow import RUN_STATUS, Tracker, trial_metrics
-from omsweep.store.records import STATES, TrialRecord, TrialSpec
-from omsweep.strict_json import flatten
+from omsweep.sinks.mlflow import MlflowSink
+from omsweep.sinks.writes import RUN_STATUS
+from omsweep.store.log import SweepLog, read_state
+from omsweep.store.records import STATES
+from omsweep.store.storage import FolderStorage
+from tests.sinks.story import (
+    REFERENCE,
+    STORY,
+    MemoryStorage,
+    created,
+    driver,
+    ended,
+    numbered,
+    progress,
+    proposed,
+    started,
+)
+
+BEGUN = (created(), REFERENCE, proposed("a"), started("a"))
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for the module: its first connection runs every migration."""
     return tmp_path_factory.mktemp("storage")
 
 
 @pytest.fixture(scope="module")
-def uri(storage):
-    return f"sqlite:///{storage}/runs/mlflow.db"
+def uri(place: Path) -> str:
+    return f"sqlite:///{place}/runs/mlflow.db"
 
 
-@pytest.fixture
-def client(uri):
+@pytest.fixture(scope="module")
+def client(uri: str) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
 @pytest.fixture
-def tracker(uri, request, storage, monkeypatch):
-    monkeypatch.chdir(storage)
-    sweep = Tracker(uri, re.sub(r"\W+", "-", request.node.name))
-    sweep.start_sweep({"mode": "compare"})
-    return sweep
+def runs(
+    uri: str, client: mlflow.MlflowClient, request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., dict[str | None, Any]]]:
+    """Tells a log, and returns the runs of the test's experiment by trial id, None for the sweep's."""
+    monkeypatch.chdir(place)
+    experiment = re.sub(r"\W+", "-", request.node.name)
+
+    def tell(*happened: Any, folder: Path = Path("/results/s")) -> dict[str | None, Any]:
+        sink = MlflowSink(MemoryStorage(numbered(*happened)), uri, experiment, folder, print)
+        sink.start()
+        assert sink.flush()
+        assert sink.stop()
+        found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+        return {run.data.tags.get("omsweep.trial_id"): run for run in found}
+
+    yield tell
+    assert mlflow.active_run() is None
 
 
-def record(trial_id="t1", **changes):
-    known = {"state": "completed", "family": "tiny-llama", "method": "ondare", "reward": 0.8, "tax": 1.5}
-    return TrialRecord(trial_id=trial_id, **(known | changes))
+def points(client: mlflow.MlflowClient, run: Any) -> list[tuple[str, int, int, float]]:
+    return sorted(
+        (point.key, point.timestamp, point.step, point.value)
+        for key in run.data.metrics
+        for point in client.get_metric_history(run.info.run_id, key)
+    )
 
 
-def spec(trial_id="t1", **params):
-    return TrialSpec(trial_id=trial_id, family="tiny-llama", block=0, params=params)
-
-
-def test_the_first_connection_is_quiet_and_leaves_the_loggers_as_they_were(tmp_path, caplog, capfd):
+def test_the_first_connection_is_quiet_and_leaves_the_loggers_as_they_were(uri, place, caplog, capfd):
+    assert not any(place.iterdir())
     with caplog.at_level(logging.INFO):
-        Tracker(f"sqlite:///{tmp_path}/new/mlflow.db", "demo")
+        MlflowSink(MemoryStorage(), uri, "first", place, print)
     assert not [entry.message for entry in caplog.records if entry.name.startswith(("alembic", "mlflow"))]
     assert "".join(capfd.readouterr()) == ""
     assert logging.getLogger("mlflow.store.db.utils").level == logging.NOTSET
 
 
-def test_nothing_lands_outside_the_storage_folder(tracker, storage, client, tmp_path):
-    (tmp_path / "note.txt").write_text("x")
-    tracker.log_artifacts([tmp_path / "note.txt"])
-    assert sorted(entry.name for entry in storage.iterdir()) == ["runs"]
-    location = client.get_experiment(tracker.experiment_id).artifact_location
-    assert location == (storage / "runs" / "mlartifacts" / tracker.experiment).as_uri()
-    assert list((storage / "runs" / "mlartifacts").rglob("note.txt"))
-
-
-def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(tracker, client):
-    parent = tracker.sweep_run_id
-    run_id = tracker.start_trial(spec(beta=0.1, method={"ondare": {"density": 0.5}}, betas=[0.9, 0.999]))
-    started = client.get_run(run_id)
-    assert (started.info.status, started.data.tags["family"]) == ("RUNNING", "tiny-llama")
-    tracker.end_trial(
-        record(
-            scores={"math": 0.875, "code": 0.5},
-            rewards={"greedy": 0.7, "sampled": 0.8},
-            diagnostics={"tau_travel": 0.1, "merge_ratio": None},
-            seconds={"train": 7.0},
-            block=0,
-            baseline=False,
-            merge_active=True,
-        ),
-        reference_scores={"math": 0.9, "code": 0.5},
-    )
-    run = client.get_run(run_id)
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "t1")
-    identity = {"trial_id": "t1", "kind": "trained", "family": "tiny-llama", "block": "0", "task_vector": "real"}
+def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(runs, client):
+    parameters = {"method": {"ondare": {"density": 0.5}}, "betas": [0.9, 0.999]}
+    outcome = {
+        "reward": 0.8,
+        "tax": 1.5,
+        "scores": {"math": 0.875, "code": 0.5},
+        "rewards": {"greedy": 0.7, "sampled": 0.8},
+        "diagnostics": {"tau_travel": 0.1, "merge_ratio": None},
+        "seconds": {"train": 7.0},
+        "merge_active": True,
+        "kl": float("inf"),
+    }
+    trial = proposed("a", **parameters)
+    trial[2]["trial"] |= {"block": 0, "baseline": False}
+    found = runs(created(), REFERENCE, trial, started("a"), ended("a", **outcome))
+    run = found["a"]
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "a")
+    identity = {
+        "trial_id": "a",
+        "kind": "trained",
+        "family": "f",
+        "block": "0",
+        "task_vector": "real",
+        "baseline": "False",
+    }
     settings = {"beta": "0.1", "method.ondare.density": "0.5", "betas": "[0.9, 0.999]"}
     assert run.data.params == identity | settings
     metrics = run.data.metrics
@@ -90,7 +117,6 @@ def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(tracker, clie
     assert metrics == {
         "reward": 0.8,
         "tax": 1.5,
-        "tax.code": 0.0,
         "scores.math": 0.875,
         "scores.code": 0.5,
         "rewards.greedy": 0.7,
@@ -99,154 +125,192 @@ def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(tracker, clie
         "seconds.train": 7.0,
     }
     tags = run.data.tags
-    assert tags["mlflow.parentRunId"] == parent
-    assert (tags["family"], tags["block"], tags["baseline"], tags["state"]) == (
-        "tiny-llama",
-        "0",
-        "False",
-        "completed",
-    )
+    assert tags["mlflow.parentRunId"] == found[None].info.run_id
+    asked = ("family", "block", "baseline", "state", "trial_id", "omsweep.trial_id", "omsweep.sweep_id")
+    assert [tags[name] for name in asked] == ["f", "0", "False", "completed", "a", "a", "5eed"]
     assert "merge" not in tags
     assert "error" not in tags
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_statuses_follow_the_contract(tracker, client, state):
-    run_id = tracker.start_trial(spec("t1"))
-    tracker.end_trial(record(state=state, error="loss is not finite" if state == "diverged" else None))
-    run = client.get_run(run_id)
+def test_statuses_follow_the_contract(runs, state):
+    run = runs(*BEGUN, ended("a", state, error="loss is not finite" if state == "diverged" else None))["a"]
     expected = {"completed": "FINISHED", "stopped": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
     assert run.info.status == expected[state] == RUN_STATUS[state]
     assert run.data.tags["state"] == state
     assert run.data.tags.get("error") == ("loss is not finite" if state == "diverged" else None)
 
 
-def test_inactive_merging_is_tagged(tracker, client):
-    run_id = tracker.start_trial(spec("t1"))
-    tracker.end_trial(record(merge_active=False))
-    assert client.get_run(run_id).data.tags["merge"] == "inactive"
+def test_inactive_merging_is_tagged(runs):
+    assert runs(*BEGUN, ended("a", merge_active=False))["a"].data.tags["merge"] == "inactive"
 
 
-def test_numbers_that_are_not_finite_are_left_out(tracker, client):
-    run_id = tracker.start_trial(spec("t1"))
-    unfinished = record(tax=float("nan"), kl=float("inf"), scores={"math": float("nan")})
-    tracker.end_trial(unfinished, reference_scores={"math": 0.9})
-    assert client.get_run(run_id).data.metrics == {"reward": 0.8}
-
-
-def test_a_trial_that_never_started_still_gets_its_run(tracker, client):
-    tracker.end_trial(record("late", state="failed", params={"beta": 0.1}, error="no worker"))
-    (run,) = [run for run in client.search_runs([tracker.experiment_id]) if run.data.tags.get("trial_id") == "late"]
+def test_a_trial_that_never_started_still_gets_its_run(runs):
+    run = runs(created(), proposed("a"), ended("a", "failed", error="no worker"))["a"]
     assert (run.info.status, run.data.params["beta"], run.data.tags["error"]) == ("FAILED", "0.1", "no worker")
 
 
-def test_many_and_long_values_are_logged_and_cut_with_a_note(tracker, client):
-    run_id = tracker.start_trial(spec(**{"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}}))
-    tracker.end_trial(record(state="failed", error="e" * 9000))
-    run = client.get_run(run_id)
-    assert len(run.data.params) == 252 + 5  # and what identifies the trial
+def test_many_and_long_values_are_logged_and_cut_with_a_note(runs):
+    trial = proposed("a", **{"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}})
+    run = runs(created(), trial, started("a"), ended("a", "failed", error="e" * 9000))["a"]
+    assert len(run.data.params) == 1 + 252 + 4  # and what identifies the trial
     assert run.data.params["label_a/b"] == "1"
     assert len(run.data.params["long"]) == 6000
     assert run.data.params["long"].endswith("x [cut: 9000 characters]")
     assert run.data.tags["error"].endswith("e [cut: 9000 characters]")
 
 
-def test_losses_are_a_curve_by_step(tracker, client):
-    run_id = tracker.start_trial(spec("t1"))
-    tracker.end_trial(record(), losses=[0.7, float("nan"), 0.5])
-    points = {point.step: point.value for point in client.get_metric_history(run_id, "loss")}
-    assert points == {1: 0.7, 3: 0.5}
+def test_losses_are_a_curve_by_step(runs, client):
+    run = runs(*BEGUN, progress("a", 1, 0.7, None), progress("a", 3, 0.5))["a"]
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert {point.step: point.value for point in history} == {1: 0.7, 3: 0.5}
 
 
-def test_hypervolume_has_one_point_per_finished_trial(tracker, client):
-    tracker.log_hypervolume({"tiny-llama": 4.0}, step=1)
-    tracker.log_hypervolume({"tiny-llama": 4.0, "tiny-qwen2": 10.0}, step=2)
-    tracker.log_hypervolume({}, step=3)
-    history = client.get_metric_history(tracker.sweep_run_id, "hypervolume")
-    assert [(point.step, point.value) for point in history] == [(1, 4.0), (2, 7.0)]
-    history = client.get_metric_history(tracker.sweep_run_id, "hypervolume.tiny-qwen2")
+def test_the_hypervolume_has_a_point_for_each_finished_trial(runs, client):
+    other = proposed("b")
+    other[2]["trial"]["family"] = "g"
+    run = runs(*BEGUN, ended("a"), other, started("b"), ended("b", tax=10.0, reward=1.0))[None]
+    history = client.get_metric_history(run.info.run_id, "hypervolume")
+    assert [(point.step, point.value) for point in history] == [(1, 18.5 * 0.5), (2, (18.5 * 0.5 + 10.0) / 2)]
+    history = client.get_metric_history(run.info.run_id, "hypervolume.g")
     assert [(point.step, point.value) for point in history] == [(2, 10.0)]
 
 
-def test_a_sweeps_folder_is_logged_on_the_parent(tracker, client, tmp_path):
+@pytest.mark.parametrize(
+    ("closed", "expected"), [("completed", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")]
+)
+def test_closing_ends_the_sweep_and_kills_what_still_runs(runs, client, closed, expected, tmp_path):
     for name in ("sweep.json", "trials.jsonl", "front.png", "unrelated.txt"):
         (tmp_path / name).write_text("x")
-    tracker.log_artifacts(tmp_path)
-    logged = {entry.path for entry in client.list_artifacts(tracker.sweep_run_id)}
+    happened = (*BEGUN, proposed("b"), started("b"), ended("a"), driver(closed=closed))
+    found = runs(*happened, folder=tmp_path)
+    assert (found[None].info.status, found[None].data.tags["state"]) == (expected, closed)
+    assert found["a"].info.status == "FINISHED"
+    assert (found["b"].info.status, found["b"].data.tags["state"]) == ("KILLED", "interrupted")
+    logged = {entry.path for entry in client.list_artifacts(found[None].info.run_id)}
     assert logged == {"sweep.json", "trials.jsonl", "front.png"}
+    found = runs(*happened, driver(), started("b"))
+    assert (found[None].info.status, found[None].data.tags["state"]) == ("RUNNING", "running")
+    assert (found["b"].info.status, found["b"].data.tags["state"]) == ("RUNNING", "running")
 
 
-@pytest.mark.parametrize(
-    ("status", "expected"), [("completed", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")]
-)
-def test_finishing_ends_the_parent_and_kills_what_still_runs(tracker, client, status, expected):
-    ended, running = tracker.start_trial(spec("t1")), tracker.start_trial(spec("t2"))
-    tracker.end_trial(record("t1"))
-    tracker.finish(status)
-    parent = client.get_run(tracker.sweep_run_id)
-    assert (parent.info.status, parent.data.tags["state"]) == (expected, status)
-    assert client.get_run(ended).info.status == "FINISHED"
-    assert client.get_run(running).info.status == "KILLED"
-    assert client.get_run(running).data.tags["state"] == "interrupted"
+def test_nothing_lands_outside_the_storage_folder(runs, client, place, tmp_path):
+    (tmp_path / "sweep.json").write_text("x")
+    run = runs(*BEGUN, driver(closed="completed"), folder=tmp_path)[None]
+    assert sorted(entry.name for entry in place.iterdir()) == ["runs"]
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.artifact_location == (place / "runs" / "mlartifacts" / experiment.name).as_uri()
+    assert list((place / "runs" / "mlartifacts" / experiment.name).rglob("sweep.json"))
 
 
-def test_an_experiment_is_used_again(tracker, uri, client):
-    again = Tracker(uri, tracker.experiment)
-    again.start_sweep({})
-    assert again.experiment_id == tracker.experiment_id
-    assert again.sweep_run_id != tracker.sweep_run_id
+def test_the_story_told_twice_and_in_parts_is_there_once(uri, client):
+    happened = [(event.kind, event.trial_id, {**event.data, "attempt": event.attempt}) for event in STORY]
+    content = {}
+    for name, parts in (("whole", [len(happened)]), ("parts", [9, 16, 16, 20, len(happened), 0])):
+        storage = MemoryStorage()
+        for end in parts:
+            if end:
+                storage.show(numbered(*happened[:end]))
+            else:
+                storage.files.clear()
+            sink = MlflowSink(storage, uri, name, Path("/results/s"), print)
+            sink.start()
+            assert sink.flush()
+            assert sink.stop()
+        found = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+        content[name] = sorted(
+            (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time, points(client, run))
+            for run in found
+        )
+    assert content["whole"] == content["parts"]
+    assert [run[1] for run in content["whole"]] == ["FINISHED", "FINISHED", "FINISHED", "FAILED"]
 
 
-def test_a_deleted_experiment_is_named(tracker, uri, client):
-    client.delete_experiment(tracker.experiment_id)
-    with pytest.raises(ValueError, match=f"'{tracker.experiment}' was deleted"):
-        Tracker(uri, tracker.experiment)
+def test_run_ids_are_told_to_the_log(uri, client, tmp_path):
+    storage = FolderStorage(tmp_path)
+    log = SweepLog.open(storage)
+    try:
+        for kind, trial_id, data in BEGUN:
+            log.append(kind, trial_id=trial_id, **data)
+        sink = MlflowSink(storage, uri, "ids", tmp_path, print, log)
+        sink.start()
+        assert sink.flush()
+        assert sink.stop()
+    finally:
+        log.close()
+    state = read_state(storage)
+    found = client.search_runs([client.get_experiment_by_name("ids").experiment_id])
+    assert {run.info.run_name: run.info.run_id for run in found} == {"s": state.run_id, "a": state.trials["a"].run_id}
+
+
+def test_runs_that_were_deleted_are_written_again(uri, client):
+    storage = MemoryStorage(STORY)
+    ids = []
+    for _ in range(2):
+        sink = MlflowSink(storage, uri, "deleted", Path("/results/s"), print)
+        sink.start()
+        assert sink.flush()
+        assert sink.stop()
+        found = client.search_runs([client.get_experiment_by_name("deleted").experiment_id])
+        assert len(found) == 4
+        ids.append({run.info.run_id for run in found})
+        for run in found:
+            client.delete_run(run.info.run_id)
+    assert not ids[0] & ids[1]
+
+
+def start_on(uri: str) -> None:
+    MlflowSink(MemoryStorage(), uri, "one", Path("/results/s"), print)
+
+
+@pytest.mark.slow
+def test_sweeps_that_start_on_a_new_database_at_once_all_get_theirs(tmp_path):
+    fork = multiprocessing.get_context("fork")  # with mlflow imported already
+    starting = [fork.Process(target=start_on, args=(f"sqlite:///{tmp_path}/mlflow.db",)) for _ in range(2)]
+    for process in starting:
+        process.start()
+    for process in starting:
+        process.join(timeout=120)
+    assert [process.exitcode for process in starting] == [0, 0]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert sorted(experiment.name for experiment in client.search_experiments()) == ["Default", "one"]
+
+
+def test_a_deleted_experiment_is_named(uri, client):
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(ValueError, match="'gone' was deleted"):
+        MlflowSink(MemoryStorage(), uri, "gone", Path("/results/s"), print)
 
 
 def test_a_store_that_cannot_be_used_is_named_at_once(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match=f"tracking URI sqlite:///{tmp_path}/file/mlflow.db cannot be used"):
-        Tracker(f"sqlite:///{tmp_path}/file/mlflow.db", "demo")
+        MlflowSink(MemoryStorage(), f"sqlite:///{tmp_path}/file/mlflow.db", "demo", tmp_path, print)
 
 
-def test_a_password_in_the_uri_is_not_repeated():
+def test_a_password_in_the_uri_is_not_repeated(tmp_path):
     with pytest.raises(ValueError, match="cannot be used") as refusal:
-        Tracker("nosuch://user:secret@host/db", "demo")
+        MlflowSink(MemoryStorage(), "nosuch://user:secret@host/db", "demo", tmp_path, print)
     assert "nosuch://host/db" in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
 
-def test_no_active_run_is_left_behind(tracker):
-    tracker.start_trial(spec("t1"))
-    assert mlflow.active_run() is None
+def test_a_dead_server_is_noticed_within_seconds_and_need_not_be_there_to_go_on(tmp_path, monkeypatch):
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="tracking URI http://127.0.0.1:1 cannot be used"):
+        MlflowSink(MemoryStorage(), "http://127.0.0.1:1", "demo", tmp_path, print)
+    assert time.monotonic() - begun < 10
+    said: list[str] = []
+    sink = MlflowSink(MemoryStorage(STORY), "http://127.0.0.1:1", "demo", tmp_path, said.append, required=False)
+    sink.start()
+    assert not sink.flush(timeout=0.1)
+    assert not sink.stop(timeout=20)
+    assert "1 x the sweep's start" in said[-1]
 
 
-def test_telemetry_is_off(tracker):
+def test_telemetry_is_off(uri):
     from mlflow.telemetry.client import get_telemetry_client
 
     assert get_telemetry_client() is None
-
-
-def test_flatten_keeps_lists_and_empty_mappings():
-    tree = {"a": {"b": {"c": 1}, "d": {}}, "e": [1, {"f": 2}], "g": None}
-    assert flatten(tree) == {"a.b.c": 1, "a.d": {}, "e": [1, {"f": 2}], "g": None}
-
-
-def test_category_tax_is_reference_minus_policy_in_points():
-    metrics = trial_metrics(record(scores={"math": 0.5, "code": 0.25, "new": 1.0}), {"math": 0.75, "code": 0.125})
-    assert (metrics["tax.math"], metrics["tax.code"]) == (25.0, -12.5)
-    assert "tax.new" not in metrics
-
-
-def test_a_trial_whose_numbers_are_refused_has_ended_all_the_same(tracker, client, monkeypatch):
-    run_id = tracker.start_trial(spec("t1"))
-
-    def refuse(*_, **__):
-        raise MlflowException("bad value", INVALID_PARAMETER_VALUE)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(tracker, "_log", refuse)
-        with pytest.raises(MlflowException):
-            tracker.end_trial(record("t1"))
-    tracker.finish("completed")
-    assert client.get_run(run_id).info.status == "FINISHED"
