@@ -20,6 +20,7 @@ class WrittenSweep(SweepFolder):
 
     def create(self, resolved, contamination=()):
         self.path.mkdir(parents=True)
+        self.files.open_log()
         self.happened("created", name=self.name, resolved=resolved, versions={"omsweep": "0"}, git_revision=None)
         if contamination:
             models = {"contamination": contamination}

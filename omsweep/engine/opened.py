@@ -63,7 +63,7 @@ def opened(
 
 def create(log: SweepLog, name: str, resolved: Mapping[str, Any]) -> None:
     """Note what the sweep is, unless that is known, and which driver goes on with it."""
-    made_with = {"versions": versions(), **revision()}
+    made_with: dict[str, Any] = {"versions": versions(), **revision()}
     if not log.state.created:
         log.append("created", name=name, sweep_id=uuid.uuid4().hex, resolved=plain(resolved), **made_with)
     log.append("driver", did="started", **made_with)
@@ -78,8 +78,8 @@ def refuse_another(
     if extend:
         different = [one for one in different if one[0] not in grown]
     elif different and len(grown) == len(different):
-        listed = "; ".join(f"{path} is {old} there and {new} here" for path, old, new in different)
-        raise ValueError(f"sweep {folder.path} is smaller: {listed}. `omsweep extend` adds the trials that are missing")
+        growth = "; ".join(f"{path} is {old} there and {new} here" for path, old, new in different)
+        raise ValueError(f"sweep {folder.path} is smaller: {growth}. `omsweep extend` adds the trials that are missing")
     if different:
         listed = [f"{path} is {_shown(old)} there and {_shown(new)} here" for path, old, new in different]
         more = f", and {len(listed) - LONGEST_LIST} more" if len(listed) > LONGEST_LIST else ""

@@ -38,6 +38,8 @@ from omsweep.trial.session import error_line
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 REAL = Work()
+FLUSH_SECONDS = 30.0
+"""How long a sweep that has ended waits for an MLflow that takes nothing."""
 
 
 def run_sweep(
@@ -80,7 +82,7 @@ def run_sweep(
 
     with opened(folder, space.resolved(), warn, repair=repair, extend=extend) as log:
         uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
-        sink = MlflowSink(log.storage, uri, name, folder.path, warn, log)  # tried before anything costs time
+        sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and not unfinished(space, specs, log.state):
             console.print(f"sweep {name} is finished; its report is written again")
             sink.start()
@@ -244,10 +246,12 @@ def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Consol
     """Write the report, note how the sweep was left, let MLflow have all of it; the command's exit status."""
     try:
         write_report(folder, log.state)
-        log.append("driver", did="stopped", closed=closed)
-    finally:
-        sink.flush()
-        sink.stop()
+    except Exception as error:  # the log has everything: `omsweep report` writes it later
+        closed = "failed"
+        console.print(f"[red]no report[/]: {escape(error_line(error))}; see {keep_traceback(log, error)}")
+    log.append("driver", did="stopped", closed=closed)
+    sink.flush(FLUSH_SECONDS)
+    sink.stop()
     print_status(folder, console)
     print_answers(folder)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[closed]

@@ -7,7 +7,7 @@ the trial is tried again as often as `AGAIN` allows for that reason. What a tria
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from omsweep.plan.proposer import Proposer
 from omsweep.redaction import redacted
@@ -86,8 +86,9 @@ class Attempts:
     def propose(self, spec: TrialSpec, drawn: Mapping[str, object] | None = None) -> None:
         """Note a trial, unless it is known."""
         if spec.trial_id not in self.log.state.trials:
-            fields = spec.model_dump(exclude_defaults=True, exclude={"trial_id"})
-            self.log.append("proposed", trial_id=spec.trial_id, trial=fields, **({"drawn": drawn} if drawn else {}))
+            data: dict[str, Any] = {"trial": spec.model_dump(exclude_defaults=True, exclude={"trial_id"})}
+            data |= {"drawn": drawn} if drawn else {}
+            self.log.append("proposed", trial_id=spec.trial_id, **data)
 
     def job(self, trial_id: str) -> Job:
         """The next attempt at a known trial."""
@@ -117,7 +118,7 @@ class Attempts:
         self._note_losses(trial, outcome)
         ended = outcome.model_copy(update={"error": error})
         kept = {name: getattr(ended, name) for name in Ended.model_fields if name != "attempts"}
-        where = {} if traceback is None else {"traceback": traceback}
+        where: dict[str, Any] = {} if traceback is None else {"traceback": traceback}
         self.log.append("ended", trial_id=trial_id, attempt=max(1, trial.attempt), outcome=plain(kept), **where)
         record = self.log.state.trials[trial_id].record
         for one in self._listeners:
@@ -133,7 +134,7 @@ class Attempts:
             )
 
     def _lose(self, trial: TrialState, reason: str, error: str, traceback: str | None) -> None:
-        where = {} if traceback is None else {"traceback": traceback}
+        where: dict[str, Any] = {} if traceback is None else {"traceback": traceback}
         attempt = max(1, trial.attempt)
         self.log.append("lost", trial_id=trial.trial_id, attempt=attempt, reason=reason, error=error, **where)
 

@@ -24,7 +24,7 @@ SILENT_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 
 
-class LeaseHeld(RuntimeError):
+class LeaseHeld(ValueError):
     """Another driver runs the sweep."""
 
 

@@ -187,6 +187,7 @@ def test_a_tracking_store_that_dies_in_the_middle_costs_no_trial(
         return log_batch(self, *given, **named)
 
     monkeypatch.setattr(MlflowClient, "log_batch", dying)
+    monkeypatch.setattr(driver, "FLUSH_SECONDS", 2.0)
     code, folder = run(tmp_path, content())
     assert (code, [trial.state for trial in folder.trials()]) == (0, ["completed"] * 3)
     assert folder.report_html.is_file()
@@ -298,5 +299,6 @@ def test_a_trial_that_hangs_is_killed_and_named(tmp_path: Path) -> None:
     assert (code, states) == (0, {"adamw": ("completed", 1), "ondare": ("failed", 2), "onties": ("completed", 1)})
     (hung,) = [trial for trial in folder.trials() if trial.label == "ondare"]
     assert hung.error == (
-        "hung: not ended after train.trial_timeout, 4 s (2 times); raise train.trial_timeout, or look into the traceback"
+        "hung: not ended after train.trial_timeout, 4 s (2 times); raise train.trial_timeout, or look into the"
+        " traceback"
     )
