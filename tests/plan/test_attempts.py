@@ -90,7 +90,7 @@ def test_a_lost_attempt_is_no_result_and_its_trial_comes_again(log: SweepLog) ->
 @pytest.mark.parametrize("reason", [reason for reason, again in AGAIN.items() if again.times is not None])
 def test_each_reason_has_a_budget_of_its_own(log: SweepLog, tmp_path: Path, reason: str) -> None:
     queue, again = queue_of(log), AGAIN[reason]
-    for name in "abc":
+    for _ in "abc":
         begin(queue)
     for name in "bc":
         queue.end(name, DONE)
@@ -125,7 +125,7 @@ def test_what_ran_out_of_memory_is_tried_again_alone(log: SweepLog) -> None:
 
 def test_nothing_starts_beside_a_trial_that_must_be_alone(log: SweepLog) -> None:
     queue = queue_of(log)
-    for name in "abc":
+    for _ in "abc":
         begin(queue)
     for name in "abc":
         queue.end(name, lost("out of memory"))
