@@ -2,9 +2,70 @@
 
 from omsweep.results.front import EXPLORATORY
 from omsweep.results.numbers import counted, fixed, short
+from omsweep.results.progress import Progress
 from omsweep.results.view import SweepView
 
 ERROR_BARS = "Error bars: ±1.96 item standard errors (prompts and questions scored), not the spread over seeds."
+
+GOES_ON = "the same command goes on"
+
+
+def standing(progress: Progress) -> str:
+    """What state a sweep is in: `running, by process 7 on a`, `interrupted; the same command goes on`."""
+    held = "" if progress.driver is None else f", {progress.driver.name} holds it"
+    match progress.state:
+        case "running":
+            return "running" if progress.driver is None else f"running, by {progress.driver.name}"
+        case "abandoned" if progress.driver is not None:
+            return f"its driver, {progress.driver.name}, is silent; once it is gone {GOES_ON}"
+        case "abandoned":
+            return f"its driver is gone; {GOES_ON}"
+        case "interrupted":
+            return f"interrupted{held}; {GOES_ON}"
+        case "failed" if progress.traceback:
+            return f"failed, see {progress.traceback}; {GOES_ON}"
+        case "failed" if progress.unfinished:
+            return f"failed; {GOES_ON}"
+        case "failed":
+            return "failed: no trial completed"
+        case "former":
+            return "from before omsweep kept a log: it can be reported, not gone on with"
+    return "completed"
+
+
+def missing(progress: Progress) -> str | None:
+    """`interrupted: 12 of 96 trials have ended`; None of a sweep that is known to be whole, or not known to be more."""
+    if not progress.unfinished:
+        return None
+    state = {
+        "running": "running when this was written",
+        "abandoned": "its driver is gone",
+        "former": "unfinished",
+        "completed": "unfinished",
+    }
+    return f"{state.get(progress.state, progress.state)}: {ended(progress)}"
+
+
+def ended(progress: Progress) -> str:
+    """`12 of 96 trials have ended`, and how many of the post-hoc points where there are any."""
+    count = progress.ended_count
+    of = "" if progress.planned is None else f"{count} of "
+    trials = counted(count if progress.planned is None else progress.planned, "trial")
+    text = f"{of}{trials} {'has' if not of and count == 1 else 'have'} ended"
+    if progress.merges_planned or progress.merged:
+        done = sum(progress.merged.values())
+        of = "" if progress.merges_planned is None else f" of {progress.merges_planned}"
+        text += f", {done}{of} merged points"
+    return text
+
+
+def lost(progress: Progress) -> str | None:
+    """`3 attempts were lost on the way: 2 process lost, 1 hung`; None where none was."""
+    if not progress.lost:
+        return None
+    reasons = ", ".join(f"{count} {reason}" for reason, count in progress.lost.items())
+    attempts = counted(sum(progress.lost.values()), "attempt")
+    return f"{attempts} at trials ended without a result: {reasons}"
 
 
 def ranking(view: SweepView) -> str:

@@ -282,12 +282,13 @@ def test_before_the_first_trial(folder, make_space):
     assert "plotly" not in {a.get("class") for _, a in parsed.tags}
 
 
-def test_write_report_leaves_the_three_files_and_nothing_else(tmp_path, fill_sweep):
+def test_write_report_leaves_its_files_and_nothing_else(tmp_path, fill_sweep):
     demo = fill_sweep(WrittenSweep(tmp_path, "demo"))
     before = {entry.name for entry in demo.path.iterdir()}
     write_report(demo)
     written = {entry.name for entry in demo.path.iterdir()} - before
-    assert written == {"front.json", "front.png", "report.html"}
+    derived = {"sweep.json", "trials.jsonl", "references.json"}
+    assert written == derived | {"front.json", "front.png", "report.html"}
     assert demo.front_png.read_bytes().startswith(b"\x89PNG")
     assert demo.report_html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert json.loads(demo.front_json.read_text())["hypervolume"] > 0
