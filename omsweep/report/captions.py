@@ -34,7 +34,7 @@ def standing(progress: Progress) -> str:
 
 
 def missing(progress: Progress) -> str | None:
-    """`interrupted: 12 of 96 trials have ended`; None of a sweep that is known to be whole, or not known to be more."""
+    """`interrupted: 12 of 96 trials have ended`; None of a sweep of which nothing is known to be missing."""
     if not progress.unfinished:
         return None
     state = {
@@ -42,30 +42,34 @@ def missing(progress: Progress) -> str | None:
         "abandoned": "its driver is gone",
         "former": "unfinished",
         "completed": "unfinished",
-    }
-    return f"{state.get(progress.state, progress.state)}: {ended(progress)}"
+    }.get(progress.state, progress.state)
+    merged = merges(progress) if progress.ended_count == progress.planned else None
+    return f"{state}: {ended(progress)}" + ("" if merged is None else f", {merged}")
 
 
 def ended(progress: Progress) -> str:
-    """`12 of 96 trials have ended`, and how many of the post-hoc points where there are any."""
+    """`12 of 96 trials have ended`."""
     count = progress.ended_count
-    of = "" if progress.planned is None else f"{count} of "
-    trials = counted(count if progress.planned is None else progress.planned, "trial")
-    text = f"{of}{trials} {'has' if not of and count == 1 else 'have'} ended"
-    if progress.merges_planned or progress.merged:
-        done = sum(progress.merged.values())
-        of = "" if progress.merges_planned is None else f" of {progress.merges_planned}"
-        text += f", {done}{of} merged points"
-    return text
+    if progress.planned is None:
+        return f"{counted(count, 'trial')} {'has' if count == 1 else 'have'} ended"
+    return f"{count} of {counted(progress.planned, 'trial')} have ended"
+
+
+def merges(progress: Progress) -> str | None:
+    """`8 of 24 merged points`; None where there are none."""
+    if not progress.merges_planned and not progress.merged:
+        return None
+    of = "" if progress.merges_planned is None else f"of {progress.merges_planned} "
+    return f"{sum(progress.merged.values())} {of}merged points"
 
 
 def lost(progress: Progress) -> str | None:
-    """`3 attempts were lost on the way: 2 process lost, 1 hung`; None where none was."""
+    """`3 attempts were lost (2 process lost, 1 hung)`; None where none was."""
     if not progress.lost:
         return None
-    reasons = ", ".join(f"{count} {reason}" for reason, count in progress.lost.items())
-    attempts = counted(sum(progress.lost.values()), "attempt")
-    return f"{attempts} at trials ended without a result: {reasons}"
+    count = sum(progress.lost.values())
+    reasons = ", ".join(f"{number} {reason}" for reason, number in progress.lost.items())
+    return f"{counted(count, 'attempt')} {'was' if count == 1 else 'were'} lost ({reasons})"
 
 
 def ranking(view: SweepView) -> str:

@@ -50,13 +50,14 @@ def status(view: SweepView) -> RenderableType:
 
 
 def counts(view: SweepView) -> list[str]:
-    """`12 of 96 trials have ended, 2 are running, 82 wait; 11 have both objectives, 4 are on a front`, and losses."""
+    """`12 of 96 trials have ended, 2 running, 82 waiting; 11 with both objectives, 4 on a front`, and what was lost."""
     progress, summary = view.progress, view.summary
     parts = [captions.ended(progress)]
+    merged, lost = captions.merges(progress), captions.lost(progress)
     parts += [f"{progress.running} running"] if progress.state == "running" else []
     parts += [f"{progress.waiting} waiting"] if progress.unfinished else []
+    parts += [] if merged is None else [merged]
     found = f"{summary['scored']} with both objectives, {len(summary['members'])} on a front"
-    lost = captions.lost(progress)
     return [f"{', '.join(parts)}; {found}", *([] if lost is None else [lost])]
 
 

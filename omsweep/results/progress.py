@@ -9,7 +9,7 @@ from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.size import merged_count, trained_count
 from omsweep.space.build import build_space
 from omsweep.space.search_space import SearchSpace
-from omsweep.store.lease import SILENT_SECONDS, holder, silence
+from omsweep.store.lease import SILENT_SECONDS, Owner, holder, silence
 from omsweep.store.records import STATES
 from omsweep.store.state import SCORED, SweepState, TrialState
 from omsweep.store.storage import Storage
@@ -33,9 +33,9 @@ class Driver:
 
     @classmethod
     def of(cls, storage: Storage) -> "Driver | None":
-        """Of a sweep; None where nobody holds it, or who does is known to be dead."""
+        """Of a sweep; None where nobody but this process holds it, or who does is known to be dead."""
         owner = holder(storage)
-        return None if owner is None else cls(name=str(owner), silent=silence(storage) > SILENT_SECONDS)
+        return None if owner in (None, Owner.here()) else cls(name=str(owner), silent=silence(storage) > SILENT_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
