@@ -18,6 +18,7 @@ from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
+from omsweep.trial.progress import ProgressWriter, progress_file
 from omsweep.trial.scoring import score_split, score_splits
 from omsweep.trial.split import merge_active, split_of, with_displacement
 
@@ -46,7 +47,7 @@ def run_session(
         started: Unix time at which the trial was started.
         rank: of this process in the trial's worker group.
         resume_from: checkpoint folder to continue from.
-        on_step: called with step and metrics after each optimizer step.
+        on_step: called with step and metrics after each optimizer step; None: what `omsweep.trial.progress` does.
         on_checkpoint: called with step and folder of each checkpoint.
 
     Returns:
@@ -56,6 +57,8 @@ def run_session(
     begun = time.time()
     trained = session.trained_before()
     if trained is None:
+        if on_step is None and rank == 0:
+            on_step = ProgressWriter(progress_file(folder, spec.trial_id))
         trained = session.train(resume_from=resume_from, on_step=on_step, on_checkpoint=on_checkpoint)
         if rank > 0:
             return None
