@@ -144,7 +144,8 @@ def _merges(space: SearchSpace, state: SweepState, *, whole: bool) -> int:
     """Post-hoc points: what the trained trials give once all have ended, before that what the file asks for."""
     if not whole:
         return merged_count(space)
-    return sum(map(len, plan_posthoc(space, state.records()).specs.values()))
+    made = {spec.trial_id for specs in plan_posthoc(space, state.records()).specs.values() for spec in specs}
+    return len(made.union(one.trial_id for one in state.trials.values() if _kind(one) == "posthoc"))
 
 
 def _kind(trial: TrialState) -> str:

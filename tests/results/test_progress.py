@@ -96,6 +96,8 @@ def test_merged_points_follow_from_the_trials_that_left_a_policy(folder, make_sp
     assert (progress.planned, progress.ended_count) == (3, 3)
     assert merges(progress) == "1 of 2 merged points"
     assert missing(progress) == "its driver is gone: 3 of 3 trials have ended, 1 of 2 merged points"
+    folder.happened("reclaimed", "a", what="policy", bytes=7)  # from which no more points are planned
+    assert merges(progress_of(folder.state())) == "1 of 1 merged points"
 
 
 def test_a_space_of_another_omsweep_has_no_plan(folder, make_space, make_trial):
