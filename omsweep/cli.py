@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="show how far a sweep is and its front")
     _add_sweep(status)
+    status.add_argument("--json", action="store_true", help="print plain data instead of tables")
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_sweep(report)

@@ -30,7 +30,7 @@ def resolved_space(**changes):
             "algorithm": {"choice": ["dpo", "ipo", "kto"]},
             "learning_rate": {"loguniform": [3e-4, 1e-3]},
             "beta": {"choice": [0.05, 0.1, 0.2]},
-            "method": METHODS,
+            "method": METHODS | {"ondare": {"semantics": "equations", "density": 0.6, "alpha": 1e-3}},
         },
         "design": {"blocks": 3, "seeds": 1, "seed": 0, "match": "share"},
         "objectives": {"reward": "reward", "tax": "tax", "reference_point": {"reward": 0.0, "tax": 20.0}},

@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from omsweep import cli
+from omsweep.results.progress import Progress
 from omsweep.space.load import load_space
 from omsweep.space.parse import SpaceFileError
 
@@ -98,6 +100,13 @@ def anchors(page: Path) -> list[str]:
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
     assert [page.name for page in PAGES[1:] if page.name != "index.md" and f"({page.name})" not in index] == []
+
+
+def test_every_key_of_status_as_data_is_on_the_page_of_commands() -> None:
+    table = (ROOT / "docs" / "commands.md").read_text().partition("`--json` prints")[2].partition("## The cache")[0]
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table, flags=re.MULTILINE)
+    found = {"name", "scored", "hypervolume", "families", *(field.name for field in fields(Progress))}
+    assert {name for row in rows for name in re.findall(r"\w+", row)} == found
 
 
 def test_the_readme_is_short() -> None:

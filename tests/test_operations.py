@@ -1,5 +1,6 @@
 """The commands of docs/operations.md: options and subcommands exist in the programs they name."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from omsweep import cli
+from omsweep.plan.attempts import AGAIN
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning:ray")
 
@@ -48,6 +50,12 @@ def test_ray_commands_parse(line: str) -> None:
         assert python == "python"
         assert (ROOT / script).is_file()
         assert cli._parser().parse_args(["run", *arguments]).storage.startswith("/")
+
+
+def test_it_says_how_often_a_lost_attempt_is_made_again() -> None:
+    table = PAGE.read_text().partition("### Attempts")[2].partition("Spot instances")[0]
+    rows = dict(re.findall(r"^\| `([\w ]+)` \| (\w+)", table, flags=re.MULTILINE))
+    assert rows == {reason: "always" if row.times is None else str(row.times) for reason, row in AGAIN.items()}
 
 
 def test_files_and_folders_it_points_to_exist() -> None:

@@ -13,8 +13,8 @@ class WrittenSweep(SweepFolder):
         super().__init__(storage, name)
         self._state = SweepState()
 
-    def happened(self, kind, trial_id=None, **data):
-        event = Event(self._state.seq + 1, 1, 1.7e9 + self._state.seq, kind, trial_id, None, data)
+    def happened(self, kind, trial_id=None, attempt=None, **data):
+        event = Event(self._state.seq + 1, 1, 1.7e9 + self._state.seq, kind, trial_id, attempt, data)
         self.files.append(encode(event), sync=False)
         self._state = apply(self._state, event)
 

@@ -1,14 +1,39 @@
 """`omsweep status`: how far a sweep is, and its front."""
 
 import argparse
+import json
+import sys
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE
 from omsweep.report.tables import print_status
+from omsweep.results.progress import Driver
+from omsweep.results.view import SweepView, read_view
 from omsweep.store.folder import SweepFolder
+from omsweep.strict_json import plain
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print the state of a sweep from its folder."""
-    print_status(SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name))
+    folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
+    driver = None if folder.exists() else Driver.of(folder.files)
+    if driver is not None:
+        raise FileNotFoundError(f"sweep {folder.path} has no trials yet: {driver.name} prepares its models and data")
+    if options.json:
+        json.dump(as_json(read_view(folder)), sys.stdout, indent=2, allow_nan=False, ensure_ascii=False)
+        sys.stdout.write("\n")
+    else:
+        print_status(folder)
     return DONE
+
+
+def as_json(view: SweepView) -> dict[str, object]:
+    """What `status --json` prints: a sweep's progress, and its fronts."""
+    summary = view.summary
+    families = {
+        name: {key: content[key] for key in ("scored", "hypervolume", "members")}
+        for name, content in summary["families"].items()
+    }
+    found = {"scored": summary["scored"], "hypervolume": summary["hypervolume"], "families": families}
+    made: dict[str, object] = plain({"name": view.name, **view.progress.as_json(), **found})
+    return made

@@ -245,7 +245,7 @@ def _members_to_score(state: SweepState) -> list[str]:
 def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Console, closed: str) -> int:
     """Write the report, note how the sweep was left, let MLflow have all of it; the command's exit status."""
     try:
-        write_report(folder, log.state)
+        write_report(folder, log.state._replace(closed=closed))
     except Exception as error:  # the log has everything: `omsweep report` writes it later
         closed = "failed"
         console.print(f"[red]no report[/]: {escape(error_line(error))}; see {keep_traceback(log, error)}")

@@ -2,9 +2,74 @@
 
 from omsweep.results.front import EXPLORATORY
 from omsweep.results.numbers import counted, fixed, short
+from omsweep.results.progress import Progress
 from omsweep.results.view import SweepView
 
 ERROR_BARS = "Error bars: ±1.96 item standard errors (prompts and questions scored), not the spread over seeds."
+
+GOES_ON = "the same command goes on"
+
+
+def standing(progress: Progress) -> str:
+    """What state a sweep is in: `running, by process 7 on a`, `interrupted; the same command goes on`."""
+    held = "" if progress.driver is None else f", {progress.driver.name} holds it"
+    match progress.state:
+        case "running":
+            return "running" if progress.driver is None else f"running, by {progress.driver.name}"
+        case "abandoned" if progress.driver is not None:
+            return f"its driver, {progress.driver.name}, is silent; once it is gone {GOES_ON}"
+        case "abandoned":
+            return f"its driver is gone; {GOES_ON}"
+        case "interrupted":
+            return f"interrupted{held}; {GOES_ON}"
+        case "failed" if progress.traceback:
+            return f"failed, see {progress.traceback}; {GOES_ON}"
+        case "failed" if progress.unfinished:
+            return f"failed; {GOES_ON}"
+        case "failed":
+            return "failed: no trial completed"
+        case "former":
+            return "from before omsweep kept a log: it can be reported, not gone on with"
+    return "completed"
+
+
+def missing(progress: Progress) -> str | None:
+    """`interrupted: 12 of 96 trials have ended`; None of a sweep of which nothing is known to be missing."""
+    if not progress.unfinished:
+        return None
+    state = {
+        "running": "running when this was written",
+        "abandoned": "its driver is gone",
+        "former": "unfinished",
+        "completed": "unfinished",
+    }.get(progress.state, progress.state)
+    merged = merges(progress) if progress.ended_count == progress.planned else None
+    return f"{state}: {ended(progress)}" + ("" if merged is None else f", {merged}")
+
+
+def ended(progress: Progress) -> str:
+    """`12 of 96 trials have ended`."""
+    count = progress.ended_count
+    if progress.planned is None:
+        return f"{counted(count, 'trial')} {'has' if count == 1 else 'have'} ended"
+    return f"{count} of {counted(progress.planned, 'trial')} have ended"
+
+
+def merges(progress: Progress) -> str | None:
+    """`8 of 24 merged points`; None where there are none."""
+    if not progress.merges_planned and not progress.merged:
+        return None
+    of = "" if progress.merges_planned is None else f"of {progress.merges_planned} "
+    return f"{sum(progress.merged.values())} {of}merged points"
+
+
+def lost(progress: Progress) -> str | None:
+    """`3 attempts were lost (2 process lost, 1 hung)`; None where none was."""
+    if not progress.lost:
+        return None
+    count = sum(progress.lost.values())
+    reasons = ", ".join(f"{number} {reason}" for reason, number in progress.lost.items())
+    return f"{counted(count, 'attempt')} {'was' if count == 1 else 'were'} lost ({reasons})"
 
 
 def ranking(view: SweepView) -> str:

@@ -26,6 +26,7 @@ def page(view: SweepView) -> str:
             .replace("T", " ")
             .replace("+00:00", " UTC"),
             version=(view.description.get("versions") or {}).get("omsweep"),
+            missing=captions.missing(view.progress),
             headline=_headline(view),
             caution=captions.ranking(view) if view.summary["exploratory"] and view.summary["scored"] else None,
             error_bars=captions.ERROR_BARS,

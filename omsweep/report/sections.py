@@ -17,7 +17,6 @@ from omsweep.report.study_chart import study_charts
 from omsweep.report.study_table import study_tables
 from omsweep.report.styles import CIRCLE, MUTED, Marker, colours_of, markers_of
 from omsweep.report.trial_table import same_settings, trial_table
-from omsweep.results.front import SCORED_STATES
 from omsweep.results.numbers import fixed, short
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import SweepView
@@ -46,17 +45,19 @@ class Chip:
 
 def tiles(view: SweepView) -> list[Tile]:
     """What ran, in numbers."""
-    content, resolved = view.summary, view.resolved
+    content, resolved, progress = view.summary, view.resolved, view.progress
     states = ", ".join(f"{count} {state}" for state, count in content["trials"].items()) or "none finished"
+    all_ended = progress.planned is None or progress.ended_count >= progress.planned
+    draws = "equal draws for every method" if all_ended else "whose draws are not all there"
     mode = {
-        "compare": "blocked design, equal draws for every method",
+        "compare": f"blocked design, {draws}",
         "search": "adaptive search, ranks nothing",
     }.get(str(resolved.get("mode")), "")
     merged = sum(trial.kind == "posthoc" for trial in view.trials)
     apart = f"{len(view.trials) - merged} trained, {merged} merged after training; {states}" if merged else states
     counted = {"Families": view.families, "Methods": view.trained_labels, "Algorithms": view.algorithms}
     return [
-        Tile("Trials", str(len(view.trials)), apart),
+        Tile("Trials", str(len(view.trials)) if all_ended else f"{progress.ended_count} of {progress.planned}", apart),
         *(Tile(name, str(len(names)), ", ".join(names) or "none yet") for name, names in counted.items()),
         Tile("Seeds per setting", str(content["seeds"]), mode),
         Tile(
@@ -193,8 +194,8 @@ def noise(view: SweepView) -> Content:
 
 
 def failures(view: SweepView) -> Content:
-    """Trials without scores and what they said."""
-    return {"lost": [trial for trial in view.trials if trial.state not in SCORED_STATES]}
+    """Trials without scores and what they said; attempts that were lost on the way."""
+    return {"lost": view.progress.failures, "attempts": captions.lost(view.progress)}
 
 
 def provenance(view: SweepView) -> Content:

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from omsweep.report import captions
 from omsweep.results.front import label_of
-from omsweep.results.numbers import MISSING, counted, fixed, short, with_error
+from omsweep.results.numbers import MISSING, fixed, short, with_error
+from omsweep.results.progress import Failure
 from omsweep.results.view import SweepView, read_view
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import STATES
@@ -39,24 +40,25 @@ def print_answers(folder: SweepFolder) -> None:
 
 def status(view: SweepView) -> RenderableType:
     """What `print_status` prints, without the report's path."""
-    parts: list[RenderableType] = [Text(headline(view), style="bold"), trial_table(view)]
+    parts: list[RenderableType] = [Text(f"{view.name}: {captions.standing(view.progress)}", style="bold")]
+    parts += [Text(line) for line in counts(view)]
+    parts += [trial_table(view)] if view.trials else []
     parts += [front_table(view, family) for family in view.families]
     parts += [_volume_line(view)]
-    parts += [
-        Text(f"{trial.state}: {trial.trial_id}: {_one_line(trial.error)}", style="red")
-        for trial in view.trials
-        if trial.state in ("failed", "diverged")
-    ]
+    parts += [Text(_failure_line(one), style="red") for one in view.progress.failures]
     return Group(*parts)
 
 
-def headline(view: SweepView) -> str:
-    """`demo: 18 trials finished, 17 with both objectives, 7 on a front`."""
-    summary = view.summary
-    return (
-        f"{view.name}: {counted(len(view.trials), 'trial')} finished, {summary['scored']} with both objectives, "
-        f"{len(summary['members'])} on a front"
-    )
+def counts(view: SweepView) -> list[str]:
+    """`12 of 96 trials have ended, 2 running, 82 waiting; 11 with both objectives, 4 on a front`, and what was lost."""
+    progress, summary = view.progress, view.summary
+    parts = [captions.ended(progress)]
+    merged, lost = captions.merges(progress), captions.lost(progress)
+    parts += [f"{progress.running} running"] if progress.state == "running" else []
+    parts += [f"{progress.waiting} waiting"] if progress.unfinished else []
+    parts += [] if merged is None else [merged]
+    found = f"{summary['scored']} with both objectives, {len(summary['members'])} on a front"
+    return [f"{', '.join(parts)}; {found}", *([] if lost is None else [lost])]
 
 
 def trial_table(view: SweepView) -> Table:
@@ -128,6 +130,12 @@ def _volume_line(view: SweepView) -> Text:
             )
             text.append(f"\nHypervolume by method, {family}: {volumes}")
     return text
+
+
+def _failure_line(one: Failure) -> str:
+    attempts = f" after {one.attempts} attempts" if one.attempts > 1 else ""
+    where = f" ({one.traceback})" if one.traceback else ""
+    return f"{one.state}{attempts}: {one.trial_id}: {_one_line(one.error)}{where}"
 
 
 def _one_line(message: str | None) -> str:

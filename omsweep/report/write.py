@@ -24,11 +24,15 @@ Contents = Mapping[Path, str | bytes]
 
 
 def write_front(folder: SweepFolder, state: SweepState | None = None) -> SweepView:
-    """Write what is quick, `front.json` and the files of `SweepFolder.write_derived`; errors as `write_report`."""
+    """Write what is quick, `front.json` and the files of `SweepFolder.write_derived`; errors as `write_report`.
+
+    Of a sweep from before the log those files are the only ones that say what happened, and stay as they are.
+    """
     state = folder.state() if state is None else state
-    view = view_of(state)
+    view = view_of(folder, state)
     with _refusals(folder):
-        folder.write_derived(state)
+        if folder.events_jsonl.is_file():
+            folder.write_derived(state)
         folder.write_front(view.summary)
     return view
 

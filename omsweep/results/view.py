@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omsweep.results.front import front_summary, is_scored, label_of, parent_label
 from omsweep.results.objectives import Objectives
+from omsweep.results.progress import Driver, Progress, progress_of
 from omsweep.store.folder import SweepFolder, describe, reference_of
 from omsweep.store.records import TrialRecord
 from omsweep.store.state import SweepState
@@ -30,6 +31,7 @@ class SweepView:
     summary: Mapping[str, Any]
     references: Mapping[str, Mapping[str, Any]]
     objectives: Objectives
+    progress: Progress
     findings: "Findings | None" = None
 
     @cached_property
@@ -109,11 +111,13 @@ class SweepView:
 
 def read_view(folder: SweepFolder) -> SweepView:
     """Read a sweep's folder and summarise its fronts; raises FileNotFoundError where there is no sweep."""
-    return view_of(folder.state())
+    return view_of(folder, folder.state())
 
 
-def view_of(state: SweepState) -> SweepView:
-    """A sweep as its report shows it."""
+def view_of(folder: SweepFolder, state: SweepState) -> SweepView:
+    """A sweep as its report shows it; of the folder only who holds it, and what stopped its driver."""
+    stopped = f"tracebacks/driver-{state.epoch}.txt"
+    there = stopped if (folder.path / stopped).is_file() else None
     trials, resolved = state.records(), state.resolved
     objectives = Objectives.from_settings(resolved.get("objectives") or {})
     summary = front_summary(
@@ -128,4 +132,5 @@ def view_of(state: SweepState) -> SweepView:
         summary=summary,
         references=state.references(),
         objectives=objectives,
+        progress=progress_of(state, Driver.of(folder.files), traceback=there),
     )

@@ -137,6 +137,12 @@ def holder(storage: Storage) -> Owner | None:
     return None if found is None or _gone(found[1]) else _owner(found[1])
 
 
+def silence(storage: Storage) -> float:
+    """Seconds since the last sign of life of a sweep's last driver, as far as the clocks of two machines agree."""
+    found = _newest(storage)
+    return 0.0 if found is None else time.time() - found[1]["time"]
+
+
 def _wait_for_silence(
     storage: Storage,
     epoch: int,

@@ -275,6 +275,42 @@ def test_the_space_and_the_versions_are_there_to_run_it_again(demo, demo_page):
         assert version is None or version in demo_page.text
 
 
+def test_a_sweep_that_was_interrupted_says_so_at_its_top(folder, make_space, make_trial):
+    folder.create(make_space())
+    for name in ("a", "b"):
+        folder.append(make_trial(name))
+    assert "equal draws for every method" not in page(read_view(folder))
+    folder.happened("driver", closed="interrupted")
+    text = Parsed(page(read_view(folder))).text
+    assert "demo Interrupted: 2 of 18 trials have ended. 2 trials of 1 method" in text
+    assert "Trials 2 of 18 2 completed" in text
+    assert "blocked design, whose draws are not all there" in text
+
+
+def test_a_whole_sweep_has_equal_draws_and_nothing_missing(tmp_path, fill_sweep):
+    sweep = fill_sweep(WrittenSweep(tmp_path, "demo"))
+    sweep.happened("driver", closed="completed")
+    text = Parsed(page(read_view(sweep))).text
+    assert "blocked design, equal draws for every method" in text
+    assert "demo 20 trials of 3 methods" in text
+
+
+def test_attempts_and_tracebacks_are_shown_where_there_were_several(folder, make_space, make_trial, demo_page):
+    assert "attempts" not in demo_page.tables[-1][1]
+    folder.create(make_space())
+    folder.append(make_trial("a"))
+    folder.happened("proposed", "b", trial={"family": "tiny-llama", "label": "adamw"})
+    folder.happened("started", "b", attempt=1)
+    folder.happened("lost", "b", attempt=1, reason="hung", error="hung", traceback=None)
+    folder.happened("started", "b", attempt=2)
+    folder.happened("ended", "b", attempt=2, outcome={"state": "failed", "error": "no"}, traceback="tracebacks/b-2.txt")
+    parsed = Parsed(page(read_view(folder)))
+    (table,) = [rows for rows in parsed.tables if len(rows) > 1 and "attempts" in rows[1]]
+    assert [row[table[1].index("attempts")].strip() for row in table[2:]] == ["1", "2"]
+    assert "1 trial ended without scores. 1 attempt was lost (1 hung)." in parsed.text
+    assert "2 attempts. Traceback: tracebacks/b-2.txt in the sweep's folder." in parsed.text
+
+
 def test_before_the_first_trial(folder, make_space):
     folder.create(make_space())
     parsed = Parsed(page(read_view(folder)))
@@ -282,12 +318,13 @@ def test_before_the_first_trial(folder, make_space):
     assert "plotly" not in {a.get("class") for _, a in parsed.tags}
 
 
-def test_write_report_leaves_the_three_files_and_nothing_else(tmp_path, fill_sweep):
+def test_write_report_leaves_its_files_and_nothing_else(tmp_path, fill_sweep):
     demo = fill_sweep(WrittenSweep(tmp_path, "demo"))
     before = {entry.name for entry in demo.path.iterdir()}
     write_report(demo)
     written = {entry.name for entry in demo.path.iterdir()} - before
-    assert written == {"front.json", "front.png", "report.html"}
+    derived = {"sweep.json", "trials.jsonl", "references.json"}
+    assert written == derived | {"front.json", "front.png", "report.html"}
     assert demo.front_png.read_bytes().startswith(b"\x89PNG")
     assert demo.report_html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert json.loads(demo.front_json.read_text())["hypervolume"] > 0

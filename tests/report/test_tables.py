@@ -17,7 +17,8 @@ def printed(folder, width=80):
 
 def test_the_demo(demo):
     text = printed(demo)
-    assert "demo: 20 trials finished, 18 with both objectives" in text
+    assert "demo: its driver is gone; the same command goes on" in text
+    assert "20 of 20 trials have ended, 0 waiting; 18 with both objectives" in text
     assert "Front of tiny-llama: " in text
     assert "Front of tiny-qwen2: " in text
     assert "exploratory, no ranking" in text
@@ -74,5 +75,5 @@ def test_markup_in_names_is_text(folder, make_trial, make_space):
 def test_before_the_first_trial(folder, make_space):
     folder.create(make_space())
     text = printed(folder)
-    assert "0 trials finished" in text
+    assert "0 of 18 trials have ended, 18 waiting; 0 with both objectives" in text
     assert "No trial has both objectives yet." in text

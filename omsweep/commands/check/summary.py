@@ -9,11 +9,11 @@ from rich.table import Table
 from omsweep.commands.check.comparison import comparison_lines, comparison_notes
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
+from omsweep.plan.size import merged_count, trained_count
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
 from omsweep.space.branches import Branch
 from omsweep.space.checks.extras import extra_notes
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob
-from omsweep.space.posthoc import points_of
 from omsweep.space.search_space import SearchSpace
 
 
@@ -52,17 +52,11 @@ def summary(space: SearchSpace) -> str:
         f"{steps_of(space)} steps of {train.batch_size}{passes}, {train.workers} worker(s){shards}, backend"
         f" {train.backend}"
     )
+    count, merged = trained_count(space), merged_count(space)
     if space.file.mode == "search":
-        each = max(points_of(space.posthoc, branch.label) for branch in space.branches)
-        merges = f", at most {each * trial_count(space)} post-hoc points of them" if each else ""
-        return (
-            f"search, {trial_count(space)} trials over {families} families by {space.search.algorithm}{merges}; {where}"
-        )
+        merges = f", at most {merged} post-hoc points of them" if merged else ""
+        return f"search, {count} trials over {families} families by {space.search.algorithm}{merges}; {where}"
     design = space.design
-    count = (
-        families * design.sft_seeds * design.blocks * design.seeds * len(space.branches) * max(1, len(design.ladder))
-    )
-    merged = count // len(space.branches) * sum(points_of(space.posthoc, branch.label) for branch in space.branches)
     merges = f", {merged} post-hoc points of them" if merged else ""
     doses = f" x {len(design.ladder)} doses" if design.ladder else ""
     first = f" from {design.first_sft_seed}" if design.first_sft_seed else ""

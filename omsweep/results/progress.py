@@ -1,0 +1,174 @@
+"""How far a sweep is: who runs it, how many of its trials have ended, wait or were lost on the way."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from omsweep.plan.posthoc import plan_posthoc
+from omsweep.plan.size import merged_count, trained_count
+from omsweep.space.build import build_space
+from omsweep.space.search_space import SearchSpace
+from omsweep.store.lease import SILENT_SECONDS, Owner, holder, silence
+from omsweep.store.records import STATES
+from omsweep.store.state import SCORED, SweepState, TrialState
+from omsweep.store.storage import Storage
+
+Standing = Literal["running", "completed", "failed", "interrupted", "abandoned", "former"]
+CLOSED: Mapping[str, Standing] = {"completed": "completed", "failed": "failed", "interrupted": "interrupted"}
+"""How a driver can leave a sweep, as its log says it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """Who holds a sweep.
+
+    Attributes:
+        name: process and machine.
+        silent: whether it has given no sign of life for so long that the next driver may take the sweep over.
+    """
+
+    name: str
+    silent: bool = False
+
+    @classmethod
+    def of(cls, storage: Storage) -> "Driver | None":
+        """Of a sweep; None where nobody but this process holds it, or who does is known to be dead."""
+        owner = holder(storage)
+        return None if owner in (None, Owner.here()) else cls(name=str(owner), silent=silence(storage) > SILENT_SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A trial that ended without scores: `error` in one line, `traceback` its file in the sweep's folder."""
+
+    trial_id: str
+    state: str
+    attempts: int
+    error: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a sweep is.
+
+    Attributes:
+        state: `running`; as the last driver left it, `completed`, `failed` or `interrupted`; `abandoned` where that
+            driver was killed and nobody has gone on; `former` of a sweep from before the log, which does not say.
+        driver: who holds the sweep, where somebody does.
+        traceback: file with what stopped the last driver, where an error did.
+        planned: trials that are to be trained, None where this omsweep cannot read the sweep's search space.
+        ended: how many of these ended in which state.
+        running, waiting: how many are at work, and how many are still to be started or gone on with.
+        merges_planned: post-hoc points, while trials are still trained an upper limit; None as `planned`.
+        merged: how many of these ended in which state.
+        lost: attempts that ended without a result, by reason; their trials were tried again unless they failed.
+        failures: trials that ended without scores.
+    """
+
+    state: Standing
+    driver: Driver | None
+    traceback: str | None
+    planned: int | None
+    ended: Mapping[str, int]
+    running: int
+    waiting: int
+    merges_planned: int | None
+    merged: Mapping[str, int]
+    lost: Mapping[str, int]
+    failures: Sequence[Failure]
+
+    @property
+    def ended_count(self) -> int:
+        """Trained trials that ended."""
+        return sum(self.ended.values())
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is known to be missing."""
+        return self.state in ("running", "interrupted", "abandoned") or self.waiting + self.running > 0
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return asdict(self)
+
+
+def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: str | None = None) -> Progress:
+    """How far a sweep is whose log adds up to `state`.
+
+    Args:
+        state: of the sweep.
+        driver: who holds it.
+        traceback: file with what stopped the last driver.
+    """
+    space = _space_of(state)
+    kinds = {kind: [one for one in state.proposed() if _kind(one) == kind] for kind in ("trained", "posthoc")}
+    ended, merged = (_states(kinds[kind]) for kind in ("trained", "posthoc"))
+    standing = _standing(state, driver)
+    known = len(kinds["trained"])
+    planned = None if space is None else max(trained_count(space), known)
+    running = sum(map(_runs, kinds["trained"])) if standing == "running" else 0
+    return Progress(
+        state=standing,
+        driver=driver,
+        traceback=traceback if standing == "failed" else None,
+        planned=planned,
+        ended=ended,
+        running=running,
+        waiting=(known if planned is None else planned) - sum(ended.values()) - running,
+        merges_planned=None if space is None else _merges(space, state, whole=sum(ended.values()) == planned),
+        merged=merged,
+        lost=dict(Counter(one.reason for trial in state.trials.values() for one in trial.lost).most_common()),
+        failures=[_failure(one) for one in state.ended() if (one.outcome or {})["state"] not in SCORED],
+    )
+
+
+def _standing(state: SweepState, driver: Driver | None) -> Standing:
+    if state.epoch == 0:
+        return "former"
+    if state.closed is not None:
+        return CLOSED[state.closed]
+    return "abandoned" if driver is None or driver.silent else "running"
+
+
+def _space_of(state: SweepState) -> SearchSpace | None:
+    """The search space, where it is one for this omsweep too."""
+    try:
+        return build_space(dict(state.resolved))
+    except ValueError:
+        return None
+
+
+def _merges(space: SearchSpace, state: SweepState, *, whole: bool) -> int:
+    """Post-hoc points: what the trained trials give once all have ended, before that what the file asks for."""
+    if not whole:
+        return merged_count(space)
+    made = {spec.trial_id for specs in plan_posthoc(space, state.records()).specs.values() for spec in specs}
+    return len(made.union(one.trial_id for one in state.trials.values() if _kind(one) == "posthoc"))
+
+
+def _kind(trial: TrialState) -> str:
+    return str(trial.fields.get("kind", "trained"))
+
+
+def _states(trials: Sequence[TrialState]) -> dict[str, int]:
+    counted = Counter(one.outcome["state"] for one in trials if one.outcome is not None)
+    return {state: counted[state] for state in STATES if counted[state]}
+
+
+def _runs(trial: TrialState) -> bool:
+    """Whether an attempt at it was started and is not known to have ended."""
+    is_lost = bool(trial.lost) and trial.lost[-1].attempt == trial.attempt
+    return trial.phase in ("started", "trained") and not is_lost
+
+
+def _failure(trial: TrialState) -> Failure:
+    outcome = trial.outcome or {}
+    return Failure(
+        trial_id=trial.trial_id,
+        state=outcome["state"],
+        attempts=max(1, trial.attempt),
+        error=outcome.get("error"),
+        traceback=trial.traceback,
+    )
