@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
 from omsweep.engine.on_ray import Connected, RayExecutor
-from omsweep.engine.opened import create, opened
+from omsweep.engine.opened import create, opened, refuse_other_models, warn_of_nodes
 from omsweep.engine.prepare import check_own_data, reference_key
 from omsweep.engine.retention import Retention
 from omsweep.engine.terminal import Terminal
@@ -25,6 +25,7 @@ from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.mlflow import MlflowSink
+from omsweep.space.inputs import inputs_of
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
@@ -80,7 +81,8 @@ def run_sweep(
     def warn(text: str) -> None:
         console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
 
-    with opened(folder, space.resolved(), warn, repair=repair, extend=extend) as log:
+    inputs = inputs_of(space)
+    with opened(folder, space.resolved(), inputs, warn, repair=repair, extend=extend) as log:
         uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and not unfinished(space, specs, log.state):
@@ -89,7 +91,9 @@ def run_sweep(
             return _close(log, sink, folder, console, log.state.closed or "completed")
         with connected(space, console, work) as executor:
             ready = executor.prepare(specs)
-            create(log, name, space.resolved())
+            refuse_other_models(f"sweep {folder.path}", log.state.prepared, ready)
+            warn_of_nodes(ready, warn)
+            create(log, warn, name, resolved=space.resolved(), inputs=inputs)
             keep_prepared(space, log, folder, ready)
             folder.write_derived(log.state)
             closed = "failed"
