@@ -99,7 +99,7 @@ def refuse_another(
         growth = "; ".join(f"{path} is {old} there and {new} here" for path, old, new in different)
         raise ValueError(f"sweep {folder.path} is smaller: {growth}. `omsweep extend` adds the trials that are missing")
     if different:
-        listed = [f"{path} is {_shown(old)} there and {_shown(new)} here" for path, old, new in different]
+        listed = [f"{path} is {shown(old)} there and {shown(new)} here" for path, old, new in different]
         more = f", and {len(listed) - LONGEST_LIST} more" if len(listed) > LONGEST_LIST else ""
         raise ValueError(
             f"sweep {folder.path} has another search space: {'; '.join(listed[:LONGEST_LIST])}{more}. Choose another"
@@ -113,8 +113,8 @@ def refuse_changed_inputs(what: str, there: Inputs, here: Inputs) -> None:
     if others:
         more = f", and {len(others) - 1} more changed" if len(others) > 1 else ""
         raise ValueError(
-            f"{what} was made from other data: {others[0]}{more}; bring the former content back, or choose another"
-            " --name"
+            f"{what} was made from other data: {others[0]}{more}; bring the former content back, or `omsweep run` it"
+            " under another --name"
         )
 
 
@@ -132,8 +132,8 @@ def refuse_other_models(what: str, there: Mapping[str, Mapping[str, Any]], ready
             old, new = known.get(name), plain(getattr(models, name))
             if old != new and None not in (old, new):
                 raise ValueError(
-                    f"{what} was trained from other models: {name} of {family} is {_shown(old)} there and {_shown(new)}"
-                    " here; bring the former models back, or choose another --name"
+                    f"{what} was trained from other models: {name} of {family} is {shown(old)} there and {shown(new)}"
+                    " here; bring the former models back, or `omsweep run` it under another --name"
                 )
 
 
@@ -167,5 +167,6 @@ def _other_versions(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[s
     return differing(there.get("versions") or {}, here["versions"]) + differing(*revisions)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting's value in a message."""
     return "not set" if value is None else f"{value!r:.80}"
