@@ -16,6 +16,7 @@ from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
 from omsweep.engine.placement import TRIAL_CPUS, Placement, place, task_options
 from omsweep.engine.prepare import prepare_all
+from omsweep.engine.progress import progress_noted
 from omsweep.engine.searcher import QueueSearcher
 from omsweep.engine.signals import interruptible
 from omsweep.engine.trainable import Group, run_trial
@@ -85,7 +86,7 @@ class RayExecutor:
             ),
         )
         try:
-            with trials_outlive_memory_kills():
+            with trials_outlive_memory_kills(), progress_noted(queue.attempts, folder.path):
                 tuner.fit()
         finally:
             events.close()

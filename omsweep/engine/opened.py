@@ -4,6 +4,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from omsweep.engine.executor import Ready
@@ -26,9 +27,9 @@ MODELS = ("weights_hash", "base_hash", "base_revision", "sft_revision", "dtype",
 def opened(
     folder: SweepFolder,
     resolved: Mapping[str, Any],
-    inputs: Inputs,
     say: Callable[[str], None],
     *,
+    inputs: Inputs = MappingProxyType({}),
     repair: bool = False,
     extend: bool = False,
 ) -> Iterator[SweepLog]:
@@ -37,8 +38,8 @@ def opened(
     Args:
         folder: the sweep's.
         resolved: search space that is to be run.
-        inputs: files and folders that it names.
         say: is told what is waited for.
+        inputs: files and folders that the space names.
         repair: go on with a damaged log.
         extend: `COUNTS` may be higher than they were.
 
@@ -70,18 +71,21 @@ def opened(
                 folder.path.rmdir()
 
 
-def create(log: SweepLog, say: Callable[[str], None], name: str, **what: Any) -> None:
+def create(
+    log: SweepLog, name: str, resolved: Mapping[str, Any], say: Callable[[str], None] = print, **more: Any
+) -> None:
     """Note what the sweep is, unless that is known, and which driver goes on with it; say what that has of its own.
 
     Args:
         log: of the sweep.
-        say: is told which versions are others than those of the last driver.
         name: of the sweep.
-        what: data of the event `created`.
+        resolved: its search space.
+        say: is told which versions are others than those of the last driver.
+        more: data of the event `created`.
     """
     made_with: dict[str, Any] = {"versions": versions(), **revision()}
     if not log.state.created:
-        log.append("created", name=name, sweep_id=uuid.uuid4().hex, **plain(what), **made_with)
+        log.append("created", name=name, sweep_id=uuid.uuid4().hex, resolved=plain(resolved), **more, **made_with)
     elif others := _other_versions(log.state.driver or log.state.created, made_with):
         say(f"the last driver of this sweep had other versions: {', '.join(others)}")
     log.append("driver", did="started", **made_with)

@@ -87,7 +87,7 @@ def run_sweep(
         console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
 
     inputs = inputs_of(space)
-    with opened(folder, space.resolved(), inputs, warn, repair=repair, extend=extend) as log:
+    with opened(folder, space.resolved(), warn, inputs=inputs, repair=repair, extend=extend) as log:
         uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
         forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
@@ -102,7 +102,7 @@ def run_sweep(
             if forked is not None:
                 refuse_other_models(f"sweep {forked.old.path}", forked.state.prepared, ready)
             origin = {} if forked is None else {"forked_from": forked.data}
-            create(log, warn, name, resolved=space.resolved(), inputs=inputs, **origin)
+            create(log, name, space.resolved(), warn, inputs=inputs, **origin)
             keep_prepared(space, log, folder, ready)
             if forked is not None:
                 forked.take(log, folder)

@@ -112,7 +112,7 @@ class Attempts:
                 return False
             tried = f" ({before + 1} times)" if before else ""
             error = f"{error or outcome.reason}{tried}" + (f"; {again.remedy}" if again.remedy else "")
-        self._note_losses(trial, outcome)
+        self.note_losses(trial_id, 1, outcome.losses)
         ended = outcome.model_copy(update={"error": error})
         kept = {name: getattr(ended, name) for name in Ended.model_fields if name != "attempts"}
         where: dict[str, Any] = {} if traceback is None else {"traceback": traceback}
@@ -122,13 +122,27 @@ class Attempts:
             one.ended(record, outcome)
         return True
 
-    def _note_losses(self, trial: TrialState, outcome: Outcome) -> None:
-        """The losses of an outcome that are not in the log yet."""
-        new = outcome.losses[trial.steps :]
-        if new:
-            self.log.append(
-                "progress", trial_id=trial.trial_id, first_step=trial.steps + 1, losses=plain(list(new)), sync=False
-            )
+    def running(self) -> list[str]:
+        """Trained trials that have started and not ended."""
+        return [one.trial_id for one in self.log.state.trials.values() if one.phase == "started"]
+
+    def note_losses(self, trial_id: str, first_step: int, losses: Sequence[float | None]) -> None:
+        """Note losses of a running trial; those of steps that are known are not noted again."""
+        with self.log.lock:
+            trial = self.log.state.trials[trial_id]
+            new = losses[max(0, trial.steps + 1 - first_step) :]
+            if trial.phase == "started" and new and first_step <= trial.steps + 1:
+                first = max(first_step, trial.steps + 1)
+                data: dict[str, Any] = {"first_step": first, "losses": plain(list(new))}
+                self.log.append("progress", trial_id=trial_id, attempt=trial.attempt, sync=False, **data)
+
+    def note_trained(self, trial_id: str, outcome: Mapping[str, Any]) -> None:
+        """Note that a running trial has only to be scored."""
+        with self.log.lock:
+            trial = self.log.state.trials[trial_id]
+            if trial.phase == "started":
+                kept = {name: value for name, value in outcome.items() if name in Ended.model_fields}
+                self.log.append("trained", trial_id=trial_id, attempt=trial.attempt, outcome=kept)
 
     def _lose(self, trial: TrialState, reason: str, error: str, traceback: str | None) -> None:
         where: dict[str, Any] = {} if traceback is None else {"traceback": traceback}
@@ -160,7 +174,7 @@ class TrialQueue:
     """
 
     def __init__(self, attempts: Attempts, proposer: Proposer) -> None:
-        self._attempts = attempts
+        self.attempts = attempts
         self._proposer = proposer
         begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
         self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
@@ -178,7 +192,7 @@ class TrialQueue:
             return self._starting(waits[0])
         proposal = None if self._all_proposed else self._proposer.next()
         if proposal is not None:
-            self._attempts.propose(proposal.spec, proposal.drawn)
+            self.attempts.propose(proposal.spec, proposal.drawn)
             return self._starting(proposal.spec.trial_id)
         self._all_proposed = True
         if self._waiting and not self._running:
@@ -189,7 +203,7 @@ class TrialQueue:
     @property
     def epoch(self) -> int:
         """Counts the drivers that this sweep has had."""
-        return self._attempts.log.epoch
+        return self.attempts.log.epoch
 
     @property
     def finished(self) -> bool:
@@ -198,15 +212,15 @@ class TrialQueue:
 
     def start(self, job: Job) -> None:
         """Note that a job runs."""
-        self._attempts.start(job)
+        self.attempts.start(job)
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Note how a job ended."""
-        final = self._attempts.end(trial_id, outcome)
+        final = self.attempts.end(trial_id, outcome)
         self._running.discard(trial_id)
         self._alone = None if self._alone == trial_id else self._alone
         if final:
-            ended = self._attempts.state_of(trial_id)
+            ended = self.attempts.state_of(trial_id)
             assert ended is not None
             self._proposer.tell(trial_id, ended.outcome)
         else:
@@ -214,8 +228,8 @@ class TrialQueue:
 
     def _starting(self, trial_id: str) -> Job:
         self._running.add(trial_id)
-        return self._attempts.job(trial_id)
+        return self.attempts.job(trial_id)
 
     def _must_be_alone(self, trial_id: str) -> bool:
-        trial = self._attempts.state_of(trial_id)
+        trial = self.attempts.state_of(trial_id)
         return trial is not None and any(AGAIN[one.reason].alone for one in trial.lost if one.reason in AGAIN)

@@ -75,7 +75,9 @@ class StudyProposer:
         self._asked[spec.trial_id] = family, trial.number
         self._started += 1
         self._numbers[family] += 1
-        return Proposal(spec, {"params": dict(trial.params), "proposal": proposal})
+        # the sampler reads its own attributes of trials that run
+        known = study.get_trials(deepcopy=False)[trial.number]
+        return Proposal(spec, {"params": dict(known.params), "proposal": proposal, "system": dict(known.system_attrs)})
 
     def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
         """Tell the study: COMPLETE where both objectives are finite, else FAIL."""
@@ -148,6 +150,7 @@ def _known_trial(space: SearchSpace, trial: TrialState) -> optuna.trial.FrozenTr
         params=drawn["params"],
         distributions=_distributions(space, drawn["params"]),
         user_attrs={"proposal": drawn["proposal"]},
+        system_attrs=dict(drawn["system"]),
     )
 
 

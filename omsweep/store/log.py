@@ -30,7 +30,8 @@ class SweepLog:
         self.state = state
         self._lease = lease
         self._say = say
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held by every method; hold it to look at the state and append as one."""
         self._clock = time.time
 
     @classmethod
@@ -87,7 +88,7 @@ class SweepLog:
             LeaseLost: another driver has taken the sweep over and may not know of this event, or the log was closed.
             ValueError: data that JSON cannot hold.
         """
-        with self._lock:
+        with self.lock:
             state = self.state
             event = Event(
                 seq=state.seq + 1,
@@ -117,7 +118,7 @@ class SweepLog:
 
     def close(self) -> None:
         """Give the lease back."""
-        with self._lock:
+        with self.lock:
             try:
                 self.storage.close()
             finally:

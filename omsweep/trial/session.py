@@ -18,6 +18,7 @@ from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
+from omsweep.trial.progress import ProgressWriter, progress_file
 from omsweep.trial.scoring import score_split, score_splits
 from omsweep.trial.split import merge_active, split_of, with_displacement
 
@@ -46,7 +47,7 @@ def run_session(
         started: Unix time at which the trial was started.
         rank: of this process in the trial's worker group.
         resume_from: checkpoint folder to continue from.
-        on_step: called with step and metrics after each optimizer step.
+        on_step: called with step and metrics after each optimizer step; None: what `omsweep.trial.progress` does.
         on_checkpoint: called with step and folder of each checkpoint.
 
     Returns:
@@ -56,6 +57,8 @@ def run_session(
     begun = time.time()
     trained = session.trained_before()
     if trained is None:
+        if on_step is None and rank == 0:
+            on_step = ProgressWriter(progress_file(folder, spec.trial_id))
         trained = session.train(resume_from=resume_from, on_step=on_step, on_checkpoint=on_checkpoint)
         if rank > 0:
             return None
@@ -179,7 +182,7 @@ class TrialSession:
 
     @property
     def _note(self) -> Path:
-        return self.folder / "work" / self.spec.trial_id / "trained.json"
+        return trained_note(self.folder, self.spec.trial_id)
 
     def evaluate(self) -> dict[str, Any]:
         """Score the policy on the trial's splits and keep the table; returns the numbers of `Scores`."""
@@ -227,6 +230,11 @@ def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
     """The newest whole checkpoint that earlier attempts at a trial left, None where there is none."""
     found = (folder / "work" / trial_id).glob(f"checkpoint-*/{WHOLE}")
     return max((one.parent for one in found), key=lambda one: int(one.name.rpartition("-")[2]), default=None)
+
+
+def trained_note(folder: Path, trial_id: str) -> Path:
+    """The file that says that a trial is trained, and what its training gave: `spec` and `outcome`."""
+    return folder / "work" / trial_id / "trained.json"
 
 
 def training_folders(folder: Path, trial_id: str) -> list[Path]:

@@ -255,50 +255,36 @@ def test_a_sweep_from_before_the_log_is_not_gone_on_with(tmp_path: Path) -> None
         run(tmp_path, content())
 
 
-def dying(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
-    """The process is killed in every trial's first attempt, and in every attempt of OnTIES."""
-    if given["attempt"] == 1 or spec.label == "onties":
-        os.kill(os.getpid(), signal.SIGKILL)
-    del given["attempt"]
-    return stub_work.session(spec, prepared, folder, **given)
-
-
-def counting(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
-    """`dying`, told by the disk which attempt this is."""
+def troubled(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
+    """AdamW's process is killed in its first attempt, OnDARE's always, and OnTIES' stops itself, as one that hangs."""
     tries = folder / "tries" / spec.trial_id
     tries.mkdir(parents=True, exist_ok=True)
     (tries / str(len(list(tries.iterdir())))).touch()
-    return dying(spec, prepared, folder, attempt=len(list(tries.iterdir())), **given)
-
-
-def test_trials_whose_process_dies_are_tried_again(tmp_path: Path) -> None:
-    code, folder = run(tmp_path, content(), dataclasses.replace(STUB, session=counting))
-    trials = {trial.label: trial for trial in folder.trials()}
-    assert code == 0
-    assert {label: (one.state, one.attempts) for label, one in trials.items()} == {
-        "adamw": ("completed", 2),
-        "ondare": ("completed", 2),
-        "onties": ("failed", 3),
-    }
-    lost = folder.state().trials[trials["onties"].trial_id].lost
-    assert [one.reason for one in lost] == ["process lost"] * 3
-    assert all((folder.path / str(one.traceback)).is_file() for one in lost)
-
-
-def stopping(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome:
-    """OnDARE's process stops itself, as one does that waits for a driver of a GPU."""
-    if spec.label == "ondare":
+    if spec.label == "onties":
         os.kill(os.getpid(), signal.SIGSTOP)
+    if spec.label == "ondare" or len(list(tries.iterdir())) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
     return stub_work.session(spec, prepared, folder, **given)
 
 
-def test_a_trial_that_hangs_is_killed_and_named(tmp_path: Path) -> None:
+def test_processes_that_die_or_hang_cost_attempts_and_no_other_trial(tmp_path: Path) -> None:
     made = content(train={"steps": 12, "batch_size": 8, "backend": "inprocess", "trial_timeout": 4.0})
-    code, folder = run(tmp_path, made, dataclasses.replace(STUB, session=stopping))
-    states = {trial.label: (trial.state, trial.attempts) for trial in folder.trials()}
-    assert (code, states) == (0, {"adamw": ("completed", 1), "ondare": ("failed", 2), "onties": ("completed", 1)})
-    (hung,) = [trial for trial in folder.trials() if trial.label == "ondare"]
-    assert hung.error == (
+    code, folder = run(tmp_path, made, dataclasses.replace(STUB, session=troubled))
+    trials = {str(trial.label): trial for trial in folder.trials()}
+    assert code == 0
+    assert {label: (one.state, one.attempts) for label, one in trials.items()} == {
+        "adamw": ("completed", 2),
+        "ondare": ("failed", 3),
+        "onties": ("failed", 2),
+    }
+    assert str(trials["onties"].error) == (
         "hung: not ended after train.trial_timeout, 4 s (2 times); raise train.trial_timeout, or look into the"
         " traceback"
     )
+    known = {one.fields["label"]: one.lost for one in folder.state().trials.values()}
+    assert {label: [one.reason for one in lost] for label, lost in known.items()} == {
+        "adamw": ["process lost"],
+        "ondare": ["process lost"] * 3,
+        "onties": ["hung"] * 2,
+    }
+    assert all((folder.path / str(one.traceback)).is_file() for one in known["ondare"])

@@ -1,90 +1,100 @@
-"""A sweep that is gone on with: by another driver, with other versions, from inputs that changed. Without Ray."""
+"""A sweep is made once, gone on with under its own space only, and leaves nothing where it was refused."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from omsweep.engine import opened
-from omsweep.engine import run as driver
-from omsweep.space.build import build_space
+from omsweep.engine.opened import create, differences, opened
 from omsweep.store.folder import SweepFolder
-from tests import stub_work
-from tests.inline_executor import InlineExecutor
+from omsweep.store.log import SweepLog
 
-pytestmark = pytest.mark.usefixtures("no_sink")
-MADE: dict[str, Any] = {
-    "name": "small",
-    "mode": "compare",
-    "families": ["tiny-llama"],
-    "space": {"algorithm": "dpo", "learning_rate": 4e-4, "beta": 0.1, "method": {"adamw": {}}},
-    "design": {"blocks": 1},
-    "train": {"steps": 2, "batch_size": 8, "backend": "inprocess"},
+SPACE: dict[str, Any] = {
+    "name": "s",
+    "design": {"blocks": 2, "seeds": 1},
+    "train": {"steps": 10, "concurrent_trials": 2, "max_failures": 0},
+    "keep": {"policies": "all"},
 }
 
 
-def run(made: dict[str, Any], storage: Path, work: Any = stub_work.STUB) -> tuple[int, list[tuple[str, str]]]:
-    ran: list[tuple[str, str]] = []
-    return driver.run_sweep(build_space(made), "s", storage, work=work, connected=InlineExecutor.connected(ran)), ran
+def with_(path: str, value: Any) -> dict[str, Any]:
+    section, _, key = path.partition(".")
+    return SPACE | {section: {**SPACE[section], key: value}}
 
 
-def interrupted(*given: Any, **named: Any) -> Any:
-    raise KeyboardInterrupt
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    made = SweepFolder(tmp_path, "s")
+    with opened(made, SPACE, print) as log:
+        create(log, "s", SPACE)
+    return made
 
 
-def broken_off(made: dict[str, Any], storage: Path) -> SweepFolder:
-    """A sweep whose driver was interrupted in its first trial."""
-    assert run(made, storage, replace(stub_work.STUB, session=interrupted))[0] == 130
-    return SweepFolder(storage, "s")
+def test_a_sweep_that_was_refused_leaves_no_folder(tmp_path: Path) -> None:
+    made = SweepFolder(tmp_path, "s")
+    with pytest.raises(ValueError, match="no such suite"), opened(made, SPACE, print):
+        raise ValueError("no such suite")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_input_that_changed_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text("one")
-    made = MADE | {"evaluate": {"reward": {"prompts": str(prompts)}}}
-    folder = broken_off(made, tmp_path)
-    known = folder.state().created["inputs"]["evaluate.reward.prompts"]
-    assert known["path"] == str(prompts)
-    prompts.write_text("two")
-    with pytest.raises(
-        ValueError, match=f"evaluate.reward.prompts {prompts} has SHA-256 .* and had .*{known['sha256']}"
+def test_it_is_created_once(folder: SweepFolder) -> None:
+    first = folder.state().created
+    with opened(folder, SPACE, print) as log:
+        create(log, "s", SPACE)
+        assert log.state.created == first
+        assert log.epoch == 2
+    assert first["sweep_id"]
+    assert set(first) >= {"name", "resolved", "versions", "git_revision", "git_modified"}
+
+
+def test_a_second_driver_is_refused_and_named(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omsweep.store.lease.BEAT_SECONDS", 0.2)
+    with (
+        opened(folder, SPACE, print),
+        pytest.raises(ValueError, match=r"sweep s in .*: another driver runs this sweep: process \d+ on "),
+        opened(folder, SPACE, print),
     ):
-        run(made, tmp_path, replace(stub_work.STUB, prepare=interrupted))
-    prompts.write_text("one")
-    assert run(made, tmp_path)[0] == 0
+        pass
 
 
-def test_models_that_changed_are_refused_before_a_trial_starts(tmp_path: Path) -> None:
-    folder = broken_off(MADE, tmp_path)
+@pytest.mark.parametrize(
+    ("space", "text"),
+    [
+        (with_("train.steps", 20), "has another search space: train.steps is 10 there and 20 here"),
+        (with_("train.beta", 0.1), "train.beta is not set there and 0.1 here"),
+        (with_("design.blocks", 3), "is smaller: design.blocks is 2 there and 3 here. `omsweep extend` adds"),
+        (with_("design.blocks", 1), "has another search space: design.blocks is 2 there and 1 here"),
+    ],
+)
+def test_another_space_is_refused_by_its_keys(folder: SweepFolder, space: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text), opened(folder, space, print):
+        pass
 
-    def other(wanted: Any, progress: Any) -> Any:
-        models, table = stub_work.prepare(wanted, progress)
-        return models.model_copy(update={"weights_hash": "cd"}), table
 
-    before = len(folder.state().trials)
-    with pytest.raises(ValueError, match="weights_hash of tiny-llama is 'ab' there and 'cd' here"):
-        run(MADE, tmp_path, replace(stub_work.STUB, prepare=other))
-    assert len(folder.state().trials) == before
+@pytest.mark.parametrize(("path", "value"), [("train.concurrent_trials", 1), ("keep.policies", "front")])
+def test_how_a_sweep_is_run_may_change(folder: SweepFolder, path: str, value: Any) -> None:
+    space = with_(path, value)
+    with opened(folder, space, print) as log:
+        assert log.state.resolved == space
+    assert folder.state().resolved == space
 
 
-def test_other_versions_of_driver_and_node_are_said_in_a_line_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(opened, "versions", lambda: {"torch": "1", "platform": "p"})
-    monkeypatch.setattr(opened, "revision", lambda: {"git_revision": "abc", "git_modified": False})
-    folder = broken_off(MADE, tmp_path)
-    assert "versions" not in capsys.readouterr().out
-    assert folder.state().driver["git_revision"] == "abc"
-    monkeypatch.setattr(opened, "versions", lambda: {"torch": "2", "platform": "q"})
-    monkeypatch.setattr(opened, "revision", lambda: {"git_revision": "def", "git_modified": False})
+def test_only_counts_may_grow(folder: SweepFolder) -> None:
+    with opened(folder, with_("design.blocks", 3), print, extend=True) as log:
+        assert log.state.resolved["design"]["blocks"] == 3
+    both = with_("design.blocks", 4) | {"train": {**SPACE["train"], "steps": 20}}
+    with (
+        pytest.raises(ValueError, match="train.steps is 10 there and 20 here"),
+        opened(folder, both, print, extend=True),
+    ):
+        pass
 
-    def elsewhere(wanted: Any, progress: Any) -> Any:
-        models, table = stub_work.prepare(wanted, progress)
-        return models.model_copy(update={"versions": {"torch": "3", "platform": "r"}}), table
 
-    assert run(MADE, tmp_path, replace(stub_work.STUB, prepare=elsewhere))[0] == 0
-    said = capsys.readouterr().out
-    assert "the last driver of this sweep had other versions: torch 1 there and 2 here, git_revision abc there" in said
-    assert "nodes that prepared have other versions than the driver: torch 3 there and 2 here" in said
-    assert next(iter(folder.state().prepared.values()))["models"]["versions"]["torch"] == "3"
+def test_differences_are_by_key_path() -> None:
+    assert differences({"a": {"b": 1, "c": [1]}}, {"a": {"b": 2, "c": [1]}, "d": None}) == [("a.b", 1, 2)]
+
+
+def test_a_log_that_is_open_says_which_driver_it_is(folder: SweepFolder) -> None:
+    log = SweepLog.open(folder.files)
+    assert log.epoch == 2
+    log.close()

@@ -19,7 +19,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from omsweep.cli import main
-from omsweep.engine import merging
 from omsweep.engine import run as driver
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.families.load import weights_hash
@@ -116,7 +115,7 @@ class Compared:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    tmp_path, plan = tmp_path_factory.mktemp("compared"), merging.plan_posthoc
+    tmp_path, plan = tmp_path_factory.mktemp("compared"), driver.plan_posthoc
 
     def planted_plan(*given: Any) -> PosthocPlan:
         made = plan(*given)
@@ -127,9 +126,14 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
 
     kept: dict[tuple[str, int], Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merging, "plan_posthoc", planted_plan)
-        run_posthoc = driver.run_posthoc
-        patch.setattr(driver, "run_posthoc", lambda *given: (kept.update(given[3]), run_posthoc(*given)))
+        patch.setattr(driver, "plan_posthoc", planted_plan)
+        keep = driver.keep_prepared
+
+        def noted(space_: Any, log: Any, folder: Any, ready: Any) -> None:
+            kept.update({key: models for key, (models, _) in ready.items()})
+            keep(space_, log, folder, ready)
+
+        patch.setattr(driver, "keep_prepared", noted)
         evaluate = {"limit": 8, "samples": 2, "max_new_tokens": 24, "report_split": "all"}
         code, _, folder = run(tmp_path, space(posthoc=POSTHOC, evaluate=evaluate))
     return Compared(tmp_path, code, folder, kept)

@@ -1,5 +1,6 @@
 """The searcher enqueues baselines, tells every outcome, proposes from its model and ends on time."""
 
+import json
 import math
 from typing import Any
 
@@ -10,6 +11,10 @@ from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
+from omsweep.space.search_space import SearchSpace
+from omsweep.store.events import Event
+from omsweep.store.state import SweepState, apply
+from omsweep.strict_json import plain
 from tests.space_files import flat
 
 
@@ -21,9 +26,9 @@ def outcome(sample: dict[str, Any]) -> dict[str, Any]:
 
 def run_to_the_end(proposer: StudyProposer) -> list[dict[str, Any]]:
     samples = []
-    while (spec := proposer.next()) is not None:
-        samples.append(flat(spec))
-        proposer.tell(spec.trial_id, outcome(samples[-1]))
+    while (made := proposer.next()) is not None:
+        samples.append(flat(made.spec))
+        proposer.tell(made.spec.trial_id, outcome(samples[-1]))
     return samples
 
 
@@ -72,8 +77,8 @@ def test_what_has_no_two_finite_objectives_is_told_as_failed(search: dict[str, A
     first, second = (proposer.next() for _ in range(2))
     assert first is not None
     assert second is not None
-    proposer.tell(first.trial_id, result)
-    proposer.tell(second.trial_id, {"state": "completed", "reward": 0.5, "tax": 1.0})
+    proposer.tell(first.spec.trial_id, result)
+    proposer.tell(second.spec.trial_id, {"state": "completed", "reward": 0.5, "tax": 1.0})
     states = [trial.state for trial in proposer.studies["tiny-llama"].get_trials(deepcopy=False)[:2]]
     assert states == [TrialState.FAIL, TrialState.COMPLETE]
     assert proposer.studies["tiny-llama"].trials[1].values == [0.5, 1.0]
@@ -83,16 +88,60 @@ def test_failures_do_not_count_towards_the_start_of_the_model(search: dict[str, 
     proposer = StudyProposer(build_space(search))
     proposals = []
     for _ in range(12):
-        spec = proposer.next()
-        assert spec is not None
-        proposals.append(spec.params["proposal"])
-        proposer.tell(spec.trial_id, None)
+        made = proposer.next()
+        assert made is not None
+        proposals.append(made.spec.params["proposal"])
+        proposer.tell(made.spec.trial_id, None)
     assert proposals[8:] == ["random"] * 4
 
 
 def test_the_same_seed_proposes_the_same(search: dict[str, Any]) -> None:
     first, second = (run_to_the_end(StudyProposer(build_space(search))) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("algorithm", ["tpe", "random"])
+def test_a_search_that_goes_on_proposes_what_it_would_have(
+    search: dict[str, Any], algorithm: str, at_once: int
+) -> None:
+    """Whenever it is stopped, and however many trials run then; no study has another trial, or two."""
+    search["families"], search["search"] = ["tiny-llama", "tiny-qwen2"], {"algorithm": algorithm, "trials": 24}
+    space = build_space(search)
+    whole, states = searched(space, StudyProposer(space), SweepState(), at_once)
+    for stopped in range(0, len(states), 5):
+        proposer = StudyProposer(space, states[stopped])
+        samples, _ = searched(space, proposer, states[stopped], at_once)
+        known = len(states[stopped].trials)
+        assert samples == whole[known:]
+        assert [len(study.trials) for study in proposer.studies.values()] == [12, 12]
+        assert {trial.state for study in proposer.studies.values() for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def searched(
+    space: SearchSpace, proposer: StudyProposer, state: SweepState, at_once: int
+) -> tuple[list[dict[str, Any]], list[SweepState]]:
+    """Samples in their order, and the states of the sweep after each event; the oldest of `at_once` trials ends."""
+    samples: list[dict[str, Any]] = []
+    states, running = [state], [one.trial_id for one in state.proposed() if one.outcome is None]
+
+    def happened(kind: str, trial_id: str, **data: Any) -> None:
+        states.append(apply(states[-1], Event(states[-1].seq + 1, 1, 0.0, kind, trial_id, None, data)))
+
+    while True:
+        made = proposer.next() if len(running) < at_once else None
+        if made is not None:
+            samples.append(flat(made.spec))
+            running.append(made.spec.trial_id)
+            fields = json.loads(json.dumps(plain(made.spec.model_dump(exclude={"trial_id"}))))
+            happened("proposed", made.spec.trial_id, trial=fields, drawn=json.loads(json.dumps(made.drawn)))
+        elif running:
+            trial_id = running.pop(0)
+            ended = outcome(flat(states[-1].trials[trial_id].spec))
+            happened("ended", trial_id, outcome=ended)
+            proposer.tell(trial_id, ended)
+        else:
+            return samples, states
 
 
 def test_a_grid_visits_every_point_once(search: dict[str, Any]) -> None:

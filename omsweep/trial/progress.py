@@ -1,0 +1,72 @@
+"""The losses of a running trial, in a file of the sweep's folder that its driver reads while they are written."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omsweep.strict_json import plain
+
+SECONDS = 1.0
+"""Losses are written at most so often."""
+
+
+class Losses(NamedTuple):
+    """Losses of steps in a row; None is one that is not finite."""
+
+    first_step: int
+    losses: list[float | None]
+
+
+class ProgressWriter:
+    """Takes every step of a trial and writes losses in lines of several; its file starts anew with each attempt.
+
+    Args:
+        file: to write.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._waiting: list[float] = []
+        self._first_step = 1
+        self._written = time.monotonic()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+
+    def __call__(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """A step's metrics, of which `loss` is kept."""
+        if not self._waiting:
+            self._first_step = step
+        self._waiting.append(metrics["loss"])
+        if time.monotonic() - self._written >= SECONDS:
+            line = json.dumps({"first_step": self._first_step, "losses": plain(self._waiting)}) + "\n"
+            with self._file.open("a") as file:
+                file.write(line)
+            self._waiting, self._written = [], time.monotonic()
+
+
+def progress_file(folder: Path, trial_id: str) -> Path:
+    """Where a trial of a sweep's folder writes its losses."""
+    return folder / "work" / trial_id / "progress.jsonl"
+
+
+def read_losses(file: Path, position: int) -> tuple[list[Losses], int]:
+    """Whole lines of a file from a position on, and the position after them; from its start where it is shorter."""
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, 2)
+            opened.seek(position if position <= size else 0)
+            begun, text = opened.tell(), opened.read()
+    except FileNotFoundError:
+        return [], 0
+    whole = text[: text.rfind(b"\n") + 1]
+    return list(_parsed(whole)), begun + len(whole)
+
+
+def _parsed(text: bytes) -> Iterator[Losses]:
+    for line in text.splitlines():
+        try:
+            yield Losses(**json.loads(line))
+        except (ValueError, TypeError):
+            continue  # a file that starts anew under the reader's hands

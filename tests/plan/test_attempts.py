@@ -1,0 +1,171 @@
+"""What becomes of attempts: results, further tries, failures; and which trial the queue starts next."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omsweep.plan.attempts import AGAIN, Attempts, TrialQueue
+from omsweep.plan.proposer import DesignProposer
+from omsweep.store.log import SweepLog
+from omsweep.store.records import Outcome, TrialRecord, TrialSpec
+from omsweep.store.storage import FolderStorage
+
+SPECS = [TrialSpec(trial_id=name, family="f", seed=3) for name in "abc"]
+DONE = Outcome(state="completed", reward=0.5, tax=1.0, losses=(0.7, 0.6))
+
+
+def lost(reason: str) -> Outcome:
+    return Outcome(state="failed", reason=reason, error=f"it was {reason}", traceback="Traceback")
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    def ended(self, record: TrialRecord, outcome: Outcome) -> None:
+        self.heard.append((record.trial_id, record.state))
+
+    def tried_again(self, trial_id: str, reason: str, error: str) -> None:
+        self.heard.append((trial_id, reason))
+
+
+class Told(DesignProposer):
+    """A design that remembers what it is told."""
+
+    told: list[tuple[str, Any]]
+
+    def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
+        self.told = [*getattr(self, "told", []), (trial_id, (outcome or {}).get("state"))]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SweepLog]:
+    made = SweepLog.open(FolderStorage(tmp_path))
+    made.append("created", name="s", resolved={})
+    yield made
+    made.close()
+
+
+def queue_of(log: SweepLog, *listeners: Any) -> TrialQueue:
+    return TrialQueue(Attempts(log, listeners), Told(SPECS, log.state))
+
+
+def begin(queue: TrialQueue) -> str | None:
+    job = queue.next()
+    if job is None:
+        return None
+    queue.start(job)
+    return job.spec.trial_id
+
+
+def test_every_trial_is_started_once_and_told(log: SweepLog) -> None:
+    listener = Listener()
+    queue = queue_of(log, listener)
+    assert [begin(queue) for _ in range(4)] == ["a", "b", "c", None]
+    assert not queue.finished
+    for name in "bca":
+        queue.end(name, DONE)
+    assert queue.finished
+    assert [one.trial_id for one in log.state.records()] == ["b", "c", "a"]
+    assert listener.heard == [(name, "completed") for name in "bca"]
+    assert log.state.trials["a"].steps == 2
+    queue.end("a", lost("process lost"))  # Tune may say so of one that has completed
+    assert log.state.trials["a"].record.state == "completed"
+
+
+def test_a_lost_attempt_is_no_result_and_its_trial_comes_again(log: SweepLog) -> None:
+    queue = queue_of(log)
+    assert [begin(queue) for _ in range(2)] == ["a", "b"]
+    queue.end("a", lost("process lost"))
+    assert log.state.trials["a"].outcome is None
+    assert begin(queue) == "a"  # what was begun comes first
+    queue.end("a", DONE)
+    record = log.state.trials["a"].record
+    assert (record.state, record.attempts, record.error) == ("completed", 2, None)
+    assert getattr(queue._proposer, "told", []) == [("a", "completed")]
+
+
+@pytest.mark.parametrize("reason", [reason for reason, again in AGAIN.items() if again.times is not None])
+def test_each_reason_has_a_budget_of_its_own(log: SweepLog, tmp_path: Path, reason: str) -> None:
+    queue, again = queue_of(log), AGAIN[reason]
+    for _ in "abc":
+        begin(queue)
+    for name in "bc":
+        queue.end(name, DONE)
+    queue.end("a", lost("preempted"))
+    tries = 0
+    while begin(queue) == "a":
+        tries += 1
+        queue.end("a", lost(reason))
+    assert tries == (again.times or 0) + 1
+    record = log.state.trials["a"].record
+    assert (record.state, record.attempts) == ("failed", tries + 1)
+    assert str(record.error).startswith(f"it was {reason} ({tries} times)")
+    assert again.remedy in str(record.error)
+    assert sorted(file.name for file in (tmp_path / "tracebacks").iterdir()) == [
+        f"a-{n + 1}.txt" for n in range(tries + 1)
+    ]
+
+
+def test_what_ran_out_of_memory_is_tried_again_alone(log: SweepLog) -> None:
+    queue = queue_of(log)
+    assert [begin(queue) for _ in range(2)] == ["a", "b"]
+    queue.end("a", lost("out of memory"))
+    assert begin(queue) == "c"  # not alone
+    assert begin(queue) is None
+    queue.end("b", DONE)
+    assert begin(queue) is None
+    queue.end("c", DONE)
+    assert begin(queue) == "a"
+    queue.end("a", DONE)
+    assert queue.finished
+
+
+def test_nothing_starts_beside_a_trial_that_must_be_alone(log: SweepLog) -> None:
+    queue = queue_of(log)
+    for _ in "abc":
+        begin(queue)
+    for name in "abc":
+        queue.end(name, lost("out of memory"))
+    assert begin(queue) == "a"
+    assert begin(queue) is None
+    queue.end("a", DONE)
+    assert begin(queue) == "b"
+
+
+def test_a_driver_goes_on_where_another_was_killed(log: SweepLog) -> None:
+    queue = queue_of(log)
+    assert [begin(queue) for _ in range(2)] == ["a", "b"]
+    queue.end("a", DONE)
+    again = queue_of(log)
+    assert [one.reason for one in log.state.trials["b"].lost] == ["driver stopped"]
+    assert [begin(again) for _ in range(3)] == ["b", "c", None]
+    assert log.state.trials["b"].attempt == 2
+    for name in "bc":
+        again.end(name, DONE)
+    assert again.finished
+    assert queue_of(log).next() is None
+
+
+def test_losses_are_noted_once(log: SweepLog) -> None:
+    queue = queue_of(log)
+    begin(queue)
+    attempts = queue.attempts
+    attempts.note_losses("a", 1, [0.9, 0.8])
+    attempts.note_losses("a", 2, [0.8, 0.7])  # an attempt that went on from a checkpoint writes some of them again
+    attempts.note_losses("a", 5, [0.1])  # a gap waits for the end
+    assert log.state.trials["a"].steps == 3
+    queue.end("a", DONE.model_copy(update={"losses": (0.9, 0.8, 0.7, 0.6, 0.5)}))
+    attempts.note_losses("a", 6, [0.4])
+    assert log.state.trials["a"].steps == 5
+
+
+def test_an_error_is_kept_without_the_secrets_in_it(log: SweepLog, tmp_path: Path) -> None:
+    queue = queue_of(log)
+    begin(queue)
+    text = "OSError: https://me:hunter2@hub/model?token=hunter2 not found"
+    queue.end("a", Outcome(state="failed", error=text, traceback=f"Traceback\n{text}"))
+    assert log.state.trials["a"].record.error == "OSError: https://hub/model?token=*** not found"
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and "hunter2" in file.read_text()]
