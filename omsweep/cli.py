@@ -37,9 +37,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a sweep, or go on with it: train, score, track and report every trial")
     extend = commands.add_parser("extend", help="run more blocks, seeds or trials of a sweep")
-    for parser_ in (run, extend):
+    fork = commands.add_parser("fork", help="run a new sweep that starts from an earlier one's results")
+    fork.add_argument("old", metavar="OLD", help="name of the earlier sweep, in the same storage")
+    for parser_ in (run, extend, fork):
         _add_space(parser_)
-        parser_.add_argument("--name", help="name of the sweep and its folder (default: the file's name)")
+        default = "" if parser_ is fork else " (default: the file's name)"
+        parser_.add_argument("--name", required=parser_ is fork, help=f"name of the sweep and its folder{default}")
         _add_running(parser_)
         parser_.add_argument(
             "--repair", action="store_true", help="go on with a log that is damaged, without the damaged events"

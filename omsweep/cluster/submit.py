@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 from rich.console import Console
 
+from omsweep import __version__
 from omsweep.cluster.storage import check_job_storage, check_job_tracking, check_no_secret
-from omsweep.evaluation.reward_models import REWARD_MODELS
-from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
-from omsweep.provenance import revision
+from omsweep.provenance import in_environment, revision
+from omsweep.space.inputs import places
 from omsweep.space.search_space import SearchSpace
 
 SUCCEEDED, FAILED = 0, 1
@@ -129,7 +128,7 @@ def job_request(
     if tracking_uri is not None:
         words.append(f"--tracking-uri={tracking_uri}")
     words += [f"--set={override}" for override in overrides]
-    tags = {"omsweep_sweep": name, "omsweep_version": metadata.version("omsweep")}
+    tags = {"omsweep_sweep": name, "omsweep_version": __version__}
     tags |= {key: str(value) for key, value in revision().items() if value is not None}
     return {
         "entrypoint": shlex.join(words),
@@ -137,7 +136,7 @@ def job_request(
             "working_dir": str(space.parent),
             "py_modules": [str(PACKAGE)],
             "excludes": NOT_SHIPPED,
-            "env_vars": STOP_SETTINGS,
+            "env_vars": STOP_SETTINGS | in_environment(),
         },
         "metadata": tags,
     }
@@ -215,30 +214,12 @@ def _write(chunk: str) -> None:
 
 def _check_paths(space_path: Path, space: SearchSpace) -> None:
     """Refuse files of this machine that the space names by a relative path: the job would look for them in vain."""
-    for key, value in _places(space).items():
-        if value and not Path(value).is_absolute() and Path(value).exists():
+    for key, value in places(space).items():
+        if not Path(value).is_absolute() and Path(value).exists():
             raise ValueError(
                 f"{space_path}: {key}: {value!r} is a path on this machine, which the cluster does not see; copy it to"
                 " the shared storage and give its absolute path"
             )
-
-
-def _places(space: SearchSpace) -> dict[str, str | None]:
-    """Every value of a space that may be a path, by key; names of embedded things left out."""
-    reward = space.evaluate.reward
-    places = {f"families.{f.name}.{key}": getattr(f, key) for f in space.families for key in ("base", "sft")}
-    places |= {f"families.{f.name}.other_sft.{i}": m for f in space.families for i, m in enumerate(f.other_sft)}
-    places["preferences.path"] = space.preferences.path
-    places |= {
-        f"space.method.{branch.origin}.preferences.path": branch.preferences.path
-        for branch in space.branches
-        if branch.preferences is not None
-    }
-    places["replay.path"] = space.replay.path if space.replay is not None else None
-    places["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
-    places["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts
-    places["evaluate.reward.model"] = None if reward.model in REWARD_MODELS else reward.model
-    return places
 
 
 @contextmanager

@@ -4,11 +4,14 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
-from omsweep.provenance import revision, versions
+from omsweep.engine.executor import Ready
+from omsweep.provenance import differing, revision, versions
+from omsweep.space.inputs import Inputs, changed
 from omsweep.space.specs import OPERATIONAL
-from omsweep.store.folder import SweepFolder
+from omsweep.store.folder import SweepFolder, reference_of
 from omsweep.store.lease import FOLDER, LeaseHeld
 from omsweep.store.log import SweepLog
 from omsweep.strict_json import flatten, plain
@@ -16,6 +19,8 @@ from omsweep.strict_json import flatten, plain
 LONGEST_LIST = 6
 COUNTS = ("design.blocks", "design.seeds", "design.sft_seeds", "search.trials")
 """What `omsweep extend` may raise: the trials that there are stay what they are."""
+MODELS = ("weights_hash", "base_hash", "base_revision", "sft_revision", "dtype", "chat_template", "decoding")
+"""Fields of `Prepared` that make its trials what they are."""
 
 
 @contextmanager
@@ -24,6 +29,7 @@ def opened(
     resolved: Mapping[str, Any],
     say: Callable[[str], None],
     *,
+    inputs: Inputs = MappingProxyType({}),
     repair: bool = False,
     extend: bool = False,
 ) -> Iterator[SweepLog]:
@@ -33,11 +39,13 @@ def opened(
         folder: the sweep's.
         resolved: search space that is to be run.
         say: is told what is waited for.
+        inputs: files and folders that the space names.
         repair: go on with a damaged log.
         extend: `COUNTS` may be higher than they were.
 
     Raises:
-        ValueError: another driver runs the sweep, it has another search space, or it is from before the log.
+        ValueError: another driver runs the sweep, it has another search space or inputs with other content, or it is
+            from before the log.
     """
     if folder.sweep_json.is_file() and not folder.events_jsonl.is_file():
         raise ValueError(
@@ -51,6 +59,8 @@ def opened(
     try:
         if log.state.created:
             refuse_another(folder, log.state.resolved, resolved, extend=extend)
+            if "inputs" in log.state.created:
+                refuse_changed_inputs(f"sweep {folder.path}", log.state.created["inputs"], inputs)
             note_changes(log, resolved)
         yield log
     finally:
@@ -61,11 +71,23 @@ def opened(
                 folder.path.rmdir()
 
 
-def create(log: SweepLog, name: str, resolved: Mapping[str, Any]) -> None:
-    """Note what the sweep is, unless that is known, and which driver goes on with it."""
+def create(
+    log: SweepLog, name: str, resolved: Mapping[str, Any], say: Callable[[str], None] = print, **more: Any
+) -> None:
+    """Note what the sweep is, unless that is known, and which driver goes on with it; say what that has of its own.
+
+    Args:
+        log: of the sweep.
+        name: of the sweep.
+        resolved: its search space.
+        say: is told which versions are others than those of the last driver.
+        more: data of the event `created`.
+    """
     made_with: dict[str, Any] = {"versions": versions(), **revision()}
     if not log.state.created:
-        log.append("created", name=name, sweep_id=uuid.uuid4().hex, resolved=plain(resolved), **made_with)
+        log.append("created", name=name, sweep_id=uuid.uuid4().hex, resolved=plain(resolved), **more, **made_with)
+    elif others := _other_versions(log.state.driver or log.state.created, made_with):
+        say(f"the last driver of this sweep had other versions: {', '.join(others)}")
     log.append("driver", did="started", **made_with)
 
 
@@ -81,12 +103,50 @@ def refuse_another(
         growth = "; ".join(f"{path} is {old} there and {new} here" for path, old, new in different)
         raise ValueError(f"sweep {folder.path} is smaller: {growth}. `omsweep extend` adds the trials that are missing")
     if different:
-        listed = [f"{path} is {_shown(old)} there and {_shown(new)} here" for path, old, new in different]
+        listed = [f"{path} is {shown(old)} there and {shown(new)} here" for path, old, new in different]
         more = f", and {len(listed) - LONGEST_LIST} more" if len(listed) > LONGEST_LIST else ""
         raise ValueError(
             f"sweep {folder.path} has another search space: {'; '.join(listed[:LONGEST_LIST])}{more}. Choose another"
             " --name, or run it with the space it has"
         )
+
+
+def refuse_changed_inputs(what: str, there: Inputs, here: Inputs) -> None:
+    """ValueError where a file or folder that a search space names holds something else than it did."""
+    others = changed(there, here)
+    if others:
+        more = f", and {len(others) - 1} more changed" if len(others) > 1 else ""
+        raise ValueError(
+            f"{what} was made from other data: {others[0]}{more}; bring the former content back, or `omsweep run` it"
+            " under another --name"
+        )
+
+
+def refuse_other_models(what: str, there: Mapping[str, Mapping[str, Any]], ready: Ready) -> None:
+    """ValueError where a family's models are not those that trials were trained from.
+
+    Args:
+        what: the sweep of these trials, for the message.
+        there: data of its events `prepared`, by `omsweep.store.state.family_key`.
+        ready: what is ready now.
+    """
+    for (family, sft_seed), (models, _) in ready.items():
+        known = (reference_of(there, family, sft_seed) or {}).get("models", {})
+        for name in MODELS:
+            old, new = known.get(name), plain(getattr(models, name))
+            if old != new and None not in (old, new):
+                raise ValueError(
+                    f"{what} was trained from other models: {name} of {family} is {shown(old)} there and {shown(new)}"
+                    " here; bring the former models back, or `omsweep run` it under another --name"
+                )
+
+
+def warn_of_nodes(ready: Ready, say: Callable[[str], None]) -> None:
+    """Name the libraries whose versions are others on a node that made models ready than in this process."""
+    here = versions()
+    others = {one: None for models, _ in ready.values() for one in differing(models.versions, here)}
+    if others:
+        say(f"nodes that prepared have other versions than the driver: {', '.join(others)}")
 
 
 def note_changes(log: SweepLog, resolved: Mapping[str, Any]) -> None:
@@ -106,5 +166,11 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple
     ]
 
 
-def _shown(value: Any) -> str:
+def _other_versions(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    revisions = [{name: one.get(name) for name in ("git_revision", "git_modified")} for one in (there, here)]
+    return differing(there.get("versions") or {}, here["versions"]) + differing(*revisions)
+
+
+def shown(value: Any) -> str:
+    """A setting's value in a message."""
     return "not set" if value is None else f"{value!r:.80}"

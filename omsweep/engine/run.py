@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
+from omsweep.engine.forked import fork_of
 from omsweep.engine.on_ray import Connected, RayExecutor
-from omsweep.engine.opened import create, opened
+from omsweep.engine.opened import create, opened, refuse_other_models, warn_of_nodes
 from omsweep.engine.prepare import check_own_data, reference_key
 from omsweep.engine.retention import Retention
 from omsweep.engine.terminal import Terminal
 from omsweep.engine.work import Work
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.plan.design import draw
+from omsweep.plan.forking import forked_trials
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.proposer import DesignProposer, Proposer
@@ -25,6 +27,7 @@ from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.mlflow import MlflowSink
+from omsweep.space.inputs import inputs_of
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import evaluation
 from omsweep.store.folder import SweepFolder
@@ -51,6 +54,7 @@ def run_sweep(
     *,
     repair: bool = False,
     extend: bool = False,
+    fork: SweepFolder | None = None,
     connected: Connected = RayExecutor.connected,
 ) -> int:
     """Run a sweep to its end, from wherever earlier drivers left it, and write its report.
@@ -63,6 +67,7 @@ def run_sweep(
         work: what the processes do.
         repair: go on with a log that is damaged in the middle.
         extend: the space may ask for more blocks, seeds or trials than the sweep has had.
+        fork: an earlier sweep whose results a new one starts from.
         connected: makes the executor, in a `with` statement.
 
     Returns:
@@ -70,7 +75,8 @@ def run_sweep(
 
     Raises:
         ValueError: another driver runs the sweep, its search space is another one, its log is damaged, or tracking
-            store, resources, family, preference data or suite cannot be used; nothing was trained.
+            store, resources, family, preference data or suite cannot be used, or nothing can be taken over from
+            `fork`; nothing was trained.
     """
     console = Console(soft_wrap=True)
     folder = SweepFolder(storage, name)
@@ -80,17 +86,27 @@ def run_sweep(
     def warn(text: str) -> None:
         console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
 
-    with opened(folder, space.resolved(), warn, repair=repair, extend=extend) as log:
+    inputs = inputs_of(space)
+    with opened(folder, space.resolved(), warn, inputs=inputs, repair=repair, extend=extend) as log:
         uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
+        forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
-        if log.state.created and not unfinished(space, specs, log.state):
+        if log.state.created and forked is None and not unfinished(space, specs, log.state):
             console.print(f"sweep {name} is finished; its report is written again")
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
         with connected(space, console, work) as executor:
             ready = executor.prepare(specs)
-            create(log, name, space.resolved())
+            refuse_other_models(f"sweep {folder.path}", log.state.prepared, ready)
+            warn_of_nodes(ready, warn)
+            if forked is not None:
+                refuse_other_models(f"sweep {forked.old.path}", forked.state.prepared, ready)
+            origin = {} if forked is None else {"forked_from": forked.data}
+            create(log, name, space.resolved(), warn, inputs=inputs, **origin)
             keep_prepared(space, log, folder, ready)
+            if forked is not None:
+                forked.take(log, folder)
+                console.print(forked.describe(), highlight=False, markup=False)
             folder.write_derived(log.state)
             closed = "failed"
             sink.start()
@@ -124,7 +140,7 @@ def keep_traceback(log: SweepLog, error: BaseException) -> str:
 
 def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> bool:
     """Whether anything of a sweep is still to be done."""
-    wanted = trial_count(space) if specs is None else len(specs)
+    wanted = trials_of(space, specs, state)
     trained = [one for one in state.trials.values() if one.fields.get("kind", "trained") == "trained"]
     if len(trained) < wanted or any(one.outcome is None for one in state.trials.values()):
         return True
@@ -132,6 +148,11 @@ def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: Swe
     if any(spec.trial_id not in state.trials for specs_ in merged for spec in specs_):
         return True
     return bool(_members_to_score(state))
+
+
+def trials_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> int:
+    """How many trained trials a sweep has once it is complete, those taken over included."""
+    return trial_count(space) + forked_trials(state) if specs is None else len(specs)
 
 
 def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready: Ready) -> None:
@@ -159,7 +180,7 @@ def _run(
     models: Models,
     console: Console,
 ) -> None:
-    total = trial_count(space) if specs is None else len(specs)
+    total = trials_of(space, specs, log.state)
     done = sum(one.outcome is not None for one in log.state.trials.values())
     if done:
         console.print(f"going on: {done} trials have ended")

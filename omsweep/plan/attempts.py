@@ -85,10 +85,7 @@ class Attempts:
 
     def propose(self, spec: TrialSpec, drawn: Mapping[str, object] | None = None) -> None:
         """Note a trial, unless it is known."""
-        if spec.trial_id not in self.log.state.trials:
-            data: dict[str, Any] = {"trial": spec.model_dump(exclude_defaults=True, exclude={"trial_id"})}
-            data |= {"drawn": drawn} if drawn else {}
-            self.log.append("proposed", trial_id=spec.trial_id, **data)
+        propose(self.log, spec, drawn)
 
     def job(self, trial_id: str) -> Job:
         """The next attempt at a known trial."""
@@ -158,6 +155,14 @@ class Attempts:
         name = f"tracebacks/{trial.trial_id}-{max(1, trial.attempt)}.txt"
         self.log.storage.write(name, redacted(outcome.traceback).encode())
         return name
+
+
+def propose(log: SweepLog, spec: TrialSpec, drawn: Mapping[str, object] | None = None) -> None:
+    """Note a trial in a log, unless it is known there."""
+    if spec.trial_id not in log.state.trials:
+        data: dict[str, Any] = {"trial": spec.model_dump(exclude_defaults=True, exclude={"trial_id"})}
+        data |= {"drawn": drawn} if drawn else {}
+        log.append("proposed", trial_id=spec.trial_id, **data)
 
 
 class TrialQueue:

@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState as OptunaState
 
+from omsweep.plan.forking import FORKED, forked_trials, numbered
 from omsweep.plan.proposer import Proposal
 from omsweep.plan.starting_points import live_knobs, plan, startup_trials, trial_count
 from omsweep.space.branches import Branch
@@ -27,7 +28,8 @@ class StudyProposer:
     """Proposes trials from one study per family over ask and tell, families in turn; knobs are named by key path.
 
     A proposal depends on the seed, its number and what the study knows, so that a search that goes on in another
-    process proposes what it would have proposed undisturbed.
+    process proposes what it would have proposed undisturbed. Trials that were taken over from an earlier sweep are in
+    the studies first and not among the search's own; own trials are numbered after that sweep's.
 
     Args:
         space: of the search.
@@ -37,12 +39,14 @@ class StudyProposer:
     def __init__(self, space: SearchSpace, state: SweepState | None = None) -> None:
         self._space = space
         self._total = trial_count(space)
+        state = SweepState() if state is None else state
+        self._numbers = dict.fromkeys(space.family_names, 0) | numbered(state)
         self._asked: dict[str, tuple[str, int]] = {}
         known: dict[str, list[TrialState]] = {name: [] for name in space.family_names}
-        for trial in () if state is None else state.proposed():
+        for trial in state.proposed():
             if trial.drawn is not None:
                 known[trial.fields["family"]].append(trial)
-        self._started = sum(map(len, known.values()))
+        self._started = sum(map(len, known.values())) - forked_trials(state)
         self.studies = {name: self._study(name, known[name]) for name in space.family_names}
 
     def next(self) -> Proposal | None:
@@ -52,7 +56,7 @@ class StudyProposer:
         names = self._space.family_names
         family = names[self._started % len(names)]
         study = self.studies[family]
-        number = sum(known == family for known, _ in self._asked.values())
+        number = self._numbers[family]
         study.sampler = _sampler(self._space, names.index(family), number)
         trial = study.ask()
         branch, values = suggest_values(self._space, trial)
@@ -61,7 +65,7 @@ class StudyProposer:
             self._space,
             branch,
             values,
-            trial_id=f"{family}-{trial.number:03d}-{branch.label}",
+            trial_id=f"{family}-{number:03d}-{branch.label}",
             family=family,
             block=None,
             seed=self._space.search.seed,
@@ -70,9 +74,9 @@ class StudyProposer:
         spec = trial_spec(self._space, {**sample, "proposal": proposal})
         self._asked[spec.trial_id] = family, trial.number
         self._started += 1
-        known = study.get_trials(deepcopy=False)[
-            trial.number
-        ]  # the sampler reads its own attributes of trials that run
+        self._numbers[family] += 1
+        # the sampler reads its own attributes of trials that run
+        known = study.get_trials(deepcopy=False)[trial.number]
         return Proposal(spec, {"params": dict(known.params), "proposal": proposal, "system": dict(known.system_attrs)})
 
     def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
@@ -82,13 +86,20 @@ class StudyProposer:
         self.studies[family].tell(number, values, state=OptunaState.FAIL if values is None else OptunaState.COMPLETE)
 
     def _study(self, family: str, known: Sequence[TrialState]) -> optuna.Study:
-        """A family's study with the trials it has had and, waiting, the starting points that are left."""
+        """A family's study with the trials it has had and, waiting, the starting points that are left.
+
+        A starting point that a trial taken over fulfils is not run again.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(directions=["maximize", "minimize"])
         for number, trial in enumerate(known):
             study.add_trial(_known_trial(self._space, trial))
             self._asked[trial.trial_id] = family, number
-        for point in plan(self._space)[len(known) :]:
+        forked = [one.drawn["params"] for one in known if one.drawn and one.drawn["proposal"] == FORKED]
+        points = [
+            one for one in plan(self._space) if not any(one.params.items() <= params.items() for params in forked)
+        ]
+        for point in points[len(known) - len(forked) :]:
             study.enqueue_trial(dict(point.params), user_attrs={"proposal": point.proposal})
         return study
 

@@ -206,7 +206,7 @@ def provenance(view: SweepView) -> Content:
     changed = " (with uncommitted changes)" if described.get("git_modified") else ""
     facts = {
         "created": described.get("created"),
-        "commit": f"{revision}{changed}" if revision else "not a git checkout",
+        "commit": f"{revision}{changed}" if revision else "an installed package, not a git checkout",
         **(described.get("versions") or {}),
     }
     commands = [f"git checkout {revision}"] if revision else []

@@ -372,6 +372,7 @@ class Prepared(Record):
         contamination: of the preferences and of what is replayed, how much is scored too
             (`omsweep.preferences.contamination.Contamination`).
         reference: the SFT model's own scores on the search split.
+        versions: of the libraries of the process that made it ready (`omsweep.provenance.versions`).
     """
 
     v: Literal[1] = VERSION
@@ -391,6 +392,7 @@ class Prepared(Record):
     replay: str | None = None
     contamination: tuple[Mapping[str, Any], ...] = ()
     reference: Scores = Scores()
+    versions: Mapping[str, str | None] = Field(default_factory=dict)
 
 
 TRIAL_FIELDS: tuple[str, ...] = tuple(TrialRecord.model_fields)

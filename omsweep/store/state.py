@@ -108,6 +108,7 @@ class SweepState(NamedTuple):
         closed: how the last driver left it: `completed`, `failed`, `interrupted`; None while one is at work, or after
             one that was killed.
         reclaimed: bytes that were freed by removing what is no longer needed.
+        driver: versions and git revision that the last driver was started with.
     """
 
     seq: int = 0
@@ -121,6 +122,7 @@ class SweepState(NamedTuple):
     run_id: str | None = None
     closed: str | None = None
     reclaimed: int = 0
+    driver: Mapping[str, Any] = Map()
 
     @property
     def resolved(self) -> Mapping[str, Any]:
@@ -259,7 +261,8 @@ def _reclaimed(state: SweepState, event: Event) -> Changes:
 
 
 def _driver(state: SweepState, event: Event) -> Changes:
-    return {"closed": event.data.get("closed")}
+    began = {"driver": event.data} if event.data.get("did") == "started" else {}
+    return {"closed": event.data.get("closed"), **began}
 
 
 KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {

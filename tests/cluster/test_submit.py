@@ -90,6 +90,16 @@ def test_only_the_search_space_and_the_package_are_shipped(run: Callable[..., in
     assert cluster.job["metadata"]["omsweep_sweep"] == "small"
 
 
+def test_a_job_is_told_the_commit_that_it_has_no_repository_to_ask_for(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "in_environment", lambda: {"OMSWEEP_REVISION": "abc", "OMSWEEP_MODIFIED": "0"})
+    cluster = Cluster([["done\n"]], JobStatus.SUCCEEDED)
+    run(cluster)
+    told = cluster.job["runtime_env"]["env_vars"]
+    assert told == {**submit.STOP_SETTINGS, "OMSWEEP_REVISION": "abc", "OMSWEEP_MODIFIED": "0"}
+
+
 def test_the_package_that_is_shipped_is_complete_and_clean(tmp_path: Path) -> None:
     """Packed by Ray's own code, unpacked elsewhere, the command line answers from it."""
     target = tmp_path / "package.zip"
@@ -166,6 +176,7 @@ def test_what_a_job_cannot_use_is_refused_before_anything_is_sent(
         ("evaluate.tax=tasks", "evaluate.tax", "tasks"),
         ("evaluate.reward={prompts: mine.jsonl}", "evaluate.reward.prompts", "mine.jsonl"),
         ("evaluate.reward={scorer: reward_model, model: model}", "evaluate.reward.model", "model"),
+        ("report={pilot: mine.jsonl}", "report.pilot", "mine.jsonl"),
     ],
 )
 def test_files_of_this_machine_named_by_a_relative_path_are_refused(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import ray
 from ray.util import placement_group_table, remove_placement_group
@@ -10,8 +11,33 @@ from ray.util.placement_group import PlacementGroup
 from rich.console import Console
 
 from omsweep.cluster.connect import connect
+from omsweep.engine import run as driver
+from omsweep.report.write import write_front
+from omsweep.results import front
 
 RELEASE_SECONDS = 5
+
+
+class NoSink:
+    """Stands in for `MlflowSink`."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def start(self, *_: object) -> None:
+        """Nothing."""
+
+    flush = stop = start
+
+
+@pytest.fixture
+def no_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver without MLflow and pictures: a sweep of stand-ins takes milliseconds."""
+    monkeypatch.setattr(driver, "MlflowSink", NoSink)
+    monkeypatch.setattr(driver, "write_report", write_front)
+    for shown in ("print_status", "print_answers"):
+        monkeypatch.setattr(driver, shown, lambda *_: None)
+    monkeypatch.setattr(front, "front_probability", lambda losses, _: np.ones(len(losses)))  # a thousand draws a page
 
 
 @pytest.fixture(scope="session")

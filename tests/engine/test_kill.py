@@ -10,14 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from omsweep.engine import opened
 from omsweep.engine import run as driver
-from omsweep.report.write import write_front
-from omsweep.results import front
 from omsweep.space.build import build_space
 from omsweep.store import lease
 from omsweep.store.folder import SweepFolder
@@ -74,24 +71,9 @@ class Disk:
         return counted
 
 
-class NoSink:
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-    flush = stop = start
-
-
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def alone(no_sink: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No MLflow, no pictures, and owners of a lease that are dead as soon as their sweep was killed."""
-    monkeypatch.setattr(driver, "MlflowSink", NoSink)
-    monkeypatch.setattr(driver, "write_report", write_front)
-    for shown in ("print_status", "print_answers"):
-        monkeypatch.setattr(driver, shown, lambda *_: None)
-    monkeypatch.setattr(front, "front_probability", lambda losses, _: np.ones(len(losses)))  # a thousand draws a page
     monkeypatch.setattr(opened, "revision", dict)  # git, four times
     monkeypatch.setattr(lease, "BEAT_SECONDS", 1e6)
     here = lease.Owner.here()

@@ -11,6 +11,7 @@ from typing import Any
 from omsweep.cache import recipe_hash
 from omsweep.families.family import ModelFamily
 from omsweep.preferences.settings import PreferenceData
+from omsweep.provenance import versions
 from omsweep.store.records import Prepared, Scores
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.merge import check_models, check_parts
@@ -95,6 +96,7 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
         chat_template=tokenizer.get_chat_template(),
         decoding=resolved_decoding(tokenizer, generation_config, family.decoding).model_dump(mode="json"),
         gpu_memory_gib=wanted.gpu_memory_gib,
+        versions=versions(),
     )
     task_vectors = _task_vectors(wanted, models, progress)
 

@@ -1,0 +1,84 @@
+"""The files and folders that a search space names, and what tells their content. Torch-free."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from omsweep.cache.manifest import SMALL_BYTES
+from omsweep.evaluation.reward_models import REWARD_MODELS
+from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
+from omsweep.preferences.files import file_hash
+from omsweep.space.search_space import SearchSpace
+
+Inputs = Mapping[str, Mapping[str, str]]
+"""By key of the search space: `path`, absolute, and `sha256` of a file or `folder_sha256` of a folder."""
+PILOT = "report.pilot"
+PILOT_FILE = "comparison.json"
+"""What is read of an earlier sweep's folder."""
+
+
+def places(space: SearchSpace) -> dict[str, str]:
+    """Every value of a space that may be a path, by key; names of embedded things left out."""
+    reward = space.evaluate.reward
+    found = {f"families.{f.name}.{key}": getattr(f, key) for f in space.families for key in ("base", "sft")}
+    found |= {f"families.{f.name}.other_sft.{i}": m for f in space.families for i, m in enumerate(f.other_sft)}
+    found["preferences.path"] = space.preferences.path
+    found |= {
+        f"space.method.{branch.origin}.preferences.path": branch.preferences.path
+        for branch in space.branches
+        if branch.preferences is not None
+    }
+    found["replay.path"] = space.replay.path if space.replay is not None else None
+    found["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
+    found["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts
+    found["evaluate.reward.model"] = None if reward.model in REWARD_MODELS else reward.model
+    found[PILOT] = space.file.report.pilot
+    return {key: value for key, value in found.items() if value}
+
+
+def inputs_of(space: SearchSpace) -> dict[str, dict[str, str]]:
+    """The files and folders of this machine that a space names, as they are now; hub ids are none.
+
+    A file counts with its bytes. A folder counts with the names, sizes and bytes of its files but hidden ones and
+    compiled Python; of a file of more than `SMALL_BYTES` the bytes are left out: large weights have a hash of their
+    own, which is taken when a family is prepared.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for key, value in places(space).items():
+        path = Path(value).expanduser().absolute()
+        path = path / PILOT_FILE if key == PILOT and path.is_dir() else path
+        if path.is_file():
+            found[key] = {"path": str(path), "sha256": file_hash(str(path))}
+        elif path.is_dir():
+            found[key] = {"path": str(path), "folder_sha256": _folder_sha256(path)}
+    return found
+
+
+def changed(there: Inputs, here: Inputs) -> list[str]:
+    """What is said of every input that holds something else than it did: its key, path and both hashes."""
+    return [
+        f"{key} {_path(there, here, key)} has {_hash(here.get(key))} and had {_hash(there.get(key))}"
+        for key in sorted({*there, *here})
+        if _hash(there.get(key)) != _hash(here.get(key))
+    ]
+
+
+def _path(there: Inputs, here: Inputs, key: str) -> str:
+    return (here.get(key) or there[key])["path"]
+
+
+def _hash(one: Mapping[str, str] | None) -> str:
+    if one is None:
+        return "no file"
+    return f"SHA-256 {one['sha256']}" if "sha256" in one else f"SHA-256 of a folder {one['folder_sha256']}"
+
+
+def _folder_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in name.parts):
+            size = file.stat().st_size
+            content = file_hash(str(file)) if size <= SMALL_BYTES else ""
+            digest.update(f"{name.as_posix()}\0{size}\0{content}\n".encode())
+    return digest.hexdigest()
