@@ -131,7 +131,7 @@ class Attempts:
         with self.log.lock:
             trial = self.log.state.trials[trial_id]
             new = losses[max(0, trial.steps + 1 - first_step) :]
-            if trial.phase == "started" and new and first_step <= trial.steps + 1:
+            if trial.phase in ("started", "trained") and new and first_step <= trial.steps + 1:
                 first = max(first_step, trial.steps + 1)
                 data: dict[str, Any] = {"first_step": first, "losses": plain(list(new))}
                 self.log.append("progress", trial_id=trial_id, attempt=trial.attempt, sync=False, **data)

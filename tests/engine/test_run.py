@@ -65,7 +65,7 @@ def write(tmp_path: Path, content: dict[str, Any]) -> Path:
 def run(tmp_path: Path, content: dict[str, Any], name: str = "s") -> tuple[int, list[TrialRecord], SweepFolder]:
     code = main(["run", str(write(tmp_path, content)), "--name", name, "--storage", str(tmp_path / "runs")])
     folder = SweepFolder(tmp_path / "runs", name)
-    return code, folder.trials(), folder
+    return code, folder.trials() if folder.exists() else [], folder
 
 
 def mlflow_runs(tmp_path: Path, name: str = "s") -> tuple[Run, list[Run], MlflowClient]:

@@ -149,6 +149,29 @@ def test_a_driver_goes_on_where_another_was_killed(log: SweepLog) -> None:
     assert queue_of(log).next() is None
 
 
+def test_losses_of_a_trial_that_is_being_scored_are_noted(log: SweepLog) -> None:
+    queue = queue_of(log)
+    begin(queue)
+    queue.attempts.note_losses("a", 1, [0.9])
+    queue.attempts.note_trained("a", {"state": "completed", "steps": 3, "losses": [0.9, 0.8, 0.7]})
+    assert (log.state.trials["a"].phase, log.state.trials["a"].trained) == (
+        "trained",
+        {"state": "completed", "steps": 3},
+    )
+    queue.end("a", DONE.model_copy(update={"losses": (0.9, 0.8, 0.7)}))
+    assert log.state.trials["a"].steps == 3
+
+
+def test_an_attempt_is_lost_once(log: SweepLog) -> None:
+    """Also where the driver is killed before the trial is tried again."""
+    queue = queue_of(log)
+    begin(queue)
+    queue.end("a", lost("process lost"))
+    assert queue.attempts.running() == []
+    queue_of(log)
+    assert [one.reason for one in log.state.trials["a"].lost] == ["process lost"]
+
+
 def test_losses_are_noted_once(log: SweepLog) -> None:
     queue = queue_of(log)
     begin(queue)
