@@ -104,13 +104,13 @@ def run_sweep(
             origin = {} if forked is None else {"forked_from": forked.data}
             create(log, name, space.resolved(), warn, inputs=inputs, **origin)
             keep_prepared(space, log, folder, ready)
-            if forked is not None:
-                forked.take(log, folder)
-                console.print(forked.describe(), highlight=False, markup=False)
             folder.write_derived(log.state)
             closed = "failed"
             sink.start()
             try:
+                if forked is not None:
+                    forked.take(log, folder)
+                    console.print(forked.describe(), highlight=False, markup=False)
                 _run(space, specs, log, folder, executor, {key: models for key, (models, _) in ready.items()}, console)
                 closed = "completed" if log.state.counts.get("completed") else "failed"
             except KeyboardInterrupt:

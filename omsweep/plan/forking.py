@@ -98,7 +98,7 @@ def _again(space: SearchSpace, trial: TrialState) -> Proposal | None:
     )
     drawn = {path: fields[name] for name, (path, knob) in live.items() if not isinstance(knob, Fixed)}
     spec = trial_spec(space, {**sample, "proposal": fields.get("proposal")})
-    return Proposal(spec, {"params": {"method": branch.label, **drawn}, "proposal": FORKED})
+    return Proposal(spec, {"params": {"method": branch.label, **drawn}, "proposal": FORKED, "system": {}})
 
 
 def numbered(old: SweepState) -> dict[str, int]:
