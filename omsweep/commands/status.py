@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE
@@ -35,5 +36,5 @@ def as_json(view: SweepView) -> dict[str, object]:
         for name, content in summary["families"].items()
     }
     found = {"scored": summary["scored"], "hypervolume": summary["hypervolume"], "families": families}
-    made: dict[str, object] = plain({"name": view.name, **view.progress.as_json(), **found})
+    made: dict[str, object] = plain({"name": view.name, **asdict(view.progress), **found})
     return made

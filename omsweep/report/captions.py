@@ -12,22 +12,20 @@ GOES_ON = "the same command goes on"
 
 def standing(progress: Progress) -> str:
     """What state a sweep is in: `running, by process 7 on a`, `interrupted; the same command goes on`."""
-    held = "" if progress.driver is None else f", {progress.driver.name} holds it"
+    who = None if progress.driver is None else progress.driver.name
     match progress.state:
         case "running":
-            return "running" if progress.driver is None else f"running, by {progress.driver.name}"
-        case "abandoned" if progress.driver is not None:
-            return f"its driver, {progress.driver.name}, is silent; once it is gone {GOES_ON}"
+            return f"running, by {who}"
         case "abandoned":
-            return f"its driver is gone; {GOES_ON}"
+            return f"its driver{f', {who}, is silent' if who else ' is gone'}; {GOES_ON}"
         case "interrupted":
-            return f"interrupted{held}; {GOES_ON}"
+            return f"interrupted{f', {who} holds it' if who else ''}; {GOES_ON}"
         case "failed" if progress.traceback:
             return f"failed, see {progress.traceback}; {GOES_ON}"
         case "failed" if progress.unfinished:
             return f"failed; {GOES_ON}"
         case "failed":
-            return "failed: no trial completed"
+            return "failed: no trial completed; `omsweep retry` tries failed ones again"
         case "former":
             return "from before omsweep kept a log: it can be reported, not gone on with"
     return "completed"
@@ -39,7 +37,7 @@ def missing(progress: Progress) -> str | None:
         return None
     state = {
         "running": "running when this was written",
-        "abandoned": "its driver is gone",
+        "abandoned": "its driver is silent" if progress.driver else "its driver is gone",
         "former": "unfinished",
         "completed": "unfinished",
     }.get(progress.state, progress.state)

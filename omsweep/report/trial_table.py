@@ -48,7 +48,7 @@ def _identity(view: SweepView) -> list[Field]:
 
     def differing(name: str, usual: Any) -> list[Field]:
         varied = any(getattr(trial, name) != usual for trial in view.trials)
-        return [_attribute(name, numeric=False)] if varied else []
+        return [_attribute(name, numeric=not isinstance(usual, str))] if varied else []
 
     return [
         _words("trial", lambda t: plain(t.trial_id, code=True, starred=t.trial_id in members), pinned=True),

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.size import merged_count, trained_count
@@ -87,11 +87,8 @@ class Progress:
     @property
     def unfinished(self) -> bool:
         """Whether something is known to be missing."""
-        return self.state in ("running", "interrupted", "abandoned") or self.waiting + self.running > 0
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
-        return asdict(self)
+        stopped = self.state in ("running", "interrupted", "abandoned") or self.traceback is not None
+        return stopped or self.waiting + self.running > 0
 
 
 def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: str | None = None) -> Progress:

@@ -58,7 +58,7 @@ def test_nothing_runs_once_its_driver_is_gone(begun):
     assert standing(gone) == "its driver is gone; the same command goes on"
     silent = progress_of(begun.state(), replace(ALIVE, silent=True))
     assert (silent.state, silent.running) == ("abandoned", 0)
-    assert standing(silent) == "its driver, process 7 on a, is silent; once it is gone the same command goes on"
+    assert standing(silent) == "its driver, process 7 on a, is silent; the same command goes on"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,13 @@ def test_a_sweep_as_its_driver_left_it(begun, closed, said):
     assert (progress.running, progress.waiting) == (0, 16)
     held = progress_of(begun.state(), ALIVE)
     assert ("process 7 on a holds it" in standing(held)) == (closed == "interrupted")
+
+
+def test_a_sweep_that_an_error_stopped_after_its_trials_is_not_whole(demo):
+    demo.happened("driver", closed="failed")
+    assert standing(progress_of(demo.state())).startswith("failed: no trial completed")
+    stopped = progress_of(demo.state(), traceback="tracebacks/driver-1.txt")
+    assert missing(stopped) == "failed: 20 of 20 trials have ended"
 
 
 def test_of_a_whole_sweep_nothing_is_missing(demo):
