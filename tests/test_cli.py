@@ -28,9 +28,9 @@ def test_a_tracking_uri_with_a_secret_is_refused_with_the_remedy(
 def test_the_tracking_store_is_tried_before_ray_starts_or_a_folder_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omsweep.engine import run as tuner
+    from omsweep.engine import on_ray
 
-    monkeypatch.setattr(tuner, "connect", lambda _: pytest.fail("Ray was asked first"))
+    monkeypatch.setattr(on_ray, "connect", lambda _: pytest.fail("Ray was asked first"))
     line = refused(capsys, "--storage", str(tmp_path / "runs"), "--name", "s", "--tracking-uri", "http://127.0.0.1:1")
     assert "tracking URI http://127.0.0.1:1 cannot be used" in line
     assert not (tmp_path / "runs" / "s").exists()

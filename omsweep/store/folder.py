@@ -106,11 +106,6 @@ class SweepFolder:
         if state.prepared:
             write_json(self.references_json, dict(state.references()))
 
-    def add_trial(self, record: TrialRecord) -> None:
-        """Add a line to `trials.jsonl`, which `write_derived` writes anew."""
-        with self.trials_jsonl.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False) + "\n")
-
     def write_scores(self, trial_id: str, frame: "DataFrame") -> Path:
         """Write the per-item scores of a trial to `scores/<trial_id>.parquet` and return the path."""
         check_file_name("trial_id", trial_id)

@@ -177,8 +177,9 @@ class TrialSession:
             return None
         note = read_json(self._note)
         outcome = Outcome(**note["outcome"])
-        same = note["spec"] == self.spec.to_json() and weights_hash(str(self.policy_folder)) == outcome.weights_hash
-        return outcome if same else None
+        if note["spec"] != self.spec.to_json() or not self.policy_folder.is_dir():
+            return None
+        return outcome if weights_hash(str(self.policy_folder)) == outcome.weights_hash else None
 
     @property
     def _note(self) -> Path:
