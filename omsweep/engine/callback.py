@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,12 @@ class TuneEvents(tune.Callback):
 
     Args:
         queue: of the sweep.
-        timeout: seconds an attempt may take before its process is killed; None for as long as it likes.
     """
 
-    def __init__(self, queue: TrialQueue, timeout: float | None = None) -> None:
+    def __init__(self, queue: TrialQueue) -> None:
         self._queue = queue
-        self._timeout = timeout
-        self._timers: dict[str, threading.Timer] = {}
-        self._hung: set[str] = set()
+        self._places: dict[str, tuple[str, int]] = {}
+        self._hung: dict[str, str] = {}
         self.broken: BaseException | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,13 +43,9 @@ class TuneEvents(tune.Callback):
         self._told(self._queue.start, job)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """An attempt says where it runs: from now on its time counts."""
-        if self._timeout is not None and PLACE in result:
-            trial_id = trial.config["spec"]["trial_id"]
-            timer = threading.Timer(self._timeout, self._kill, (trial_id, *result[PLACE]))
-            timer.daemon = True
-            self._timers[trial_id] = timer
-            timer.start()
+        """An attempt says where it runs: a node and a process."""
+        if PLACE in result:
+            self._places[trial.config["spec"]["trial_id"]] = result[PLACE]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """What an attempt reported at its end."""
@@ -67,20 +60,24 @@ class TuneEvents(tune.Callback):
         if self.broken is not None:
             raise self.broken
 
-    def close(self) -> None:
-        """No attempt is killed any more."""
-        for timer in self._timers.values():
-            timer.cancel()
+    def running(self) -> list[str]:
+        """Trials whose attempt has said where it runs, and has not ended; from any thread."""
+        return list(self._places)
+
+    def kill(self, trial_id: str, why: str) -> None:
+        """Kill an attempt's process where it runs, as one that hangs: a stopped one reacts to nothing else."""
+        place = self._places.get(trial_id)
+        if place is not None and trial_id not in self._hung:
+            self._hung[trial_id] = why
+            on_its_node = NodeAffinitySchedulingStrategy(node_id=place[0], soft=False)
+            ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(place[1])
 
     def _end(self, trial: Any, outcome: Outcome) -> None:
         trial_id = trial.config["spec"]["trial_id"]
-        if (timer := self._timers.pop(trial_id, None)) is not None:
-            timer.cancel()
-        if trial_id in self._hung:
-            self._hung.discard(trial_id)
-            if outcome.reason == "process lost":
-                text = f"hung: not ended after train.trial_timeout, {self._timeout:g} s"
-                outcome = outcome.model_copy(update={"reason": "hung", "error": text})
+        self._places.pop(trial_id, None)
+        why = self._hung.pop(trial_id, None)
+        if why is not None and outcome.reason == "process lost":
+            outcome = outcome.model_copy(update={"reason": "hung", "error": f"hung: {why}"})
         self._told(self._queue.end, trial_id, outcome)
 
     def _told(self, call: Any, *given: Any) -> None:
@@ -90,12 +87,6 @@ class TuneEvents(tune.Callback):
         except BaseException as error:
             self.broken = error
             raise
-
-    def _kill(self, trial_id: str, node: str, pid: int) -> None:
-        """Kill an attempt's process where it runs: one that is stopped reacts to nothing else."""
-        self._hung.add(trial_id)
-        on_its_node = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-        ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(pid)
 
 
 def lost(trial: Any) -> Outcome:

@@ -16,10 +16,10 @@ from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
 from omsweep.engine.placement import TRIAL_CPUS, Placement, place, task_options
 from omsweep.engine.prepare import prepare_all
-from omsweep.engine.progress import progress_noted
 from omsweep.engine.searcher import QueueSearcher
 from omsweep.engine.signals import interruptible
 from omsweep.engine.trainable import Group, run_trial
+from omsweep.engine.watching import Watch, watched
 from omsweep.engine.work import Work
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.space.resources import declared_train
@@ -70,7 +70,8 @@ class RayExecutor:
         own = self._placement.of_worker() if train.backend == "inprocess" else {"CPU": TRIAL_CPUS}
         at_once = self._placement.concurrent_trials
         self._console.print(f"running trials, {at_once} at a time, backend {train.backend}")
-        events = TuneEvents(queue, train.trial_timeout)
+        events = TuneEvents(queue)
+        watch = Watch(queue.attempts, events, folder.path, train.trial_timeout)
         tuner = tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([own])),
             tune_config=tune.TuneConfig(
@@ -86,10 +87,9 @@ class RayExecutor:
             ),
         )
         try:
-            with trials_outlive_memory_kills(), progress_noted(queue.attempts, folder.path):
+            with trials_outlive_memory_kills(), watched(watch):
                 tuner.fit()
         finally:
-            events.close()
             events.check()
 
     def merge(self, jobs: Sequence[MergeJob], attempts: Attempts) -> None:

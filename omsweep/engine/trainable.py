@@ -6,6 +6,7 @@ A trial's processes import this file: it knows sessions and plain data, and neit
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement
 from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.trial.progress import alive, alive_file
 from omsweep.trial.session import last_checkpoint, run_session
 
 CONTROLLER_FAILURES = 3
@@ -77,11 +79,13 @@ def run_trial(
     started = time.time()
     spec, attempt = TrialSpec(**config["spec"]), config["attempt"]
     models = prepared[spec.family, spec.sft_seed or 0]
+    alive_file(Path(folder), spec.trial_id).unlink(missing_ok=True)  # a former attempt's says nothing of this one
     tune.report({PLACE: (ray.get_runtime_context().get_node_id(), os.getpid())})
     try:
         resume_from = last_checkpoint(Path(folder), spec.trial_id) if attempt > 1 else None
         if group.backend == "inprocess":
-            outcome = group.session(spec, models, Path(folder), started=started, resume_from=resume_from)
+            with alive(Path(folder), spec.trial_id):
+                outcome = group.session(spec, models, Path(folder), started=started, resume_from=resume_from)
             assert outcome is not None, "there is one rank"
         else:
             outcome = run_in_workers(
@@ -158,9 +162,10 @@ def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
             resume_from=resume_from,
         )
 
-    if last is None:
-        outcome = run(None if job["resume_from"] is None else Path(job["resume_from"]))
-    else:
-        with last.as_directory() as folder:
-            outcome = run(Path(folder))
+    with alive(Path(job["folder"]), job["spec"]["trial_id"]) if rank == 0 else nullcontext():
+        if last is None:
+            outcome = run(None if job["resume_from"] is None else Path(job["resume_from"]))
+        else:
+            with last.as_directory() as folder:
+                outcome = run(Path(folder))
     return None if outcome is None else outcome.model_dump()

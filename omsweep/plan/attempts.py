@@ -41,7 +41,7 @@ AGAIN: Mapping[str, Again] = {
         alone=True,
         remedy="lower train.concurrent_trials or train.batch_size, or declare memory_gib in train.resources_per_worker",
     ),
-    "hung": Again(times=1, remedy="raise train.trial_timeout, or look into the traceback"),
+    "hung": Again(times=1, remedy="raise train.trial_timeout where it is too short"),
     "storage full": Again(times=3, remedy="free space in the sweep's storage"),
     "scoring failed": Again(times=1, remedy="`omsweep retry` scores it without training it again"),
 }

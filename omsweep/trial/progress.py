@@ -1,8 +1,12 @@
-"""The losses of a running trial, in a file of the sweep's folder that its driver reads while they are written."""
+"""What a running trial writes for its driver, in files of the sweep's folder: its losses, and that it is alive."""
 
+import itertools
 import json
+import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +14,7 @@ from omsweep.strict_json import plain
 
 SECONDS = 1.0
 """Losses are written at most so often."""
+BEAT_SECONDS = 2.0
 
 
 class Losses(NamedTuple):
@@ -49,6 +54,36 @@ class ProgressWriter:
 def progress_file(folder: Path, trial_id: str) -> Path:
     """Where a trial of a sweep's folder writes its losses."""
     return folder / "work" / trial_id / "progress.jsonl"
+
+
+@contextmanager
+def alive(folder: Path, trial_id: str) -> Iterator[None]:
+    """Inside, a thread writes another number into the trial's file every `BEAT_SECONDS`.
+
+    A process that is stopped, or whose node is gone, writes none; one that computes for hours does.
+    """
+    ended, file = threading.Event(), alive_file(folder, trial_id)
+
+    def beat() -> None:
+        for number in itertools.count():
+            with suppress(OSError):  # a full disk is the trial's to find
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(f"{os.getpid()} {number}")
+            if ended.wait(BEAT_SECONDS):
+                return
+
+    thread = threading.Thread(target=beat, name="alive", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def alive_file(folder: Path, trial_id: str) -> Path:
+    """Where a trial of a sweep's folder writes that it is alive."""
+    return folder / "work" / trial_id / "alive"
 
 
 def read_losses(file: Path, position: int) -> tuple[list[Losses], int]:
