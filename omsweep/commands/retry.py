@@ -18,15 +18,20 @@ def execute(options: argparse.Namespace) -> int:
     from omsweep.space.build import build_space
 
     space = build_space(dict(folder.state().resolved))
-    log = SweepLog.open(folder.files, say=print)
-    try:
-        log.append("changed", retry=chosen, why=options.why)
-    finally:
-        log.close()
+    retry(folder, chosen, why=options.why)
 
     from omsweep.engine.run import run_sweep
 
     return run_sweep(space, options.name, storage, options.tracking_uri)
+
+
+def retry(folder: SweepFolder, trials: list[str], *, why: str) -> None:
+    """Take back the end of trials; raises LeaseHeld while a driver runs the sweep."""
+    log = SweepLog.open(folder.files)
+    try:
+        log.append("changed", retry=trials, why=why)
+    finally:
+        log.close()
 
 
 def chosen_of(state: SweepState, asked: list[str]) -> list[str]:

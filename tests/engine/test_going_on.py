@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from omsweep.commands.retry import retry
 from omsweep.engine import opened
 from omsweep.engine import run as driver
 from omsweep.space.build import build_space
@@ -88,3 +89,24 @@ def test_other_versions_of_driver_and_node_are_said_in_a_line_each(
     assert "the last driver of this sweep had other versions: torch 1 there and 2 here, git_revision abc there" in said
     assert "nodes that prepared have other versions than the driver: torch 3 there and 2 here" in said
     assert next(iter(folder.state().prepared.values()))["models"]["versions"]["torch"] == "3"
+
+
+def test_a_failed_trial_is_tried_again_when_that_is_asked(tmp_path: Path) -> None:
+    """By itself the same command leaves it; after `omsweep retry` it runs, and the others do not."""
+
+    def broken(spec: Any, *given: Any, **named: Any) -> Any:
+        if spec.label == "ondare":
+            raise RuntimeError("out of luck")
+        return stub_work.session(spec, *given, **named)
+
+    methods = {"adamw": {}, "ondare": {"semantics": "equations", "tau_travel": 0.05, "density": 0.5}}
+    made = MADE | {"space": MADE["space"] | {"method": methods}}
+    assert run(made, tmp_path, replace(stub_work.STUB, session=broken))[0] == 0
+    folder = SweepFolder(tmp_path, "s")
+    [failed] = [one.trial_id for one in folder.trials() if one.state == "failed"]
+    assert run(made, tmp_path) == (0, [])
+    retry(folder, [failed], why="the weather")
+    assert run(made, tmp_path) == (0, [("train", failed), ("score", failed)])
+    [again] = [one for one in folder.trials() if one.trial_id == failed]
+    assert (again.state, again.attempts, again.error) == ("completed", 2, None)
+    assert dict(folder.state().counts) == {"completed": 2}
