@@ -123,10 +123,13 @@ def toy_pairs(count: int) -> Iterator[Line]:
 def blocks_of(space: SearchSpace) -> list[tuple[TrialSpec, ...]]:
     """The design's trials as blocks of all methods at one training seed and learning rate, one seed after another."""
 
-    def place(spec: TrialSpec) -> tuple[int, float]:
-        return spec.seed or 0, spec.params["learning_rate"]
+    specs = draw(space)
+    seeds = list(dict.fromkeys(spec.seed for spec in specs))
 
-    return [tuple(block) for _, block in groupby(sorted(draw(space), key=place), key=place)]
+    def place(spec: TrialSpec) -> tuple[int, float]:
+        return seeds.index(spec.seed), spec.params["learning_rate"]
+
+    return [tuple(block) for _, block in groupby(sorted(specs, key=place), key=place)]
 
 
 def settings_of(space: SearchSpace, output: Path) -> Line:

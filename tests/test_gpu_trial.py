@@ -64,7 +64,7 @@ def clock(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         run.append(spec.trial_id)
         kept = {name: getattr(spec, name) for name in ("trial_id", "method", "seed")}
         kept["learning_rate"] = spec.params["learning_rate"]
-        numbers = {"reward": spec.seed + 0.5 * (spec.method == "ondare"), "tax": 1.0, "kl": 0.1}
+        numbers = {"reward": spec.trial_id.count("-s1-") + 0.5 * (spec.method == "ondare"), "tax": 1.0, "kl": 0.1}
         return {**kept, **numbers, "state": "completed", "wall": 10.0, "diagnostics": {}, "seconds": {}}
 
     monkeypatch.setattr(script.time, "monotonic", lambda: now[0])
@@ -89,11 +89,12 @@ def test_the_real_space_is_what_the_script_says(script: ModuleType) -> None:
         "smollm2-135m",
     )
     blocks = script.blocks_of(space)
+    first, second = (space.design.training_seed(0, 0, repeat) for repeat in range(2))
     assert [(block[0].seed, block[0].params["learning_rate"]) for block in blocks] == [
-        (0, 1e-5),
-        (0, 4e-5),
-        (1, 1e-5),
-        (1, 4e-5),
+        (first, 1e-5),
+        (first, 4e-5),
+        (second, 1e-5),
+        (second, 4e-5),
     ]
     assert all([spec.method for spec in block] == METHODS for block in blocks)
 
@@ -103,7 +104,10 @@ def test_only_whole_blocks_are_begun_and_a_later_run_goes_on(
 ) -> None:
     space = space_of(script)
     first = script.run(space, tmp_path, seconds=65)
-    assert [(line["seed"], line["learning_rate"]) for line in first] == [(0, 1e-5)] * 3 + [(0, 4e-5)] * 3
+    assert [(line["seed"], line["learning_rate"]) for line in first] == [
+        *[(space.design.training_seed(0, 0, 0), 1e-5)] * 3,
+        *[(space.design.training_seed(0, 0, 0), 4e-5)] * 3,
+    ]
     kept = (tmp_path / "trials.jsonl").read_text()
     assert script.run(space, tmp_path, seconds=5) == first
     assert (tmp_path / "trials.jsonl").read_text() == kept
