@@ -15,6 +15,7 @@ from omsweep.store.events import Event
 from omsweep.store.folder import SweepFolder
 from omsweep.store.log import LogReader
 from omsweep.store.state import SweepState, apply
+from omsweep.strict_json import flatten
 from tests.descendants import Descendants
 
 OWN = ("seconds", "attempts", "policy_path", "mlflow_run_id")
@@ -26,13 +27,14 @@ ENVIRONMENT = {
 
 
 def found(storage: Path, name: str = "s") -> dict[str, Any]:
-    """Everything a sweep found, without what may differ."""
+    """Everything a sweep found, without what may differ; of equals on a front the order of their ends decides."""
     folder = SweepFolder(storage, name)
     state = folder.state()
     content = folder.front() or {}
     for member in content["members"]:
         for own in OWN:
             member.pop(own, None)
+    content["members"].sort(key=lambda member: (member["tax"], -member["reward"], member["trial_id"]))
     records = {one.trial_id: {k: v for k, v in one.to_json().items() if k not in OWN} for one in folder.trials()}
     assert len(records) == len(state.ended())
     lines = folder.trials_jsonl.read_text().splitlines()
@@ -84,7 +86,9 @@ class DrivenSweep:
 
     def check_whole(self, expected: dict[str, Any]) -> None:
         """Nothing lost, nothing doubled, nothing different; FINISHED in MLflow, a run for each trial."""
-        assert found(self.storage) == expected
+        here, there = flatten(found(self.storage)), flatten(expected)
+        other = {key: (here.get(key), there.get(key)) for key in here | there if here.get(key) != there.get(key)}
+        assert not other, f"found here and in an undisturbed sweep: {str(other)[:2000]}"
         assert self.state.closed == "completed"
         ends = Counter(event.trial_id for event in self.events if event.kind == "ended")
         assert ends == dict.fromkeys(expected["proposed"], 1)
