@@ -86,7 +86,7 @@ class Kills:
         kinds = ["driver", "mlflow", *backend.titles]
         self._left = [kinds[n % len(kinds)] for n in range(KILLS)]
         self._random.shuffle(self._left)
-        self._moments = sorted(self._random.uniform(0, 0.97) for _ in self._left)
+        self._moments = [0.97 * (n + self._random.random()) / KILLS for n in range(KILLS)]
         self.done: Counter[str] = Counter()
         self.codes: Counter[int] = Counter()
 
