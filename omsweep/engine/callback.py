@@ -1,6 +1,9 @@
 """What the queue is told of Tune's trials: that an attempt runs, how it ended, that its process died."""
 
+import os
+import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.engine.trainable import PLACE
 from omsweep.plan.attempts import Job, TrialQueue
@@ -56,7 +60,7 @@ class TuneEvents(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt whose process died before it could report."""
-        self._end(trial, lost(error_text(trial)))
+        self._end(trial, lost(trial))
 
     def check(self) -> None:
         """Raise what went wrong in the driver's own hands."""
@@ -94,26 +98,20 @@ class TuneEvents(tune.Callback):
         ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(pid)
 
 
-def lost(text: str) -> Outcome:
+def lost(trial: Any) -> Outcome:
     """The outcome of a process that died, from what Tune kept of its death."""
-    if not text:
-        return Outcome(state="failed", reason="process lost", error="the trial's process died without a message")
-    killed = memory_kill_message(text)
-    if killed is not None:
-        return Outcome(state="failed", reason="out of memory", error=killed, traceback=text)
-    return Outcome(state="failed", reason="process lost", error=text.splitlines()[-1], traceback=text)
-
-
-def error_text(trial: Any) -> str:
-    """What Tune kept of the death of a trial's actor."""
+    with suppress(Exception):  # whatever it was, the text says it too
+        error = trial.get_pickled_error()
+        if error is not None:
+            return failed(error)
     kept = getattr(trial, "error_file", None)
-    return Path(kept).read_text().strip() if kept and Path(kept).is_file() else ""
+    text = Path(kept).read_text().strip() if kept and Path(kept).is_file() else ""
+    if (killed := memory_kill_message(text)) is not None:
+        return Outcome(state="failed", reason="out of memory", error=killed, traceback=text)
+    line = text.splitlines()[-1] if text else "the trial's process died without a message"
+    return Outcome(state="failed", reason="process lost", error=line, traceback=text or None)
 
 
 def _kill_process(pid: int) -> None:
-    import contextlib
-    import os
-    import signal
-
-    with contextlib.suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

@@ -26,7 +26,8 @@ def failed(error: BaseException) -> Outcome:
     if killed or isinstance(root, OutOfMemoryError):
         return Outcome(state="failed", reason="out of memory", error=killed or error_line(root), traceback=text)
     if isinstance(root, LOST):
-        return Outcome(state="failed", reason="process lost", error=error_line(root), traceback=text)
+        reason = "preempted" if getattr(root, "preempted", False) else "process lost"
+        return Outcome(state="failed", reason=reason, error=error_line(root), traceback=text)
     if any(isinstance(one, OSError) and one.errno in FULL for one in _chain(root)):
         return Outcome(state="failed", reason="storage full", error=error_line(root), traceback=text)
     return Outcome(state="failed", error=error_line(root), traceback=text)

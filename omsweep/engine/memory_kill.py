@@ -67,7 +67,4 @@ def memory_kill_message(report: str) -> str | None:
     found = _REPORT.search(report)
     if found is None:
         return None
-    return (
-        f"out of memory: Ray killed the trial's process because its node ran out of memory ({found['use']});"
-        " lower train.concurrent_trials, or declare memory_gib in train.resources_per_worker"
-    )
+    return f"out of memory: Ray killed the trial's process because its node ran out of memory ({found['use']})"

@@ -1,4 +1,4 @@
-"""Losses of running trials, from the files they write into the log, while they train."""
+"""What running trials write into their files, losses and that they are trained, from there into the log."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from omsweep.plan.attempts import Attempts
 from omsweep.store.lease import LeaseLost
+from omsweep.strict_json import read_json
 from omsweep.trial.progress import progress_file, read_losses
+from omsweep.trial.session import trained_note
 
 SECONDS = 2.0
 
@@ -33,6 +35,8 @@ def progress_noted(attempts: Attempts, folder: Path) -> Iterator[None]:
             found, positions[trial_id] = read_losses(progress_file(folder, trial_id), positions.get(trial_id, 0))
             for losses in found:
                 attempts.note_losses(trial_id, losses.first_step, losses.losses)
+            if (note_file := trained_note(folder, trial_id)).is_file():
+                attempts.note_trained(trial_id, read_json(note_file)["outcome"])
 
     thread = threading.Thread(target=note, name="progress", daemon=True)
     thread.start()

@@ -139,6 +139,14 @@ class Attempts:
                 data: dict[str, Any] = {"first_step": first, "losses": plain(list(new))}
                 self.log.append("progress", trial_id=trial_id, attempt=trial.attempt, sync=False, **data)
 
+    def note_trained(self, trial_id: str, outcome: Mapping[str, Any]) -> None:
+        """Note that a running trial has only to be scored."""
+        with self.log.lock:
+            trial = self.log.state.trials[trial_id]
+            if trial.phase == "started":
+                kept = {name: value for name, value in outcome.items() if name in Ended.model_fields}
+                self.log.append("trained", trial_id=trial_id, attempt=trial.attempt, outcome=kept)
+
     def _lose(self, trial: TrialState, reason: str, error: str, traceback: str | None) -> None:
         where: dict[str, Any] = {} if traceback is None else {"traceback": traceback}
         attempt = max(1, trial.attempt)

@@ -182,7 +182,7 @@ class TrialSession:
 
     @property
     def _note(self) -> Path:
-        return self.folder / "work" / self.spec.trial_id / "trained.json"
+        return trained_note(self.folder, self.spec.trial_id)
 
     def evaluate(self) -> dict[str, Any]:
         """Score the policy on the trial's splits and keep the table; returns the numbers of `Scores`."""
@@ -230,6 +230,11 @@ def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
     """The newest whole checkpoint that earlier attempts at a trial left, None where there is none."""
     found = (folder / "work" / trial_id).glob(f"checkpoint-*/{WHOLE}")
     return max((one.parent for one in found), key=lambda one: int(one.name.rpartition("-")[2]), default=None)
+
+
+def trained_note(folder: Path, trial_id: str) -> Path:
+    """The file that says that a trial is trained, and what its training gave: `spec` and `outcome`."""
+    return folder / "work" / trial_id / "trained.json"
 
 
 def training_folders(folder: Path, trial_id: str) -> list[Path]:

@@ -3,7 +3,7 @@
 import errno
 
 import pytest
-from ray.exceptions import ActorDiedError, OutOfMemoryError, WorkerCrashedError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 from ray.train import TrainingFailedError
 from ray.train.v2.api.exceptions import WorkerGroupError
 
@@ -30,6 +30,7 @@ def chained() -> Exception:
         (WorkerGroupError("group", {1: ValueError("too long")}), None, "ValueError: too long"),
         (WorkerCrashedError(), "process lost", "WorkerCrashedError"),
         (ActorDiedError(), "process lost", "ActorDiedError"),
+        (RayActorError(preempted=True), "preempted", "RayActorError"),
         (WorkerGroupError("group", {0: ActorDiedError()}), "process lost", "ActorDiedError"),
         (OutOfMemoryError(KILL), "out of memory", "out of memory: Ray killed the trial's process"),
         (WorkerGroupError("group", {0: OutOfMemoryError(KILL)}), "out of memory", "out of memory: Ray killed"),

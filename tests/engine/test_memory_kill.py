@@ -12,9 +12,9 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
 
 from omsweep.engine import memory_kill
-from omsweep.engine.callback import _actor_error
+from omsweep.engine.callback import lost
+from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import PATCHED_RAY, PATCHED_SOURCE, source_hash, trials_outlive_memory_kills
-from omsweep.engine.trainable import failed
 
 REPORT = """1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2, ID: 28) \
 was 22.99GB used / 23.54GB limit (0.976)
@@ -65,16 +65,18 @@ def test_another_ray_is_left_alone_with_a_warning(
 def test_the_trial_says_in_one_line_that_its_node_ran_out_of_memory(tmp_path: Any) -> None:
     kept = tmp_path / "error.txt"
     kept.write_text(f"Failure # 1 (occurred at 2026-11-29_22-08-25)\n{REPORT}\n")
-    in_process = _actor_error(SimpleNamespace(error_file=str(kept)))
+    in_process = lost(SimpleNamespace(error_file=str(kept)))
     group: Any = RuntimeError("group failed")
     group.worker_failures = {0: OutOfMemoryError(REPORT)}
-    for message in (in_process, str(failed(group).error)):
-        assert SENTENCE in message
-        assert "\n" not in message
+    for outcome in (in_process, failed(group)):
+        assert outcome.reason == "out of memory"
+        assert SENTENCE in str(outcome.error)
+        assert "\n" not in str(outcome.error)
 
 
 def test_other_deaths_keep_their_last_line(tmp_path: Any) -> None:
     kept = tmp_path / "error.txt"
     kept.write_text("Failure # 1\nThe actor died.\nIt was killed by SIGKILL.\n")
-    assert _actor_error(SimpleNamespace(error_file=str(kept))) == "It was killed by SIGKILL."
+    outcome = lost(SimpleNamespace(error_file=str(kept)))
+    assert (outcome.error, outcome.reason) == ("It was killed by SIGKILL.", "process lost")
     assert failed(ValueError("no")).error == "ValueError: no"

@@ -1,4 +1,4 @@
-"""A trial keeps its weights before it scores them, and says where they are when scoring fails."""
+"""A trial keeps its weights before it scores them, and what an earlier session left is gone on with."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from omsweep.align.settings import WHOLE
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial import session
-from omsweep.trial.session import TrialSession, policy_folder, run_session
+from omsweep.trial.session import TrialSession, last_checkpoint, policy_folder, run_session
 
 PREPARED = Prepared(base="b", sft="s", weights_hash="ab", dtype="float32")
 NOTED = {"tau_travel": 0.2, "displacement": 3.0, "displacement_se": 0.5, "merged_norm": 0.03, "merged_share": 0.01}
@@ -95,3 +96,44 @@ def test_a_saved_policy_is_scored_in_a_session_of_its_own(
 def test_only_rank_0_saves_and_scores(spec: TrialSpec, tmp_path: Path) -> None:
     assert run_session(spec, PREPARED, tmp_path, started=0.0, rank=1) is None
     assert not policy_folder(tmp_path, "one").exists()
+
+
+def test_a_trial_that_is_trained_is_scored_and_not_trained_again(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run_session(spec, PREPARED, tmp_path, started=0.0)
+    assert before is not None
+    assert before.reason == "scoring failed"
+    assert "MemoryError" in str(before.traceback)
+    frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
+    monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
+    monkeypatch.setattr(session, "score_splits", lambda *_: (frame, {"reward": 0.5}))
+    trained: list[str] = []
+    train = TrialSession.train
+
+    def noted(self: TrialSession, **given: Any) -> Outcome:
+        trained.append(self.spec.trial_id)
+        return train(self, **given)
+
+    monkeypatch.setattr(TrialSession, "train", noted)
+    again = run_session(spec, PREPARED, tmp_path, started=0.0)
+    assert again is not None
+    assert (again.state, again.reward, again.error, trained) == ("completed", 0.5, None, [])
+    assert (again.losses, again.diagnostics) == (TRAINED.losses, before.diagnostics)
+    assert run_session(spec, PREPARED, tmp_path, started=0.0, rank=1) is None
+    run_session(spec.model_copy(update={"seed": 5}), PREPARED, tmp_path, started=0.0)
+    assert trained == ["one"]  # another trial of that name trains
+    monkeypatch.setattr("omsweep.families.load.weights_hash", lambda *_: "other")
+    run_session(spec, PREPARED, tmp_path, started=0.0)
+    assert trained == ["one", "one"]  # weights that were changed since are not its own
+
+
+def test_the_newest_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path, "one") is None
+    for step, whole in ((5, True), (10, True), (15, False)):
+        folder = tmp_path / "work" / "one" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        if whole:
+            (folder / WHOLE).touch()
+    assert last_checkpoint(tmp_path, "one") == tmp_path / "work" / "one" / "checkpoint-10"
+    assert last_checkpoint(tmp_path, "on") is None
