@@ -27,14 +27,13 @@ ENVIRONMENT = {
 
 
 def found(storage: Path, name: str = "s") -> dict[str, Any]:
-    """Everything a sweep found, without what may differ; of equals on a front the order of their ends decides."""
+    """Everything a sweep found, without what may differ."""
     folder = SweepFolder(storage, name)
     state = folder.state()
     content = folder.front() or {}
     for member in content["members"]:
         for own in OWN:
             member.pop(own, None)
-    content["members"].sort(key=lambda member: (member["tax"], -member["reward"], member["trial_id"]))
     records = {one.trial_id: {k: v for k, v in one.to_json().items() if k not in OWN} for one in folder.trials()}
     assert len(records) == len(state.ended())
     lines = folder.trials_jsonl.read_text().splitlines()

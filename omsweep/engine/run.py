@@ -91,7 +91,7 @@ def run_sweep(
             ready = executor.prepare(specs)
             create(log, name, space.resolved())
             keep_prepared(space, log, folder, ready)
-            folder.write_derived(log.state)
+            log.patiently(lambda: folder.write_derived(log.state))
             closed = "failed"
             sink.start()
             try:
@@ -118,7 +118,7 @@ def keep_traceback(log: SweepLog, error: BaseException) -> str:
     """Write down what stopped the driver; the file's name in the sweep's folder."""
     name = f"tracebacks/driver-{log.epoch}.txt"
     text = redacted("".join(traceback.format_exception(error)))
-    log.storage.write(name, text.encode())
+    log.patiently(lambda: log.storage.write(name, text.encode()))
     return name
 
 

@@ -252,9 +252,9 @@ def _tracked(state: SweepState, event: Event) -> Changes:
 def _reclaimed(state: SweepState, event: Event) -> Changes:
     """Files that were removed: a trial's training state, or its policy, which its record then no longer names."""
     freed: Changes = {"reclaimed": state.reclaimed + event.data["bytes"]}
-    outcome = state.trials[str(event.trial_id)].outcome
-    if event.data["what"] == "policy" and outcome is not None:
-        freed |= _trial(state, event, outcome={**outcome, "policy_path": None})
+    trial = state.trials.get(str(event.trial_id))
+    if event.data.get("what") == "policy" and trial is not None and trial.outcome is not None:
+        freed |= _trial(state, event, outcome={**trial.outcome, "policy_path": None})
     return freed
 
 
