@@ -113,10 +113,9 @@ class Attempts:
             again, before = AGAIN[outcome.reason], sum(one.reason == outcome.reason for one in trial.lost)
             self._lose(trial, outcome.reason, error or outcome.reason, traceback)
             if again.times is None or before < again.times:
+                said = f"{error}; {again.remedy}" if again.pause else error or ""
                 for one in self._listeners:
-                    one.tried_again(
-                        trial_id, outcome.reason, f"{error}; {again.remedy}" if again.pause else error or ""
-                    )
+                    one.tried_again(trial_id, outcome.reason, said)
                 return False
             tried = f" ({before + 1} times)" if before else ""
             error = f"{error or outcome.reason}{tried}" + (f"; {again.remedy}" if again.remedy else "")
