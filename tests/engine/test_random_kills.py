@@ -138,7 +138,7 @@ class Kills:
 
     def _may_lose_a_process(self) -> bool:
         """Whether no trial that runs would fail for good."""
-        running = [one for one in self._sweep.state.trials.values() if one.phase == "started"]
+        running = [one for one in self._sweep.state.trials.values() if one.phase in ("started", "trained")]
         return bool(running) and all(sum(lost.reason == "process lost" for lost in one.lost) < TRIES for one in running)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -65,9 +66,12 @@ def test_a_trial_without_end_of_memory_fails_alone_after_a_try_alone(
         reasons = {one.fields["label"]: [lost.reason for lost in one.lost] for one in sweep.state.trials.values()}
         assert reasons["ondare"] == ["out of memory"] * 2
         assert str(by_label["ondare"].error).startswith("out of memory: Ray killed the trial's process")
-        starts = [(event.kind, event.trial_id) for event in sweep.events if event.kind in ("started", "lost", "ended")]
-        again = max(n for n, one in enumerate(starts) if one == ("started", "tiny-llama-b0-s0-ondare"))
-        assert {one for _, one in starts[again:]} == {"tiny-llama-b0-s0-ondare"}
+        happened = [(one.kind, one.trial_id) for one in sweep.events if one.kind in ("started", "lost", "ended")]
+        hungry = by_label["ondare"].trial_id
+        again = max(n for n, one in enumerate(happened) if one == ("started", hungry))
+        assert happened[again:][:3] == [("started", hungry), ("lost", hungry), ("ended", hungry)]
+        begun_before = Counter(kind for kind, trial_id in happened[:again] if trial_id != hungry)
+        assert begun_before["started"] == begun_before["lost"] + begun_before["ended"]
 
 
 @pytest.fixture
