@@ -64,7 +64,12 @@ BACKENDS = {
     "train": Backend(
         {"steps": 24, "batch_size": 8, "backend": "train", "checkpoint_every": 4},
         {},
-        {"session": r"^ray::ImplicitFunc", "worker": r"^ray::_?RayTrainWorker", "head": HEAD},
+        {
+            "session": r"^ray::ImplicitFunc",
+            "controller": r"^ray::TrainController",
+            "worker": r"^ray::RayTrainWorker",
+            "head": HEAD,
+        },
     ),
 }
 ENDS_THE_DRIVER = ("driver", "head")
