@@ -3,7 +3,6 @@
 A trial's processes import this file: it knows neither search spaces nor reports.
 """
 
-import errno
 import traceback
 from collections.abc import Iterator
 
@@ -12,10 +11,10 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTa
 
 from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.store.records import Outcome
+from omsweep.store.storage import FULL
 from omsweep.trial.session import error_line
 
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, ray.exceptions.RaySystemError)
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def failed(error: BaseException) -> Outcome:

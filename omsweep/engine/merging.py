@@ -1,5 +1,6 @@
 """Post-hoc trials on Ray: each parent's in one task that yields them as they are scored."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from omsweep.engine.executor import MergeJob
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
-from omsweep.plan.attempts import Attempts
+from omsweep.plan.attempts import AGAIN, Attempts
 from omsweep.store.records import Outcome, TrialSpec
 
 Running = dict[Any, tuple[MergeJob, deque[TrialSpec]]]
@@ -70,6 +71,8 @@ def _take_next(running: Running, waiting: deque[MergeJob], attempts: Attempts) -
         if left and alive:
             _start(attempts, left[0])
             return
+    else:
+        time.sleep(AGAIN[str(outcome.reason)].pause)
     del running[stream]
     if left:
         waiting.append(replace(job, specs=tuple(left)))

@@ -104,7 +104,7 @@ def run_sweep(
             origin = {} if forked is None else {"forked_from": forked.data}
             create(log, name, space.resolved(), warn, inputs=inputs, **origin)
             keep_prepared(space, log, folder, ready)
-            folder.write_derived(log.state)
+            log.patiently(lambda: folder.write_derived(log.state))
             closed = "failed"
             sink.start()
             try:
@@ -134,7 +134,7 @@ def keep_traceback(log: SweepLog, error: BaseException) -> str:
     """Write down what stopped the driver; the file's name in the sweep's folder."""
     name = f"tracebacks/driver-{log.epoch}.txt"
     text = redacted("".join(traceback.format_exception(error)))
-    log.storage.write(name, text.encode())
+    log.patiently(lambda: log.storage.write(name, text.encode()))
     return name
 
 

@@ -4,6 +4,7 @@ An attempt that is lost (its process died, it hung, the disk was full) is no res
 the trial is tried again as often as `AGAIN` allows for that reason. What a trial itself raises is its result.
 """
 
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +25,17 @@ class Again:
     Attributes:
         times: how often a trial is tried again for this reason; None for always.
         alone: whether that is done while no other trial runs.
+        pause: seconds in which no trial is started after such a loss.
         remedy: what would help, said when it fails for good.
     """
 
     times: int | None
     alone: bool = False
+    pause: float = 0.0
     remedy: str = ""
 
 
-AGAIN: Mapping[str, Again] = {
+AGAIN: dict[str, Again] = {
     "driver stopped": Again(times=None),
     "preempted": Again(times=None),
     "process lost": Again(times=2),
@@ -42,7 +45,7 @@ AGAIN: Mapping[str, Again] = {
         remedy="lower train.concurrent_trials or train.batch_size, or declare memory_gib in train.resources_per_worker",
     ),
     "hung": Again(times=1, remedy="raise train.trial_timeout where it is too short"),
-    "storage full": Again(times=3, remedy="free space in the sweep's storage"),
+    "storage full": Again(times=None, pause=60.0, remedy="free space in its storage, the sweep tries every minute"),
     "scoring failed": Again(times=1, remedy="`omsweep retry` scores it without training it again"),
 }
 
@@ -107,8 +110,9 @@ class Attempts:
             again, before = AGAIN[outcome.reason], sum(one.reason == outcome.reason for one in trial.lost)
             self._lose(trial, outcome.reason, error or outcome.reason, traceback)
             if again.times is None or before < again.times:
+                said = f"{error}; {again.remedy}" if again.pause else error or ""
                 for one in self._listeners:
-                    one.tried_again(trial_id, outcome.reason, error or "")
+                    one.tried_again(trial_id, outcome.reason, said)
                 return False
             tried = f" ({before + 1} times)" if before else ""
             error = f"{error or outcome.reason}{tried}" + (f"; {again.remedy}" if again.remedy else "")
@@ -153,7 +157,8 @@ class Attempts:
         if outcome.traceback is None:
             return None
         name = f"tracebacks/{trial.trial_id}-{max(1, trial.attempt)}.txt"
-        self.log.storage.write(name, redacted(outcome.traceback).encode())
+        text = redacted(outcome.traceback).encode()
+        self.log.patiently(lambda: self.log.storage.write(name, text))
         return name
 
 
@@ -180,11 +185,12 @@ class TrialQueue:
         self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
         self._running: set[str] = set()
         self._alone: str | None = None
+        self._paused_until = 0.0
         self._all_proposed = False
 
     def next(self) -> Job | None:
         """What to start now; None where nothing can be started before something else ends."""
-        if self._alone is not None:
+        if self._alone is not None or time.monotonic() < self._paused_until:
             return None
         waits = [one for one in self._waiting if not self._must_be_alone(one)]
         if waits:
@@ -225,6 +231,7 @@ class TrialQueue:
             self._proposer.tell(trial_id, ended.outcome)
         else:
             self._waiting.append(trial_id)
+            self._paused_until = time.monotonic() + AGAIN[str(outcome.reason)].pause
 
     def _starting(self, trial_id: str) -> Job:
         self._running.add(trial_id)

@@ -50,6 +50,7 @@ def front_summary(
         `families: {name: {trials, scored, hypervolume, members (ids), front_probability {id: share}, labels: {label:
         {method, trials, scored, members, hypervolume, reward_sd_seeds, tax_sd_seeds}}}}`. Missing numbers are None.
     """
+    trials = sorted(trials, key=lambda trial: trial.trial_id)  # not as they ended: what is drawn goes by the row
     scored = [trial for trial in trials if is_scored(trial, objectives)]
     families = {
         family: _family_summary([t for t in trials if t.family == family], objectives, mode)

@@ -8,7 +8,7 @@ from typing import Any, Self
 from omsweep.store.events import DamagedLog, Event, decode, encode, scan
 from omsweep.store.lease import Lease
 from omsweep.store.state import SweepState, apply, fold
-from omsweep.store.storage import Storage, StorageAway, StorageFull
+from omsweep.store.storage import FULL, Storage, StorageAway
 
 PAUSE_SECONDS = 5.0
 """Between two tries to write where there is no room or no answer."""
@@ -102,9 +102,9 @@ class SweepLog:
             line = encode(event)
             event = decode(line[:-1])
             after = apply(state, event)  # before it is written: what does not fold is not an event
-            self._patiently(lambda: self._write(line, sync))
+            self.patiently(lambda: self._write(line, sync))
             self.state = after  # whatever comes: its number is taken
-            self._patiently(self._lease.check)  # who takes over from here on reads the line
+            self.patiently(self._lease.check)  # who takes over from here on reads the line
             return event
 
     @property
@@ -124,24 +124,26 @@ class SweepLog:
             finally:
                 self._lease.release()
 
-    def _write(self, line: bytes, sync: bool) -> None:
-        self._lease.check()
-        self.storage.append(line, sync=sync)
-
-    def _patiently(self, act: Callable[[], None]) -> None:
-        """Do what needs the storage; where that is full or away, wait and do it again."""
+    def patiently(self, act: Callable[[], object]) -> None:
+        """Do what needs the storage; where that is full or away, say so, wait and do it again."""
         waits = False
         while True:
             try:
                 act()
                 break
-            except (StorageFull, StorageAway) as error:
+            except OSError as error:
+                if not isinstance(error, StorageAway) and error.errno not in FULL:
+                    raise
                 if not waits:
                     self._say(f"{error.strerror}: the sweep waits until its storage takes events again")
                 waits = True
                 time.sleep(PAUSE_SECONDS)
         if waits:
             self._say("the storage takes events again, the sweep goes on")
+
+    def _write(self, line: bytes, sync: bool) -> None:
+        self._lease.check()
+        self.storage.append(line, sync=sync)
 
 
 class LogReader:

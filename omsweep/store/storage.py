@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 EVENTS = "events.jsonl"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors that say that there is no room."""
 
 
 class StorageFull(OSError):
@@ -225,5 +227,4 @@ def sync_folder(folder: Path) -> None:
 
 
 def _told(error: OSError) -> OSError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return StorageFull(error.errno, error.strerror) if full else error
+    return StorageFull(error.errno, error.strerror) if error.errno in FULL else error

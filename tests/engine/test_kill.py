@@ -19,11 +19,10 @@ from omsweep.space.build import build_space
 from omsweep.store import lease
 from omsweep.store.folder import SweepFolder
 from omsweep.store.storage import EVENTS
+from tests.driven_sweep import found
 from tests.inline_executor import InlineExecutor
 from tests.stub_work import STUB
 
-OWN = ("seconds", "attempts", "policy_path", "mlflow_run_id")
-"""What may differ between two runs of the same sweep: times, tries and places."""
 COMPARE: dict[str, Any] = {
     "name": "small",
     "mode": "compare",
@@ -86,21 +85,6 @@ def run(made: dict[str, Any], storage: Path) -> list[tuple[str, str]]:
     code = driver.run_sweep(build_space(made), "s", storage, work=STUB, connected=InlineExecutor.connected(ran))
     assert code == 0
     return ran
-
-
-def found(storage: Path) -> dict[str, Any]:
-    """Everything a sweep found, without what may differ."""
-    folder = SweepFolder(storage, "s")
-    state = folder.state()
-    content = folder.front() or {}
-    for member in content["members"]:
-        for name in OWN:
-            member.pop(name, None)
-    records = {one.trial_id: {k: v for k, v in one.to_json().items() if k not in OWN} for one in folder.trials()}
-    assert len(records) == len(state.ended())
-    lines = folder.trials_jsonl.read_text().splitlines()
-    assert len(lines) == len(records)
-    return {"records": records, "front": content, "proposed": sorted(state.trials), "closed": state.closed}
 
 
 @pytest.fixture(scope="module", params=[COMPARE, SEARCH], ids=["compare", "search"])

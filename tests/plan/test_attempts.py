@@ -1,5 +1,8 @@
 """What becomes of attempts: results, further tries, failures; and which trial the queue starts next."""
 
+import dataclasses
+import errno
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ import pytest
 
 from omsweep.plan.attempts import AGAIN, Attempts, TrialQueue
 from omsweep.plan.proposer import DesignProposer
+from omsweep.store import log as log_module
 from omsweep.store.log import SweepLog
 from omsweep.store.records import Outcome, TrialRecord, TrialSpec
 from omsweep.store.storage import FolderStorage
@@ -183,6 +187,38 @@ def test_losses_are_noted_once(log: SweepLog) -> None:
     queue.end("a", DONE.model_copy(update={"losses": (0.9, 0.8, 0.7, 0.6, 0.5)}))
     attempts.note_losses("a", 6, [0.4])
     assert log.state.trials["a"].steps == 5
+
+
+def test_after_a_full_disk_nothing_starts_for_a_while_and_no_trial_fails(
+    log: SweepLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(AGAIN, "storage full", dataclasses.replace(AGAIN["storage full"], pause=0.2))
+    queue = queue_of(log)
+    assert [begin(queue) for _ in range(2)] == ["a", "b"]
+    for _ in range(5):
+        queue.end("a", lost("storage full"))
+        assert begin(queue) is None
+        assert not queue.finished
+        time.sleep(0.25)
+        assert begin(queue) == "a"
+    queue.end("a", DONE)
+    assert log.state.trials["a"].record.attempts == 6
+
+
+def test_a_traceback_waits_for_room_as_events_do(log: SweepLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, refusals = log.storage.write, iter([errno.ENOSPC, errno.EDQUOT])
+
+    def full(name: str, content: bytes) -> None:
+        if (number := next(refusals, None)) is not None:
+            raise OSError(number, "no room")
+        write(name, content)
+
+    monkeypatch.setattr(log_module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(log.storage, "write", full)
+    queue = queue_of(log)
+    begin(queue)
+    queue.end("a", lost("process lost"))
+    assert log.storage.read("tracebacks/a-1.txt") == b"Traceback"
 
 
 def test_an_error_is_kept_without_the_secrets_in_it(log: SweepLog, tmp_path: Path) -> None:

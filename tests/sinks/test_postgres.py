@@ -3,16 +3,12 @@
 import multiprocessing
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +17,13 @@ import pytest
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.store.log import LogReader, SweepLog, read_state
 from omsweep.store.storage import FolderStorage
+from tests.mlflow_server import free_port, server
 from tests.sinks.story import ended
 
 TRIALS, STEPS, STEPS_AT_A_TIME = 20, 500, 5
 LOSSES_BEFORE, ROUND_SECONDS, AWAY_SECONDS = 1000, 1.0, 60.0
 
 pytestmark = pytest.mark.campaign
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture
@@ -57,35 +48,6 @@ def database() -> Iterator[str]:
         subprocess.run([*run, "-m", "immediate", "stop"], **quiet)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def server(database: str, port: int, folder: Path) -> Iterator[None]:
-    """An MLflow server that answers, killed on leaving."""
-    backend = database.replace("://", "+psycopg2://")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder)
-    try:
-        deadline = time.monotonic() + 180
-        while not answers(port):
-            assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def drive(folder: Path, uri: str) -> None:
@@ -137,8 +99,8 @@ def rows(database: str, query: str) -> list[Any]:
 def test_a_minute_without_the_server_and_a_killed_driver_lose_and_double_nothing(database: str, tmp_path: Path) -> None:
     port, folder = free_port(), tmp_path / "outage"
     folder.mkdir()
-    uri = f"http://127.0.0.1:{port}"
-    with server(database, port, tmp_path):
+    uri, backend = f"http://127.0.0.1:{port}", database.replace("://", "+psycopg2://")
+    with server(backend, port, tmp_path):
         driver = started(folder, uri)
         deadline = time.monotonic() + 120
         while rows(database, "select count(*) from metrics")[0][0] < LOSSES_BEFORE:
@@ -153,7 +115,7 @@ def test_a_minute_without_the_server_and_a_killed_driver_lose_and_double_nothing
     say("the driver is gone")
     driver = started(folder, uri)
     time.sleep(AWAY_SECONDS / 2)
-    with server(database, port, tmp_path):
+    with server(backend, port, tmp_path):
         say("the server is back")
         driver.join(timeout=300)
     assert driver.exitcode == 0
