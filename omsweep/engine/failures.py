@@ -30,7 +30,7 @@ LOST = (
     WorkerGroupStartupTimeoutError,
     WorkerHealthCheckTimeoutError,
 )
-"""What is the machine's doing; the last three are of Ray Train's worker groups."""
+"""What is the machine's doing; the last four are of Ray Train's worker groups."""
 
 
 def failed(error: BaseException) -> Outcome:
