@@ -18,7 +18,7 @@ class Descendants:
     """Processes below this one that were not there when it was made; one that lost its parent becomes our child."""
 
     def __init__(self) -> None:
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _adopt(True)
         self._others = set(_children().get(os.getpid(), ()))
 
     def start(self, command: list[str], output: Path, **environment: str) -> "subprocess.Popen[bytes]":
@@ -54,6 +54,7 @@ class Descendants:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
             time.sleep(0.05)
+        _adopt(False)
 
     def _is_ours(self, pid: int) -> bool:
         return pid not in self._others
@@ -83,6 +84,11 @@ def wait_for(what: str, found: Callable[[], Any], seconds: float, output: Path |
 def say(text: str) -> None:
     """Show a line with the time, at once."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+
+def _adopt(orphans: bool) -> None:
+    """Have processes that lose their parent become children of this one, or no longer."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(orphans), 0, 0, 0)
 
 
 def _children() -> dict[int, list[int]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mlflow import MlflowClient
 
 from omsweep.store.events import Event
 from omsweep.store.folder import SweepFolder
@@ -96,6 +95,8 @@ class DrivenSweep:
 
     def check_mlflow(self, tracking_uri: str) -> None:
         """One run of the sweep and one of each trial, all of them FINISHED, with the log's numbers."""
+        from mlflow import MlflowClient  # not where only `found` is wanted: it takes seconds
+
         client = MlflowClient(tracking_uri)
         experiment = client.get_experiment_by_name("s")
         assert experiment is not None

@@ -20,8 +20,8 @@ from omsweep.store.records import Outcome, TrialSpec
 class TuneEvents(tune.Callback):
     """Tells the queue; runs in the driver, one event at a time.
 
-    What goes wrong in here ends the sweep: Tune would take it for an error of the trial, so it is kept and raised by
-    `check`.
+    What goes wrong in here ends the sweep: Tune would take it for an error of the trial, so it is kept, and raised
+    where a step of Tune's ends and by `check`.
 
     Args:
         queue: of the sweep.
@@ -55,6 +55,10 @@ class TuneEvents(tune.Callback):
         """An attempt whose process died before it could report."""
         self._end(trial, lost(trial))
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End the sweep where something went wrong."""
+        self.check()
+
     def check(self) -> None:
         """Raise what went wrong in the driver's own hands."""
         if self.broken is not None:
@@ -86,7 +90,6 @@ class TuneEvents(tune.Callback):
                 call(*given)
         except BaseException as error:
             self.broken = error
-            raise
 
 
 def lost(trial: Any) -> Outcome:

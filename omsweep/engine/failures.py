@@ -8,13 +8,29 @@ from collections.abc import Iterator
 
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckTimeoutError,
+)
+from ray.train.v2.api.exceptions import PreemptionError
 
 from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.store.records import Outcome
 from omsweep.store.storage import FULL
 from omsweep.trial.session import error_line
 
-LOST = (RayActorError, WorkerCrashedError, NodeDiedError, ray.exceptions.RaySystemError)
+LOST = (
+    RayActorError,
+    WorkerCrashedError,
+    NodeDiedError,
+    ray.exceptions.RaySystemError,
+    PreemptionError,
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckTimeoutError,
+)
+"""What is the machine's doing; the last four are of Ray Train's worker groups."""
 
 
 def failed(error: BaseException) -> Outcome:
@@ -25,7 +41,8 @@ def failed(error: BaseException) -> Outcome:
     if killed or isinstance(root, OutOfMemoryError):
         return Outcome(state="failed", reason="out of memory", error=killed or error_line(root), traceback=text)
     if isinstance(root, LOST):
-        reason = "preempted" if getattr(root, "preempted", False) else "process lost"
+        preempted = isinstance(root, PreemptionError) or getattr(root, "preempted", False)
+        reason = "preempted" if preempted else "process lost"
         return Outcome(state="failed", reason=reason, error=error_line(root), traceback=text)
     if any(isinstance(one, OSError) and one.errno in FULL for one in _chain(root)):
         return Outcome(state="failed", reason="storage full", error=error_line(root), traceback=text)
@@ -33,11 +50,17 @@ def failed(error: BaseException) -> Outcome:
 
 
 def _root(error: BaseException) -> BaseException:
-    workers = getattr(error, "worker_failures", None)
+    """What an error comes down to; of a worker group a worker's loss, else the first worker's own error.
+
+    Where a worker is lost the others fail too, with errors of their own about it.
+    """
+    workers = [_root(one) for one in (getattr(error, "worker_failures", None) or {}).values()]
     if workers:
-        error = next(iter(workers.values()))
-    cause = getattr(error, "cause", None) if isinstance(error, RayTaskError) or not isinstance(error, LOST) else None
-    return cause if isinstance(cause, BaseException) else error
+        return next((one for one in workers if isinstance(one, (*LOST, OutOfMemoryError))), workers[0])
+    if isinstance(error, LOST) and not isinstance(error, RayTaskError):
+        return error
+    inner = (getattr(error, name, None) for name in ("health_check_failure", "controller_failure", "cause"))
+    return next((_root(one) for one in inner if isinstance(one, BaseException)), error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -76,7 +76,7 @@ class RayExecutor:
             tune.with_resources(trainable, tune.PlacementGroupFactory([own])),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=QueueSearcher(queue),
+                search_alg=QueueSearcher(queue, events.check),
                 max_concurrent_trials=at_once,
                 reuse_actors=True,  # a new actor costs the imports of Ray and torch anew
                 trial_name_creator=_attempt_name,

@@ -1,5 +1,6 @@
 """Ray Tune's side of the queue: its trials as configurations. How they end reaches the queue through `TuneEvents`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -8,11 +9,16 @@ from omsweep.plan.attempts import TrialQueue
 
 
 class QueueSearcher(Searcher):
-    """Asks the queue for every attempt; nothing is saved by Tune, a search goes on from the log."""
+    """Asks the queue for every attempt; nothing is saved by Tune, a search goes on from the log.
 
-    def __init__(self, queue: TrialQueue) -> None:
+    Args:
+        queue: of the sweep.
+        check: raises what must end the sweep: while nothing runs, Tune does nothing but ask.
+    """
+
+    def __init__(self, queue: TrialQueue, check: Callable[[], None] = lambda: None) -> None:
         super().__init__()
-        self._queue = queue
+        self._queue, self._check = queue, check
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher for a restore of its own, and this one belongs to the living driver."""
@@ -20,6 +26,7 @@ class QueueSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next attempt as `{"spec": {...}, "attempt": n}`, None while nothing can start, or FINISHED."""
+        self._check()
         job = self._queue.next()
         if job is not None:
             return {"spec": job.spec.model_dump(), "attempt": job.attempt}

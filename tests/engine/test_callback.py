@@ -63,15 +63,21 @@ def test_starts_and_ends_are_told(tmp_path: Any) -> None:
 
 
 def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:
+    """It ends the sweep at Tune's next step, or when it next asks for a trial where nothing runs."""
+
     class Broken(Queue):
-        def start(self, job: Job) -> None:
+        def end(self, trial_id: str, outcome: Outcome) -> None:
             raise OSError("the log is gone")
 
     queue: Any = Broken()
-    events, config = TuneEvents(queue), QueueSearcher(queue).suggest("t0")
-    with pytest.raises(OSError, match="the log is gone"):
-        events.on_trial_start(0, [], trial(config))
-    events.on_trial_error(1, [], trial(config))
-    assert queue.told == []
-    with pytest.raises(OSError, match="the log is gone"):
-        events.check()
+    events = TuneEvents(queue)
+    searcher = QueueSearcher(queue, events.check)
+    config = searcher.suggest("t0")
+    events.on_trial_start(0, [], trial(config))
+    events.on_step_end(0, [])
+    events.on_trial_complete(1, [], trial(config, last_result={"outcome": OUTCOME}))
+    events.on_trial_error(2, [], trial(config))
+    assert queue.told == [Job(TrialSpec(trial_id="a", family="f"), 2)]
+    for asks in (lambda: events.on_step_end(2, []), lambda: searcher.suggest("t1"), events.check):
+        with pytest.raises(OSError, match="the log is gone"):
+            asks()

@@ -5,7 +5,8 @@ import errno
 import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 from ray.train import TrainingFailedError
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from omsweep.engine.failures import failed
 
@@ -23,6 +24,11 @@ def chained() -> Exception:
         return error
 
 
+def unhealthy(failure: Exception) -> Exception:
+    """What Ray Train says of a worker that does not answer."""
+    return WorkerHealthCheckFailedError("A worker health check failed.", failure)
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "text"),
     [
@@ -32,6 +38,12 @@ def chained() -> Exception:
         (ActorDiedError(), "process lost", "ActorDiedError"),
         (RayActorError(preempted=True), "preempted", "RayActorError"),
         (WorkerGroupError("group", {0: ActorDiedError()}), "process lost", "ActorDiedError"),
+        (WorkerGroupError("group", {0: unhealthy(ActorDiedError())}), "process lost", "ActorDiedError"),
+        (WorkerGroupError("group", {0: ValueError("gloo"), 1: unhealthy(ActorDiedError())}), "process lost", "Actor"),
+        (WorkerGroupError("group", {0: unhealthy(OutOfMemoryError(KILL))}), "out of memory", "out of memory: Ray"),
+        (ControllerError(ActorDiedError()), "process lost", "ActorDiedError"),
+        (ControllerError(WorkerGroupStartupTimeoutError(2)), "process lost", "WorkerGroupStartupTimeoutError"),
+        (ControllerError(ValueError("no such thing")), None, "ValueError: no such thing"),
         (OutOfMemoryError(KILL), "out of memory", "out of memory: Ray killed the trial's process"),
         (WorkerGroupError("group", {0: OutOfMemoryError(KILL)}), "out of memory", "out of memory: Ray killed"),
         (chained(), "storage full", "RuntimeError: cannot save"),
