@@ -12,9 +12,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import memory_kill_message
-from omsweep.engine.trainable import PLACE
 from omsweep.plan.attempts import Job, TrialQueue
 from omsweep.store.records import Outcome, TrialSpec
+from omsweep.trial.progress import Place
 
 
 class TuneEvents(tune.Callback):
@@ -29,7 +29,6 @@ class TuneEvents(tune.Callback):
 
     def __init__(self, queue: TrialQueue) -> None:
         self._queue = queue
-        self._places: dict[str, tuple[str, int]] = {}
         self._hung: dict[str, str] = {}
         self.broken: BaseException | None = None
 
@@ -41,11 +40,6 @@ class TuneEvents(tune.Callback):
         """An attempt runs."""
         job = Job(TrialSpec(**trial.config["spec"]), trial.config["attempt"])
         self._told(self._queue.start, job)
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """An attempt says where it runs: a node and a process."""
-        if PLACE in result:
-            self._places[trial.config["spec"]["trial_id"]] = result[PLACE]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """What an attempt reported at its end."""
@@ -64,21 +58,15 @@ class TuneEvents(tune.Callback):
         if self.broken is not None:
             raise self.broken
 
-    def running(self) -> list[str]:
-        """Trials whose attempt has said where it runs, and has not ended; from any thread."""
-        return list(self._places)
-
-    def kill(self, trial_id: str, why: str) -> None:
+    def kill(self, trial_id: str, place: Place, why: str) -> None:
         """Kill an attempt's process where it runs, as one that hangs: a stopped one reacts to nothing else."""
-        place = self._places.get(trial_id)
-        if place is not None and trial_id not in self._hung:
+        if trial_id not in self._hung:
             self._hung[trial_id] = why
-            on_its_node = NodeAffinitySchedulingStrategy(node_id=place[0], soft=False)
-            ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(place[1])
+            on_its_node = NodeAffinitySchedulingStrategy(node_id=place.node, soft=False)
+            ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(place.pid)
 
     def _end(self, trial: Any, outcome: Outcome) -> None:
         trial_id = trial.config["spec"]["trial_id"]
-        self._places.pop(trial_id, None)
         why = self._hung.pop(trial_id, None)
         if why is not None and outcome.reason == "process lost":
             outcome = outcome.model_copy(update={"reason": "hung", "error": f"hung: {why}"})

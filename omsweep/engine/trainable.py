@@ -21,13 +21,11 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement
 from omsweep.store.records import Outcome, Prepared, TrialSpec
-from omsweep.trial.progress import alive, alive_file
+from omsweep.trial.progress import Place, alive, note_place
 from omsweep.trial.session import last_checkpoint, run_session
 
 CONTROLLER_FAILURES = 3
 """How often a worker group's controller may fail, a group that does not start included; Ray's own limit is none."""
-PLACE = "place"
-"""What an attempt reports first: the node and the number of its process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +77,8 @@ def run_trial(
     started = time.time()
     spec, attempt = TrialSpec(**config["spec"]), config["attempt"]
     models = prepared[spec.family, spec.sft_seed or 0]
-    alive_file(Path(folder), spec.trial_id).unlink(missing_ok=True)  # a former attempt's says nothing of this one
-    tune.report({PLACE: (ray.get_runtime_context().get_node_id(), os.getpid())})
     try:
+        note_place(Path(folder), spec.trial_id, Place(attempt, ray.get_runtime_context().get_node_id(), os.getpid()))
         resume_from = last_checkpoint(Path(folder), spec.trial_id) if attempt > 1 else None
         if group.backend == "inprocess":
             with alive(Path(folder), spec.trial_id):

@@ -10,7 +10,7 @@ from omsweep.engine.callback import TuneEvents
 from omsweep.plan.attempts import Attempts
 from omsweep.store.lease import LeaseLost
 from omsweep.strict_json import read_json
-from omsweep.trial.progress import alive_file, progress_file, read_losses
+from omsweep.trial.progress import Place, alive_file, place_of, progress_file, read_losses
 from omsweep.trial.session import trained_note
 
 LOOK_SECONDS = 2.0
@@ -59,21 +59,21 @@ class Watch:
         self._attempts, self._events, self._folder = attempts, events, folder
         self._timeout, self._clock = timeout, clock
         self._positions: dict[str, int] = {}
-        self._since: dict[str, float] = {}
+        self._since: dict[str, tuple[Place, float]] = {}
         self._beats: dict[str, tuple[str, float]] = {}
 
     def look(self) -> None:
         """Note what is new, kill what hangs."""
-        for trial_id in self._attempts.running():
-            self._note(trial_id)
-        running = self._events.running()
+        running = self._attempts.running()
         for seen in (self._since, self._beats):
             for trial_id in [one for one in seen if one not in running]:
                 del seen[trial_id]
         for trial_id in running:
-            why = self._hangs(trial_id)
-            if why is not None:
-                self._events.kill(trial_id, why)
+            self._note(trial_id)
+            trial = self._attempts.state_of(trial_id)
+            place = None if trial is None else place_of(self._folder, trial_id, trial.attempt)
+            if place is not None and (why := self._hangs(trial_id, place)) is not None:
+                self._events.kill(trial_id, place, why)
 
     def _note(self, trial_id: str) -> None:
         position = self._positions.get(trial_id, 0)
@@ -83,9 +83,11 @@ class Watch:
         if (file := trained_note(self._folder, trial_id)).is_file():
             self._attempts.note_trained(trial_id, read_json(file)["outcome"])
 
-    def _hangs(self, trial_id: str) -> str | None:
+    def _hangs(self, trial_id: str, place: Place) -> str | None:
         now = self._clock()
-        begun = self._since.setdefault(trial_id, now)
+        known_place, begun = self._since.get(trial_id, (place, now))
+        begun = begun if known_place == place else now
+        self._since[trial_id] = place, begun
         if self._timeout is not None and now - begun >= self._timeout:
             return f"not ended after train.trial_timeout, {self._timeout:g} s"
         try:

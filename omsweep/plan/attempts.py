@@ -127,8 +127,13 @@ class Attempts:
         return True
 
     def running(self) -> list[str]:
-        """Trained trials that have started and not ended."""
-        return [one.trial_id for one in self.log.state.trials.values() if one.phase == "started"]
+        """Trials that are being trained or scored after training."""
+        trials = self.log.state.trials.values()
+        return [
+            one.trial_id
+            for one in trials
+            if one.phase in ("started", "trained") and one.fields.get("kind") != "posthoc"
+        ]
 
     def note_losses(self, trial_id: str, first_step: int, losses: Sequence[float | None]) -> None:
         """Note losses of a running trial; those of steps that are known are not noted again."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omsweep.strict_json import plain
+from omsweep.strict_json import plain, read_json, write_json
 
 SECONDS = 1.0
 """Losses are written at most so often."""
@@ -64,14 +64,18 @@ def alive(folder: Path, trial_id: str) -> Iterator[None]:
     """
     ended, file = threading.Event(), alive_file(folder, trial_id)
 
+    def write(number: int) -> None:
+        with suppress(OSError):  # a full disk is the trial's to find
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{os.getpid()} {number}")
+
     def beat() -> None:
-        for number in itertools.count():
-            with suppress(OSError):  # a full disk is the trial's to find
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(f"{os.getpid()} {number}")
+        for number in itertools.count(1):
             if ended.wait(BEAT_SECONDS):
                 return
+            write(number)
 
+    write(0)
     thread = threading.Thread(target=beat, name="alive", daemon=True)
     thread.start()
     try:
@@ -79,6 +83,33 @@ def alive(folder: Path, trial_id: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+class Place(NamedTuple):
+    """Where an attempt runs: a Ray node's id, and a process there."""
+
+    attempt: int
+    node: str
+    pid: int
+
+
+def note_place(folder: Path, trial_id: str, place: Place) -> None:
+    """Write down where an attempt runs, before it does anything; what a former attempt wrote of itself goes."""
+    alive_file(folder, trial_id).unlink(missing_ok=True)
+    file = _place_file(folder, trial_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, place._asdict())
+
+
+def place_of(folder: Path, trial_id: str, attempt: int) -> Place | None:
+    """Where an attempt runs; None before it has begun."""
+    file = _place_file(folder, trial_id)
+    place = Place(**read_json(file)) if file.is_file() else None
+    return place if place is not None and place.attempt == attempt else None
+
+
+def _place_file(folder: Path, trial_id: str) -> Path:
+    return folder / "work" / trial_id / "place.json"
 
 
 def alive_file(folder: Path, trial_id: str) -> Path:
