@@ -10,6 +10,7 @@ from typing import Any
 from omsweep.engine.executor import Ready
 from omsweep.provenance import differing, revision, versions
 from omsweep.space.inputs import Inputs, changed
+from omsweep.space.schema import Design
 from omsweep.space.specs import OPERATIONAL
 from omsweep.store.folder import SweepFolder, reference_of
 from omsweep.store.lease import FOLDER, LeaseHeld
@@ -97,6 +98,8 @@ def refuse_another(
     """ValueError where a sweep's search space is another one, naming what differs."""
     different = differences(there, here)
     grown = [path for path, old, new in different if path in COUNTS and None not in (old, new) and new > old]
+    if not names_sft_seeds(there):  # its trials are not named by their SFT seed, those of several would be
+        grown = [path for path in grown if path != "design.sft_seeds"]
     if extend:
         different = [one for one in different if one[0] not in grown]
     elif different and len(grown) == len(different):
@@ -109,6 +112,11 @@ def refuse_another(
             f"sweep {folder.path} has another search space: {'; '.join(listed[:LONGEST_LIST])}{more}. Choose another"
             " --name, or run it with the space it has"
         )
+
+
+def names_sft_seeds(resolved: Mapping[str, Any]) -> bool:
+    """Whether a resolved space's trials say their SFT seed; see `omsweep.space.schema.Design.names_sft_seeds`."""
+    return Design(**(resolved.get("design") or {})).names_sft_seeds
 
 
 def refuse_changed_inputs(what: str, there: Inputs, here: Inputs) -> None:

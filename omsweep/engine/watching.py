@@ -1,6 +1,5 @@
 """The driver's eye on running trials: what they write goes into the log, and those that hang are killed."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +9,7 @@ from omsweep.engine.callback import TuneEvents
 from omsweep.plan.attempts import Attempts
 from omsweep.store.lease import LeaseLost
 from omsweep.strict_json import read_json
-from omsweep.trial.progress import Place, alive_file, place_of, progress_file, read_losses
+from omsweep.trial.progress import Place, alive_file, place_of, progress_file, read_losses, repeated
 from omsweep.trial.session import trained_note
 
 LOOK_SECONDS = 2.0
@@ -21,20 +20,13 @@ SILENT_SECONDS = 180.0
 @contextmanager
 def watched(watch: "Watch") -> Iterator[None]:
     """Inside, a thread looks every few seconds."""
-    ended = threading.Event()
 
     def look() -> None:
         with suppress(LeaseLost):  # the driver finds out for itself
-            while not ended.wait(LOOK_SECONDS):
-                watch.look()
+            watch.look()
 
-    thread = threading.Thread(target=look, name="watch", daemon=True)
-    thread.start()
-    try:
+    with repeated(look, LOOK_SECONDS, name="watch"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 class Watch:

@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,32 +57,39 @@ def progress_file(folder: Path, trial_id: str) -> Path:
 
 
 @contextmanager
-def alive(folder: Path, trial_id: str) -> Iterator[None]:
-    """Inside, a thread writes another number into the trial's file every `BEAT_SECONDS`.
+def repeated(act: Callable[[], None], seconds: float, *, name: str) -> Iterator[None]:
+    """Inside, a thread of this name does something every so many seconds."""
+    ended = threading.Event()
 
-    A process that is stopped, or whose node is gone, writes none; one that computes for hours does.
-    """
-    ended, file = threading.Event(), alive_file(folder, trial_id)
+    def run() -> None:
+        while not ended.wait(seconds):
+            act()
 
-    def write(number: int) -> None:
-        with suppress(OSError):  # a full disk is the trial's to find
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"{os.getpid()} {number}")
-
-    def beat() -> None:
-        for number in itertools.count(1):
-            if ended.wait(BEAT_SECONDS):
-                return
-            write(number)
-
-    write(0)
-    thread = threading.Thread(target=beat, name="alive", daemon=True)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def alive(folder: Path, trial_id: str) -> Iterator[None]:
+    """Inside, a thread writes another number into the trial's file every `BEAT_SECONDS`.
+
+    A process that is stopped, or whose node is gone, writes none; one that computes for hours does.
+    """
+    numbers, file = itertools.count(), alive_file(folder, trial_id)
+
+    def beat() -> None:
+        with suppress(OSError):  # a full disk is the trial's to find
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{os.getpid()} {next(numbers)}")
+
+    beat()
+    with repeated(beat, BEAT_SECONDS, name="alive"):
+        yield
 
 
 class Place(NamedTuple):

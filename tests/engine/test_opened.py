@@ -90,6 +90,23 @@ def test_only_counts_may_grow(folder: SweepFolder) -> None:
         pass
 
 
+def test_sft_seeds_grow_from_two_on(tmp_path: Path) -> None:
+    """With one the trials are not named by it: under several all of them would be others."""
+    one = SPACE | {"design": {"blocks": 2, "sft_seeds": 1}}
+    for sft_seeds in (1, 2):
+        made = SweepFolder(tmp_path, f"s{sft_seeds}")
+        with opened(made, one | {"design": {"blocks": 2, "sft_seeds": sft_seeds}}, print) as log:
+            create(log, made.name, log.state.resolved or one | {"design": {"blocks": 2, "sft_seeds": sft_seeds}})
+    three = one | {"design": {"blocks": 2, "sft_seeds": 3}}
+    with (
+        pytest.raises(ValueError, match="sft_seeds is 1 there and 3"),
+        opened(SweepFolder(tmp_path, "s1"), three, print, extend=True),
+    ):
+        pass
+    with opened(SweepFolder(tmp_path, "s2"), three, print, extend=True) as log:
+        assert log.state.resolved == three
+
+
 def test_differences_are_by_key_path() -> None:
     assert differences({"a": {"b": 1, "c": [1]}}, {"a": {"b": 2, "c": [1]}, "d": None}) == [("a.b", 1, 2)]
 
