@@ -33,8 +33,9 @@ demo: setup
 test: setup
 	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
-# What takes long or starts servers of its own.
+# What takes long or starts servers of its own, PostgreSQL among them where it is installed (Debian's package postgresql).
 campaign: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check "moto[s3,server]>=5.1" "psycopg2-binary>=2.9"
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -m campaign
 
 # Format, style, types, and which room imports which.
