@@ -103,7 +103,13 @@ class DrivenSweep:
         runs = client.search_runs([experiment.experiment_id])
         by_trial = Counter(run.data.tags.get("trial_id") for run in runs)
         assert by_trial == dict.fromkeys([None, *self.state.trials], 1)
-        assert {run.info.status for run in runs} == {"FINISHED"}
+        trials = {run.data.tags.get("trial_id"): run.info.status for run in runs if run.info.status != "FINISHED"}
+        other = {
+            trial_id: (status, [one.reason for one in trial.lost], trial.outcome) if trial else status
+            for trial_id, status in trials.items()
+            for trial in [self.state.trials.get(trial_id)]
+        }
+        assert not other, f"not FINISHED in MLflow: {other}\n{self.said()}"
         for record in (run for run in runs if "trial_id" in run.data.tags):
             trial = self.state.trials[record.data.tags["trial_id"]]
             assert trial.run_id == record.info.run_id
