@@ -142,9 +142,10 @@ class Kills:
         return True
 
     def _may_lose_a_process(self) -> bool:
-        """Whether no trial that runs would fail for good."""
-        running = [one for one in self._sweep.state.trials.values() if one.phase in ("started", "trained")]
-        return bool(running) and all(sum(lost.reason == "process lost" for lost in one.lost) < TRIES for one in running)
+        """Whether a trial runs, and neither it nor one that waits for its next attempt would fail for good."""
+        left = [one for one in self._sweep.state.trials.values() if one.outcome is None]
+        running = any(one.phase in ("started", "trained") for one in left)
+        return running and all(sum(lost.reason == "process lost" for lost in one.lost) < TRIES for one in left)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
