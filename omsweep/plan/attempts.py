@@ -24,12 +24,15 @@ class Again:
 
     Attributes:
         times: how often a trial is tried again for this reason; None for always.
+        anew: whether each driver counts anew: a machine that goes down with its driver takes trials with it before the
+            driver knows.
         alone: whether that is done while no other trial runs.
         pause: seconds in which no trial is started after such a loss.
         remedy: what would help, said when it fails for good.
     """
 
     times: int | None
+    anew: bool = False
     alone: bool = False
     pause: float = 0.0
     remedy: str = ""
@@ -38,7 +41,7 @@ class Again:
 AGAIN: dict[str, Again] = {
     "driver stopped": Again(times=None),
     "preempted": Again(times=None),
-    "process lost": Again(times=2),
+    "process lost": Again(times=2, anew=True),
     "out of memory": Again(
         times=1,
         alone=True,
@@ -107,7 +110,9 @@ class Attempts:
         error = redacted(outcome.error) if outcome.error else None
         traceback = self._keep_traceback(trial, outcome)
         if outcome.reason is not None:
-            again, before = AGAIN[outcome.reason], sum(one.reason == outcome.reason for one in trial.lost)
+            again = AGAIN[outcome.reason]
+            counted = [one for one in trial.lost if not again.anew or one.epoch == self.log.epoch]
+            before = sum(one.reason == outcome.reason for one in counted)
             self._lose(trial, outcome.reason, error or outcome.reason, traceback)
             if again.times is None or before < again.times:
                 said = f"{error}; {again.remedy}" if again.pause else error or ""

@@ -23,9 +23,10 @@ Changes = dict[str, Any]
 
 
 class Lost(NamedTuple):
-    """An attempt that ended without a result: why, in one line, and the file with the traceback."""
+    """An attempt that ended without a result: under which driver, why, in one line, and the file with the traceback."""
 
     attempt: int
+    epoch: int
     reason: str
     error: str
     traceback: str | None
@@ -222,7 +223,8 @@ def _trained(state: SweepState, event: Event) -> Changes:
 
 
 def _lost(state: SweepState, event: Event) -> Changes:
-    lost = Lost(event.attempt or 1, event.data["reason"], event.data["error"], event.data.get("traceback"))
+    data = event.data
+    lost = Lost(event.attempt or 1, event.epoch, data["reason"], data["error"], data.get("traceback"))
     return _trial(state, event, phase="proposed", lost=(*state.trials[str(event.trial_id)].lost, lost))
 
 

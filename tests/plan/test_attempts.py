@@ -91,6 +91,24 @@ def test_a_lost_attempt_is_no_result_and_its_trial_comes_again(log: SweepLog) ->
     assert getattr(queue._proposer, "told", []) == [("a", "completed")]
 
 
+def test_a_new_driver_counts_lost_processes_anew(log: SweepLog, tmp_path: Path) -> None:
+    queue = queue_of(log)
+    for _ in range(2):
+        begin(queue)
+        queue.end("a", lost("process lost"))
+    log.close()
+    again = SweepLog.open(FolderStorage(tmp_path))
+    queue = queue_of(again)
+    for _ in range(2):  # the machine went down with the former driver
+        begin(queue)
+        queue.end("a", lost("process lost"))
+    assert again.state.trials["a"].outcome is None
+    begin(queue)
+    queue.end("a", lost("process lost"))
+    assert again.state.trials["a"].record.error == "it was process lost (3 times)"
+    again.close()
+
+
 @pytest.mark.parametrize("reason", [reason for reason, again in AGAIN.items() if again.times is not None])
 def test_each_reason_has_a_budget_of_its_own(log: SweepLog, tmp_path: Path, reason: str) -> None:
     queue, again = queue_of(log), AGAIN[reason]
