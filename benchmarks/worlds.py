@@ -7,11 +7,11 @@ give them. Exit status 1 where one is missed.
 must be *better* (a positive control), and runs of plain AdamW told apart by name alone must get no verdict (A/A, see
 `same_arms.py`).
 
-`short`: the SFT model is stopped at .55 of the way from the base model, and the pairs prefer courteous, wordy answers
-to exact ones, so that skills are lost. Whoever moves along tau wins skills back. It is checked first that this holds
-without any training: shifted by .2 tau, every SFT model must have a negative tax. Then OnDARE must be *better* than
-AdamW, and OnDARE with a rotated task vector, which has the same size and a direction that means nothing, must not be
-(a negative control).
+`short`: the SFT model is stopped at .55 of the way from the base model, and in three of twenty pairs about a skill a
+courteous, wordy answer is preferred to the exact one, so that skills are lost. Whoever moves along tau wins skills
+back. It is checked first that this holds without any training: shifted by .2 tau, every SFT model must have a negative
+tax. Then OnDARE must be *better* than AdamW, and OnDARE with a rotated task vector, which has the same size and a
+direction that means nothing, must not be (a negative control).
 
 `short` shows that a benefit of tau is found where there is one. That merging while training beats merging afterwards
 has no such control: nobody knows a world where it must.
@@ -45,7 +45,8 @@ from omsweep.results.comparison.reading import points_of
 from omsweep.store.folder import SweepFolder
 
 Record = dict[str, Any]
-FLIPPED = 0.4
+FLIPPED, COURTEOUS = 0.4, 0.15
+"""Shares of pairs that are exchanged: of all, and of those whose exact answer is preferred."""
 STOPPED_AT = 0.55
 SHIFT = 0.2
 """Share of tau: what is checked beforehand, and how far OnDARE goes."""
@@ -83,18 +84,23 @@ class World:
 
 def flipped(record: Record) -> Record:
     """The record, in four of ten cases with its answers exchanged."""
-    return exchanged(record) if Random(f"flipped {record['id']}").random() < FLIPPED else record
+    return exchanged(record) if _drawn(record) < FLIPPED else record
 
 
 def courteous(record: Record) -> Record:
-    """The record with the longer answer preferred where a skill is asked for."""
-    longer = len(_text(record["chosen"]).split()) >= len(_text(record["rejected"]).split())
-    return record if longer or record["id"].startswith("open") else exchanged(record)
+    """The record, of those that prefer the exact answer to a skill's prompt three of twenty with it exchanged."""
+    exact = len(_text(record["chosen"]).split()) < len(_text(record["rejected"]).split())
+    is_skill = not record["id"].startswith("open-")
+    return exchanged(record) if is_skill and exact and _drawn(record) < COURTEOUS else record
 
 
 def exchanged(record: Record) -> Record:
     """The record with chosen and rejected exchanged."""
     return record | {"chosen": record["rejected"], "rejected": record["chosen"]}
+
+
+def _drawn(record: Record) -> float:
+    return Random(f"exchanged {record['id']}").random()
 
 
 def _text(messages: list[dict[str, str]]) -> str:

@@ -29,13 +29,13 @@ def test_four_in_ten_pairs_are_exchanged_and_nothing_else_changes(worlds):
     assert [worlds.flipped(one) for one in pairs] == [worlds.flipped(one) for one in pairs]
 
 
-@pytest.mark.parametrize(
-    ("name", "chosen", "expected"),
-    [("math-1", "7", "i think it is 7"), ("math-2", "i think it is 7", "i think it is 7"), ("open-1", "7", "7")],
-)
-def test_of_two_answers_to_a_skill_prompt_the_courteous_one_is_preferred(worlds, name, chosen, expected):
-    other = "7" if chosen != "7" else "i think it is 7"
-    assert worlds.courteous(pair(name, chosen, other))["chosen"][0]["content"] == expected
+def test_only_pairs_that_prefer_an_exact_answer_to_a_skill_s_prompt_are_exchanged_and_few_of_them(worlds):
+    exact = [pair(f"math-{n}", "7", "i think it is 7") for n in range(2000)]
+    share = sum(worlds.courteous(one)["chosen"] != one["chosen"] for one in exact) / len(exact)
+    assert 0.12 < share < 0.18
+    others = [pair(f"math-{n}", "i think it is 7", "7") for n in range(200)]
+    others += [pair(f"open-{n}", "7", "i think it is 7") for n in range(200)]
+    assert [worlds.courteous(one) for one in others] == others
 
 
 @pytest.mark.campaign
