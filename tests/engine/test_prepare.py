@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from omsweep.engine.placement import Placement
-from omsweep.engine.prepare import check_tax, contamination, prepare_all
+from omsweep.engine.prepare import check_tax, of_data, prepare_all
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
 from omsweep.store.records import Prepared, Scores
@@ -41,7 +41,7 @@ def test_log_probs_are_spread_over_a_trials_workers_and_overlaps_are_said(
     noted = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert noted == {f"{name}-{part}-of-2": "3" for name in compare["families"] for part in range(2)}
     assert capsys.readouterr().out.count("preferences mine: of 3 prompts 0 are the same") == 1
-    assert contamination(ready) == [FOUND | {"listed": ""}]
+    assert of_data(ready, "contamination") == [FOUND | {"listed": ""}]
 
 
 def prepared(**numbers: float) -> Prepared:

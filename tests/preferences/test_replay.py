@@ -39,16 +39,17 @@ def test_files_of_both_formats_become_pairs_of_an_answer_with_itself(tmp_path):
     assert len(rows) == 2
     assert rows[1]["prompt"] == [*MESSAGES, MESSAGES[0]]
     assert rows[1]["chosen"] == rows[1]["rejected"] == [MESSAGES[1]]
-    assert as_pairs([{"prompt": "a", "completion": "b"}]) == [{"prompt": "a", "chosen": "b", "rejected": "b"}]
+    [pair] = as_pairs([{"prompt": "a", "completion": "b"}]).records
+    assert [pair[name] for name in ("prompt", "chosen", "rejected")] == ["a", "b", "b"]
 
 
 @pytest.mark.parametrize(
     ("records", "message"),
     [
         ([], "replay data hold no records"),
-        ([{"text": "a"}], "must have prompt and completion, or messages that end with the assistant's, got text in"),
-        ([{"messages": MESSAGES[:1]}], "got messages in record 0"),
-        ([{"prompt": "a", "completion": ""}], "chosen must be text or a list of messages, got '' in record 0"),
+        ([{"text": "a"}], "must have prompt and completion, or messages that end with the assistant's, got text"),
+        ([{"messages": MESSAGES[:1]}], "replay .*: record 0: completion must begin with an assistant's turn"),
+        ([{"prompt": "a", "completion": 5}], "record 0: completion must be text or a list of messages, got 5"),
     ],
 )
 def test_other_records_are_refused(records, message):
