@@ -79,11 +79,10 @@ def read_records(
 
 def _same_shape(shapes: dict[Shape, int], shape: Shape, number: int) -> None:
     shapes.setdefault(shape, number)
-    known = [one for one in shapes if one.content is not None]
-    if len(known) > 1:
-        first = shapes[known[0]]
+    other = next((one for one in shapes if not one.agrees(shape)), None)
+    if other is not None:
         raise ValueError(
-            f"is {known[1].describe()}, and record {first} is {known[0].describe()}: give data of one kind"
+            f"is {shape.describe()}, and record {shapes[other]} is {other.describe()}: give data of one kind"
         )
 
 

@@ -37,6 +37,10 @@ class Shape(NamedTuple):
     content: str | None
     prompt: bool
 
+    def agrees(self, other: "Shape") -> bool:
+        """Whether one file may hold both: nulls are of any content."""
+        return self.kind == other.kind and (None in (self.content, other.content) or self == other)
+
     def describe(self) -> str:
         """As in a message."""
         what = {"paired": "a pair", "unpaired": "a labelled completion", "answers": "an answer"}[self.kind]
@@ -90,7 +94,7 @@ def check_disjoint(ids: Sequence[str], reserved: Iterable[str]) -> None:
 
 def shape_of(record: Mapping[str, Any], *, answers: bool, rendering: str) -> Shape:
     """The shape of a record; ValueError for one that has none, or fields of several kinds."""
-    kind = kind_of(record, answers=answers)
+    kind = _kind(record, answers=answers)
     for name in _NOT_RENDERED:
         if record.get(name) not in (None, "", [], {}):
             raise ValueError(f"{name} is not rendered: write it into the messages, or leave the column out")
@@ -112,6 +116,14 @@ def shape_of(record: Mapping[str, Any], *, answers: bool, rendering: str) -> Sha
     if not prompt and record.get("prompt") is None and elsewhere:
         raise ValueError(f"has chosen and rejected, but no prompt; if {elsewhere} is the prompt, call it prompt")
     return Shape(kind, content, prompt)
+
+
+def _kind(record: Mapping[str, Any], *, answers: bool) -> Kind:
+    """The kind by the fields that are not null, where they are enough for one."""
+    try:
+        return kind_of((name for name, value in record.items() if value is not None), answers=answers)
+    except ValueError:
+        return kind_of(record, answers=answers)
 
 
 _CALLED = {"messages": "a list of messages", "text": "text"}
@@ -151,6 +163,8 @@ def read_record(record: Mapping[str, Any], shape: Shape, *, rendering: str, done
         found = [turn["content"].strip() for turn in said["chosen"]]
         done.add(turns.BESIDE if beside.strip() in found else turns.CONTRARY)
     if "messages" in said:
+        if said["messages"] and said["messages"][-1]["role"] != "assistant":
+            raise Unusable(turns.UNANSWERED)
         said = {"prompt": said["messages"][:-1], "completion": said["messages"][-1:]}
     if shape.content == "dialogue":
         done.add(turns.DIALOGUE)
