@@ -6,14 +6,15 @@ TRL's own trainers tokenise, so formats and truncation are TRL's. The folder is 
 
 import json
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch.distributed
 import trl
 from datasets import Dataset, load_from_disk
-from transformers import PreTrainedTokenizerBase
+from jinja2 import TemplateError
+from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import unpair_preference_dataset
 from trl.data_utils import is_conversational
 
@@ -26,7 +27,7 @@ from omsweep.align.settings import per_device_batch
 from omsweep.align.template import tokenizer_hash
 from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
-from omsweep.families.load import load_model, weights_hash
+from omsweep.families.load import find, load_model, weights_hash
 from omsweep.quiet import without_warnings
 
 FORMAT_VERSION = 2
@@ -94,7 +95,14 @@ def prepare_data(
         model = load_model(model_path, revision=revision, dtype=dtype)
         with isolated_training(model), tempfile.TemporaryDirectory() as scratch:
             records = load_from_disk(preferences, keep_in_memory=True)
-            lost = too_long(preferences, tokenizer=tokenizer, max_length=max_length, root=root)
+            lost = too_long(
+                preferences,
+                model_path=model_path,
+                revision=revision,
+                tokenizer=tokenizer,
+                max_length=max_length,
+                root=root,
+            )
             kept = fitting(records, lost, max_length=max_length)
             rows = training_records(kept, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer)
             arguments = trainer_arguments(
@@ -117,31 +125,43 @@ def prepare_data(
 
 
 def too_long(
-    preferences: Path, *, tokenizer: PreTrainedTokenizerBase, max_length: int, root: Path | None = None
+    preferences: Path,
+    *,
+    model_path: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    revision: str | None = None,
+    root: Path | None = None,
 ) -> list[int]:
-    """Numbers of the records whose prompt alone has `max_length` tokens or more, so that no answer is left to train.
+    """Numbers of the records whose prompt alone fills `max_length` or the model's context: no answer is left to train.
 
-    TRL drops them without a word. Counted once per records, tokenizer and `max_length`.
+    TRL drops those that fill `max_length` without a word. Counted once per records, tokenizer and length. Raises
+    ValueError for a prompt that the chat template refuses.
     """
+    config = AutoConfig.from_pretrained(find(model_path, revision=revision)[0], local_files_only=True)
+    max_length = min(max_length, getattr(config.get_text_config(), "max_position_embeddings", None) or max_length)
     source = json.loads((preferences / RECIPE_FILE).read_text())
     recipe = {"preferences": recipe_hash(source), "tokenizer": tokenizer_hash(tokenizer), "max_length": max_length}
 
     def build(folder: Path) -> None:
         records = load_from_disk(preferences, keep_in_memory=True).select_columns(["record", "prompt"])
-        lengths = [_prompt_tokens(row["prompt"], source["rendering"], tokenizer) for row in records]
-        found = [number for number, length in zip(records["record"], lengths, strict=True) if length >= max_length]
+        found = [row["record"] for row in records if _prompt_tokens(row, source["rendering"], tokenizer) >= max_length]
         (folder / TOO_LONG_FILE).write_text(json.dumps(found) + "\n")
 
     numbers: list[int] = json.loads((build_once("too_long", recipe, build, root=root) / TOO_LONG_FILE).read_text())
     return numbers
 
 
-def _prompt_tokens(prompt: Any, rendering: str, tokenizer: PreTrainedTokenizerBase) -> int:
+def _prompt_tokens(row: Mapping[str, Any], rendering: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    prompt = row["prompt"]
     if isinstance(prompt, str) and rendering == "chat" and tokenizer.chat_template is not None:
         prompt = as_messages({"prompt": prompt})["prompt"]
     if isinstance(prompt, str):
         return len(tokenizer(prompt)["input_ids"])
-    return len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+    try:
+        return len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+    except TemplateError as error:
+        raise ValueError(f"the chat template refuses the prompt of record {row['record']}: {error}") from None
 
 
 def fitting(records: Dataset, lost: Collection[int], *, max_length: int) -> Dataset:
@@ -152,8 +172,8 @@ def fitting(records: Dataset, lost: Collection[int], *, max_length: int) -> Data
         raise ValueError(f"max_length must leave room after the prompts, got {max_length}: no prompt is shorter")
     if "label" in kept.column_names and len(set(kept["label"])) == 1:
         raise ValueError(
-            f"kto needs completions with both labels, and of those whose prompt leaves room in max_length {max_length}"
-            f" all have the label {kept['label'][0]}".lower()
+            f"kto needs completions with both labels, and those whose prompt leaves room in max_length {max_length} all"
+            f" have the label {str(kept['label'][0]).lower()}"
         )
     return kept
 

@@ -15,7 +15,7 @@ NULL, BLANK = "a text is null", "an answer is empty or blank"
 SAME = "chosen and rejected are the same"
 EMPTY, UNASKED = "the prompt is empty", "the prompt does not end with a user's turn"
 UNSHARED, UNANSWERED = "chosen and rejected share no prompt", "an answer does not end with an assistant's turn"
-TOO_LONG = "the prompt alone fills max_length"
+TOO_LONG = "the prompt alone fills max_length, or the model's context"
 REMEDIES = {
     NULL: "write the text, or leave the record out",
     BLANK: "write an answer, or leave the record out",

@@ -127,7 +127,12 @@ def prepared(
     root = tmp_path_factory.mktemp("prepared")
 
     def folder(
-        algorithm: str, *, records: list[dict[str, Any]] | None = None, rendering: str = "chat", **options: Any
+        algorithm: str,
+        *,
+        records: list[dict[str, Any]] | None = None,
+        source: Path | None = None,
+        rendering: str = "chat",
+        **options: Any,
     ) -> Path:
         arguments: dict[str, Any] = {
             "model_path": sft_path,
@@ -136,7 +141,7 @@ def prepared(
             "max_length": 32,
             "root": root,
         }
-        source = preferences(pairs(24) if records is None else records, rendering=rendering)
+        source = source or preferences(pairs(24) if records is None else records, rendering=rendering)
         made = prepare_data(source, algorithm=algorithm, **(arguments | options))
         dtype = getattr(torch, options.get("dtype", "float32"))
         score_reference(
