@@ -113,9 +113,7 @@ class TrainSettings:
                 f"nll_weight must be 0 with {algorithm.name}, got {self.nll_weight}: it takes pairs, with dpo or ipo"
             )
         for name in KTO_WEIGHTS if algorithm.data_kind == "paired" else ():
-            _require(
-                getattr(self, name) == 1, name, f"1 with {algorithm.name}, which takes pairs,", getattr(self, name)
-            )
+            _require(getattr(self, name) == 1, name, f"1 with {algorithm.name} (they are kto's)", getattr(self, name))
         self._check_adapters()
         self._check_replay()
         per_device_batch(

@@ -11,7 +11,7 @@ from omsweep.preferences.files import SUFFIXES, read_rows
 from omsweep.preferences.records import record_id
 from omsweep.preferences.settings import Messages
 from omsweep.preferences.table import PREFERENCES
-from omsweep.preferences.turns import Unusable, messages
+from omsweep.preferences.turns import JOINED, Unusable, messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,11 @@ def _prompt(record: Mapping[str, Any], where: str) -> Prompt:
     given, declared = record.get("prompt"), record.get("id")
     if not isinstance(given, str | list) or not given:
         raise ValueError(f"{where} needs prompt: text or a list of messages with role and content, got {given!r:.60}")
+    done: set[str] = set()
     try:
-        chat = [{"role": "user", "content": given}] if isinstance(given, str) else messages(given, "prompt", set())
+        chat = [{"role": "user", "content": given}] if isinstance(given, str) else messages(given, "prompt", done)
+        if JOINED in done:
+            raise ValueError("a content is a list of parts: join them")
     except (ValueError, Unusable) as error:
         raise ValueError(f"{where} needs prompt: text or a list of messages with role and content; {error}") from None
     if not chat[-1]["content"].strip():

@@ -16,7 +16,8 @@ from omsweep.align.settings import TrainSettings
 from omsweep.align.train import train
 from omsweep.optim.settings import OnlineMerge
 from omsweep.preferences.load import load_preferences
-from omsweep.preferences.settings import PreferenceData
+from omsweep.preferences.replay import load_replay
+from omsweep.preferences.settings import PreferenceData, replay_from
 
 SPECIALS = ["<pad>", "<s>", "</s>", "<unk>", "<user>", "<bot>"]
 WORDS = [f"w{number}" for number in range(60)] + ["."]
@@ -112,6 +113,19 @@ def preferences(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         spec = PreferenceData(path=str(path), **options)
         return load_preferences(spec, family_key="", generate=lambda *_: [], root=root)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sft_examples(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Pairs -> the folder that `load_replay` makes of their prompts and chosen answers."""
+    root = tmp_path_factory.mktemp("replay")
+
+    def folder(records: list[dict[str, Any]]) -> Path:
+        examples = [{"prompt": one["prompt"], "completion": one["chosen"]} for one in records]
+        (root / "sft.jsonl").write_text("".join(json.dumps(example) + "\n" for example in examples))
+        return load_replay(replay_from(str(root / "sft.jsonl")), sft_seed=0, root=root)
 
     return folder
 

@@ -1,7 +1,5 @@
 """What a baseline changes in training: fewer steps, NLL beside the loss, adapters in place of weights."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -12,8 +10,6 @@ from omsweep.align.preflight import PreflightError
 from omsweep.align.reference import open_prepared
 from omsweep.align.replay import MixedCollator, parted
 from omsweep.optim.settings import OnlineMerge
-from omsweep.preferences.replay import load_replay
-from omsweep.preferences.settings import replay_from
 
 
 def same_weights(first, second):
@@ -93,13 +89,9 @@ def test_kto_trains_steps_that_hold_one_label_alone(run, prepared, make_pairs):
 
 
 @pytest.fixture(scope="module")
-def replay(prepared, make_pairs, tmp_path_factory):
+def replay(prepared, sft_examples, make_pairs):
     """SFT examples as they are prepared: the answer on both sides."""
-    root = tmp_path_factory.mktemp("replay")
-    records = [{"prompt": one["prompt"], "completion": one["chosen"]} for one in make_pairs(10, seed=5)]
-    (root / "sft.jsonl").write_text("\n".join(map(json.dumps, records)))
-    source = load_replay(replay_from(str(root / "sft.jsonl")), sft_seed=0, root=root)
-    return prepared("dpo", source=source)
+    return prepared("dpo", source=sft_examples(make_pairs(10, seed=5)))
 
 
 def test_replayed_examples_take_the_place_of_pairs(run, prepared, replay, policy):

@@ -40,10 +40,14 @@ def _tokenizer(family: ModelFamily) -> Any:
     from omsweep.families.smollm2.build import build_base
     from omsweep.families.tiny.tokenizer import build_tokenizer
 
-    arguments = {"chat_template": family.chat_template, "template_arguments": family.decoding.template_arguments}
-    if isinstance(family.recipe, PackagedRecipe):
-        return load_tokenizer(str(build_base(family.recipe)), **arguments)
-    return build_tokenizer() if family.recipe else load_tokenizer(family.sft, revision=family.revision, **arguments)
+    if family.recipe is not None and not isinstance(family.recipe, PackagedRecipe):
+        return build_tokenizer()
+    return load_tokenizer(
+        str(build_base(family.recipe)) if family.recipe else family.sft,
+        revision=family.revision,
+        chat_template=family.chat_template,
+        template_arguments=family.decoding.template_arguments,
+    )
 
 
 def _rendered(record: Mapping[str, Any], rendering: str, tokenizer: Any) -> Iterator[tuple[str, str]]:

@@ -64,8 +64,13 @@ def training_data(
         found = contamination_of(records, scored, source=summary.source)
         refuse_same(found)
         contamination.append(asdict(found))
-        model = {"model_path": prepared.sft, "revision": prepared.sft_revision}
-        lost = too_long(records, **model, tokenizer=tokenizer, max_length=wanted.max_length)
+        lost = too_long(
+            records,
+            model_path=prepared.sft,
+            revision=prepared.sft_revision,
+            tokenizer=tokenizer,
+            max_length=wanted.max_length,
+        )
         summary = summary.without(TOO_LONG, lost)
         refuse_loss(summary, max_dropped_share=spec.max_dropped_share if spec else 1.0)
         check_algorithms(summary, algorithms)
