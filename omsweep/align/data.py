@@ -5,6 +5,7 @@ TRL's own trainers tokenise, so formats and truncation are TRL's. The folder is 
 """
 
 import json
+import logging
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from omsweep.align.template import tokenizer_hash
 from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
 from omsweep.families.load import find, load_model, weights_hash
-from omsweep.quiet import without_warnings
+from omsweep.quiet import quiet_loggers, without_warnings
 
 FORMAT_VERSION = 2
 ORDER_SEED = 0
@@ -145,7 +146,10 @@ def too_long(
 
     def build(folder: Path) -> None:
         records = load_from_disk(preferences, keep_in_memory=True).select_columns(["record", "prompt"])
-        found = [row["record"] for row in records if _prompt_tokens(row, source["rendering"], tokenizer) >= max_length]
+        # it would warn of the first text that is longer than its model's context
+        with quiet_loggers("transformers.tokenization_utils_base", level=logging.ERROR):
+            lengths = [(row["record"], _prompt_tokens(row, source["rendering"], tokenizer)) for row in records]
+        found = [number for number, length in lengths if length >= max_length]
         (folder / TOO_LONG_FILE).write_text(json.dumps(found) + "\n")
 
     numbers: list[int] = json.loads((build_once("too_long", recipe, build, root=root) / TOO_LONG_FILE).read_text())

@@ -86,21 +86,22 @@ def _same_shape(shapes: dict[Shape, int], shape: Shape, number: int) -> None:
         )
 
 
-def _numbers(taken: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> list[str]:
-    """The other columns whose values are all numbers, or missing."""
+def _numbers(taken: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> dict[str, type[int] | type[float]]:
+    """The other columns whose values are all numbers, or missing: int where all are, else float."""
     rows = [one["of"] for one in taken]
     known = {"id", "record", *PAIRED_COLUMNS, *UNPAIRED_COLUMNS, "messages"}
-    return [name for name in columns if name not in known and all(_is_number(row.get(name)) for row in rows)]
+    found = [name for name in columns if name not in known and all(_is_number(row.get(name)) for row in rows)]
+    return {name: float if any(isinstance(row.get(name), float) for row in rows) else int for name in found}
 
 
 def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < NUMBERS)
 
 
-def _record(one: Mapping[str, Any], kept: Iterable[str]) -> dict[str, Any]:
+def _record(one: Mapping[str, Any], kept: Mapping[str, type[int] | type[float]]) -> dict[str, Any]:
     row = one["of"]
     own = {name: value for name, value in one.items() if name != "of"}
-    numbers = {name: None if row.get(name) is None else float(row[name]) for name in kept}
+    numbers = {name: None if row.get(name) is None else number(row[name]) for name, number in kept.items()}
     return {"id": record_id(own) if row.get("id") is None else str(row["id"]), **own, **numbers}
 
 
@@ -139,7 +140,7 @@ def _summary(
     total: int,
     kind: str,
     columns: Iterable[str],
-    kept: Sequence[str],
+    kept: Iterable[str],
 ) -> Summary:
     counts = {what: len(numbers) for what, numbers in sorted(counted.items())}
     labels = [record["label"] for record in records if "label" in record]

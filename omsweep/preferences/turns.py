@@ -24,7 +24,7 @@ REMEDIES = {
     UNASKED: 'let the last message of prompt be {"role": "user", ...}',
     UNSHARED: "add a prompt, or begin both answers with the same turns, the last of them a user's",
     UNANSWERED: 'let the last message be {"role": "assistant", ...}',
-    TOO_LONG: "raise train.max_length, or shorten the prompts",
+    TOO_LONG: "raise train.max_length as far as the context goes, or shorten the prompts",
 }
 """By reason for which a record is dropped: what its owner can do."""
 
