@@ -171,8 +171,9 @@ def read_record(record: Mapping[str, Any], shape: Shape, *, rendering: str, done
         said = {name: _turns_of(value, name, said.get("prompt"), rendering) for name, value in said.items()}
     said = _with_prompt(said, done)
     _check_prompt(said["prompt"])
-    for name in said.keys() - {"prompt"}:
-        _check_answer(said[name], name, done)
+    for name, value in said.items():
+        if name != "prompt":
+            _check_answer(value, name, done)
     if shape.kind == "paired" and _content(said["chosen"]) == _content(said["rejected"]):
         raise Unusable(turns.SAME)
     if shape.content == "dialogue" and rendering == "plain":
