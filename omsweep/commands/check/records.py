@@ -81,9 +81,11 @@ def _looked(key: str, source: PreferenceData, reward_prompts: str, stamp: tuple[
     return Looked(taken.summary, scored, taken.records[:EXAMPLES])
 
 
-def record_lines(space: SearchSpace) -> list[str]:
-    """The table of every local file of records."""
-    return [line for *_, looked in local_records(space) for line in looked.summary.lines()]
+def print_records(space: SearchSpace) -> None:
+    """Print the table of every local file of records; a run prints those of all data once it has prepared them."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for *_, looked in local_records(space):
+        console.print("\n".join(looked.summary.lines()))
 
 
 def kto_notes(space: SearchSpace) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from omsweep.commands.check import records
 from omsweep.commands.check.examples import print_examples
-from omsweep.commands.check.records import check_records, kto_notes, record_lines
+from omsweep.commands.check.records import check_records, kto_notes, print_records
 from omsweep.evaluation.settings import REWARD_PROMPTS
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
@@ -47,10 +47,13 @@ def test_local_records_are_read_once_and_their_table_is_shown(
     rows = [{"prompt": f"say {n}", "chosen": "yes", "rejected": "yes" if n == 7 else "no"} for n in range(100)]
     space = space_of(compare, tmp_path, rows)
     check_records(space)
-    [head, dropped] = record_lines(space)
-    assert head.endswith("rows.jsonl: 100 records, 99 taken")
-    assert dropped.startswith("       1  dropped: chosen and rejected are the same (first: record 7)")
-    assert capsys.readouterr().out.count("reading preferences") == 1
+    print_records(space)
+    shown = capsys.readouterr().out
+    assert (
+        "rows.jsonl: 100 records, 99 taken\n       1  dropped: chosen and rejected are the same (first: record 7)"
+        in shown
+    )
+    assert shown.count("reading preferences") == 1
     print_examples(space)
     shown = capsys.readouterr().out
     assert "tiny-llama" in shown
