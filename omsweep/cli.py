@@ -56,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check a search space file and say what it would run")
     _add_space(check)
+    check.add_argument(
+        "--show-examples",
+        action="store_true",
+        help="show the first local records as each family's template writes them",
+    )
 
     status = commands.add_parser("status", help="show how far a sweep is and its front")
     _add_sweep(status)

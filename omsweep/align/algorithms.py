@@ -43,7 +43,7 @@ IPO = Algorithm(
     initial_loss=lambda beta: (1.0 / (2.0 * beta)) ** 2,
     source="arXiv:2310.12036 eq. 17, log-ratios averaged over tokens as in TRL",
 )
-# Kahneman-Tversky optimisation: 1 - sigmoid(+-beta (log-ratio - KL)), desirable and undesirable weights of 1 as in TRL.
+# Kahneman-Tversky optimisation: 1 - sigmoid(+-beta (log-ratio - KL)), times the label's weight.
 KTO = Algorithm(
     name="kto",
     data_kind="unpaired",

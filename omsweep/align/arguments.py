@@ -63,13 +63,23 @@ def shared_arguments(
 
 
 def trainer_arguments(
-    algorithm: Algorithm, *, beta: float, nll_weight: float = 0.0, **shared: Any
+    algorithm: Algorithm,
+    *,
+    beta: float,
+    nll_weight: float = 0.0,
+    kto_weights: tuple[float, float] = (1.0, 1.0),
+    **shared: Any,
 ) -> DPOConfig | KTOConfig:
-    """TRL's arguments for an algorithm's loss; `shared` as of `shared_arguments`."""
+    """TRL's arguments for an algorithm's loss.
+
+    `kto_weights` are those of desirable and undesirable answers; `shared` is as of `shared_arguments`.
+    """
     if algorithm.data_kind == "paired":
         losses: dict[str, Any] = {"loss_type": [algorithm.trl_loss]}
         if nll_weight:  # `sft` is the chosen answers' mean negative log-likelihood per token
             losses = {"loss_type": [algorithm.trl_loss, "sft"], "loss_weights": [1.0, nll_weight]}
         return DPOConfig(beta=beta, **losses, **shared)
     assert nll_weight == 0.0, "refused by TrainSettings"
+    desirable, undesirable = kto_weights
+    shared |= {"desirable_weight": desirable, "undesirable_weight": undesirable}
     return KTOConfig(beta=beta, loss_type=algorithm.trl_loss, **shared)

@@ -5,16 +5,19 @@ TRL's own trainers tokenise, so formats and truncation are TRL's. The folder is 
 """
 
 import json
+import logging
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch.distributed
 import trl
 from datasets import Dataset, load_from_disk
-from transformers import PreTrainedTokenizerBase
+from jinja2 import TemplateError
+from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import unpair_preference_dataset
-from trl.data_utils import extract_prompt, is_conversational
+from trl.data_utils import is_conversational
 
 from omsweep.align.algorithms import algorithm_named
 from omsweep.align.arguments import shared_arguments, trainer_arguments
@@ -25,13 +28,13 @@ from omsweep.align.settings import per_device_batch
 from omsweep.align.template import tokenizer_hash
 from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
-from omsweep.families.load import load_model, weights_hash
-from omsweep.preferences.records import kind_of
-from omsweep.quiet import without_warnings
+from omsweep.families.load import find, load_model, weights_hash
+from omsweep.quiet import quiet_loggers, without_warnings
 
 FORMAT_VERSION = 2
 ORDER_SEED = 0
 """Of the shuffle that fixes kto's batches."""
+TOO_LONG_FILE = "too_long.json"
 
 
 def prepare_data(
@@ -65,7 +68,7 @@ def prepare_data(
         The folder. To be called by one process, before a group of workers starts.
 
     Raises:
-        ValueError: unpaired records with a paired loss, missing columns, prompts that all fill `max_length`.
+        ValueError: unpaired records with a paired loss, prompts that all fill `max_length`.
     """
     assert not (torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1), "call before workers"
     chosen = algorithm_named(algorithm)
@@ -93,7 +96,16 @@ def prepare_data(
         model = load_model(model_path, revision=revision, dtype=dtype)
         with isolated_training(model), tempfile.TemporaryDirectory() as scratch:
             records = load_from_disk(preferences, keep_in_memory=True)
-            rows = training_records(records, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer)
+            lost = too_long(
+                preferences,
+                model_path=model_path,
+                revision=revision,
+                tokenizer=tokenizer,
+                max_length=max_length,
+                root=root,
+            )
+            kept = fitting(records, lost, max_length=max_length)
+            rows = training_records(kept, kind=chosen.data_kind, rendering=source["rendering"], tokenizer=tokenizer)
             arguments = trainer_arguments(
                 chosen,
                 beta=1.0,
@@ -104,31 +116,80 @@ def prepare_data(
                     model=model, args=arguments, train_dataset=rows, processing_class=tokenizer
                 ).train_dataset
             columns = PAIRED_COLUMNS if chosen.data_kind == "paired" else UNPAIRED_COLUMNS
-            kept = [name for name in (*columns, "prompt") if name in prepared.column_names]
-            prepared.select_columns(kept).save_to_disk(folder)
-        summary = {"records": len(rows), "dropped": len(rows) - len(prepared), "rendering": source["rendering"]}
+            assert len(prepared) == len(rows), "records that are too long were taken out before"
+            named = [name for name in (*columns, "prompt") if name in prepared.column_names]
+            prepared.select_columns(named).save_to_disk(folder)
+        summary = {"records": len(records), "dropped": len(lost), "rendering": source["rendering"]}
         (folder / SUMMARY_FILE).write_text(json.dumps(recipe | summary, indent=2) + "\n")
 
     return build_once("prepared", recipe, build, root=root)
 
 
+def too_long(
+    preferences: Path,
+    *,
+    model_path: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    revision: str | None = None,
+    root: Path | None = None,
+) -> list[int]:
+    """Numbers of the records whose prompt alone fills `max_length` or the model's context: no answer is left to train.
+
+    TRL drops those that fill `max_length` without a word. Counted once per records, tokenizer and length. Raises
+    ValueError for a prompt that the chat template refuses.
+    """
+    config = AutoConfig.from_pretrained(find(model_path, revision=revision)[0], local_files_only=True)
+    max_length = min(max_length, getattr(config.get_text_config(), "max_position_embeddings", None) or max_length)
+    source = json.loads((preferences / RECIPE_FILE).read_text())
+    recipe = {"preferences": recipe_hash(source), "tokenizer": tokenizer_hash(tokenizer), "max_length": max_length}
+
+    def build(folder: Path) -> None:
+        records = load_from_disk(preferences, keep_in_memory=True).select_columns(["record", "prompt"])
+        # it would warn of the first text that is longer than its model's context
+        with quiet_loggers("transformers.tokenization_utils_base", level=logging.ERROR):
+            lengths = [(row["record"], _prompt_tokens(row, source["rendering"], tokenizer)) for row in records]
+        found = [number for number, length in lengths if length >= max_length]
+        (folder / TOO_LONG_FILE).write_text(json.dumps(found) + "\n")
+
+    numbers: list[int] = json.loads((build_once("too_long", recipe, build, root=root) / TOO_LONG_FILE).read_text())
+    return numbers
+
+
+def _prompt_tokens(row: Mapping[str, Any], rendering: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    prompt = row["prompt"]
+    if isinstance(prompt, str) and rendering == "chat" and tokenizer.chat_template is not None:
+        prompt = as_messages({"prompt": prompt})["prompt"]
+    if isinstance(prompt, str):
+        return len(tokenizer(prompt)["input_ids"])
+    try:
+        return len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+    except TemplateError as error:
+        raise ValueError(f"the chat template refuses the prompt of record {row['record']}: {error}") from None
+
+
+def fitting(records: Dataset, lost: Collection[int], *, max_length: int) -> Dataset:
+    """The records but the lost ones; ValueError where none is left, or of labelled ones one label alone."""
+    gone = set(lost)
+    kept = records.select([place for place, number in enumerate(records["record"]) if number not in gone])
+    if len(kept) == 0:
+        raise ValueError(f"max_length must leave room after the prompts, got {max_length}: no prompt is shorter")
+    if "label" in kept.column_names and len(set(kept["label"])) == 1:
+        raise ValueError(
+            f"kto needs completions with both labels, and those whose prompt leaves room in max_length {max_length} all"
+            f" have the label {str(kept['label'][0]).lower()}"
+        )
+    return kept
+
+
 def training_records(records: Dataset, *, kind: str, rendering: str, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """Records of the wanted kind, in TRL's explicit-prompt format, shuffled; ValueError if they cannot be had."""
-    found = kind_of(records.column_names)
-    if kind == "paired" and found == "unpaired":
-        raise ValueError(
-            "dpo and ipo need paired preferences (prompt, chosen, rejected), got unpaired ones "
-            "(prompt, completion, label); kto takes those"
-        )
-    first = records[0]
-    if found == "paired" and isinstance(first["chosen"], list) and not isinstance(first.get("prompt"), list):
-        # whole conversations; a prompt given as text beside them repeats their first message
-        records = records.remove_columns([name for name in ("prompt",) if name in records.column_names])
-    if "prompt" not in records.column_names:
-        records = records.map(extract_prompt)
+    paired = "chosen" in records.column_names
+    if kind == "paired" and not paired:
+        raise ValueError("dpo and ipo need paired preferences, got unpaired ones; kto takes those")
     if rendering == "chat" and tokenizer.chat_template is not None and not is_conversational(records[0]):
         records = records.map(as_messages, remove_columns=records.column_names)
-    if kind == "unpaired" and found == "paired":
+    if kind == "unpaired" and paired:
         records = unpair_preference_dataset(records)
     return records.select(example_order(len(records), wanted=len(records), seed=ORDER_SEED))
 

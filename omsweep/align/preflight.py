@@ -92,14 +92,17 @@ def check_reference(rows: Dataset, *, algorithm: Algorithm) -> None:
 def expected_loss(first: Dataset, *, settings: TrainSettings, algorithm: Algorithm) -> float:
     """The loss of the first batch, where the policy still equals its reference.
 
-    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo, 0.5 for kto, and with `nll_weight` so many times the mean negative
-    log-likelihood of the chosen answers' tokens in each pass, by the reference. That of replayed answers is mixed in by
-    their share.
+    That is ln 2 for dpo, (1 / (2 beta))^2 for ipo, 0.5 times the mean weight of its labels for kto, and with
+    `nll_weight` so many times the mean negative log-likelihood of the chosen answers' tokens in each pass, by the
+    reference. That of replayed answers is mixed in by their share.
 
     Args:
         first: the prepared examples of the first step, in training order.
     """
     loss = algorithm.initial_loss(settings.beta)
+    if algorithm.data_kind == "unpaired":
+        weights = np.where(first["label"], settings.desirable_weight, settings.undesirable_weight)
+        loss *= float(weights.mean())
     replayed = np.array(first[REPLAYED]) if settings.replayed else np.zeros(len(first), dtype=bool)
     if settings.nll_weight:
         loss += settings.nll_weight * reference_nll(first.select(np.flatnonzero(~replayed)), settings=settings)

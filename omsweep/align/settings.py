@@ -19,6 +19,7 @@ FORMER_MATCH = "displacement"
 SHARDINGS = ("ddp", "fsdp2")
 WHOLE = "whole"
 """Name of the file that a checkpoint's folder holds once every worker has written its part."""
+KTO_WEIGHTS = ("desirable_weight", "undesirable_weight")
 AT_LEAST_ZERO = ("seed", "warmup_steps", "max_grad_norm", "weight_decay", "checkpoint_every", "nll_weight")
 
 
@@ -37,6 +38,8 @@ class TrainSettings:
         merge: the online merging method.
         nll_weight: weight of the chosen answers' mean negative log-likelihood per token beside the loss; 0 for none.
             Not for kto, whose answers are not paired.
+        desirable_weight, undesirable_weight: factors on kto's loss of completions labelled true, and false; 1 with the
+            others.
         replay_share: share of the examples of each step that are SFT data in place of pairs, trained by their answers'
             likelihood; rounded to whole examples. Not for kto, whose batches are prepared as they are.
         lora_rank: rank of LoRA adapters that are trained in place of the weights and merged into them at the end; 0
@@ -68,6 +71,8 @@ class TrainSettings:
     batch_size: int
     merge: "OnlineMerge"
     nll_weight: float = 0.0
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
     replay_share: float = 0.0
     lora_rank: int = 0
     lora_alpha: float = 16.0
@@ -87,7 +92,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         algorithm = algorithm_named(self.algorithm)
-        for name in ("learning_rate", "beta", "lora_alpha"):
+        for name in ("learning_rate", "beta", "lora_alpha", *KTO_WEIGHTS):
             _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         for name in ("steps", "batch_size", "workers", "gradient_accumulation_steps"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
@@ -107,6 +112,8 @@ class TrainSettings:
             raise ValueError(
                 f"nll_weight must be 0 with {algorithm.name}, got {self.nll_weight}: it takes pairs, with dpo or ipo"
             )
+        for name in KTO_WEIGHTS if algorithm.data_kind == "paired" else ():
+            _require(getattr(self, name) == 1, name, f"1 with {algorithm.name} (they are kto's)", getattr(self, name))
         self._check_adapters()
         self._check_replay()
         per_device_batch(

@@ -190,6 +190,7 @@ def _trainer(
         algorithm,
         beta=settings.beta,
         nll_weight=settings.nll_weight,
+        kto_weights=(settings.desirable_weight, settings.undesirable_weight),
         **shared_arguments(
             output_dir=output_dir,
             per_device_batch_size=settings.per_device_batch_size,

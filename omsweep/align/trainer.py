@@ -33,7 +33,7 @@ class Preparing(Silent):
     """A trainer whose `train_dataset` is tokenised after construction; it scores nothing."""
 
     def _precompute_ref_logps(self, dataset: Dataset, *_arguments: Any) -> Dataset:
-        return some_left(dataset, self.args.max_length)  # type: ignore[attr-defined]
+        return dataset
 
 
 class PreparingDPOTrainer(Preparing, DPOTrainer):
@@ -101,10 +101,3 @@ def completion_positions_only() -> Iterator[None]:
         yield
     finally:
         trl.trainer.utils._use_triton = asked
-
-
-def some_left(dataset: Dataset, max_length: int) -> Dataset:
-    """The data set itself; ValueError when every prompt alone filled `max_length`, so that TRL dropped all records."""
-    if len(dataset) == 0:
-        raise ValueError(f"max_length must leave room after the prompts, got {max_length}: no prompt is shorter")
-    return dataset

@@ -90,5 +90,6 @@ def tokens_of(state: TrainerState) -> int:
 def first_log_ratio(trainer: Trainer, beta: float) -> float:
     """Largest absolute mean of log policy - log reference in the passes of the first step, in nats."""
     metrics = trainer._metrics["train"]
-    rewards = [reward for name in ("rewards/chosen", "rewards/rejected") for reward in metrics[name]]
+    # .get: TRL divides by the length of every list there is, and a pass of kto may hold one label only
+    rewards = [reward for name in ("rewards/chosen", "rewards/rejected") for reward in metrics.get(name, [])]
     return max(abs(reward) for reward in rewards) / beta

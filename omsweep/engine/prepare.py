@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from rich.console import Console
@@ -12,6 +12,7 @@ from omsweep.engine.executor import Ready
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
 from omsweep.preferences.contamination import Contamination, refuse_same
+from omsweep.preferences.summary import check_algorithms, summary_from
 from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
 from omsweep.space.search_space import SearchSpace
@@ -23,23 +24,23 @@ from omsweep.trial.prepare.family import Milestones
 def check_own_data(space: SearchSpace) -> None:
     """Refuse missing packages, and read the data that no model has to make: a mistake in them costs nothing."""
     require_extras(space)
-    sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
-    own = [source for source in sources if source.name is None]
+    algorithms = dict(algorithms_by_source(space.preferences, space.shared, space.branches))
+    own = [source for source in algorithms if source.name is None]
     if not own and space.replay is None:
         return
     from omsweep.evaluation.scored_texts import scored_texts
-    from omsweep.preferences.load import contamination_of, load_preferences
+    from omsweep.preferences.load import contamination_of, load_preferences, summary_of
     from omsweep.preferences.replay import load_replay
 
-    folders = [
-        (f"preferences {source.source}", load_preferences(source, family_key="", generate=_no_generation))
-        for source in own
-    ]
+    folders = []
+    for source in own:
+        folders.append(load_preferences(source, family_key="", generate=_no_generation))
+        check_algorithms(summary_of(folders[-1], source), algorithms[source])
     if space.replay is not None:
-        folders.append((f"replay {space.replay.source}", load_replay(space.replay, sft_seed=0)))
+        folders.append(load_replay(space.replay, sft_seed=0))
     scored = scored_texts(space.evaluate)
-    for name, folder in folders:
-        refuse_same(contamination_of(folder, scored, source=name))
+    for folder in folders:
+        refuse_same(contamination_of(folder, scored, source=summary_of(folder).source))
 
 
 def prepare_all(
@@ -88,7 +89,10 @@ def prepare_all(
                 highlight=False,
                 markup=False,
             )
-    for found in contamination(prepared):
+    for found in of_data(prepared, "records"):
+        for line in summary_from(found).lines():
+            console.print(f"  {escape(line)}", highlight=False)
+    for found in of_data(prepared, "contamination"):
         console.print(f"  {escape(Contamination(**found).describe())}", highlight=False)
     console.print(f"prepared in {time.monotonic() - started:.0f} s")
     return prepared
@@ -103,11 +107,11 @@ def check_tax(tax: str, models: Prepared) -> None:
         )
 
 
-def contamination(prepared: Ready) -> list[Mapping[str, Any]]:
-    """How much of what is trained on is scored too; data that several SFT models have in common once."""
+def of_data(prepared: Ready, what: Literal["records", "contamination"]) -> list[Mapping[str, Any]]:
+    """Which records of what is trained on were taken, or scored too; data that SFT models have in common once."""
     found: list[Mapping[str, Any]] = []
     for models, _ in prepared.values():
-        found += [one for one in models.contamination if one not in found]
+        found += [one for one in getattr(models, what) if one not in found]
     return found
 
 

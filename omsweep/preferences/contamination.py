@@ -6,7 +6,6 @@ row; shorter texts can only be the same.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, TypedDict
 
 from omsweep.preferences.spoken import user_text
@@ -16,7 +15,7 @@ ANCHOR_WORDS = (NGRAM_WORDS + 1) // 2
 """Every run of `NGRAM_WORDS` words covers one whole block of so many, wherever blocks are counted from."""
 EXAMPLES = 5
 SHOWN_CHARACTERS = 80
-RULE_VERSION = 1
+RULE_VERSION = 2
 """Raised when the same texts would give other matches."""
 
 
@@ -117,22 +116,12 @@ class ItemTexts:
         return None
 
 
-def matches(prompts: Iterable[str | Sequence[Mapping[str, Any]]], items: ItemTexts) -> Iterator[Match]:
-    """Every prompt that meets an item, in order."""
-    for record, prompt in enumerate(prompts):
+def matches(prompts: Iterable[tuple[int, str | Sequence[Mapping[str, Any]]]], items: ItemTexts) -> Iterator[Match]:
+    """Every prompt that meets an item, in order; prompts come with their records' numbers."""
+    for record, prompt in prompts:
         found = items.match(record, user_text(prompt))
         if found is not None:
             yield found
-
-
-def prompt_of(record: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]]:
-    """A record's prompt; without one, or beside whole conversations, what chosen and rejected share at their start."""
-    chosen, prompt = record.get("chosen"), record.get("prompt")
-    if prompt is not None and (isinstance(prompt, list) or not isinstance(chosen, list)):
-        return prompt
-    both = zip(record["chosen"], record["rejected"], strict=False)
-    shared = [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], both)]
-    return shared if isinstance(chosen, list) else "".join(shared)
 
 
 def refuse_same(found: Contamination) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,18 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 
 from omsweep.cache import build_once
-from omsweep.preferences.contamination import (
-    RULE_VERSION,
-    Contamination,
-    ItemTexts,
-    Match,
-    ScoredText,
-    matches,
-    prompt_of,
-)
-from omsweep.preferences.records import check_values, kind_of, record_id
+from omsweep.preferences.contamination import RULE_VERSION, Contamination, ItemTexts, Match, ScoredText, matches
+from omsweep.preferences.reading import Taken, read_records
 from omsweep.preferences.settings import Generate, PreferenceData
 from omsweep.preferences.sources import read_source, source_recipe
+from omsweep.preferences.summary import Summary, refuse_loss, summary_from
 from omsweep.preferences.table import PREFERENCES
 from omsweep.quiet import without_datasets_bars
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MATCHES_FILE = "matches.jsonl"
-READ_AT_ONCE = 1000
+RECORDS_FILE = "records.json"
+"""The summary of what was read, in the folder of what was taken."""
 
 
 def load_preferences(
@@ -38,7 +32,7 @@ def load_preferences(
     seed: int = 0,
     root: Path | None = None,
 ) -> Path:
-    """Records in TRL's standard or conversational format with an `id` column, as a `datasets.save_to_disk` folder.
+    """Records as `omsweep.preferences.reading` takes them, as a `datasets.save_to_disk` folder with their summary.
 
     Args:
         spec: where the records come from.
@@ -51,7 +45,7 @@ def load_preferences(
         The folder; the same arguments and contents give the same folder without any work.
 
     Raises:
-        ValueError: missing, unreadable or empty data, missing columns (names found, names wanted), or empty values.
+        ValueError: missing or unreadable data, a record that is refused, or too many that are dropped.
     """
     recipe: dict[str, Any] = {"format": FORMAT_VERSION, "limit": spec.limit, "rendering": spec.rendering}
     if spec.name is not None:
@@ -61,19 +55,32 @@ def load_preferences(
     else:
         recipe |= source_recipe(spec)
 
-    def read() -> Dataset:
+    def read() -> Taken:
         if spec.name is None:
-            return read_source(spec, recipe)
-        entry = PREFERENCES[spec.name]
-        build_pairs = import_module(entry.module).build_pairs
-        return Dataset.from_list(build_pairs(generate, prompts=entry.prompts, samples=entry.samples, seed=seed))
+            rows = read_source(spec, recipe)
+        else:
+            entry = PREFERENCES[spec.name]
+            build_pairs = import_module(entry.module).build_pairs
+            rows = build_pairs(generate, prompts=entry.prompts, samples=entry.samples, seed=seed)[: spec.limit]
+        return read_records(rows, source=f"preferences {spec.source}", rendering=spec.rendering)
 
-    def build(folder: Path) -> None:
-        records = checked(read(), limit=spec.limit, source=spec.source)
-        with without_datasets_bars():
-            records.save_to_disk(folder)
+    folder = build_once("preferences", recipe, lambda target: save_taken(read(), target), root=root)
+    refuse_loss(summary_of(folder, spec), max_dropped_share=spec.max_dropped_share)
+    return folder
 
-    return build_once("preferences", recipe, build, root=root)
+
+def save_taken(taken: Taken, folder: Path) -> None:
+    """Write records and summary; ValueError with the summary where no record is left."""
+    refuse_loss(taken.summary, max_dropped_share=1.0)
+    with without_datasets_bars():
+        Dataset.from_list(list(taken.records)).save_to_disk(folder)
+    (folder / RECORDS_FILE).write_text(json.dumps(taken.summary.as_mapping()) + "\n")
+
+
+def summary_of(folder: Path, spec: PreferenceData | None = None) -> Summary:
+    """What became of the records of a folder, under the name that `spec` has: a copy of a file has the same folder."""
+    summary = summary_from(json.loads((folder / RECORDS_FILE).read_text()))
+    return summary if spec is None else summary.called(spec.source)
 
 
 def contamination_of(
@@ -92,33 +99,11 @@ def contamination_of(
     records = load_from_disk(folder)
 
     def build(target: Path) -> None:
-        found = matches(map(prompt_of, _prompt_columns(records)), ItemTexts(scored))
+        prompts = records.select_columns(["record", "prompt"])
+        found = matches(((row["record"], row["prompt"]) for row in prompts), ItemTexts(scored))
         (target / MATCHES_FILE).write_text("".join(json.dumps(match) + "\n" for match in found))
 
     listed = build_once("contamination", recipe, build, root=root) / MATCHES_FILE
     found: list[Match] = [json.loads(line) for line in listed.read_text().split("\n") if line]
     items = len({one.item for one in scored})
     return Contamination.of(found, source=source, prompts=len(records), items=items, listed=str(listed))
-
-
-def _prompt_columns(records: Dataset) -> Iterator[Mapping[str, Any]]:
-    """The records one after another, with what `prompt_of` reads and no more."""
-    chats = isinstance(records[0].get("chosen"), list)
-    whole = chats and not isinstance(records[0].get("prompt"), list)
-    names = ["prompt"] if "prompt" in records.column_names and not whole else ["chosen", "rejected"]
-    for batch in records.select_columns(names).iter(batch_size=READ_AT_ONCE):
-        yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
-
-
-def checked(records: Dataset, *, limit: int | None, source: object) -> Dataset:
-    """The records with an `id` column; ValueError for empty data, missing columns or empty values."""
-    if len(records) == 0:
-        raise ValueError(f"preference data {source} hold no records")
-    kind = kind_of(records.column_names)
-    if limit is not None:
-        records = records.select(range(min(limit, len(records))))
-    rows = records.to_list()
-    check_values(rows, kind)
-    if "id" not in records.column_names:
-        records = records.add_column("id", [record_id(row) for row in rows])
-    return records

@@ -5,13 +5,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from omsweep.preferences.files import existing_file, json_records
+from omsweep.preferences.files import SUFFIXES, read_rows
 from omsweep.preferences.records import record_id
-from omsweep.preferences.settings import SUFFIXES, Messages
+from omsweep.preferences.settings import Messages
 from omsweep.preferences.table import PREFERENCES
+from omsweep.preferences.turns import JOINED, Unusable, messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,35 +65,27 @@ def _embedded(name: str, seed: int) -> list[dict[str, Any]]:
 
 
 def _of_file(source: str) -> list[dict[str, Any]]:
-    if Path(source).suffix not in SUFFIXES:
+    if not source.endswith(SUFFIXES):
         raise ValueError(
             f"prompts must be one of {', '.join(PREFERENCES)}, or a file that ends with one of {', '.join(SUFFIXES)}, "
             f"got {source!r}"
         )
-    file = existing_file(source, what="prompts")
-    try:
-        if file.suffix != ".parquet":
-            return json_records(file.read_text(encoding="utf-8"))
-        from pyarrow import parquet  # here, because --help and JSON need it not
-
-        table = parquet.read_table(file)
-        return table.select([name for name in ("id", "prompt") if name in table.column_names]).to_pylist()
-    except (ValueError, OSError) as error:
-        raise ValueError(f"cannot read prompts {source}: {str(error).splitlines()[0]}") from error
+    return read_rows(source, what="prompts")
 
 
 def _prompt(record: Mapping[str, Any], where: str) -> Prompt:
     given, declared = record.get("prompt"), record.get("id")
-    messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
-        raise ValueError(f"{where} needs prompt: text or a list of messages with role and content, got {given!r}")
-    if not messages[-1]["content"].strip():
+    if not isinstance(given, str | list) or not given:
+        raise ValueError(f"{where} needs prompt: text or a list of messages with role and content, got {given!r:.60}")
+    done: set[str] = set()
+    try:
+        chat = [{"role": "user", "content": given}] if isinstance(given, str) else messages(given, "prompt", done)
+        if JOINED in done:
+            raise ValueError("a content is a list of parts: join them")
+    except (ValueError, Unusable) as error:
+        raise ValueError(f"{where} needs prompt: text or a list of messages with role and content; {error}") from None
+    if not chat[-1]["content"].strip():
         raise ValueError(f"{where} must not end with an empty turn")
-    if messages[-1]["role"] == "assistant":
+    if chat[-1]["role"] == "assistant":
         raise ValueError(f"{where} must not end with the assistant's turn: that is what will be sampled")
-    chat = [{"role": turn["role"], "content": turn["content"]} for turn in messages]
     return Prompt(id=record_id({"prompt": chat}) if declared is None else str(declared), messages=chat)
-
-
-def _is_message(turn: Any) -> bool:
-    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("role", "content"))

@@ -1,20 +1,20 @@
 """SFT data that training mixes in beside preferences (`replay_share`), as records that are prepared as pairs are."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from datasets import Dataset
-
 from omsweep.cache import build_once
-from omsweep.preferences.records import check_values
+from omsweep.preferences.load import save_taken, summary_of
+from omsweep.preferences.reading import Taken, read_records
 from omsweep.preferences.settings import PreferenceData
 from omsweep.preferences.sources import read_source, source_recipe
-from omsweep.quiet import without_datasets_bars
+from omsweep.preferences.summary import refuse_loss
 from omsweep.worlds.tiny.training_text import draw_conversation
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 EMBEDDED_EXAMPLES = 2048
 """Conversations of an embedded family's SFT data that are replayed: the first ones of its own stream."""
 
@@ -41,14 +41,14 @@ def load_replay(spec: PreferenceData | None, *, sft_seed: int, root: Path | None
 
     def build(folder: Path) -> None:
         if spec is None:
-            records: Iterable[Mapping[str, Any]] = embedded_examples(sft_seed, EMBEDDED_EXAMPLES)
+            save_taken(as_pairs(embedded_examples(sft_seed, EMBEDDED_EXAMPLES)), folder)
         else:
-            found = read_source(spec, recipe)
-            records = found.select(range(min(spec.limit or len(found), len(found))))
-        with without_datasets_bars():
-            Dataset.from_list(as_pairs(records)).save_to_disk(folder)
+            save_taken(as_pairs(read_source(spec, recipe), source=spec.source, rendering=spec.rendering), folder)
 
-    return build_once("replay", recipe, build, root=root)
+    folder = build_once("replay", recipe, build, root=root)
+    if spec is not None:
+        refuse_loss(summary_of(folder, spec), max_dropped_share=spec.max_dropped_share)
+    return folder
 
 
 def embedded_examples(sft_seed: int, count: int) -> list[dict[str, str]]:
@@ -58,24 +58,12 @@ def embedded_examples(sft_seed: int, count: int) -> list[dict[str, str]]:
     return [{"prompt": prompt, "completion": answer} for prompt, answer in drawn]
 
 
-def as_pairs(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """SFT records as pairs of an answer with itself; ValueError for none, another format or an empty value."""
-    pairs = [_as_pair(record, number) for number, record in enumerate(records)]
-    if not pairs:
-        raise ValueError("replay data hold no records")
-    check_values(pairs, "paired")
-    return pairs
-
-
-def _as_pair(record: Mapping[str, Any], number: int) -> dict[str, Any]:
-    messages = record.get("messages")
-    if isinstance(messages, list) and len(messages) > 1 and messages[-1].get("role") == "assistant":
-        prompt, answer = messages[:-1], messages[-1:]
-    elif {"prompt", "completion"} <= set(record):
-        prompt, answer = record["prompt"], record["completion"]
-    else:
-        raise ValueError(
-            "replay data must have prompt and completion, or messages that end with the assistant's, got"
-            f" {', '.join(sorted(record)) or 'nothing'} in record {number}"
-        )
-    return {"prompt": prompt, "chosen": answer, "rejected": answer}
+def as_pairs(rows: Iterable[Mapping[str, Any]], *, source: str = "of the family", rendering: str = "chat") -> Taken:
+    """SFT records as pairs of an answer with itself; ValueError as `omsweep.preferences.reading.read_records`."""
+    taken = read_records(rows, source=f"replay {source}", rendering=rendering, answers=True)
+    pairs = [
+        {name: value for name, value in record.items() if name != "completion"}
+        | {"chosen": record["completion"], "rejected": record["completion"]}
+        for record in taken.records
+    ]
+    return replace(taken, records=tuple(pairs))

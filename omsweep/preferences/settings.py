@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
+from omsweep.preferences.files import SUFFIXES
 from omsweep.preferences.table import PREFERENCES
 
 Messages = list[dict[str, str]]
@@ -13,7 +13,6 @@ Generate = Callable[
     [Sequence[Messages], int, int], list[list[str]]
 ]  # (prompts, samples, seed) -> texts [prompt][sample]
 
-SUFFIXES = (".jsonl", ".json", ".parquet")
 RENDERINGS = ("chat", "plain")
 HUB_ONLY = ("config", "split", "revision")
 
@@ -24,7 +23,7 @@ class PreferenceData:
 
     Attributes:
         name: an embedded data set, see `PREFERENCES`.
-        path: a local `.jsonl`, `.json` (one object per line) or `.parquet` file.
+        path: a local file, whose name ends with one of `SUFFIXES`.
         hub: a data set id on the Hugging Face hub.
         config, split, revision: of the hub data set; not with `name` or `path`.
         limit: use the first `limit` records only.
@@ -32,6 +31,8 @@ class PreferenceData:
             into one user and one assistant message, so that training sees the template that scoring uses; `plain`
             tokenises the text as it is, as TRL does. Conversational records always go through the template. Not
             with `name`: embedded records are conversations.
+        max_dropped_share: share of the records that may be dropped (`omsweep.preferences.turns.REMEDIES`) before a run
+            refuses to start.
 
     Raises:
         ValueError: none or several sources, an unknown name, a file suffix that is not read, a limit below 1, a setting
@@ -46,6 +47,7 @@ class PreferenceData:
     revision: str | None = None
     limit: int | None = None
     rendering: str = "chat"
+    max_dropped_share: float = 0.02
 
     def __post_init__(self) -> None:
         given = [field for field in ("name", "path", "hub") if getattr(self, field) is not None]
@@ -57,12 +59,15 @@ class PreferenceData:
             raise ValueError(
                 f"preferences must be one of {', '.join(PREFERENCES)}, or a mapping with path or hub, got {self.name!r}"
             )
-        if self.path is not None and Path(self.path).suffix not in SUFFIXES:
+        if self.path is not None and not self.path.endswith(SUFFIXES):
             raise ValueError(f"preferences path must end with one of {', '.join(SUFFIXES)}, got {self.path!r}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"preferences limit must be at least 1, got {self.limit}")
         if self.rendering not in RENDERINGS:
             raise ValueError(f"preferences rendering must be one of {', '.join(RENDERINGS)}, got {self.rendering!r}")
+        share = self.max_dropped_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"preferences max_dropped_share must be in [0, 1], got {share!r}")
         unused = {"path": HUB_ONLY, "name": (*HUB_ONLY, "rendering"), "hub": ()}[given[0]]
         default = {field.name: field.default for field in fields(self)}
         idle = [name for name in unused if getattr(self, name) != default[name]]
@@ -93,8 +98,7 @@ def preferences_from(value: "str | Mapping[str, Any] | PreferenceData") -> Prefe
     if isinstance(value, PreferenceData):
         return value
     if isinstance(value, str):
-        is_path = Path(value).suffix in SUFFIXES
-        return PreferenceData(path=value) if is_path else PreferenceData(name=value)
+        return PreferenceData(path=value) if value.endswith(SUFFIXES) else PreferenceData(name=value)
     if not isinstance(value, Mapping):
         raise ValueError(f"preferences must be a name or a mapping, got {value!r}")
     allowed = [field.name for field in fields(PreferenceData)]
@@ -110,7 +114,7 @@ def replay_from(value: str | Mapping[str, Any]) -> PreferenceData:
     Raises:
         ValueError: a name, or what `preferences_from` refuses.
     """
-    a_name = Path(value).suffix not in SUFFIXES if isinstance(value, str) else "name" in value
+    a_name = not value.endswith(SUFFIXES) if isinstance(value, str) else "name" in value
     if a_name:
         raise ValueError(
             f"replay must be a path that ends with one of {', '.join(SUFFIXES)}, or a mapping with path or hub, got"

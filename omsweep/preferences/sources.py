@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow.parquet
-from datasets import Dataset
 
-from omsweep.preferences.files import existing_file, file_hash, json_records
+from omsweep.preferences.files import file_hash, read_rows
 from omsweep.preferences.settings import PreferenceData
 from omsweep.quiet import without_datasets_bars
 
@@ -21,37 +19,25 @@ def source_recipe(spec: PreferenceData) -> dict[str, Any]:
     return {"hub": spec.hub, "config": spec.config, "split": spec.split, "revision": hub_revision(spec)}
 
 
-def read_source(spec: PreferenceData, recipe: Mapping[str, Any]) -> Dataset:
-    """The records of a file or of a hub data set, at the revision of its `source_recipe`."""
-    return read_file(spec.path) if spec.path is not None else read_hub(spec, revision=recipe["revision"])
+def read_source(spec: PreferenceData, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The first `limit` rows of a file or of a hub data set, at the revision of its `source_recipe`."""
+    rows = read_rows(spec.path) if spec.path is not None else read_hub(spec, revision=recipe["revision"])
+    return rows[: spec.limit]
 
 
-def read_file(path: str) -> Dataset:
-    """All records of a Parquet file, or of a JSON file with one object per line or one list of objects, in memory.
-
-    Raises:
-        ValueError: the file is missing, empty or cannot be parsed; the message holds the line where there is one.
-    """
-    file = existing_file(path)
-    try:
-        if file.suffix == ".parquet":
-            return Dataset(pyarrow.parquet.read_table(file))
-        return Dataset.from_list(json_records(file.read_text(encoding="utf-8")))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"cannot read preference data {path}: {_reason(error)}") from error
-
-
-def read_hub(spec: PreferenceData, *, revision: str | None) -> Dataset:
-    """A split of a hub data set, in memory; code that comes with a data set is never run.
+def read_hub(spec: PreferenceData, *, revision: str | None) -> list[dict[str, Any]]:
+    """The rows of a split of a hub data set; code that comes with a data set is never run.
 
     Raises:
         ValueError: the data set, its configuration, split or revision cannot be loaded.
     """
     try:
         with without_datasets_bars():
-            return datasets.load_dataset(
+            found = datasets.load_dataset(
                 spec.hub, spec.config, split=spec.split, revision=revision, keep_in_memory=True
             )
+            rows: list[dict[str, Any]] = found.select(range(min(spec.limit or len(found), len(found)))).to_list()
+            return rows
     except (datasets.exceptions.DatasetGenerationError, ValueError, OSError) as error:
         raise ValueError(f"cannot load preference data {spec.hub} from the hub: {_reason(error)}") from error
 

@@ -11,7 +11,7 @@ from omsweep.space.knobs import Knob, SpaceError, parse_knob
 
 REQUIRED_KNOBS = ("algorithm", "learning_rate", "beta")
 TRAIN_KNOBS = ("steps", "warmup_steps", "weight_decay", "max_grad_norm", "lr_scheduler")
-RECIPE_KNOBS = ("nll_weight", "replay_share", "lora_rank", "lora_alpha")
+RECIPE_KNOBS = ("nll_weight", "replay_share", "lora_rank", "lora_alpha", "desirable_weight", "undesirable_weight")
 SHARED_KNOBS = REQUIRED_KNOBS + TRAIN_KNOBS + RECIPE_KNOBS
 """`TRAIN_KNOBS` left out have their values in the section `train`, `RECIPE_KNOBS` the defaults of `TrainSettings`."""
 PREFERENCES = "preferences"

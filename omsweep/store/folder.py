@@ -5,6 +5,7 @@ The log (`omsweep.store.log`) is the truth. `sweep.json`, `trials.jsonl`, `refer
 `scores/` and `references/` hold the tables that its events name. Imports neither torch nor Ray, pandas only for scores.
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -160,9 +161,9 @@ def reference_of(
 
 
 def describe(state: SweepState) -> dict[str, Any]:
-    """What `sweep.json` says: name, time, resolved space, contamination, versions, git revision."""
+    """What `sweep.json` says: name, time, resolved space, records and contamination of the data, versions, revision."""
     created = datetime.fromtimestamp(state.created["created"], UTC).isoformat(timespec="seconds")
-    contamination: list[Any] = []
-    for data in state.prepared.values():
-        contamination += [one for one in data["models"].get("contamination", ()) if one not in contamination]
-    return plain({**state.created, "created": created, "contamination": contamination})
+    of_data: dict[str, list[Any]] = {"contamination": [], "records": []}
+    for (what, found), data in itertools.product(of_data.items(), state.prepared.values()):
+        found += [one for one in data["models"].get(what, ()) if one not in found]
+    return plain({**state.created, "created": created, **of_data})

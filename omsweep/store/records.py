@@ -371,6 +371,8 @@ class Prepared(Record):
         replay: folder of SFT data that are replayed, None where none are.
         contamination: of the preferences and of what is replayed, how much is scored too
             (`omsweep.preferences.contamination.Contamination`).
+        records: of the same data, which records were taken and why others were dropped
+            (`omsweep.preferences.summary.Summary`).
         reference: the SFT model's own scores on the search split.
         versions: of the libraries of the process that made it ready (`omsweep.provenance.versions`).
     """
@@ -391,6 +393,7 @@ class Prepared(Record):
     data: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     replay: str | None = None
     contamination: tuple[Mapping[str, Any], ...] = ()
+    records: tuple[Mapping[str, Any], ...] = ()
     reference: Scores = Scores()
     versions: Mapping[str, str | None] = Field(default_factory=dict)
 

@@ -16,7 +16,8 @@ from omsweep.align.settings import TrainSettings
 from omsweep.align.train import train
 from omsweep.optim.settings import OnlineMerge
 from omsweep.preferences.load import load_preferences
-from omsweep.preferences.settings import PreferenceData
+from omsweep.preferences.replay import load_replay
+from omsweep.preferences.settings import PreferenceData, replay_from
 
 SPECIALS = ["<pad>", "<s>", "</s>", "<unk>", "<user>", "<bot>"]
 WORDS = [f"w{number}" for number in range(60)] + ["."]
@@ -117,6 +118,19 @@ def preferences(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
+def sft_examples(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Pairs -> the folder that `load_replay` makes of their prompts and chosen answers."""
+    root = tmp_path_factory.mktemp("replay")
+
+    def folder(records: list[dict[str, Any]]) -> Path:
+        examples = [{"prompt": one["prompt"], "completion": one["chosen"]} for one in records]
+        (root / "sft.jsonl").write_text("".join(json.dumps(example) + "\n" for example in examples))
+        return load_replay(replay_from(str(root / "sft.jsonl")), sft_seed=0, root=root)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def prepared(
     tmp_path_factory: pytest.TempPathFactory,
     preferences: Callable[..., Path],
@@ -127,7 +141,12 @@ def prepared(
     root = tmp_path_factory.mktemp("prepared")
 
     def folder(
-        algorithm: str, *, records: list[dict[str, Any]] | None = None, rendering: str = "chat", **options: Any
+        algorithm: str,
+        *,
+        records: list[dict[str, Any]] | None = None,
+        source: Path | None = None,
+        rendering: str = "chat",
+        **options: Any,
     ) -> Path:
         arguments: dict[str, Any] = {
             "model_path": sft_path,
@@ -136,7 +155,7 @@ def prepared(
             "max_length": 32,
             "root": root,
         }
-        source = preferences(pairs(24) if records is None else records, rendering=rendering)
+        source = source or preferences(pairs(24) if records is None else records, rendering=rendering)
         made = prepare_data(source, algorithm=algorithm, **(arguments | options))
         dtype = getattr(torch, options.get("dtype", "float32"))
         score_reference(

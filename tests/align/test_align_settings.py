@@ -31,6 +31,8 @@ ONDARE = OnlineMerge("ondare", semantics="equations", density=0.5)
         ({"sharding": "fsdp"}, "sharding must be one of ddp, fsdp2, got 'fsdp'"),
         ({"sharding": "fsdp2"}, "workers must be at least 2 with sharding fsdp2, got 1"),
         ({"nll_weight": -0.5}, "nll_weight must be at least 0, got -0.5"),
+        ({"desirable_weight": 2.0}, r"desirable_weight must be 1 with dpo \(they are kto's\), got 2.0"),
+        ({"undesirable_weight": 0.0, "algorithm": "kto"}, "undesirable_weight must be positive, got 0.0"),
         ({"nll_weight": 0.5, "algorithm": "kto"}, "nll_weight must be 0 with kto, got 0.5: .* dpo or ipo"),
         ({"replay_share": 1.0}, r"replay_share must be in \[0, 1\), got 1.0"),
         ({"replay_share": 0.1}, "replay_share must leave examples of both kinds among 4, got 0.1"),

@@ -67,10 +67,31 @@ def test_no_weight_is_the_plain_loss(run):
     assert same_weights(model, other)
 
 
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (2.0, 0.5)])
+def test_kto_weights_stand_before_the_loss_of_each_label(weights, run, prepared):
+    desirable, undesirable = weights
+    outcome, _ = run(algorithm="kto", steps=1, desirable_weight=desirable, undesirable_weight=undesirable)
+    rows = open_prepared(prepared("kto"))
+    labels = [rows[int(index)]["label"] for index in example_order(len(rows), wanted=4, seed=3, group=4)]
+    wanted = 0.5 * np.mean([desirable if label else undesirable for label in labels])
+    assert 0 < sum(labels) < 4
+    assert outcome.losses[0] == pytest.approx(wanted, rel=1e-5)
+    assert outcome.preflight["expected_loss"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_kto_trains_steps_that_hold_one_label_alone(run, prepared, make_pairs):
+    records = [
+        {"prompt": record["prompt"], "completion": record["chosen"], "label": index > 0}
+        for index, record in enumerate(make_pairs(12))
+    ]
+    outcome, _ = run(algorithm="kto", steps=6, data=prepared("kto", records=records))
+    assert (outcome.state, len(outcome.losses)) == ("completed", 6)
+
+
 @pytest.fixture(scope="module")
-def replay(prepared, make_pairs):
+def replay(prepared, sft_examples, make_pairs):
     """SFT examples as they are prepared: the answer on both sides."""
-    return prepared("dpo", records=[record | {"rejected": record["chosen"]} for record in make_pairs(10, seed=5)])
+    return prepared("dpo", source=sft_examples(make_pairs(10, seed=5)))
 
 
 def test_replayed_examples_take_the_place_of_pairs(run, prepared, replay, policy):

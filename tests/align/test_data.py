@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from omsweep.align.data import too_long
 from omsweep.align.reference import SUMMARY_FILE, open_prepared
 
 
@@ -112,3 +113,28 @@ def test_prompts_that_fill_max_length_are_dropped_and_counted(prepared):
     assert 0 < summary["dropped"] < 24
     with pytest.raises(ValueError, match="max_length must leave room after the prompts, got 3"):
         prepared("dpo", max_length=3)
+
+
+def test_records_without_room_for_an_answer_are_named_by_number(
+    preferences, make_pairs, sft_path, tokenizer, make_tokenizer, tmp_path
+):
+    records = make_pairs(6)
+    for number, words in ((2, 30), (4, 70)):
+        records[number]["prompt"][0]["content"] = "w1 " * words
+    folder = preferences(records)
+    counted = {"model_path": sft_path, "tokenizer": tokenizer, "root": tmp_path}
+    assert too_long(folder, max_length=32, **counted) == [2, 4]
+    assert too_long(folder, max_length=512, **counted) == [4]  # the model's context is 64
+    refusing = make_tokenizer("{{ raise_exception('no users') }}")
+    with pytest.raises(ValueError, match="the chat template refuses the prompt of record 0: no users"):
+        too_long(folder, max_length=32, **counted | {"tokenizer": refusing})
+
+
+def test_labels_that_are_left_alone_by_long_prompts_are_refused(prepared, make_pairs):
+    records = [
+        {"prompt": record["prompt"], "completion": record["chosen"], "label": index > 0}
+        for index, record in enumerate(make_pairs(8))
+    ]
+    records[0]["prompt"][0]["content"] = "w1 " * 40
+    with pytest.raises(ValueError, match="kto needs .* leaves room in max_length 32 all have the label true"):
+        prepared("kto", records=records)

@@ -184,10 +184,10 @@ def test_passes_checkpointing_and_low_precision_work_in_shards(group, alone, pre
 
 
 @pytest.mark.campaign
-def test_kto_and_baselines_train_with_two_workers(group, alone, prepared, make_pairs):
+def test_kto_and_baselines_train_with_two_workers(group, alone, prepared, sft_examples, make_pairs):
     kto = {"algorithm": "kto", "steps": 3, "batch_size": 8, "merge": MERGES["adamw"]}
     kto["data"] = prepared("kto", batch_size=8, workers=2)
-    examples = prepared("dpo", records=[record | {"rejected": record["chosen"]} for record in make_pairs(8, seed=5)])
+    examples = prepared("dpo", source=sft_examples(make_pairs(8, seed=5)))
     base = {"data": prepared("dpo"), "merge": MERGES["adamw"], "match": "share", "steps": 3}
     replay = base | {"replay_share": 0.5, "replay": str(examples), "nll_weight": 0.5}
     baselines = {"lora": base | {"lora_rank": 2}, "replay": replay, "shards": replay | {"sharding": "fsdp2"}}

@@ -8,12 +8,14 @@ import pytest
 from rich.console import Console
 
 from omsweep.engine.placement import Placement
-from omsweep.engine.prepare import check_tax, contamination, prepare_all
+from omsweep.engine.prepare import check_tax, of_data, prepare_all
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
 from omsweep.store.records import Prepared, Scores
 from tests.stub_work import STUB
 
+READ = {"source": "preferences mine", "kind": "paired", "records": 4, "taken": 3, "unread": ()}
+READ |= {"dropped": {"the prompt is empty": 1}, "first": {"the prompt is empty": 2}}
 FOUND = {"source": "preferences mine", "prompts": 3, "items": 9, "same": 0, "overlapping": 1, "examples": ()}
 
 
@@ -24,7 +26,7 @@ def test_log_probs_are_spread_over_a_trials_workers_and_overlaps_are_said(
 
     def prepared(wanted: Any, progress: Any) -> Any:
         models, frame = prepare(wanted, progress)
-        return models.model_copy(update={"contamination": (FOUND | {"listed": ""},)}), frame
+        return models.model_copy(update={"contamination": (FOUND | {"listed": ""},), "records": (READ,)}), frame
 
     def note(wanted: Any, models: Any, progress: Any, *, part: int, parts: int) -> int:
         [(_, [(_, readings), *_])] = wanted.sources
@@ -40,8 +42,10 @@ def test_log_probs_are_spread_over_a_trials_workers_and_overlaps_are_said(
     ready = prepare_all(space, draw(space), Placement(worker_cpus=0.5, worker_gpus=0), Console(), work)
     noted = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert noted == {f"{name}-{part}-of-2": "3" for name in compare["families"] for part in range(2)}
-    assert capsys.readouterr().out.count("preferences mine: of 3 prompts 0 are the same") == 1
-    assert contamination(ready) == [FOUND | {"listed": ""}]
+    shown = capsys.readouterr().out
+    assert shown.count("preferences mine: of 3 prompts 0 are the same") == 1
+    assert shown.count("preferences mine: 4 records, 3 taken") == shown.count("1  dropped: the prompt is empty") == 1
+    assert of_data(ready, "contamination") == [FOUND | {"listed": ""}]
 
 
 def prepared(**numbers: float) -> Prepared:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
 
 from omsweep.preferences.contamination import (
     NGRAM_WORDS,
@@ -12,7 +11,6 @@ from omsweep.preferences.contamination import (
     ItemTexts,
     ScoredText,
     matches,
-    prompt_of,
     refuse_same,
 )
 from omsweep.preferences.load import contamination_of, load_preferences
@@ -22,7 +20,7 @@ LONG = " ".join(f"word{number}" for number in range(30))
 
 
 def found(prompts, *scored):
-    return list(matches(prompts, ItemTexts(ScoredText(f"item {n}", text) for n, text in enumerate(scored))))
+    return list(matches(enumerate(prompts), ItemTexts(ScoredText(f"item {n}", text) for n, text in enumerate(scored))))
 
 
 def test_fifty_identical_prompts_are_found_whatever_their_ids(tmp_path):
@@ -76,19 +74,10 @@ def test_overlaps_are_counted_and_not_refused():
     )
 
 
-def test_the_prompt_of_whole_conversations_is_what_they_share():
-    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-    answers = [[*said, {"role": "assistant", "content": text}] for text in ("good", "bad")]
-    assert prompt_of({"chosen": answers[0], "rejected": answers[1]}) == said
-    assert prompt_of({"prompt": "a", "chosen": answers[0], "rejected": answers[1]}) == said
-    assert prompt_of({"chosen": "Human: a Assistant: good", "rejected": "Human: a Assistant: bad"}).startswith(
-        "Human: a"
-    )
-    assert prompt_of({"prompt": "a", "completion": "b", "label": True}) == "a"
-
-
 def test_folders_of_whole_conversations_are_compared_too(tmp_path):
     said = [{"role": "user", "content": "What is this ?"}]
     row = {name: [*said, {"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
-    Dataset.from_list([row]).save_to_disk(tmp_path / "rows")
-    assert contamination_of(tmp_path / "rows", [ScoredText("i", "what is this ?")], source="s", root=tmp_path).same == 1
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    path = str(tmp_path / "rows.jsonl")
+    folder = load_preferences(PreferenceData(path=path), family_key="", generate=None, root=tmp_path)
+    assert contamination_of(folder, [ScoredText("i", "what is this ?")], source="s", root=tmp_path).same == 1

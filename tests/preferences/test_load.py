@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import datasets
@@ -5,7 +6,7 @@ import pytest
 from datasets import Dataset, load_from_disk
 
 from omsweep.preferences import sources
-from omsweep.preferences.load import load_preferences
+from omsweep.preferences.load import load_preferences, summary_of
 from omsweep.preferences.settings import PreferenceData
 
 STANDARD = [{"prompt": f"p{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(4)]
@@ -61,6 +62,7 @@ def test_the_same_content_is_built_once_and_other_content_anew(tmp_path):
 def test_limit_takes_the_first_records(tmp_path):
     path = str(written(tmp_path / "data.jsonl", STANDARD).path)
     folder = load(PreferenceData(path=path, limit=3), tmp_path)
+    assert summary_of(folder).records == 3
     assert load_from_disk(folder)["prompt"] == ["p0", "p1", "p2"]
 
 
@@ -71,9 +73,35 @@ def test_only_a_newline_ends_a_line(tmp_path):
     assert {key: row[key] for key in record} == record
 
 
-def test_one_json_list_is_read_too(tmp_path):
-    (tmp_path / "data.json").write_text(json.dumps(STANDARD))
-    assert len(load_from_disk(load(PreferenceData(path=str(tmp_path / "data.json")), tmp_path))) == 4
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.json", json.dumps(STANDARD).encode()),
+        ("marked.jsonl", "\n".join(map(json.dumps, STANDARD)).encode("utf-8-sig")),
+        ("data.jsonl.gz", gzip.compress("\n".join(map(json.dumps, STANDARD)).encode())),
+    ],
+)
+def test_a_json_list_a_byte_order_mark_and_gzip_are_read_too(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert len(load_from_disk(load(PreferenceData(path=str(tmp_path / name)), tmp_path))) == 4
+
+
+def test_too_many_dropped_records_are_refused_with_the_table_each_time(tmp_path):
+    records = [*STANDARD, STANDARD[0] | {"rejected": "good 0"}]
+    path = str(written(tmp_path / "data.jsonl", records).path)
+    folder = load(PreferenceData(path=path, max_dropped_share=0.2), tmp_path)
+    assert [row["record"] for row in load_from_disk(folder)] == [0, 1, 2, 3]
+    for share in (0.1, 0.19):
+        message = (
+            r"data.jsonl: 1 of 5 records are dropped and .*max_dropped_share allows 0.1.*\n +1  dropped: chosen and"
+        )
+        with pytest.raises(ValueError, match=message):
+            load(PreferenceData(path=path, max_dropped_share=share), tmp_path)
+    written(tmp_path / "data.jsonl", records[4:])
+    with pytest.raises(
+        ValueError, match="1 of 1 records are dropped and none is left: chosen and rejected are the same"
+    ):
+        load(PreferenceData(path=path, max_dropped_share=1.0), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +110,13 @@ def test_one_json_list_is_read_too(tmp_path):
         ("", "hold no records"),
         ('{"prompt": "a"}\n', "must have the columns prompt, chosen, rejected"),
         ('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{oops\n', "line 2 is not JSON"),
-        ('["a"]', "every record must be an object"),
-        ('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": "b"}\n', "rejected must be text"),
+        ('["a"]', "every record must be an object, got 'a' as record 0"),
+        ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' is given twice"),
+        ("[" * 100_000, "nested too deeply"),
+        (
+            '{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": "b"}\n',
+            "record 1: preference data must have",
+        ),
     ],
 )
 def test_unusable_files_are_clear_errors(content, message, tmp_path):

@@ -85,7 +85,7 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
         (str(tmp_path / "none.jsonl"), "prompts file .* does not exist"),
         (
             "tinny",
-            "prompts must be one of tiny, .*, or a file that ends with one of .jsonl, .json, .parquet, got 'tinny'",
+            "prompts must be one of tiny, .*, or a file that ends with one of .jsonl, .json, .*, got 'tinny'",
         ),
     ):
         with pytest.raises(ValueError, match=message):

@@ -24,7 +24,7 @@ def test_settings_survive_being_plain_data():
         ({"name": "tiny", "path": "a.jsonl"}, "exactly one of name, path and hub, got name, path"),
         ({}, "exactly one of name, path and hub, got none"),
         ({"file": "a.jsonl"}, "keys must be among name, path, hub, .*, got file"),
-        ({"path": "a.csv"}, r"must end with one of .jsonl, .json, .parquet, got 'a.csv'"),
+        ({"path": "a.csv"}, r"must end with one of .jsonl, .json, .parquet, .*, got 'a.csv'"),
         ({"name": "tiny", "limit": 0}, "limit must be at least 1, got 0"),
         ({"name": "tiny", "rendering": "html"}, "rendering must be one of chat, plain, got 'html'"),
         ({"name": "tiny", "split": "train_prefs", "config": "x"}, "with name take no config and no split, got 'tiny'"),

@@ -1,6 +1,6 @@
 import pytest
 
-from omsweep.preferences.records import check_disjoint, check_values, kind_of, record_id
+from omsweep.preferences.records import check_disjoint, kind_of, record_id
 
 
 def test_columns_say_the_kind():
@@ -28,19 +28,3 @@ def test_a_shared_id_is_an_error_that_names_it():
         check_disjoint([7, 8], ["7"])
     with pytest.raises(ValueError, match="got 2 in both: a, b"):
         check_disjoint(["b", "a", "x"], ["a", "b", "c"])
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        (
-            {"prompt": "a", "chosen": "", "rejected": "c"},
-            "chosen must be text or a list of messages, got '' in record 0",
-        ),
-        ({"prompt": "a", "chosen": None, "rejected": "c"}, "chosen must be .* got None"),
-        ({"prompt": "a", "completion": "b", "label": "yes"}, "label must be true or false, got 'yes'"),
-    ],
-)
-def test_unusable_values_are_errors(record, message):
-    with pytest.raises(ValueError, match=message):
-        check_values([record], kind_of(record))

@@ -8,6 +8,7 @@ from omsweep.families.tiny.tokenizer import build_tokenizer
 from omsweep.families.tiny.training import IGNORED, conversation_batches
 from omsweep.preferences.replay import EMBEDDED_EXAMPLES, as_pairs, embedded_examples, load_replay
 from omsweep.preferences.settings import replay_from
+from omsweep.preferences.turns import UNANSWERED
 
 MESSAGES = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
@@ -39,18 +40,24 @@ def test_files_of_both_formats_become_pairs_of_an_answer_with_itself(tmp_path):
     assert len(rows) == 2
     assert rows[1]["prompt"] == [*MESSAGES, MESSAGES[0]]
     assert rows[1]["chosen"] == rows[1]["rejected"] == [MESSAGES[1]]
-    assert as_pairs([{"prompt": "a", "completion": "b"}]) == [{"prompt": "a", "chosen": "b", "rejected": "b"}]
+    [pair] = as_pairs([{"prompt": "a", "completion": "b"}]).records
+    assert [pair[name] for name in ("prompt", "chosen", "rejected")] == ["a", "b", "b"]
 
 
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([], "replay data hold no records"),
-        ([{"text": "a"}], "must have prompt and completion, or messages that end with the assistant's, got text in"),
-        ([{"messages": MESSAGES[:1]}], "got messages in record 0"),
-        ([{"prompt": "a", "completion": ""}], "chosen must be text or a list of messages, got '' in record 0"),
+        ([], "replay of the family hold no records"),
+        ([{"text": "a"}], "must have prompt and completion, or messages that end with the assistant's, got text"),
+        ([{"prompt": "a", "completion": 5}], "record 0: completion must be text or a list of messages, got 5"),
     ],
 )
 def test_other_records_are_refused(records, message):
     with pytest.raises(ValueError, match=message):
         as_pairs(records)
+
+
+def test_conversations_that_an_assistant_does_not_end_are_dropped_and_counted():
+    taken = as_pairs([{"messages": MESSAGES}, {"messages": MESSAGES[:1]}, {"messages": [*MESSAGES, MESSAGES[0]]}])
+    assert [record["record"] for record in taken.records] == [0]
+    assert taken.summary.dropped == {UNANSWERED: 2}

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omsweep.commands.check.comparison import check_comparison
-from omsweep.commands.check.trained_prompts import check_trained_prompts
+from omsweep.commands.check.records import check_records
 from omsweep.plan.starting_points import check_trials
 from omsweep.space.load import load_space
 from omsweep.space.search_space import SearchSpace
 
 
 def load_checked(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """As `load_space`, with the number of trials, the comparison and small preference files; raises SpaceFileError."""
-    return load_space(path, overrides, also=(check_trials, check_comparison, check_trained_prompts))
+    """As `load_space`, with the number of trials, the comparison and local files of records; raises SpaceFileError."""
+    return load_space(path, overrides, also=(check_trials, check_comparison, check_records))

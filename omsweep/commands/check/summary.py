@@ -9,6 +9,7 @@ from rich.table import Table
 from omsweep.commands.check.comparison import comparison_lines, comparison_notes
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
+from omsweep.commands.check.records import kto_notes
 from omsweep.plan.size import merged_count, trained_count
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
 from omsweep.space.branches import Branch
@@ -30,7 +31,7 @@ def print_check(path: Path, space: SearchSpace) -> None:
         console.print(_posthoc_table(space))
     for line in comparison_lines(space):
         console.print(escape(line))
-    said = [notes, recipe_notes, comparison_notes, family_notes, reward_model_notes, extra_notes]
+    said = [notes, recipe_notes, comparison_notes, family_notes, reward_model_notes, kto_notes, extra_notes]
     for note in [note for each in said for note in each(space)]:
         console.print(f"[yellow]note[/] {escape(note)}")
 

@@ -103,13 +103,11 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     def load_pairs(source: PreferenceData) -> Any:
         return _preferences(wanted, source, models, tokenizer, progress)
 
-    data, replay, contamination = training_data(wanted, models, tokenizer, load_pairs, scored)
+    data = training_data(wanted, models, tokenizer, load_pairs, scored)
     tables = {split: reference_table(wanted.evaluate, models, split) for split in wanted.splits}
     made = {
         "task_vectors": task_vectors,
-        "data": data,
-        "replay": replay,
-        "contamination": contamination,
+        **data,
         "reference": Scores(**reward_and_tax(tables["search"], tables["search"])),
     }
     return models.model_copy(update=made), pandas.concat(tables.values(), ignore_index=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from omsweep.preferences.contamination import ScoredText, refuse_same
 from omsweep.preferences.settings import PreferenceData
+from omsweep.preferences.summary import check_algorithms, refuse_loss
+from omsweep.preferences.turns import TOO_LONG
 from omsweep.store.records import Prepared
 from omsweep.trial.prepare.request import Preparation
 
@@ -20,7 +22,7 @@ def training_data(
     tokenizer: Any,
     load_pairs: Callable[[PreferenceData], Path],
     scored: Sequence[ScoredText],
-) -> tuple[dict[str, dict[str, str]], str | None, tuple[dict[str, Any], ...]]:
+) -> dict[str, Any]:
     """Build or find the prepared data of one SFT model.
 
     Args:
@@ -31,14 +33,13 @@ def training_data(
         scored: what no prompt may be.
 
     Returns:
-        Key of the preference data -> algorithm -> folder; the folder that is replayed, None where nothing is; and of
-        all these data how much of them is scored too, the fields of a `Contamination` each.
+        Fields of a `Prepared`: `data`, `replay`, and of all these data `contamination` and `records`.
 
     Raises:
-        ValueError: a prompt that is scored.
+        ValueError: a prompt that is scored, too many records that are dropped, or data that an algorithm cannot use.
     """
-    from omsweep.align.data import prepare_data
-    from omsweep.preferences.load import contamination_of
+    from omsweep.align.data import prepare_data, too_long
+    from omsweep.preferences.load import contamination_of, summary_of
     from omsweep.preferences.replay import load_replay
 
     def ready(records: Path, algorithm: str) -> str:
@@ -56,21 +57,32 @@ def training_data(
         )
         return str(folder)
 
-    contamination = []
+    contamination, summaries = [], []
 
-    def compared(records: Path, source: str) -> Path:
-        found = contamination_of(records, scored, source=source)
+    def checked(records: Path, spec: PreferenceData | None, algorithms: Sequence[str]) -> Path:
+        summary = summary_of(records, spec)
+        found = contamination_of(records, scored, source=summary.source)
         refuse_same(found)
         contamination.append(asdict(found))
+        lost = too_long(
+            records,
+            model_path=prepared.sft,
+            revision=prepared.sft_revision,
+            tokenizer=tokenizer,
+            max_length=wanted.max_length,
+        )
+        summary = summary.without(TOO_LONG, lost)
+        refuse_loss(summary, max_dropped_share=spec.max_dropped_share if spec else 1.0)
+        check_algorithms(summary, algorithms)
+        summaries.append(summary.as_mapping())
         return records
 
     data = {}
     for source, algorithms in wanted.sources:
-        records = compared(load_pairs(source), f"preferences {source.source}")
+        records = checked(load_pairs(source), source, [algorithm for algorithm, _ in algorithms])
         data[source.key] = {algorithm: ready(records, algorithm) for algorithm, _ in algorithms}
     replay = None
     if wanted.replays:
         examples = load_replay(wanted.replay, sft_seed=prepared.sft_seed)
-        name = wanted.replay.source if wanted.replay else "of the family"
-        replay = ready(compared(examples, f"replay {name}"), "dpo")
-    return data, replay, tuple(contamination)
+        replay = ready(checked(examples, wanted.replay, []), "dpo")
+    return {"data": data, "replay": replay, "contamination": tuple(contamination), "records": tuple(summaries)}

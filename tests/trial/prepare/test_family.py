@@ -10,6 +10,7 @@ from tqdm import tqdm
 from omsweep.engine.run import run_sweep
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.families.tiny.architecture import random_family
+from omsweep.preferences.turns import TOO_LONG
 from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
 from omsweep.trial.prepare.family import prepare_family
@@ -58,7 +59,7 @@ def test_own_preference_data_may_hold_nothing_that_policies_are_scored_on(
         (REWARD_PROMPTS["tiny"], "reward"),
     ):
         scored = json.loads(file.read_text().splitlines()[0])
-        asked = ["Something else ?", f"Human: {scored['prompt'].upper()}\n\nAssistant:"]
+        asked = ["Human: Something else ?\n\nAssistant:", f"Human: {scored['prompt'].upper()}\n\nAssistant:"]
         pairs = [{"id": str(n), "prompt": text, "chosen": "yes .", "rejected": "no ."} for n, text in enumerate(asked)]
         compare["preferences"] = written(tmp_path / f"{file.stem}.jsonl", pairs)
         refused = pytest.raises(
@@ -69,3 +70,20 @@ def test_own_preference_data_may_hold_nothing_that_policies_are_scored_on(
         with refused:
             run_sweep(build_space(compare), "s", tmp_path, None)
         assert not (tmp_path / "s").exists()
+
+
+def test_prompts_that_leave_no_room_are_refused_with_their_count_and_the_table(
+    compare: dict[str, Any], tmp_path: Path
+) -> None:
+    pairs = [{"prompt": f"say {'blue ' * (60 * (n > 0))}", "chosen": "yes", "rejected": "no"} for n in range(12)]
+    compare["preferences"] = {"path": written(tmp_path / "pairs.jsonl", pairs)}
+    compare["train"] = {"steps": 2, "batch_size": 2, "max_length": 32}
+    message = r"pairs.jsonl: 11 of 12 records are dropped and .*\n +11  dropped: the prompt alone .*first: record 1\)"
+    with pytest.raises(ValueError, match=message):
+        prepare(compare, tmp_path)
+    compare["preferences"]["max_dropped_share"] = 0.95
+    compare["space"]["algorithm"] = "dpo"
+    compare["evaluate"] = {"limit": 1, "samples": 1, "max_new_tokens": 2}
+    models, _ = prepare(compare, tmp_path)
+    [summary] = models.records
+    assert (summary["records"], summary["taken"], summary["dropped"]) == (12, 1, {TOO_LONG: 11})
