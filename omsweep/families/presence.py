@@ -1,6 +1,5 @@
 """Where a family's models are, told without a network, a download, torch or transformers."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omsweep.families.family import ModelFamily
+from omsweep.families.folder import read_config
 from omsweep.families.shape import Shape, shape_of_config
 
 Place = Literal["folder", "missing folder", "hub cache", "hub"]
@@ -76,7 +76,6 @@ def _snapshot(path: str, revision: str | None) -> Path | None:
 
 def _config(folder: Path) -> Mapping[str, Any] | None:
     try:
-        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+        return read_config(folder)
+    except ValueError:
         return None
-    return config
