@@ -9,7 +9,7 @@ from omsweep.families.shape import EMBEDDING, HEAD, Shape, shape_of_config
 from omsweep.merging.layers import layer_of
 from omsweep.merging.names import listed
 from omsweep.merging.safetensors_header import ADAPTER, Header, folder_headers, no_model, refuse_pointer
-from omsweep.merging.tokens import of_vocabulary, token_ids
+from omsweep.merging.tokens import of_vocabulary, special_tokens, token_ids
 
 FLOATS = ("F64", "F32", "BF16", "F16")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
@@ -54,7 +54,7 @@ def check_causal(folder: Path, *, answers: bool) -> None:
             f"{folder} is quantised ({what}), and such weights are not trained: give the unquantised model"
         )
     shape = shape_of_config(config)
-    if shape is not None and EMBEDDING in tensors:
+    if shape is not None and EMBEDDING.removeprefix("model.") not in tensors:  # a bare model has no `model.`
         _check_shape(folder, tensors, shape)
     rows = {one.shape[0] for name, one in tensors.items() if of_vocabulary(name) and len(one.shape) == 2}
     if isinstance(config.get("vocab_size"), int) and rows and rows != {config["vocab_size"]}:
@@ -98,18 +98,18 @@ def stored_dtype(folder: Path) -> str:
 
 def _check_shape(folder: Path, tensors: Mapping[str, Header], shape: Shape) -> None:
     """Refuse weights that are not those of the configuration, as transformers names them."""
+    if lacking := [name for name in shape.outside_layers() if name not in tensors]:
+        head = " (config.json does not tie it to the embedding: tie_word_embeddings)" if lacking == [HEAD] else ""
+        raise ValueError(
+            f"{folder} lacks weights, which would be random: {listed(lacking)}{head}; it holds"
+            f" {listed(sorted(tensors))}"
+        )
     there = {layer[1] for layer in map(layer_of, tensors) if layer is not None and layer[0] == "model.layers"}
     if there != set(range(min(shape.layers, len(tensors) + 1))):
         raise ValueError(f"{folder}: config.json says {shape.layers} layers, the files hold {_runs(there)}")
     wanted = shape.outside_layers()
     wanted |= {f"model.layers.{n}.{name}": size for n in sorted(there) for name, size in shape.in_layer().items()}
-    lacking = [name for name in wanted if name not in tensors]
-    if lacking == [HEAD]:
-        raise ValueError(
-            f"{folder} lacks {HEAD}, and config.json does not tie it to the embedding: set tie_word_embeddings to true"
-            " if they are one, else save the model again with its head"
-        )
-    if lacking:
+    if lacking := [name for name in wanted if name not in tensors]:
         raise ValueError(f"{folder} lacks weights, which would be random: {listed(lacking)}")
     other = [
         f"{name} {tensors[name].shape} instead of {size}"
@@ -131,15 +131,15 @@ def _check_tokenizer(folder: Path, rows: int | None) -> None:
         raise ValueError(f"{folder} has no tokenizer ({', '.join(TOKENIZERS)}): save it beside the weights")
     for file in files:
         refuse_pointer(file)
-    if (folder / "tokenizer.json").is_file():
-        read_object(folder / "tokenizer.json")
-    known, text = token_ids(folder), template_text(folder) or ""
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            read_object(folder / name)
+    known = token_ids(folder)
     if known is None or rows is None:
         return
     # tokens that no text becomes may lie beyond the rows: Gemma 3's text models have one for images
-    used = {
-        token for token, number in known.items() if number >= rows and (token in named_tokens(folder) or token in text)
-    }
+    added, text = special_tokens(folder), f"{template_text(folder)} {' '.join(named_tokens(folder).values())}"
+    used = [token for token, number in known.items() if number >= rows and (token not in added or token in text)]
     if used:
         token = min(used)
         raise ValueError(
@@ -149,16 +149,13 @@ def _check_tokenizer(folder: Path, rows: int | None) -> None:
 
 
 def named_tokens(folder: Path) -> dict[str, str]:
-    """What a template calls `bos_token`, `eos_token` and so on, by the token's text, from `tokenizer_config.json`."""
-    file = folder / "tokenizer_config.json"
-    settings = read_object(file) if file.is_file() else {}
-    found = {}
-    for name in _NAMED_TOKENS:
-        token = settings.get(name)
-        token = token.get("content") if isinstance(token, dict) else token
-        if isinstance(token, str):
-            found[token] = name
-    return found
+    """A tokenizer's `bos_token`, `eos_token` and so on, those that it names."""
+    settings: dict[str, Any] = {}
+    for file in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
+        settings |= read_object(file) if file.is_file() else {}
+    given = {name: settings.get(name) for name in _NAMED_TOKENS}
+    texts = {name: token.get("content") if isinstance(token, dict) else token for name, token in given.items()}
+    return {name: token for name, token in texts.items() if isinstance(token, str)}
 
 
 def template_text(folder: Path) -> str | None:

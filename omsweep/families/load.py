@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from omsweep.families.chat_template import rendered_probe, template_of
 from omsweep.families.decoding import TemplateValue, with_arguments
 from omsweep.families.family import DTYPES, ModelFamily, PackagedRecipe
 from omsweep.families.folder import check_causal
@@ -132,7 +133,8 @@ def load_tokenizer(
     `template_arguments` are set in the template, so that everybody who renders with this tokenizer renders with them.
 
     Raises:
-        ValueError: a folder without `config.json`, a hub id that cannot be reached, or no chat template at all.
+        ValueError: a folder without `config.json`, a hub id that cannot be reached, no chat template at all, or one
+            that fails.
     """
     folder, _ = find(path, revision=revision)
     with _reading(folder, "tokenizer"):
@@ -143,6 +145,7 @@ def load_tokenizer(
         raise ValueError(f"the tokenizer of {path} has no chat template; give the family a chat_template")
     if template_arguments:
         tokenizer.chat_template = with_arguments(tokenizer.get_chat_template(), template_arguments)
+    rendered_probe(template_of(tokenizer), path)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -220,5 +223,5 @@ def _reading(folder: str, what: str) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a file that is not as it should be makes of the code that reads it
-        said = str(error).strip().partition("\n")[0]
+        said = " ".join(str(error).split())[:300]
         raise ValueError(f"transformers cannot load the {what} of {folder}: {type(error).__name__}: {said}") from error

@@ -55,10 +55,15 @@ def with_shape(family: ModelFamily) -> ModelFamily:
 
 def _shape(path: str, revision: str | None) -> Shape | None:
     """The shape of a folder or hub id; None for no path, a model that is not here or one of another architecture."""
-    local = Path(path).expanduser()
-    folder = local if path and local.is_dir() else _snapshot(path, revision) if path else None
+    folder = folder_of(path, revision)
     config = _config(folder) if folder is not None else None
     return None if config is None else shape_of_config(config)
+
+
+def folder_of(path: str, revision: str | None) -> Path | None:
+    """The folder of a model that is here, one in the local hub cache too."""
+    local = Path(path).expanduser()
+    return local if path and local.is_dir() else _snapshot(path, revision) if path else None
 
 
 def _snapshot(path: str, revision: str | None) -> Path | None:

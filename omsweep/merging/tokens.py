@@ -29,3 +29,12 @@ def token_ids(folder: str | Path) -> dict[str, int] | None:
 def of_vocabulary(name: str) -> bool:
     """Whether a tensor's name is that of an embedding or a head."""
     return layer_of(name) is None and any(fnmatchcase(name, pattern) for pattern in NAMES)
+
+
+def special_tokens(folder: str | Path) -> list[str]:
+    """The tokens that a folder's `tokenizer.json` adds to its vocabulary, such as the marks of turns."""
+    try:
+        content = json.loads((Path(folder) / "tokenizer.json").read_text(encoding="utf-8"))
+        return [str(token["content"]) for token in content.get("added_tokens") or ()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []

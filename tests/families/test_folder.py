@@ -82,8 +82,15 @@ def test_what_the_configuration_says_and_the_weights_do_not(llama: Path, changes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: {n: v for n, v in t.items() if n != "lm_head.weight"}, "lacks lm_head.weight.*tie_word_embeddings"),
+        (
+            lambda t: {n: v for n, v in t.items() if n != "lm_head.weight"},
+            "lacks weights, .*: lm_head.weight .*tie_word_emb",
+        ),
         (lambda t: {n: v for n, v in t.items() if "0.mlp.up" not in n}, "lacks weights, .*layers.0.mlp.up_proj.weight"),
+        (
+            lambda t: {f"base_model.model.{n}": v for n, v in t.items()},
+            "lacks weights.*; it holds base_model.model.lm_head",
+        ),
         (lambda t: {n: v.to(torch.int8) for n, v in t.items()}, r"is quantised \(.* as I8\)"),
         (lambda t: {n: v.to(torch.float8_e4m3fn) for n, v in t.items()}, r"is quantised \(.* as F8_E4M3\)"),
     ],
@@ -114,6 +121,12 @@ def test_tokens_in_use_need_a_row(llama: Path) -> None:
     extra = content["added_tokens"][-1] | {"id": 526, "content": "<|image|>"}
     (llama / "tokenizer.json").write_text(json.dumps(content | {"added_tokens": [*content["added_tokens"], extra]}))
     check_causal(llama, answers=True)  # nothing writes it
+    words = content["model"]["vocab"]
+    other = content | {"model": content["model"] | {"vocab": {**words, "hello": 526}}}
+    (llama / "tokenizer.json").write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="the tokenizer's 'hello' has number 526"):
+        check_causal(llama, answers=True)
+    (llama / "tokenizer.json").write_text(json.dumps(content | {"added_tokens": [*content["added_tokens"], extra]}))
     (llama / "chat_template.jinja").write_text(CHAT_TEMPLATE + "<|image|>")
     with pytest.raises(
         ValueError, match=r"the tokenizer's '<\|image\|>' has number 526, the embedding 526 rows: resize"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omsweep.commands.check.comparison import check_comparison
+from omsweep.commands.check.templates import check_templates
 from omsweep.commands.check.trained_prompts import check_trained_prompts
 from omsweep.plan.starting_points import check_trials
 from omsweep.space.load import load_space
@@ -11,5 +12,5 @@ from omsweep.space.search_space import SearchSpace
 
 
 def load_checked(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """As `load_space`, with the number of trials, the comparison and small preference files; raises SpaceFileError."""
-    return load_space(path, overrides, also=(check_trials, check_comparison, check_trained_prompts))
+    """As `load_space`, with trial count, comparison, templates and small preference files; raises SpaceFileError."""
+    return load_space(path, overrides, also=(check_trials, check_comparison, check_trained_prompts, check_templates))

@@ -3,15 +3,22 @@
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
 
+import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from omsweep.align.template import check_records, tokenizer_hash
+from omsweep.cache import RECIPE_FILE, build_once
+from omsweep.families.chat_template import template_of
 from omsweep.preferences.contamination import ScoredText, refuse_same
 from omsweep.preferences.settings import PreferenceData
 from omsweep.store.records import Prepared
 from omsweep.trial.prepare.request import Preparation
+
+NOTES_FILE = "notes.json"
 
 
 def training_data(
@@ -35,9 +42,10 @@ def training_data(
         all these data how much of them is scored too, the fields of a `Contamination` each.
 
     Raises:
-        ValueError: a prompt that is scored.
+        ValueError: a prompt that is scored; records that the chat template cannot render.
     """
     from omsweep.align.data import prepare_data
+    from omsweep.align.preflight import check_rows
     from omsweep.preferences.load import contamination_of
     from omsweep.preferences.replay import load_replay
 
@@ -54,11 +62,14 @@ def training_data(
             max_length=wanted.max_length,
             dtype=prepared.dtype,
         )
+        check_rows(folder, tokenizer)
         return str(folder)
 
     contamination = []
 
     def compared(records: Path, source: str) -> Path:
+        for note in rendered_notes(records, tokenizer, source=source, family=wanted.family.name):
+            sys.stdout.write(note + "\n")
         found = contamination_of(records, scored, source=source)
         refuse_same(found)
         contamination.append(asdict(found))
@@ -74,3 +85,20 @@ def training_data(
         name = wanted.replay.source if wanted.replay else "of the family"
         replay = ready(compared(examples, f"replay {name}"), "dpo")
     return data, replay, tuple(contamination)
+
+
+def rendered_notes(records: Path, tokenizer: Any, *, source: str, family: str) -> list[str]:
+    """What `check_records` finds in all records of a folder, once for each tokenizer; it refuses what it refuses."""
+    from datasets import load_from_disk
+
+    rendering = json.loads((records / RECIPE_FILE).read_text())["rendering"]
+
+    def build(folder: Path) -> None:
+        notes = check_records(
+            load_from_disk(records), template_of(tokenizer), source=source, family=family, rendering=rendering
+        )
+        (folder / NOTES_FILE).write_text(json.dumps(notes))
+
+    recipe = {"records": records.name, "tokenizer": tokenizer_hash(tokenizer), "called": [source, family]}
+    notes: list[str] = json.loads((build_once("rendered", recipe, build) / NOTES_FILE).read_text())
+    return notes
