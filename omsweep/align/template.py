@@ -77,24 +77,20 @@ def of_each_kind(records: Iterable[Mapping[str, Any]], rendering: str = "chat") 
 
 def _conversations(record: Mapping[str, Any], rendering: str) -> list[tuple[str, Turns, Turns]]:
     """Name of the answer, prompt and answer as turns; nothing of a record that is not rendered by a template."""
-    found = []
+    found: list[tuple[str, Turns, Turns]] = []
     for name in ANSWERS:
         prompt, answer = record.get("prompt"), record.get(name)
         if isinstance(answer, list) and not isinstance(prompt, list):
             prompt, answer = answer[:-1], answer[-1:]  # a whole conversation
         elif isinstance(prompt, str) and isinstance(answer, str) and rendering == "chat":
             prompt, answer = ({"role": "user", "content": prompt},), ({"role": "assistant", "content": answer},)
-        if _are_turns(prompt) and _are_turns(answer):
+        if isinstance(prompt, Sequence) and isinstance(answer, Sequence) and _are_turns(prompt) and _are_turns(answer):
             found.append((name, prompt, answer))
     return found
 
 
-def _are_turns(value: Any) -> bool:
-    return (
-        isinstance(value, Sequence)
-        and bool(value)
-        and all(
-            isinstance(turn, Mapping) and isinstance(turn.get("content"), str) and isinstance(turn.get("role"), str)
-            for turn in value
-        )
+def _are_turns(value: Sequence[Any]) -> bool:
+    return bool(value) and all(
+        isinstance(turn, Mapping) and isinstance(turn.get("content"), str) and isinstance(turn.get("role"), str)
+        for turn in value
     )

@@ -21,11 +21,13 @@ def check_templates(space: SearchSpace) -> None:
     for index, family in enumerate(space.families):
         try:
             template = template_at_hand(family)
-            if template is not None and any(source.rendering == "chat" for source in sources):
+            if template is None:
+                continue
+            if any(source.rendering == "chat" for source in sources):
                 check_answer_ends(template, family.name)
         except ValueError as error:
             raise SpaceError(f"families.{index}", str(error)) from None
-        for source in sources if template is not None else ():
+        for source in sources:
             try:
                 _check(template, family, source)
             except ValueError as error:
