@@ -8,7 +8,7 @@ from typing import Any
 from omsweep.families.shape import EMBEDDING, HEAD, Shape, shape_of_config
 from omsweep.merging.layers import layer_of
 from omsweep.merging.names import listed
-from omsweep.merging.safetensors_header import ADAPTER, Header, folder_headers, no_model, refuse_pointer
+from omsweep.merging.safetensors_header import ADAPTER, INDEX, Header, folder_headers, no_model, refuse_pointer
 from omsweep.merging.tokens import of_vocabulary, special_tokens, token_ids
 
 FLOATS = ("F64", "F32", "BF16", "F16")
@@ -28,6 +28,9 @@ def check_model(folder: Path) -> dict[str, Header]:
             f"{folder} holds an adapter ({ADAPTER}), which transformers would load in place of the weights beside it:"
             " merge it into them (PEFT's merge_and_unload, then save_pretrained), or remove its files if that was done"
         )
+    indexed = not (folder / "model.safetensors").is_file() and (folder / INDEX).is_file()
+    if indexed and "metadata" not in read_object(folder / INDEX):
+        raise ValueError(f'{folder / INDEX} has no metadata, and transformers asks for it: add "metadata": {{}}')
     return {name: header for tensors in folder_headers(folder).values() for name, header in tensors.items()}
 
 

@@ -138,3 +138,14 @@ def test_a_pointer_in_place_of_the_tokenizer_is_said(llama: Path) -> None:
     (llama / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(ValueError, match=r"tokenizer.json is a Git LFS pointer.*git lfs pull"):
         check_causal(llama, answers=True)
+
+
+def test_an_index_needs_what_transformers_asks_of_it(llama: Path) -> None:
+    tensors = load_file(llama / "model.safetensors")
+    (llama / "model.safetensors").rename(llama / "model-1.safetensors")
+    index = {"weight_map": dict.fromkeys(tensors, "model-1.safetensors")}
+    (llama / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match='index.json has no metadata.*add "metadata": {}'):
+        check_model(llama)
+    (llama / "model.safetensors.index.json").write_text(json.dumps(index | {"metadata": {}}))
+    check_causal(llama, answers=True)
