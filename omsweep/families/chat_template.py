@@ -80,7 +80,7 @@ def check_answer_ends(template: Template, name: str) -> None:
         raise ValueError(
             f"the chat template of {name} leaves out the assistant's turn: give the family a chat_template"
         )
-    if not any(token in tail for token in template.special):
+    if not any(token and token in tail for token in template.special):
         raise ValueError(
             f"the chat template of {name} writes no end token behind the assistant's turn, so that a policy would not"
             " learn to stop: give the family a chat_template whose assistant turn ends with {{ eos_token }}, and the"
