@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
 from omsweep.align.algorithms import Algorithm
@@ -14,11 +14,15 @@ from omsweep.align.reference import COLUMNS, SUMMARY_FILE
 from omsweep.align.replay import REPLAYED
 from omsweep.align.settings import TrainSettings
 from omsweep.align.template import tokenizer_hash
+from omsweep.cache import build_once
 from omsweep.families.decoding import turn_end
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE_PROBES = 16
+COMPLETIONS = {"paired": ("chosen_ids", "rejected_ids"), "unpaired": ("completion_ids",)}
+ROWS_AT_ONCE = 1000
+RULE_VERSION = 1
+"""Raised when other examples would be refused."""
 # the loss of bfloat16 weights differs with the padding of a batch; float32 has the issue's tolerance
 LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 LOG_RATIO_TOLERANCE_NATS = {"float32": 1e-2, "bfloat16": 1.0}
@@ -32,11 +36,9 @@ class PreflightError(ValueError):
 def check_data(
     data: Path, rows: Dataset, *, settings: TrainSettings, algorithm: Algorithm, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, float]:
-    """Check prepared data against the settings and the tokenizer that scoring uses.
+    """Check that prepared data are of the algorithm's kind and were made with these settings and this tokenizer.
 
-    The data must be of the algorithm's kind, made with these settings and this tokenizer; every example must begin with
-    exactly one BOS (when the tokenizer has one), train the token that ends its answer unless truncated (the chat
-    template's turn end, in plain text the EOS), and a prompt's tokens must be those that scoring would feed the model.
+    What they hold has been checked by `check_rows` when they were prepared.
 
     Returns:
         `truncated_share`: share of examples that lost their end, also logged; `examples`.
@@ -56,17 +58,9 @@ def check_data(
     for name, value in expected.items():
         if summary[name] != value:
             raise PreflightError(f"prepared data must have {name} {value!r}, got {summary[name]!r}")
-    completions = ("chosen_ids", "rejected_ids") if algorithm.data_kind == "paired" else ("completion_ids",)
     truncated = np.zeros(len(rows), dtype=bool)
-    end = turn_end(tokenizer) if summary["rendering"] == "chat" else None
-    end = tokenizer.eos_token_id if end is None else end
-    for name in completions:
-        cut = _lengths(rows, "prompt_ids") + _lengths(rows, name) > settings.max_length
-        truncated |= cut
-        _check_bos(rows, name, tokenizer)
-        _check_end(rows, name, cut, tokenizer, end=end)
-    if summary["rendering"] == "chat":
-        _check_template(rows, tokenizer)
+    for name in COMPLETIONS[algorithm.data_kind]:
+        truncated |= _cut(rows, name, settings.max_length)
     share = float(truncated.mean())
     logger.log(
         logging.WARNING if share else logging.INFO,
@@ -76,6 +70,36 @@ def check_data(
         settings.max_length,
     )
     return {"examples": float(len(rows)), "truncated_share": share}
+
+
+def check_rows(data: Path, tokenizer: PreTrainedTokenizerBase, *, root: Path | None = None) -> None:
+    """Check every example of prepared data, once for each folder.
+
+    Each must begin with exactly one BOS (when the tokenizer has one) and train the token that ends its answer unless
+    truncated (the chat template's turn end, in plain text the EOS), and its prompt's tokens must be those that scoring
+    would feed the model.
+
+    Args:
+        data: folder from `omsweep.align.data.prepare_data`, made with this tokenizer.
+        tokenizer: the one that scoring uses.
+        root: cache folder, default `omsweep.cache.cache_root()`.
+
+    Raises:
+        PreflightError: naming what does not hold and for how many.
+    """
+
+    def build(_: Path) -> None:
+        rows, summary = load_from_disk(data), json.loads((data / SUMMARY_FILE).read_text())
+        chat = summary["rendering"] == "chat"
+        end = turn_end(tokenizer) if chat else None
+        end = tokenizer.eos_token_id if end is None else end
+        for name in COMPLETIONS[summary["data_kind"]]:
+            _check_bos(rows, name, tokenizer)
+            _check_end(rows, name, _cut(rows, name, summary["max_length"]), tokenizer, end=end)
+        if chat:
+            _check_prompts(rows, tokenizer)
+
+    build_once("preflight", {"data": data.name, "rule": RULE_VERSION}, build, root=root)
 
 
 def check_reference(rows: Dataset, *, algorithm: Algorithm) -> None:
@@ -181,21 +205,27 @@ def _check_end(
         )
 
 
-def _check_template(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
-    for row in rows.select(range(min(TEMPLATE_PROBES, len(rows)))):
-        if not isinstance(row["prompt"], list):
+def _check_prompts(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        batch = rows[start : start + ROWS_AT_ONCE]
+        if not all(isinstance(prompt, list) for prompt in batch["prompt"]):
             raise PreflightError(
                 "plain text prompts are trained without the chat template that scoring uses: give conversational "
                 "records, or say rendering: plain in preferences to accept that"
             )
-        scored = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)
-        if list(scored["input_ids"]) != row["prompt_ids"]:
-            raise PreflightError(
-                "training and scoring must see the same prompt, got "
-                f"{tokenizer.decode(row['prompt_ids'])!r} in training and "
-                f"{tokenizer.decode(scored['input_ids'])!r} in scoring: the chat template renders a prompt alone "
-                "differently from a prompt with its answer"
-            )
+        scored = tokenizer.apply_chat_template(batch["prompt"], add_generation_prompt=True, return_dict=True)
+        for ours, theirs in zip(batch["prompt_ids"], scored["input_ids"], strict=True):
+            if list(theirs) != ours:
+                raise PreflightError(
+                    f"training and scoring must see the same prompt, got {tokenizer.decode(ours)!r} in training and "
+                    f"{tokenizer.decode(theirs)!r} in scoring: the chat template renders a prompt alone differently "
+                    "from a prompt with its answer"
+                )
+
+
+def _cut(rows: Dataset, name: str, max_length: int) -> np.ndarray:
+    """Which completions are truncated."""
+    return np.asarray(_lengths(rows, "prompt_ids") + _lengths(rows, name) > max_length)
 
 
 def _flat(rows: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from omsweep.commands import DONE
 from omsweep.merging.posthoc import POSTHOC_METHODS, NamedWeights, PosthocPoint
-from omsweep.merging.safetensors_file import weight_files
+from omsweep.merging.safetensors_header import weight_files
 
 
 def execute(options: argparse.Namespace) -> int:

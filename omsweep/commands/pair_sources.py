@@ -12,7 +12,9 @@ from omsweep.evaluation.generation import encode_prompts, generate
 from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
+from omsweep.families.chat_template import prompt_problem, template_of
 from omsweep.families.decoding import PLAIN, Decoding, resolved_decoding
+from omsweep.families.folder import check_causal
 from omsweep.families.load import (
     empty_model,
     find,
@@ -44,7 +46,11 @@ class PairSources:
     identity: dict[str, Any]
 
     def check_room(self, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-        """ValueError naming the prompts that leave no room for an answer in the model's context."""
+        """ValueError naming the prompts that the chat template cannot render, or that leave no room for an answer."""
+        template = template_of(self.tokenizer)
+        for prompt in prompts:
+            if problem := prompt_problem(template, prompt.messages):
+                raise ValueError(f"prompt {prompt.id}: the chat template of {self.folder} renders {problem}")
         context = getattr(empty_model(self.folder).config, "max_position_embeddings", None)
         lengths = map(len, encode_prompts(self.tokenizer, [prompt.messages for prompt in prompts]))
         long = [
@@ -136,7 +142,9 @@ def resolve_sources(model: str, reward: RewardSettings, *, dtype: str | None) ->
 
 def _outside(model: str) -> tuple[str, str | None]:
     try:
-        return find(model)
+        found = find(model)
+        check_causal(Path(found[0]), answers=True)
+        return found
     except ValueError as error:
         raise ValueError(f"--model is no family (omsweep families), and {error}") from error
 

@@ -30,7 +30,7 @@ def execute(options: argparse.Namespace) -> int:
     """Inspect tau = theta_r - theta_b of two folders or hub ids and print it; a progress bar goes to the terminal.
 
     Returns:
-        1 where names or shapes do not match.
+        1 where names or shapes do not match, or where entries are not finite.
 
     Raises:
         ValueError: no such model, or no safetensors in it.
@@ -38,7 +38,7 @@ def execute(options: argparse.Namespace) -> int:
     base, sft = options.base, options.sft
     (base_folder, base_revision), (sft_folder, sft_revision) = find(base), find(sft)
     inspection = inspect_task_vector(base_folder, sft_folder, track=_progress)
-    code = DONE if inspection.matches else FAILED
+    code = DONE if inspection.matches and not inspection.non_finite else FAILED
     if options.json:
         models = {"base": base, "base_revision": base_revision, "sft": sft, "sft_revision": sft_revision}
         sys.stdout.write(json.dumps(plain(models | as_data(inspection)), indent=2, allow_nan=False) + "\n")
@@ -60,6 +60,7 @@ def as_data(inspection: Inspection) -> dict[str, Any]:
         "only_in_sft": inspection.only_in_sft,
         "other_shapes": [_difference_as_data(difference) for difference in inspection.other_shapes],
         "other_dtypes": [_difference_as_data(difference) for difference in inspection.other_dtypes],
+        "non_finite": inspection.non_finite,
         "vocabulary": _fit_as_data(inspection.vocabulary) if inspection.vocabulary else None,
     }
 
@@ -86,6 +87,9 @@ def mismatch_lines(inspection: Inspection) -> list[str]:
         ("other dtypes", _described(inspection.other_dtypes)),
     ]
     lines = [f"[yellow]{what}[/] ({len(names)}): {escape(listed(names))}" for what, names in found if names]
+    for model, counts in inspection.non_finite.items():
+        names = escape(listed(f"{name} ({count})" for name, count in counts.items()))
+        lines.append(f"[red]not finite[/] (NaN or inf) in {model}: {sum(counts.values())} entries: {names}")
     if inspection.vocabulary:
         lines.append(f"[yellow]vocabulary[/]: {escape(str(inspection.vocabulary))}")
     if not inspection.matches:

@@ -1,16 +1,21 @@
 """Before the first trial: what can be refused at once, then every SFT model made ready in a Ray task of its own."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import ray
 from rich.console import Console
 from rich.markup import escape
 
+from omsweep.cache import RECIPE_FILE
 from omsweep.engine.executor import Ready
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
+from omsweep.families.chat_template import template_at_hand, template_of
+from omsweep.families.family import TinyRecipe
 from omsweep.preferences.contamination import Contamination, refuse_same
 from omsweep.preferences.summary import check_algorithms, summary_from
 from omsweep.space.checks.extras import require_extras
@@ -38,9 +43,26 @@ def check_own_data(space: SearchSpace) -> None:
         check_algorithms(summary_of(folders[-1], source), algorithms[source])
     if space.replay is not None:
         folders.append(load_replay(space.replay, sft_seed=0))
+    for folder in folders:
+        check_rendered(space, summary_of(folder).source, folder)
     scored = scored_texts(space.evaluate)
     for folder in folders:
         refuse_same(contamination_of(folder, scored, source=summary_of(folder).source))
+
+
+def check_rendered(space: SearchSpace, source: str, folder: Path) -> None:
+    """Refuse records that the chat template of a family here cannot render; one of each kind is looked at."""
+    from datasets import load_from_disk
+
+    from omsweep.align.template import check_records, of_each_kind
+    from omsweep.families.tiny.tokenizer import build_tokenizer
+
+    rendering = json.loads((folder / RECIPE_FILE).read_text())["rendering"]
+    records = list(of_each_kind(load_from_disk(folder), rendering))
+    for family in space.families:
+        own = isinstance(family.recipe, TinyRecipe)
+        if template := template_of(build_tokenizer()) if own else template_at_hand(family):
+            check_records(records, template, source=source, family=family.name, rendering=rendering)
 
 
 def prepare_all(

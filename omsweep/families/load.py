@@ -1,7 +1,8 @@
 """From a family to folders, models, tokenizers and a hash of the weights."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from omsweep.families.chat_template import rendered_probe, template_of
 from omsweep.families.decoding import TemplateValue, with_arguments
 from omsweep.families.family import DTYPES, ModelFamily, PackagedRecipe
+from omsweep.families.folder import check_causal
 from omsweep.families.smollm2 import build as packaged
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
 from omsweep.merging.names import listed
-from omsweep.merging.safetensors_file import folder_hash
+from omsweep.merging.safetensors_file import folder_hash, non_finite
+from omsweep.merging.safetensors_header import no_model
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 _SECOND_WEIGHTS = ["consolidated*", "original/*"]
@@ -53,8 +57,8 @@ def prepare(family: ModelFamily, *, progress: MakeProgress = tqdm) -> FamilyFold
             is trained.
 
     Raises:
-        ValueError: a folder without `config.json`, a hub id that is unknown or cannot be reached, or a
-            package that is not installed.
+        ValueError: a folder that `check_causal` refuses, a hub id that is unknown or cannot be reached, or a package
+            that is not installed.
     """
     if isinstance(family.recipe, PackagedRecipe):
         base = packaged.build_base(family.recipe)
@@ -64,7 +68,7 @@ def prepare(family: ModelFamily, *, progress: MakeProgress = tqdm) -> FamilyFold
         base = build_base(family.recipe, progress=progress)
         return FamilyFolders(base=str(base), sft=str(build_sft(family.recipe, family.sft_seed, progress=progress)))
     base_folder, base_revision = _resolve(family, family.base)
-    sft_folder, sft_revision = _resolve(family, family.sft)
+    sft_folder, sft_revision = _resolve(family, family.sft, answers=True)
     return FamilyFolders(base=base_folder, sft=sft_folder, base_revision=base_revision, sft_revision=sft_revision)
 
 
@@ -73,22 +77,36 @@ def load_model(path: str, *, revision: str | None = None, dtype: str = "float32"
 
     Raises:
         ValueError: unknown dtype, a folder without `config.json` or some of the weights, or a hub id that cannot be
-            reached.
+            reached; files that transformers cannot read; numbers beyond float16, where that is asked for.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     folder, _ = find(path, revision=revision)
-    model, loaded = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, dtype),
-        trust_remote_code=False,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    with _reading(folder, "model"):
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     if loaded["missing_keys"]:
         raise ValueError(f"{folder} lacks weights, which would be random: {listed(sorted(loaded['missing_keys']))}")
+    if dtype == "float16":
+        _refuse_overflow(model, folder)
     return model.eval()
+
+
+def _refuse_overflow(model: PreTrainedModel, folder: str) -> None:
+    """ValueError where weights have become infinite in float16; folders that hold such ones are refused as such."""
+    bad = {name: count for name, parameter in model.named_parameters() if (count := non_finite(parameter.detach()))}
+    if bad:
+        folder_hash(folder)
+        raise ValueError(
+            f"{sum(bad.values())} weights of {folder} overflow float16, whose largest number is 65504: {listed(bad)};"
+            " load it in bfloat16 or float32"
+        )
 
 
 def empty_model(path: str, *, revision: str | None = None) -> PreTrainedModel:
@@ -98,8 +116,8 @@ def empty_model(path: str, *, revision: str | None = None) -> PreTrainedModel:
         ValueError: a folder without `config.json`, or a hub id that cannot be reached.
     """
     folder, _ = find(path, revision=revision)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    with torch.device("meta"):
+    with _reading(folder, "configuration"), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
@@ -115,16 +133,19 @@ def load_tokenizer(
     `template_arguments` are set in the template, so that everybody who renders with this tokenizer renders with them.
 
     Raises:
-        ValueError: a folder without `config.json`, a hub id that cannot be reached, or no chat template at all.
+        ValueError: a folder without `config.json`, a hub id that cannot be reached, no chat template at all, or one
+            that fails.
     """
     folder, _ = find(path, revision=revision)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with _reading(folder, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if chat_template is not None:
         tokenizer.chat_template = chat_template
     if tokenizer.chat_template is None:
         raise ValueError(f"the tokenizer of {path} has no chat template; give the family a chat_template")
     if template_arguments:
         tokenizer.chat_template = with_arguments(tokenizer.get_chat_template(), template_arguments)
+    rendered_probe(template_of(tokenizer), path)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -137,10 +158,11 @@ def load_generation_config(path: str, *, revision: str | None = None) -> Generat
         ValueError: a folder without `config.json`, or a hub id that cannot be reached.
     """
     folder, _ = find(path, revision=revision)
-    if (Path(folder) / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(folder, local_files_only=True)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return GenerationConfig.from_model_config(config)
+    with _reading(folder, "generation settings"):
+        if (Path(folder) / "generation_config.json").is_file():
+            return GenerationConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return GenerationConfig.from_model_config(config)
 
 
 def weights_hash(path: str, revision: str | None = None) -> str:
@@ -164,7 +186,7 @@ def find(path: str, *, revision: str | None = None) -> tuple[str, str | None]:
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():
-            raise ValueError(f"{local} is no Hugging Face model folder: it has no config.json")
+            raise ValueError(no_model(local))
         return str(local), None
     name, _, named_revision = path.partition("@")
     try:
@@ -184,8 +206,22 @@ def find(path: str, *, revision: str | None = None) -> tuple[str, str | None]:
     return snapshot, commit if _COMMIT.fullmatch(commit) else None
 
 
-def _resolve(family: ModelFamily, path: str) -> tuple[str, str | None]:
+def _resolve(family: ModelFamily, path: str, *, answers: bool = False) -> tuple[str, str | None]:
     try:
-        return find(path, revision=family.revision)
+        found = find(path, revision=family.revision)
+        check_causal(Path(found[0]), answers=answers)
     except ValueError as error:
         raise ValueError(f"family {family.name!r}: {error}") from error
+    return found
+
+
+@contextmanager
+def _reading(folder: str, what: str) -> Iterator[None]:
+    """What transformers and its parsers raise over a folder's files, as a ValueError that names the folder."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a file that is not as it should be makes of the code that reads it
+        said = " ".join(str(error).split())[:300]
+        raise ValueError(f"transformers cannot load the {what} of {folder}: {type(error).__name__}: {said}") from error

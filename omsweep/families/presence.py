@@ -1,6 +1,5 @@
 """Where a family's models are, told without a network, a download, torch or transformers."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omsweep.families.family import ModelFamily
+from omsweep.families.folder import read_config
 from omsweep.families.shape import Shape, shape_of_config
 
 Place = Literal["folder", "missing folder", "hub cache", "hub"]
@@ -55,10 +55,15 @@ def with_shape(family: ModelFamily) -> ModelFamily:
 
 def _shape(path: str, revision: str | None) -> Shape | None:
     """The shape of a folder or hub id; None for no path, a model that is not here or one of another architecture."""
-    local = Path(path).expanduser()
-    folder = local if path and local.is_dir() else _snapshot(path, revision) if path else None
+    folder = folder_of(path, revision)
     config = _config(folder) if folder is not None else None
     return None if config is None else shape_of_config(config)
+
+
+def folder_of(path: str, revision: str | None) -> Path | None:
+    """The folder of a model that is here, one in the local hub cache too."""
+    local = Path(path).expanduser()
+    return local if path and local.is_dir() else _snapshot(path, revision) if path else None
 
 
 def _snapshot(path: str, revision: str | None) -> Path | None:
@@ -76,7 +81,6 @@ def _snapshot(path: str, revision: str | None) -> Path | None:
 
 def _config(folder: Path) -> Mapping[str, Any] | None:
     try:
-        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+        return read_config(folder)
+    except ValueError:
         return None
-    return config

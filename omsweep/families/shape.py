@@ -1,5 +1,6 @@
 """The shape of a decoder-only model: what its parameter count and the memory of training it follow from. No torch."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
@@ -13,11 +14,12 @@ class Traits(NamedTuple):
     """Where an architecture differs from plain Llama.
 
     `projection_bias`: biases on queries, keys and values. `head_norms`: norms of queries and keys, of each head's size
-    (`head`), of all heads together (`all`), or none.
+    (`head`), of all heads together (`all`), or none. `norms`: of a layer, each of the hidden width.
     """
 
     projection_bias: bool = False
     head_norms: Literal["none", "head", "all"] = "none"
+    norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
 
 
 TRAITS: Mapping[str, Traits] = {
@@ -25,8 +27,10 @@ TRAITS: Mapping[str, Traits] = {
     "mistral": Traits(),
     "qwen2": Traits(projection_bias=True),
     "qwen3": Traits(head_norms="head"),
-    "olmo2": Traits(head_norms="all"),
+    "olmo2": Traits(head_norms="all", norms=("post_attention_layernorm", "post_feedforward_layernorm")),
 }
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 class Shape(BaseModel):
@@ -73,13 +77,34 @@ class Shape(BaseModel):
     @property
     def parameters(self) -> int:
         """Number of parameters, tied ones once."""
+        inside, outside = (sum(map(math.prod, shapes.values())) for shapes in (self.in_layer(), self.outside_layers()))
+        return self.layers * inside + outside
+
+    def in_layer(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of one layer's parameters, by what transformers calls them behind `model.layers.N.`."""
+        hidden, intermediate, queries, keys = self.hidden, self.intermediate, self.queries, self.keys
         traits = TRAITS[self.architecture]
-        attention = self.hidden * (2 * self.queries + 2 * self.keys)
-        biases = self.queries + 2 * self.keys if traits.projection_bias else 0
-        head_norms = {"none": 0, "head": 2 * self._head_size, "all": self.queries + self.keys}[traits.head_norms]
-        layer = attention + biases + head_norms + 3 * self.hidden * self.intermediate + 2 * self.hidden
-        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return self.layers * layer + self.hidden + embeddings
+        layer: dict[str, tuple[int, ...]] = {
+            "self_attn.q_proj.weight": (queries, hidden),
+            "self_attn.k_proj.weight": (keys, hidden),
+            "self_attn.v_proj.weight": (keys, hidden),
+            "self_attn.o_proj.weight": (hidden, queries),
+            "mlp.gate_proj.weight": (intermediate, hidden),
+            "mlp.up_proj.weight": (intermediate, hidden),
+            "mlp.down_proj.weight": (hidden, intermediate),
+            **{f"{name}.weight": (hidden,) for name in traits.norms},
+        }
+        if traits.projection_bias:
+            layer |= {f"self_attn.{part}_proj.bias": layer[f"self_attn.{part}_proj.weight"][:1] for part in "qkv"}
+        if traits.head_norms != "none":
+            widths = (queries, keys) if traits.head_norms == "all" else (self._head_size, self._head_size)
+            layer |= {f"self_attn.{part}_norm.weight": (width,) for part, width in zip("qk", widths, strict=True)}
+        return layer
+
+    def outside_layers(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the other parameters by name, tied ones once."""
+        head = {} if self.tied else {HEAD: (self.vocabulary, self.hidden)}
+        return {EMBEDDING: (self.vocabulary, self.hidden), "model.norm.weight": (self.hidden,), **head}
 
 
 def shape_of_config(config: Mapping[str, Any]) -> Shape | None:
@@ -100,5 +125,5 @@ def shape_of_config(config: Mapping[str, Any]) -> Shape | None:
             vocabulary=config["vocab_size"],
             tied=config.get("tie_word_embeddings", False),
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError):
         return None

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from omsweep.merging.safetensors_file import METADATA, Track, data_bytes, header_bytes
+from omsweep.merging.safetensors_header import INDEX
 from omsweep.merging.sources import FolderTensors
 
 RECORD = "merge.json"
-INDEX = "model.safetensors.index.json"
 CARRIED = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 """Suffixes of what is no weight: configuration, generation configuration, tokenizer, chat template."""
 TEMPLATES = "additional_chat_templates"

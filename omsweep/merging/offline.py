@@ -21,7 +21,7 @@ from omsweep.merging.layers import weights_by_name
 from omsweep.merging.mixture import OFFLINE_METHODS, Mixture, mixed_pieces
 from omsweep.merging.names import listed
 from omsweep.merging.posthoc import PosthocPoint
-from omsweep.merging.safetensors_file import Track, folder_hash
+from omsweep.merging.safetensors_file import Track, folder_hash, non_finite, refuse_non_finite
 from omsweep.merging.sources import FolderTensors, Source, Weights, open_source, pieces, same_entries
 from omsweep.merging.tied import tied_names
 from omsweep.merging.vocabulary import fit_vocabulary, fitted
@@ -51,15 +51,26 @@ class Plan:
     tied: Mapping[str, str]
 
     def merged(self, name: str) -> Iterator[Tensor]:
-        """One tensor of the result in flat pieces, in its final dtype."""
+        """One tensor of the result in flat pieces, in its final dtype; ValueError for entries that are not finite."""
         name = self.tied.get(name, name)
         like = self.sources[self.layout][name]
         if not like.dtype.is_floating_point or any(name not in source for source in self.sources.values()):
             yield from (entries for _, entries in pieces(like))
             return
         tensors = {model: source[name] for model, source in self.sources.items()}
+        bad = 0
         for piece in mixed_pieces(self.mixture, tensors, self.weights(name), name=name, device=like.device):
-            yield piece.to(like.dtype)
+            cast = piece.to(like.dtype)
+            bad += non_finite(cast)
+            yield cast
+        if bad:
+            for model, tensor in tensors.items():
+                refuse_non_finite(model, {name: sum(non_finite(entries) for _, entries in pieces(tensor))})
+            raise ValueError(
+                f"{bad} merged entries of {name} overflow {str(like.dtype).removeprefix('torch.')}, whose largest"
+                f" number is {torch.finfo(like.dtype).max:.5g}, and all inputs are finite: take a smaller weight, or"
+                f" store the {self.layout} in bfloat16 or float32"
+            )
 
 
 def merge(
@@ -97,7 +108,8 @@ def merge(
         `tied_names`.
 
     Raises:
-        ValueError: names or shapes differ (up to five are listed), or a value is out of range.
+        ValueError: names or shapes differ (up to five are listed), a value is out of range, an input holds entries that
+            are not finite, or the result has numbers that its dtype does not have.
     """
     _check(models, method, weights, density)
     named = {"base": base} | {f"model {number}": model for number, model in enumerate(models)}

@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+from omsweep.merging.names import listed
+from omsweep.merging.safetensors_header import folder_headers
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -35,25 +38,7 @@ METADATA = {"format": "pt"}
 Track: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
 """Passes on the names it is given, one by one, and may draw a progress bar meanwhile."""
 
-_HASHED_BYTES = 1 << 24
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder that hold its model, by name; none where there are none.
-
-    As transformers chooses: `model.safetensors`, else the files that its index lists; where there is neither, all. A
-    second set of weights beside them (`consolidated.safetensors`) is not the model's. ValueError for an index that
-    cannot be understood.
-    """
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
-        return [whole]
-    if not index.is_file():
-        return sorted(folder.glob("*.safetensors"))
-    try:
-        return sorted(folder / name for name in set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} cannot be read as an index of weights: {error!r}") from error
+_HASHED_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -103,27 +88,15 @@ class StoredTensor:
         return buffer
 
 
-def stored_tensors(file: Path) -> dict[str, StoredTensor]:
-    """The tensors of a safetensors file by name, in the order of their bytes; only the header is read.
-
-    Raises:
-        ValueError: no such file, a header that cannot be understood, or fewer bytes than it promises.
-    """
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > file.stat().st_size:
-                raise ValueError(f"its header should have {length} bytes")
-            header: dict[str, Any] = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
-        tensors = {name: _stored(file, 8 + length, entry) for name, entry in entries}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} cannot be read as a safetensors file: {error}") from error
-    ends = max((tensor.start + tensor.size for tensor in tensors.values()), default=0)
-    if ends > file.stat().st_size:
-        raise ValueError(f"{file} is cut off: {file.stat().st_size} of {ends} bytes are there")
-    return tensors
+def stored_tensors(folder: Path) -> dict[str, dict[str, StoredTensor]]:
+    """The tensors of a folder's `weight_files`, by name of the file and of the tensor; raises as `folder_headers`."""
+    return {
+        file.name: {
+            name: StoredTensor(file, header.start, header.size, header.code, torch.Size(header.shape))
+            for name, header in headers.items()
+        }
+        for file, headers in folder_headers(folder).items()
+    }
 
 
 def header_bytes(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
@@ -149,35 +122,49 @@ def data_bytes(entries: Tensor) -> memoryview:
     return view
 
 
+def non_finite(entries: Tensor) -> int:
+    """How many entries are NaN or infinite."""
+    if not entries.dtype.is_floating_point:
+        return 0
+    wide = entries.float() if entries.dtype.itemsize == 1 else entries  # torch compares no 8-bit floats
+    return entries.numel() - int(torch.count_nonzero(torch.isfinite(wide)))
+
+
+def refuse_non_finite(model: object, counts: Mapping[str, int]) -> None:
+    """ValueError naming model, tensors and counts where one of them (by tensor) is above 0."""
+    bad = {name: count for name, count in counts.items() if count}
+    if bad:
+        names = listed(f"{name} ({count})" for name, count in bad.items())
+        raise ValueError(f"{model} holds {sum(bad.values())} entries that are not finite (NaN or inf): {names}")
+
+
 def folder_hash(folder: str | Path, *, track: Track = iter) -> str:
     """Sixteen hex digits over names, dtypes, shapes and bytes of all tensors of a folder's `weight_files`.
 
-    Independent of file times, of how tensors are spread over files, of their order and of metadata.
+    Independent of file times, of how tensors are spread over files, of their order and of metadata. Because every model
+    is read through here before it is used, this is where NaN and infinite weights are found.
 
     Args:
         folder: files in subfolders do not count.
         track: wraps the names as they are gone through, for a progress bar.
 
     Raises:
-        ValueError: no safetensors file, or one that cannot be read.
+        ValueError: no safetensors file, one that cannot be read, or weights that are not finite.
     """
-    files = weight_files(Path(folder))
-    if not files:
-        raise ValueError(f"{folder} has no *.safetensors file")
-    tensors = [(name, tensor) for file in files for name, tensor in stored_tensors(file).items()]
-    tracked = zip(track([name for name, _ in tensors]), tensors, strict=True)
-    digests = [f"{name} {tensor.code} {list(tensor.shape)} {_digest(tensor)}" for _, (name, tensor) in tracked]
+    tensors = [pair for inside in stored_tensors(Path(folder)).values() for pair in inside.items()]
+    digests, counts = [], {}
+    for _, (name, tensor) in zip(track([name for name, _ in tensors]), tensors, strict=True):
+        digest, counts[name] = _digest(tensor)
+        digests.append(f"{name} {tensor.code} {list(tensor.shape)} {digest}")
+    refuse_non_finite(folder, counts)
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:16]
 
 
-def _stored(file: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
-    """A tensor of the header; `data` is where the tensors' bytes begin."""
-    start, end = entry["data_offsets"]
-    return StoredTensor(file, data + start, end - start, entry["dtype"], torch.Size(entry["shape"]))
-
-
-def _digest(tensor: StoredTensor) -> str:
-    content = hashlib.sha256()
+def _digest(tensor: StoredTensor) -> tuple[str, int]:
+    """Hash of the bytes, and how many entries are not finite (0 of a dtype that torch does not have)."""
+    content, bad = hashlib.sha256(), 0
     for offset in range(0, tensor.size, _HASHED_BYTES):
-        content.update(tensor.read_bytes(offset, min(_HASHED_BYTES, tensor.size - offset)))
-    return content.hexdigest()
+        read = tensor.read_bytes(offset, min(_HASHED_BYTES, tensor.size - offset))
+        content.update(read)
+        bad += non_finite(torch.frombuffer(read, dtype=tensor.dtype)) if tensor.code in DTYPES else 0
+    return content.hexdigest(), bad

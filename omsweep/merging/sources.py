@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.layers import layer_of
-from omsweep.merging.safetensors_file import StoredTensor, stored_tensors, weight_files
+from omsweep.merging.safetensors_file import StoredTensor, stored_tensors
 
 PIECE_ENTRIES = 1 << 18
 
@@ -91,19 +91,14 @@ class FolderTensors(dict[str, StoredTensor]):
         files: file name -> its tensors by name, in the order of their bytes.
 
     Raises:
-        ValueError: no safetensors file, one that cannot be read or is cut off, or a name that lies in two files.
+        ValueError: see `folder_headers`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = {file.name: stored_tensors(file) for file in weight_files(path)}
+        self.files = stored_tensors(path)
         for tensors in self.files.values():
-            twice = sorted(tensors.keys() & self.keys())
-            if twice:
-                raise ValueError(f"{path} holds {twice[0]} in two files")
             self.update(tensors)
-        if not self:
-            raise ValueError(f"{path} must be a folder with safetensors files, found none")
 
     def copies(self) -> list[set[str]]:
         """Names outside of layers whose tensors are equal byte for byte: embedding and head that are tied."""

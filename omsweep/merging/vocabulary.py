@@ -5,22 +5,12 @@ row that only the SFT model has is zero in the base, so that tau there is the SF
 the base has is left out.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import groupby
-from pathlib import Path
-from typing import TypeAlias
 
-from omsweep.merging.layers import layer_of
 from omsweep.merging.names import listed
 from omsweep.merging.sources import FolderTensors, HeldTensors, RowTensors, Source
-
-NAMES = ("*embed_tokens*", "*wte*", "*word_embeddings*", "*embed_in*", "*lm_head*", "*embed_out*")
-"""Tensors that have a row for each token."""
-
-TokenIds: TypeAlias = Mapping[str, int]
+from omsweep.merging.tokens import TokenIds, of_vocabulary, token_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +60,6 @@ class VocabularyFit:
         return f"{listed(self.names)}: {self.base_rows:,} rows in the base, {len(self.rows):,} in the SFT model; {said}"
 
 
-def token_ids(folder: str | Path) -> dict[str, int] | None:
-    """The numbers of a folder's tokens by its `tokenizer.json`; None where there is none that says."""
-    try:
-        content = json.loads((Path(folder) / "tokenizer.json").read_text(encoding="utf-8"))
-        vocabulary = content["model"]["vocab"]
-        known = vocabulary if isinstance(vocabulary, dict) else {token: i for i, (token, _) in enumerate(vocabulary)}
-        return {**known, **{token["content"]: token["id"] for token in content.get("added_tokens") or ()}}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def fit_vocabulary(
     base: Source, sft: Source, *, base_tokens: TokenIds | None = None, sft_tokens: TokenIds | None = None
 ) -> VocabularyFit | None:
@@ -92,7 +71,7 @@ def fit_vocabulary(
         base_tokens: its tokens' numbers; None: those of a folder, else rows are matched by place.
         sft_tokens: the same of the SFT model.
     """
-    names = tuple(name for name in sft if name in base and _is_of_vocabulary(name))
+    names = tuple(name for name in sft if name in base and of_vocabulary(name))
     shapes = [(base[name].shape, sft[name].shape) for name in names]
     counts = {(ours[:1], theirs[:1]) for ours, theirs in shapes}
     if len(counts) != 1 or any(ours[1:] != theirs[1:] for ours, theirs in shapes):
@@ -127,10 +106,6 @@ def matched_rows(
         if place < sft_rows and row < base_rows:
             rows[place] = row
     return rows
-
-
-def _is_of_vocabulary(name: str) -> bool:
-    return layer_of(name) is None and any(fnmatchcase(name, pattern) for pattern in NAMES)
 
 
 def _tokens_of(source: Source) -> TokenIds | None:

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.names import listed
-from omsweep.merging.safetensors_file import CODES, METADATA, Track, data_bytes, header_bytes
+from omsweep.merging.safetensors_file import (
+    CODES,
+    METADATA,
+    Track,
+    data_bytes,
+    header_bytes,
+    non_finite,
+    refuse_non_finite,
+)
 from omsweep.merging.sources import Readable, Weights, open_source
 from omsweep.merging.vocabulary import VocabularyFit, fitted
 
@@ -47,7 +55,7 @@ def write_task_vector(
 
     Raises:
         ValueError: names that are missing, shapes that differ, tensors wanted that are not floating point (up to five
-            are listed each), another dtype, or a folder without safetensors.
+            are listed each), entries that are not finite, another dtype, or a folder without safetensors.
     """
     if dtype not in STORED_DTYPES:
         raise ValueError(f"dtype of a task vector must be one of {', '.join(map(str, STORED_DTYPES))}, got {dtype}")
@@ -56,8 +64,13 @@ def write_task_vector(
     entries = {name: (CODES[dtype], sft_tensors[name].shape) for name in wanted}
 
     def difference(name: str) -> Iterator[Tensor]:
-        for base_chunk, sft_chunk in float_chunks(base_tensors[name], sft_tensors[name]):
-            yield (sft_chunk - base_chunk).to(dtype)
+        bad = dict.fromkeys(("base", "SFT model"), 0)
+        for chunks in float_chunks(base_tensors[name], sft_tensors[name]):
+            for model, chunk in zip(bad, chunks, strict=True):
+                bad[model] += non_finite(chunk)
+            yield (chunks[1] - chunks[0]).to(dtype)
+        for model, count in bad.items():
+            refuse_non_finite(f"the {model}", {name: count})
 
     _write(Path(file), entries, difference, track)
 

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 from omsweep.merging.layers import layer_of
-from omsweep.merging.safetensors_file import Track
+from omsweep.merging.safetensors_file import Track, non_finite
 from omsweep.merging.sources import Readable, Weights, open_source
 from omsweep.merging.vocabulary import VocabularyFit, fit_vocabulary, fitted
 from omsweep.optim.task_vector_file import float_chunks
+
+MODELS = ("base", "sft")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ class Inspection:
         only_in_sft: names that the base model lacks.
         other_shapes: tensors whose shapes differ; not in `layers`.
         other_dtypes: tensors whose dtypes differ.
+        non_finite: entries that are NaN or infinite by model (`base`, `sft`) and tensor, where there are any.
         vocabulary: how the base's rows become those of the SFT model; None: they are the same.
     """
 
@@ -81,6 +84,7 @@ class Inspection:
     only_in_sft: tuple[str, ...]
     other_shapes: tuple[Difference, ...]
     other_dtypes: tuple[Difference, ...]
+    non_finite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     vocabulary: VocabularyFit | None = None
 
     @property
@@ -118,16 +122,22 @@ def inspect_task_vector(base: Weights, sft: Weights, *, track: Track = iter) -> 
     other_shapes = _differences(shapes)
     unlike = {difference.name for difference in other_shapes}
     layers: dict[str, TensorSums] = {}
+    found: dict[str, dict[str, int]] = {model: {} for model in MODELS}
     for name in track([name for name in both if name not in unlike]):
         if all(side[name].dtype.is_floating_point for side in (base_tensors, sft_tensors)):
             layer = layer_prefix(name)
-            layers[layer] = layers.get(layer, TensorSums()) + _sums(base_tensors[name], sft_tensors[name])
+            bad = dict.fromkeys(MODELS, 0)
+            layers[layer] = layers.get(layer, TensorSums()) + _sums(base_tensors[name], sft_tensors[name], bad)
+            for model, count in bad.items():
+                if count:
+                    found[model][name] = count
     return Inspection(
         layers=layers,
         only_in_base=tuple(_in_order(base_tensors.keys() - sft_tensors.keys())),
         only_in_sft=tuple(_in_order(sft_tensors.keys() - base_tensors.keys())),
         other_shapes=other_shapes,
         other_dtypes=_differences(dtypes),
+        non_finite={model: counts for model, counts in found.items() if counts},
         vocabulary=vocabulary,
     )
 
@@ -138,9 +148,12 @@ def layer_prefix(name: str) -> str:
     return name if layer is None else f"{layer[0]}.{layer[1]}"
 
 
-def _sums(base: Readable, sft: Readable) -> TensorSums:
+def _sums(base: Readable, sft: Readable, bad: dict[str, int]) -> TensorSums:
+    """Sums over one tensor; entries that are not finite are counted in `bad`."""
     sums = TensorSums(tensors=1)
     for base_chunk, sft_chunk in float_chunks(base, sft):
+        for model, chunk in zip(MODELS, (base_chunk, sft_chunk), strict=True):
+            bad[model] += non_finite(chunk)
         tau = sft_chunk - base_chunk
         sums += TensorSums(
             entries=tau.numel(),

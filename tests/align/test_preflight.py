@@ -1,13 +1,12 @@
 import json
 import logging
 import math
-import shutil
 
 import pytest
 from datasets import load_from_disk
 
 from omsweep.align.algorithms import ALGORITHMS
-from omsweep.align.preflight import PreflightError, check_data, check_start
+from omsweep.align.preflight import PreflightError, check_data, check_rows, check_start
 from omsweep.align.reference import SUMMARY_FILE
 
 
@@ -18,8 +17,7 @@ def tampered(prepared, tmp_path):
     def folder(algorithm, change=lambda row: row, **summary):
         source = prepared(algorithm)
         rows = load_from_disk(source).map(change)
-        target = tmp_path / "tampered"
-        shutil.rmtree(target, ignore_errors=True)
+        target = tmp_path / f"tampered-{len(list(tmp_path.iterdir()))}"
         rows.save_to_disk(target)
         known = json.loads((source / SUMMARY_FILE).read_text())
         (target / SUMMARY_FILE).write_text(json.dumps(known | summary))
@@ -29,15 +27,17 @@ def tampered(prepared, tmp_path):
 
 
 @pytest.fixture
-def checked(settings, tokenizer):
+def checked(settings, tokenizer, tmp_path):
     def run(algorithm, folder, *, tokenizer=tokenizer, **changes):
-        return check_data(
+        found = check_data(
             folder,
             load_from_disk(folder),
             settings=settings(algorithm=algorithm, **changes),
             algorithm=ALGORITHMS[algorithm],
             tokenizer=tokenizer,
         )
+        check_rows(folder, tokenizer, root=tmp_path)
+        return found
 
     return run
 

@@ -196,6 +196,17 @@ def test_mistakes_are_one_line_exit_with_2_and_leave_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_prompt_that_the_template_refuses_is_named(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"id": "p7", "prompt": chat}) + "\n")
+    assert main(arguments(model, tmp_path / "out.jsonl", prompts=str(tmp_path / "prompts.jsonl"))) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("omsweep: prompt p7: the chat template of ")
+    assert "renders no system turn here: roles must be user or assistant, got system; put the text of the" in said
+
+
 def test_without_a_pair_it_fails_and_says_so(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(model, tmp_path / "pairs.jsonl", min_margin="100")) == 1
     assert "omsweep: no pair: " in capsys.readouterr().err

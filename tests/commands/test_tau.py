@@ -77,6 +77,18 @@ def test_mismatches_are_named_and_exit_with_1(models: tuple[Path, Path], capsys:
     assert found["other_shapes"] == [{"name": "model.norm.weight", "base": "(3,)", "sft": "(32,)"}]
 
 
+def test_entries_that_are_not_finite_are_counted_and_exit_with_1(
+    models: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(models[1], **{"model.norm.weight": torch.tensor([torch.nan, torch.inf, *[1.0] * 30])})
+    assert main(["tau", "inspect", *map(str, models)]) == 1
+    assert "not finite (NaN or inf) in sft: 2 entries: model.norm.weight (2)" in capsys.readouterr().out
+    assert main(["tau", "inspect", *map(str, models), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["non_finite"] == {"sft": {"model.norm.weight": 2}}
+    assert found["total"]["tau_norm"] is None
+
+
 def test_other_dtypes_are_named_and_match(models: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     edit(models[1], **{"model.norm.weight": torch.ones(32, dtype=torch.bfloat16)})
     assert main(["tau", "inspect", *map(str, models)]) == 0

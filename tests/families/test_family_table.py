@@ -76,7 +76,12 @@ def test_transformers_counts_the_same_parameters(family: ModelFamily) -> None:
     )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
+    layer = {f"model.layers.1.{name}": size for name, size in shape.in_layer().items()}
     assert sum(parameter.numel() for parameter in model.parameters()) == shape.parameters
+    assert {name: tuple(parameter.shape) for name, parameter in model.named_parameters() if ".layers." not in name} == (
+        shape.outside_layers()
+    )
+    assert layer == {name: tuple(tensor.shape) for name, tensor in model.named_parameters() if ".layers.1." in name}
     assert shape_of_config(config.to_dict()) == shape.model_copy(update={"head_size": config.head_dim})
 
 

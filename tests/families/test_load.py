@@ -147,6 +147,7 @@ def test_neither_folder_nor_hub_id() -> None:
 
 def test_hub_ids_are_resolved_to_snapshots_and_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
+    random_family(tmp_path / "models--x" / "snapshots" / ("ab" * 20), hidden_size=32, intermediate_size=32)
 
     def download(name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
         asked.append((name, revision))

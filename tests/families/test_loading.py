@@ -114,3 +114,24 @@ def test_weights_that_would_be_random_are_refused(folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"lacks weights, which would be random: model\.norm\.weight$"):
         load_model(str(folder))
+
+
+def test_numbers_beyond_float16_are_told_apart_from_infinite_ones(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][:2] = 1e6
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    load_model(str(folder), dtype="bfloat16")
+    with pytest.raises(
+        ValueError, match=r"^2 weights of .* overflow float16, .* 65504: model\.norm\.weight; load it in"
+    ):
+        load_model(str(folder), dtype="float16")
+    tensors["model.norm.weight"][0] = torch.inf
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"holds 1 entries that are not finite .*: model\.norm\.weight \(1\)"):
+        load_model(str(folder), dtype="float16")
+
+
+def test_what_transformers_cannot_read_is_one_sentence(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"version": "1.0"}')
+    with pytest.raises(ValueError, match=rf"^transformers cannot load the tokenizer of {folder}: \w+: .*"):
+        load_tokenizer(str(folder))

@@ -205,5 +205,26 @@ def test_folders_give_what_state_dicts_give(tmp_path: Path, save: Save, method: 
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must be a folder with safetensors files"):
+    with pytest.raises(ValueError, match=r"has no \*\.safetensors file"):
         merge(tmp_path, [POLICY], "linear", [1.0])
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_inputs_that_are_not_finite_are_named_with_tensor_and_count(save: Save, folders: bool) -> None:
+    bad = {**POLICY, "a": POLICY["a"].clone()}
+    bad["a"][0, :2] = torch.nan
+    base, policy = (save("base", BASE), save("policy", bad)) if folders else (BASE, bad)
+    with pytest.raises(ValueError, match=r"(model 0|policy) holds 2 entries that are not finite.*: a \(2\)"):
+        merge(base, [policy], "linear", [0.5], output=base.with_name("out") if isinstance(base, Path) else None)
+    assert not (base.with_name("out").exists() if isinstance(base, Path) else False)
+
+
+def test_numbers_beyond_float16_are_told_apart_from_such_inputs(save: Save) -> None:
+    halves = {name: tensor.half() for name, tensor in BASE.items()}
+    large = {**halves, "a": torch.full((6, 5), 60000.0).half()}
+    base, policy = save("base", halves), save("policy", large)
+    with pytest.raises(
+        ValueError, match=r"30 merged entries of a overflow float16, .* 65504, and all inputs are finite"
+    ):
+        merge(base, [policy], "linear", [2.0], output=base.with_name("out"))
+    assert [path.name for path in base.parent.iterdir()] == ["base", "policy"]

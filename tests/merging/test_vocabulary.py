@@ -11,7 +11,8 @@ from torch import Tensor
 from omsweep.merging.offline import merge, merge_point
 from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint
 from omsweep.merging.sources import HeldTensor, HeldTensors, RowTensor, open_source, pieces
-from omsweep.merging.vocabulary import VocabularyFit, fit_vocabulary, fitted, matched_rows, token_ids
+from omsweep.merging.tokens import token_ids
+from omsweep.merging.vocabulary import VocabularyFit, fit_vocabulary, fitted, matched_rows
 
 Save = Callable[..., Path]
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"

@@ -57,6 +57,15 @@ def test_by_hand(tmp_path: Path) -> None:
     assert open_task_vector(tmp_path / "tau.safetensors")["w"].tolist() == [0.5, -2.0]
 
 
+@pytest.mark.parametrize(("which", "model"), [(0, "base"), (1, "SFT model")])
+def test_entries_that_are_not_finite_are_counted_and_nothing_is_written(tmp_path: Path, which: int, model: str) -> None:
+    models = [{"v": torch.ones(3), "w": torch.ones(2)} for _ in range(2)]
+    models[which]["w"] = torch.tensor([torch.nan, -torch.inf])
+    with pytest.raises(ValueError, match=rf"^the {model} holds 2 entries that are not finite \(NaN or inf\): w \(2\)"):
+        write_task_vector(models[0], models[1], tmp_path / "tau.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("files", [1, 3])
 @pytest.mark.parametrize("stored", DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)

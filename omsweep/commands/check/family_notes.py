@@ -1,9 +1,11 @@
 """What `omsweep check` says of families and the reward model: where they are, whom to ask, what memory they need."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.families.family import GIB, ModelFamily, TinyRecipe
+from omsweep.families.folder import stored_dtype
 from omsweep.families.presence import Place, hub_is_off, place_of, with_shape
 from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.checks.fit import limit_of, need_of
@@ -30,6 +32,12 @@ def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
     places = [(path, place_of(path, revision=family.revision)) for path in paths]
     for path, place in places:
         yield from _place_notes(path, place, family.size)
+    stored = sorted({stored_dtype(Path(path).expanduser()) for path, place in places[:2] if place == "folder"})
+    if len(stored) == 2:
+        yield (
+            f"base and SFT model are stored in {' and '.join(stored)}: what the coarser one rounds away is part"
+            " of their task vector"
+        )
     if family.gated and any(place == "hub" for _, place in places):
         yield "gated: accept the licence on the hub and log in (HF_TOKEN) where the sweep runs"
     shaped = with_shape(family)

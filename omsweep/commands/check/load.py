@@ -5,11 +5,12 @@ from pathlib import Path
 
 from omsweep.commands.check.comparison import check_comparison
 from omsweep.commands.check.records import check_records
+from omsweep.commands.check.templates import check_templates
 from omsweep.plan.starting_points import check_trials
 from omsweep.space.load import load_space
 from omsweep.space.search_space import SearchSpace
 
 
 def load_checked(path: Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """As `load_space`, with the number of trials, the comparison and local files of records; raises SpaceFileError."""
-    return load_space(path, overrides, also=(check_trials, check_comparison, check_records))
+    """As `load_space`, with trial count, comparison, local files of records and templates; raises SpaceFileError."""
+    return load_space(path, overrides, also=(check_trials, check_comparison, check_records, check_templates))

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from omsweep.align.settings import KTO_WEIGHTS
+from omsweep.align.template import of_each_kind
 from omsweep.evaluation.scored_texts import reward_texts
 from omsweep.preferences.contamination import Contamination, ItemTexts, matches, refuse_same
 from omsweep.preferences.files import read_rows
@@ -30,11 +31,14 @@ KTO_RATIOS = (1.0, 1.333334)
 
 @dataclass(frozen=True)
 class Looked:
-    """What a local file holds: the summary, how many of its prompts are reward prompts, and the first records."""
+    """What a local file holds: the summary, how many of its prompts are reward prompts, the first records, and for
+    chat templates one of each kind.
+    """
 
     summary: Summary
     scored: Contamination
     examples: tuple[dict[str, Any], ...]
+    kinds: tuple[dict[str, Any], ...]
 
 
 def check_records(space: SearchSpace) -> None:
@@ -78,7 +82,8 @@ def _looked(key: str, source: PreferenceData, reward_prompts: str, stamp: tuple[
     taken = read_records(rows, source=name, rendering=source.rendering, answers=key == "replay")
     found = list(matches(((one["record"], one["prompt"]) for one in taken.records), items))
     scored = Contamination.of(found, source=name, prompts=len(taken.records), items=len(items.same))
-    return Looked(taken.summary, scored, taken.records[:EXAMPLES])
+    kinds = tuple(of_each_kind(taken.records, source.rendering))
+    return Looked(taken.summary, scored, taken.records[:EXAMPLES], kinds)
 
 
 def print_records(space: SearchSpace) -> None:

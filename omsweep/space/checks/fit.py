@@ -1,11 +1,14 @@
 """Whether training and scoring of every family fit what its workers are declared to have. Torch-free."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import known_share
 from omsweep.families.family import GIB, ModelFamily
+from omsweep.families.folder import check_causal, check_model
 from omsweep.families.presence import place_of, with_shape
 from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.knobs import SpaceError
@@ -60,10 +63,11 @@ def check_fit(space: SearchSpace) -> None:
 
     Raises:
         SpaceError: with the terms of the sum and what would make it fit; a GPU memory without a GPU; what is neither
-            folder nor hub id.
+            folder nor hub id; a folder that holds no such model.
     """
     if space.evaluate.reward.model is not None:
-        _check_place(space.evaluate.reward.model, space.evaluate.reward.revision, "evaluate.reward.model")
+        model, revision = space.evaluate.reward.model, space.evaluate.reward.revision
+        _check_place(model, revision, "evaluate.reward.model", check_model)
     for index, family in enumerate(space.families):
         _check_places(family, f"families.{index}")
         resources = worker_resources(space.file.train, family)
@@ -92,14 +96,19 @@ def _scoring_bytes(load: Load) -> int:
 
 
 def _check_places(family: ModelFamily, path: str) -> None:
-    others = [(f"other_sft.{i}", model) for i, model in enumerate(family.other_sft)]
-    for key, model in [("base", family.base), ("sft", family.sft), *others] if family.recipe is None else ():
-        _check_place(model, family.revision, f"{path}.{key}")
+    if family.recipe is not None:
+        return
+    _check_place(family.base, family.revision, f"{path}.base", partial(check_causal, answers=False))
+    sft = {"sft": family.sft} | {f"other_sft.{i}": model for i, model in enumerate(family.other_sft)}
+    for key, model in sft.items():
+        _check_place(model, family.revision, f"{path}.{key}", partial(check_causal, answers=True))
 
 
-def _check_place(model: str, revision: str | None, path: str) -> None:
+def _check_place(model: str, revision: str | None, path: str, check: Callable[[Path], object]) -> None:
+    """Refuse what is neither folder nor hub id, and a folder of this machine that `check` refuses."""
     try:
-        place_of(model, revision=revision)
+        if place_of(model, revision=revision) == "folder":
+            check(Path(model).expanduser())
     except ValueError as error:
         raise SpaceError(path, str(error)) from None
 

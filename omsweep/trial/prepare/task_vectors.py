@@ -13,7 +13,8 @@ from omsweep.families.load import FamilyFolders, empty_model, find, load_model, 
 from omsweep.merging.names import canonical_name
 from omsweep.merging.safetensors_file import Track
 from omsweep.merging.sources import FolderTensors, HeldTensors, Weights
-from omsweep.merging.vocabulary import fit_vocabulary, fitted, token_ids
+from omsweep.merging.tokens import token_ids
+from omsweep.merging.vocabulary import fit_vocabulary, fitted
 from omsweep.optim.task_vector import CONTROLS, check_task_vector
 from omsweep.optim.task_vector_file import FORMAT_VERSION, write_control, write_task_vector
 from omsweep.store.records import Prepared

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from omsweep.cli import main
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
@@ -228,3 +229,13 @@ def test_sharding_passes_and_checkpointing_need_less(compare: dict[str, Any]) ->
     assert "gradient buckets" not in terms(sharding="fsdp2")
     assert terms(gradient_accumulation_steps=4)["activations"] == pytest.approx(plain["activations"] / 4)
     assert terms(gradient_checkpointing=True)["activations"] < plain["activations"] / 2
+
+
+def test_other_dtypes_of_base_and_sft_model_are_noted(compare: dict[str, Any], tmp_path: Path) -> None:
+    base, sft = (random_family(tmp_path / name, hidden_size=32, intermediate_size=32) for name in ("base", "sft"))
+    halves = {name: tensor.bfloat16() for name, tensor in load_file(sft / "model.safetensors").items()}
+    family = {"name": "mine", "base": str(base), "sft": str(sft)}
+    assert not any("stored in" in note for note in family_notes(space_of(compare, family)))
+    save_file(halves, sft / "model.safetensors", metadata={"format": "pt"})
+    noted = family_notes(space_of(compare, family))
+    assert any("mine: base and SFT model are stored in BF16 and F32" in note for note in noted)
