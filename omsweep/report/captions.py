@@ -95,5 +95,7 @@ def family_line(view: SweepView, family: str) -> str:
     by_label = ", ".join(f"{label} {counts[label]}" for label in view.labels if counts.get(label))
     return (
         f"hypervolume {fixed(content['hypervolume'])} · front: {len(content['members'])} of "
-        f"{counted(content['scored'], 'scored trial')}" + (f" ({by_label})" if by_label else "") + (f" · {content['note']}" if content["note"] else "")
+        f"{counted(content['scored'], 'scored trial')}"
+        + (f" ({by_label})" if by_label else "")
+        + (f" · {content['note']}" if content["note"] else "")
     )

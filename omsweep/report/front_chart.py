@@ -45,7 +45,8 @@ def front_sheet(view: SweepView) -> Sheet:
         legend=_legend(view),
         notes=[
             Note(captions.ERROR_BARS),
-            Note(f"Line: the front on the search split, SFT model included. Shaded: its hypervolume (reference point {reference})."),
+            Note("Line: the front on the search split, of which the SFT model may be part."),
+            Note(f"Shaded: its hypervolume (reference point {reference})."),
         ],
         empty="No trial has both objectives yet.",
     )
