@@ -18,6 +18,7 @@ from omsweep.engine.retention import Retention
 from omsweep.engine.room import check_room
 from omsweep.engine.terminal import Terminal
 from omsweep.engine.work import Work
+from omsweep.foreign import error_line
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.plan.design import draw
 from omsweep.plan.forking import forked_trials
@@ -40,7 +41,6 @@ from omsweep.store.records import TrialSpec
 from omsweep.store.state import SweepState
 from omsweep.strict_json import plain
 from omsweep.trial.merge import SCRATCH
-from omsweep.trial.session import error_line
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 REAL = Work()
