@@ -38,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _unforeseen(verb: str, error: Exception) -> str:
     line = error_line(error)
     line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
-    return f"{verb} was stopped by {line}; the traceback is in {keep_traceback(error)}"
+    try:
+        where = f"the traceback is in {keep_traceback(error)}"
+    except OSError as refused:
+        where = f"no file can be made for the traceback ({refused.strerror}), OMSWEEP_TRACEBACK=1 shows it"
+    return f"{verb} was stopped by {line}; {where}"
 
 
 def _parser() -> argparse.ArgumentParser:

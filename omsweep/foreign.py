@@ -10,21 +10,8 @@ from contextlib import contextmanager
 
 from omsweep.redaction import redacted
 
-ABOUT_INPUT = frozenset(
-    {
-        "datasets",
-        "httpx",
-        "huggingface_hub",
-        "jinja2",
-        "lm_eval",
-        "pyarrow",
-        "requests",
-        "safetensors",
-        "safetensors_rust",
-        "yaml",
-    }
-)
-"""Libraries whose own kinds of errors are about a file, a text or an address that they were given."""
+ABOUT_INPUT = ("datasets", "httpx", "huggingface_hub", "jinja2", "requests", "safetensors", "yaml")
+"""Libraries whose own kinds of errors are about a file, a text or an address that the user gave."""
 MENDABLE = frozenset(
     {
         *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP),

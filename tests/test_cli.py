@@ -33,4 +33,4 @@ def test_the_tracking_store_is_tried_before_ray_starts_or_a_folder_is_made(
     monkeypatch.setattr(on_ray, "connect", lambda _: pytest.fail("Ray was asked first"))
     line = refused(capsys, "--storage", str(tmp_path / "runs"), "--name", "s", "--tracking-uri", "http://127.0.0.1:1")
     assert "tracking URI http://127.0.0.1:1 cannot be used" in line
-    assert not (tmp_path / "runs" / "s").exists()
+    assert not (tmp_path / "runs").exists()

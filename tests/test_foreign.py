@@ -8,7 +8,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pyarrow.lib
 import pytest
 import yaml
 from safetensors import safe_open
@@ -17,6 +16,7 @@ from omsweep import cli
 from omsweep.foreign import Refused, calling, error_line, refusal
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.pareto import hypervolume
+from omsweep.store.folder import SweepFolder
 from omsweep.strict_json import read_json, write_json
 
 
@@ -31,6 +31,13 @@ def broken_weights(folder: Path) -> object:
     return safe_open(folder / "model.safetensors", framework="np")
 
 
+def broken_table(folder: Path) -> object:
+    sweep = SweepFolder(folder, "s")
+    sweep.scores_folder.mkdir(parents=True)
+    (sweep.scores_folder / "a.parquet").write_bytes(b"PAR1 no table PAR1")
+    return sweep.scores("a")
+
+
 THEIRS: dict[str, tuple[Callable[[Path], object], str]] = {
     "ours": (lambda _: hypervolume([[0, 0]], [np.nan, 1]), "reference_point must be two finite numbers"),
     "of a constructor": (lambda _: PosthocPoint(method="linear", weight=7.0), "weight of linear must be"),
@@ -39,7 +46,7 @@ THEIRS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a template": (lambda _: jinja2.Template("{% if %}"), "TemplateSyntaxError: Expected an expression"),
     "YAML": (lambda _: yaml.safe_load("a: ["), "ParserError"),
     "weights": (broken_weights, "SafetensorError"),
-    "a table": (lambda _: pyarrow.lib.array([1, "a"]), "ArrowInvalid"),
+    "a table": (broken_table, "/s/scores/a.parquet: pyarrow.lib.ArrowInvalid: "),
 }
 NOBODYS: dict[str, Callable[[], object]] = {
     "numpy, called here": lambda: np.zeros(2) @ np.zeros(3),

@@ -29,11 +29,11 @@ def check_room(space: SearchSpace, left: Sequence[TrialSpec] | int, storage: Pat
         ValueError: with what is needed and what is free.
     """
     parts = to_write(space, left)
-    needed, free = sum(parts.values()), shutil.disk_usage(storage).free
-    if needed > free:
+    needed, disk = sum(parts.values()), shutil.disk_usage(storage)
+    if needed > disk.free and disk.total:  # some mounts of object stores say 0 of 0
         terms = " + ".join(f"{what} {decimal(size)}" for what, size in parts.items())
         raise ValueError(
-            f"storage {storage} has room for {decimal(free)}, and the sweep writes at least {decimal(needed)} ="
+            f"storage {storage} has room for {decimal(disk.free)}, and the sweep writes at least {decimal(needed)} ="
             f" {terms}; make room, choose another --storage, or train less"
         )
 

@@ -59,7 +59,7 @@ def test_a_disk_that_is_too_small_is_refused_with_what_is_needed_and_what_there_
 ) -> None:
     space = build_space(MADE)
     check_room(space, draw(space), tmp_path)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(free=6_000_000))
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(total=7_000_000, free=6_000_000))
     said = r"has room for 6.0 MB, and the sweep writes at least 11.\d MB = 4 policies 7.\d MB \+ log and tables 4.0 MB;"
     with pytest.raises(ValueError, match=said):
         check_room(space, draw(space), tmp_path)
