@@ -83,6 +83,7 @@ def run_sweep(
     """
     console = Console(soft_wrap=True)
     folder = SweepFolder(storage, name)
+    answered("the cache ($OMSWEEP_CACHE)", try_cache)  # first: the data are read into it
     check_own_data(space)
     specs = draw(space) if space.file.mode == "compare" else None
 
@@ -90,7 +91,6 @@ def run_sweep(
         console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
 
     inputs = inputs_of(space)
-    answered("the cache ($OMSWEEP_CACHE)", try_cache)
     with opened(folder, space.resolved(), warn, inputs=inputs, repair=repair, extend=extend) as log:
         check_room(space, left_of(space, specs, log.state), storage)
         uri = tracking_uri or sqlite_uri(storage / "mlflow.db")

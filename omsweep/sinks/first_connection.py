@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -43,7 +44,8 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
         within(ANSWER_SECONDS, lambda: _refuse_at_once(tracking_uri))
         return within(TABLES_SECONDS, lambda: _made(tracking_uri, connect))
     except Exception as refusal:
-        reason = " ".join(str(refusal).partition("(Background on this error")[0].split()) or type(refusal).__name__
+        said = re.split(r"\[SQL: |\(Background on this error", str(refusal))[0]  # what SQLAlchemy adds
+        reason = " ".join(said.split()) or type(refusal).__name__
         reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} ..."
         raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {reason}")) from None
 
