@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from omsweep.commands import DEFAULT_STORAGE
+from omsweep.commands import DEFAULT_STORAGE, FAILED
+from omsweep.foreign import error_line, keep_traceback, refusal
 from omsweep.redaction import redacted
 
 BAD_USAGE, INTERRUPTED = 2, 130
+LONGEST_LINE = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0 done, 1 failed, 2 bad usage or search space, 130 interrupted."""
+    """Run one command; returns 0 done, 1 failed, 2 what the user can mend, 130 interrupted.
+
+    An error that nobody foresaw is said in one line and its traceback is in a file; `OMSWEEP_TRACEBACK` raises it.
+    """
     options = _parser().parse_args(arguments)
     try:
         # imported when it is called: `--help` and `check` stay fast
@@ -22,11 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except Exception as error:
         if os.environ.get("OMSWEEP_TRACEBACK"):
             raise
-        sys.stderr.write(f"omsweep: {redacted(str(error))}\n")
-        return BAD_USAGE
+        said = refusal(error)
+        sys.stderr.write(f"omsweep: {redacted(_unforeseen(options.verb, error) if said is None else said)}\n")
+        return FAILED if said is None else BAD_USAGE
+
+
+def _unforeseen(verb: str, error: Exception) -> str:
+    line = error_line(error)
+    line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+    try:
+        where = f"the traceback is in {keep_traceback(error)}"
+    except OSError as refused:
+        where = f"no file can be made for the traceback ({refused.strerror}), OMSWEEP_TRACEBACK=1 shows it"
+    return f"{verb} was stopped by {line}; {where}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ import re
 
 SECRET_KEY = re.compile(r"pass|pwd|token|secret|credential|key|signature", re.IGNORECASE)
 """Names of query parameters whose values are secret."""
-_USER = re.compile(r"(?<=://)[^\s/?#]*@")
+_USER = re.compile(r"(?<=://)(?:[^\s/?#@:]*:(?!\d*[/?#])[^\s'\"]*|[^\s/?#]*)@")
+"""A password may hold an unquoted `/`, `?` or `#`, although it should not: after a `:`, unless that begins a port."""
 _PARAMETER = re.compile(r"(?P<name>[?&;][\w.%-]+=)[^\s&;#'\"<>)\]]+")
 
 

@@ -25,6 +25,16 @@ def test_a_tracking_uri_with_a_secret_is_refused_with_the_remedy(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_cache_that_cannot_be_used_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("OMSWEEP_CACHE", str(tmp_path / "file"))
+    line = refused(capsys, "--storage", str(tmp_path / "runs"), "--name", "s")
+    assert line == f"omsweep: the cache ($OMSWEEP_CACHE) cannot be used: {tmp_path}/file cannot be written: File exists"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_tracking_store_is_tried_before_ray_starts_or_a_folder_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,4 +43,4 @@ def test_the_tracking_store_is_tried_before_ray_starts_or_a_folder_is_made(
     monkeypatch.setattr(on_ray, "connect", lambda _: pytest.fail("Ray was asked first"))
     line = refused(capsys, "--storage", str(tmp_path / "runs"), "--name", "s", "--tracking-uri", "http://127.0.0.1:1")
     assert "tracking URI http://127.0.0.1:1 cannot be used" in line
-    assert not (tmp_path / "runs" / "s").exists()
+    assert not (tmp_path / "runs").exists()

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -66,6 +67,29 @@ def build_once(
     with suppress(OSError):  # a cache that is mounted to be read only
         os.utime(target)
     return target
+
+
+def try_out(root: Path | None = None) -> None:
+    """Write, lock and rename in the cache as a build does; one that cannot be written is fine where it has entries.
+
+    Args:
+        root: cache folder, default `cache_root()`.
+
+    Raises:
+        ValueError: neither can be built in nor read from; the message names the folder.
+    """
+    root = root or cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".tried-") as place:
+            partial = Path(place) / "partial"
+            with locked(lock_file(partial), "tries the cache"):
+                partial.mkdir()
+                (partial / RECIPE_FILE).write_text("{}")
+                partial.rename(partial.with_name("whole"))
+    except OSError as error:
+        if not any(root.glob(f"*/*/{RECIPE_FILE}")):
+            raise ValueError(f"{root} cannot be written: {error.strerror or error}") from None
 
 
 def lock_file(target: Path) -> Path:

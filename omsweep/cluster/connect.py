@@ -12,6 +12,7 @@ from rich.console import Console
 
 from omsweep.cache import cache_root
 from omsweep.cluster.storage import in_ray_job
+from omsweep.foreign import calling
 
 DRIVER_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the sweep prints its own progress
@@ -52,7 +53,8 @@ def connect(console: Console) -> Iterator[None]:
     """Connect to Ray for the length of a sweep; a Ray of our own ends with it, one that was there stays as it was.
 
     Raises:
-        ValueError: `RAY_ADDRESS` is of Ray Client, through which Tune runs its driver, and so our events, elsewhere.
+        ValueError: no Ray at `RAY_ADDRESS`, or it is of Ray Client, through which Tune runs its driver, and so our
+            events, elsewhere.
     """
     if ray.is_initialized():
         with _named(ray.get_runtime_context().gcs_address):
@@ -73,7 +75,8 @@ def connect(console: Console) -> Iterator[None]:
         "runtime_env": {"env_vars": (LOCAL_SETTINGS if own else {}) | cluster_environment()},
     }
     if not own:
-        context = ray.init(**settings)
+        with calling(f"connect to Ray at {os.environ.get(ADDRESS, 'the address of its job')}"):
+            context = ray.init(**settings)
     else:
         console.print("starting Ray on this machine")
         with _not_hung_up():

@@ -1,29 +1,21 @@
 """Where a sweep's folder and its tracking store lie, and whether a Ray job may use such a place. Torch-free."""
 
 import os
-import tempfile
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from omsweep.redaction import SECRET_KEY
+from omsweep.redaction import redacted
 
 
 def storage_folder(given: str | None, default: str) -> Path:
-    """The absolute storage folder, made and probed; in a Ray job only what `check_job_storage` accepts.
+    """The absolute storage folder, whether there or not; in a Ray job only what `check_job_storage` accepts.
 
     Raises:
-        ValueError: a relative path in a Ray job, an object store, or a folder that cannot be written.
+        ValueError: a relative path in a Ray job, or an object store.
     """
     if in_ray_job():
         check_job_storage(given)
-    folder = storage_path(given, default)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"--storage {folder} cannot be written: {error.strerror or error}") from None
-    return folder
+    return storage_path(given, default)
 
 
 def storage_path(given: str | None, default: str) -> Path:
@@ -100,8 +92,7 @@ def check_no_secret(option: str, uri: str, instead: str) -> None:
     Raises:
         ValueError: naming the option, never the secret.
     """
-    parts = urlsplit(uri)
-    if "@" in parts.netloc or any(SECRET_KEY.search(key) for key, _ in parse_qsl(parts.query)):
+    if redacted(uri) != uri:
         raise ValueError(f"{option} must not hold a user name, password or key, which others can see; {instead}")
 
 

@@ -32,7 +32,7 @@ def as_json(view: SweepView) -> dict[str, object]:
     """What `status --json` prints: a sweep's progress, and its fronts."""
     summary = view.summary
     families = {
-        name: {key: content[key] for key in ("scored", "hypervolume", "members")}
+        name: {key: content[key] for key in ("scored", "hypervolume", "note", "members")}
         for name, content in summary["families"].items()
     }
     found = {"scored": summary["scored"], "hypervolume": summary["hypervolume"], "families": families}

@@ -16,9 +16,9 @@ from ray.train.v2._internal.exceptions import (
 from ray.train.v2.api.exceptions import PreemptionError
 
 from omsweep.engine.memory_kill import memory_kill_message
+from omsweep.foreign import error_line
 from omsweep.store.records import Outcome
 from omsweep.store.storage import FULL
-from omsweep.trial.session import error_line
 
 LOST = (
     RayActorError,

@@ -2,11 +2,13 @@
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from omsweep.deadline import Result, within
 from omsweep.engine.executor import Ready
 from omsweep.provenance import differing, revision, versions
 from omsweep.space.inputs import Inputs, changed
@@ -15,9 +17,12 @@ from omsweep.space.specs import OPERATIONAL
 from omsweep.store.folder import SweepFolder, reference_of
 from omsweep.store.lease import FOLDER, LeaseHeld
 from omsweep.store.log import SweepLog
+from omsweep.store.storage import try_out
 from omsweep.strict_json import flatten, plain
 
 LONGEST_LIST = 6
+ANSWER_SECONDS = 30.0
+"""In which a storage must have been tried."""
 COUNTS = ("design.blocks", "design.seeds", "design.sft_seeds", "search.trials")
 """What `omsweep extend` may raise: the trials that there are stay what they are."""
 MODELS = ("weights_hash", "base_hash", "base_revision", "sft_revision", "dtype", "chat_template", "decoding")
@@ -34,7 +39,7 @@ def opened(
     repair: bool = False,
     extend: bool = False,
 ) -> Iterator[SweepLog]:
-    """The sweep's log in this driver's hands; a folder in which nothing was created is removed again.
+    """The sweep's log in this driver's hands, once its storage was tried; where nothing was created no folder stays.
 
     Args:
         folder: the sweep's.
@@ -45,9 +50,10 @@ def opened(
         extend: `COUNTS` may be higher than they were.
 
     Raises:
-        ValueError: another driver runs the sweep, it has another search space or inputs with other content, or it is
-            from before the log.
+        ValueError: the storage cannot be used, another driver runs the sweep, it has another search space or inputs
+            with other content, or it is from before the log.
     """
+    missing = answered(f"storage {folder.storage}", lambda: _tried(folder))
     if folder.sweep_json.is_file() and not folder.events_jsonl.is_file():
         raise ValueError(
             f"sweep {folder.path} is from before omsweep kept a log and can be reported, not gone on with: choose"
@@ -68,8 +74,32 @@ def opened(
         log.close()
         if not log.state.created:
             shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
-            if not any(folder.path.iterdir()):
-                folder.path.rmdir()
+            _remove_empty([folder.path, *missing])
+
+
+def answered(what: str, act: Callable[[], Result]) -> Result:
+    """What `act` returns; ValueError where it refuses, or has not answered after `ANSWER_SECONDS`."""
+    try:
+        return within(ANSWER_SECONDS, act)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{what} cannot be used: {error}") from None
+
+
+def _tried(folder: SweepFolder) -> list[Path]:
+    """Try a sweep's storage; the folders that were not there before, the innermost first."""
+    missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
+    try:
+        try_out(folder.files)
+    except BaseException:
+        _remove_empty(missing)
+        raise
+    return missing
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not empty, or another driver's by now
+            folder.rmdir()
 
 
 def create(

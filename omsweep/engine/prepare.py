@@ -12,10 +12,12 @@ from rich.markup import escape
 
 from omsweep.cache import RECIPE_FILE
 from omsweep.engine.executor import Ready
+from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
 from omsweep.families.chat_template import template_at_hand, template_of
 from omsweep.families.family import TinyRecipe
+from omsweep.foreign import Refused, calling, refusal
 from omsweep.preferences.contamination import Contamination, refuse_same
 from omsweep.preferences.summary import check_algorithms, summary_from
 from omsweep.space.checks.extras import require_extras
@@ -45,7 +47,8 @@ def check_own_data(space: SearchSpace) -> None:
         folders.append(load_replay(space.replay, sft_seed=0))
     for folder in folders:
         check_rendered(space, summary_of(folder).source, folder)
-    scored = scored_texts(space.evaluate)
+    with calling("read the tax suite and the reward prompts"):
+        scored = scored_texts(space.evaluate)
     for folder in folders:
         refuse_same(contamination_of(folder, scored, source=summary_of(folder).source))
 
@@ -81,6 +84,7 @@ def prepare_all(
 
     Raises:
         ValueError: with the message of the task that refused; a tax that the suite's items cannot give.
+        RuntimeError: a task was stopped by an error that nobody foresaw, or by the machine.
     """
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
@@ -155,14 +159,20 @@ def _trials_from(specs: Sequence[TrialSpec] | None, family: str, sft_seed: int) 
 def _prepare_task(prepare: Callable[..., Any], drawn: bool, *wanted: Any, **options: Any) -> Any:
     from ray.experimental import tqdm_ray
 
-    return prepare(*wanted, tqdm_ray.tqdm if drawn else Milestones, **options)
+    try:
+        return prepare(*wanted, tqdm_ray.tqdm if drawn else Milestones, **options)
+    except Exception as error:
+        said = refusal(error)  # while its traceback is there to tell whose it is
+        if said is None:
+            raise
+        raise Refused(said) from None
 
 
 def _result(reference: Any, what: str) -> Any:
-    """The result of a Ray task; what it raised as ValueError becomes one of our own, anything else passes on."""
+    """The result of a Ray task; ValueError for what it refused, RuntimeError where an error or a kill ended it."""
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, ValueError):
+    except ray.exceptions.RayError as error:
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Refused):
             raise ValueError(f"{what}: {error.cause}") from None
-        raise
+        raise RuntimeError(f"{what} could not be prepared: {failed(error).error}") from error

@@ -8,14 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from omsweep.cache import try_out as try_cache
 from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
 from omsweep.engine.forked import fork_of
 from omsweep.engine.on_ray import Connected, RayExecutor
-from omsweep.engine.opened import create, opened, refuse_other_models, warn_of_nodes
+from omsweep.engine.opened import answered, create, opened, refuse_other_models, warn_of_nodes
 from omsweep.engine.prepare import check_own_data, reference_key
 from omsweep.engine.retention import Retention
+from omsweep.engine.room import check_room
 from omsweep.engine.terminal import Terminal
 from omsweep.engine.work import Work
+from omsweep.foreign import error_line
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.plan.design import draw
 from omsweep.plan.forking import forked_trials
@@ -26,6 +29,7 @@ from omsweep.plan.starting_points import trial_count
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
+from omsweep.sinks.first_connection import sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.inputs import inputs_of
 from omsweep.space.search_space import SearchSpace
@@ -37,7 +41,6 @@ from omsweep.store.records import TrialSpec
 from omsweep.store.state import SweepState
 from omsweep.strict_json import plain
 from omsweep.trial.merge import SCRATCH
-from omsweep.trial.session import error_line
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 REAL = Work()
@@ -74,12 +77,13 @@ def run_sweep(
         0 when at least one trial completed, 1 when none did, 130 when interrupted.
 
     Raises:
-        ValueError: another driver runs the sweep, its search space is another one, its log is damaged, or tracking
-            store, resources, family, preference data or suite cannot be used, or nothing can be taken over from
-            `fork`; nothing was trained.
+        ValueError: another driver runs the sweep, its search space is another one, its log is damaged, or storage,
+            cache, tracking store, resources, family, preference data or suite cannot be used, or nothing can be taken
+            over from `fork`; nothing was trained.
     """
     console = Console(soft_wrap=True)
     folder = SweepFolder(storage, name)
+    answered("the cache ($OMSWEEP_CACHE)", try_cache)  # first: the data are read into it
     check_own_data(space)
     specs = draw(space) if space.file.mode == "compare" else None
 
@@ -88,7 +92,8 @@ def run_sweep(
 
     inputs = inputs_of(space)
     with opened(folder, space.resolved(), warn, inputs=inputs, repair=repair, extend=extend) as log:
-        uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
+        check_room(space, left_of(space, specs, log.state), storage)
+        uri = tracking_uri or sqlite_uri(storage / "mlflow.db")
         forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and forked is None and not unfinished(space, specs, log.state):
@@ -148,6 +153,14 @@ def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: Swe
     if any(spec.trial_id not in state.trials for specs_ in merged for spec in specs_):
         return True
     return bool(_members_to_score(state))
+
+
+def left_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> Sequence[TrialSpec] | int:
+    """The trials that are still to be trained; only how many, where a search proposes them."""
+    trained = {one.trial_id for one in state.trials.values() if one.outcome or one.trained}
+    if specs is not None:
+        return [spec for spec in specs if spec.trial_id not in trained]
+    return max(0, trials_of(space, specs, state) - len(trained))
 
 
 def trials_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> int:

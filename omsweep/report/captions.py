@@ -89,11 +89,13 @@ def reference(view: SweepView) -> str:
 
 
 def family_line(view: SweepView, family: str) -> str:
-    """`hypervolume 19.57 · front: 7 of 9 trials (adamw 2, ondare 3, onties 2)`."""
+    """`hypervolume 19.57 · front: 7 of 9 trials (adamw 2, ondare 3, onties 2)`, and where nothing was found, that."""
     content = view.summary["families"][family]
     counts = {label: entry["members"] for label, entry in content["labels"].items()}
     by_label = ", ".join(f"{label} {counts[label]}" for label in view.labels if counts.get(label))
     return (
         f"hypervolume {fixed(content['hypervolume'])} · front: {len(content['members'])} of "
-        f"{counted(content['scored'], 'scored trial')}" + (f" ({by_label})" if by_label else "")
+        f"{counted(content['scored'], 'scored trial')}"
+        + (f" ({by_label})" if by_label else "")
+        + (f" · {content['note']}" if content["note"] else "")
     )

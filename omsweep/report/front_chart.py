@@ -19,7 +19,7 @@ from omsweep.report.charts import (
 )
 from omsweep.report.styles import INK, MUTED, STAR, colours_of, markers_of
 from omsweep.results.front import label_of
-from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
+from omsweep.results.geometry import Mark, dominated_area, front_line, marks, staircase, window
 from omsweep.results.numbers import Z95, counted, fixed, short, with_error
 from omsweep.results.view import SweepView
 from omsweep.store.records import TrialRecord
@@ -45,7 +45,8 @@ def front_sheet(view: SweepView) -> Sheet:
         legend=_legend(view),
         notes=[
             Note(captions.ERROR_BARS),
-            Note(f"Line: the front on the search split. Shaded: its hypervolume (reference point {reference})."),
+            Note("Line: the front on the search split, of which the SFT model may be part."),
+            Note(f"Shaded: its hypervolume (reference point {reference})."),
         ],
         empty="No trial has both objectives yet.",
     )
@@ -60,8 +61,8 @@ def front_chart(view: SweepView, family: str) -> Chart:
     """A family's trials; a group of points is one method and algorithm, as its tags say."""
     shown = marks(view, family)
     seen = window(shown, view.objectives)
-    members = [(mark.tax, mark.reward) for mark in shown if mark.on_front]
-    area = dominated_area(members, view.objectives)
+    line = front_line(shown)
+    area = dominated_area(line, view.objectives)
     tax, reward = view.objectives.tax, view.objectives.reward
     caption = captions.family_line(view, family)
     return Chart(
@@ -76,7 +77,7 @@ def front_chart(view: SweepView, family: str) -> Chart:
             Rule(at=view.objectives.reference_tax, vertical=True, stroke=REFERENCE),
         ],
         areas=[Area(corners=area, colour=styles.FRONT_FILL, opacity=0.09)] if area else [],
-        lines=[Line(corners=staircase(members), stroke=Stroke(styles.FRONT_LINE, 1.3))],
+        lines=[Line(corners=staircase(line), stroke=Stroke(styles.FRONT_LINE, 1.3))],
         points=[SFT_MODEL, *_groups(view, shown)],
     )
 

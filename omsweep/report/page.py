@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from omsweep.report import captions, sections
@@ -14,6 +14,13 @@ from omsweep.results.view import SweepView
 
 def page(view: SweepView) -> str:
     """The whole report as HTML; plotly.js is inlined once, nothing is fetched when it is opened."""
+    try:
+        return _rendered(view)
+    except TemplateError as error:  # of our template, not of a chat template that the user gave
+        raise RuntimeError(f"the report's page cannot be made: {error}") from error
+
+
+def _rendered(view: SweepView) -> str:
     shown = {name: content for name, (_, show) in sections.SECTIONS.items() if (content := show(view)) is not None}
     drawn = any(content.get("charts") for content in shown.values())
     return (
@@ -68,6 +75,7 @@ def _headline(view: SweepView) -> str:
         f"{', '.join(view.algorithms)} on {' and '.join(view.families)};",
         f"{content['scored']} ended with both objectives and {len(content['members'])} lie on a front.",
     ]
+    text_parts += [f"{name}: {family['note']}." for name, family in content["families"].items() if family["note"]]
     if content["exploratory"] and content["scored"]:
         text_parts.append(captions.ranking(view))
     return " ".join(text_parts)

@@ -43,7 +43,9 @@ def status(view: SweepView) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{view.name}: {captions.standing(view.progress)}", style="bold")]
     parts += [Text(line) for line in counts(view)]
     parts += [trial_table(view)] if view.trials else []
-    parts += [front_table(view, family) for family in view.families]
+    for family in view.families:
+        note = view.summary["families"][family]["note"]
+        parts += [front_table(view, family), *([Text(f"{family}: {note}", style="yellow")] if note else [])]
     parts += [_volume_line(view)]
     parts += [Text(_failure_line(one), style="red") for one in view.progress.failures]
     return Group(*parts)

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omsweep.pareto.dominance import front
 from omsweep.pareto.uncertainty import front_probability
 from omsweep.pareto.volume import hypervolume
+from omsweep.results.numbers import short
 from omsweep.results.objectives import Objectives
 from omsweep.store.records import SHOWN, STATES, TWINS, TrialRecord, on_report_split
+from omsweep.store.state import SFT_MODEL
 from omsweep.strict_json import plain
 
 SCORED_STATES = ("completed", "stopped")
@@ -35,8 +38,8 @@ def front_summary(
 ) -> dict[str, Any]:
     """Fronts and hypervolumes of the trials, family by family.
 
-    A trial counts when it is completed or stopped and both objectives are numbers. The untrained SFT model is the
-    origin (reward 0, tax 0), not a trial.
+    A trial counts when it is completed or stopped and both objectives are numbers. The untrained SFT model (reward 0,
+    tax 0) is a candidate of every front and hypervolume, but no trial: who does not beat it is on no front.
 
     Args:
         trials: records of one sweep.
@@ -47,8 +50,9 @@ def front_summary(
     Returns:
         Plain data: `mode, split, objectives, reference_point, trials` (count by state), `scored, seeds` (fewest seeds
         of a setting), `exploratory, note, hypervolume` (mean over families), `members` (over all families, by tax) and
-        `families: {name: {trials, scored, hypervolume, members (ids), front_probability {id: share}, labels: {label:
-        {method, trials, scored, members, hypervolume, reward_sd_seeds, tax_sd_seeds}}}}`. Missing numbers are None.
+        `families: {name: {trials, scored, hypervolume, note (where nothing was found, in words), members (ids),
+        front_probability {id: share}, labels: {label: {method, trials, scored, members, hypervolume, reward_sd_seeds,
+        tax_sd_seeds}}}}`. Missing numbers are None.
     """
     trials = sorted(trials, key=lambda trial: trial.trial_id)  # not as they ended: what is drawn goes by the row
     scored = [trial for trial in trials if is_scored(trial, objectives)]
@@ -74,15 +78,6 @@ def front_summary(
     }
 
 
-def family_hypervolumes(trials: Sequence[TrialRecord], objectives: Objectives) -> dict[str, float]:
-    """Hypervolume by family, as in a `front_summary` of the same trials and in a fraction of its time."""
-    scored: dict[str, list[TrialRecord]] = {trial.family: [] for trial in trials}
-    for trial in trials:
-        if is_scored(trial, objectives):
-            scored[trial.family].append(trial)
-    return {family: hypervolume(objectives.losses(s), objectives.reference_losses) for family, s in scored.items()}
-
-
 def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:
     """Whether the trial ended with a policy for which both objectives are finite numbers."""
     values = (getattr(trial, objectives.reward.name), getattr(trial, objectives.tax.name))
@@ -102,14 +97,16 @@ def parent_label(label: str) -> str:
 
 def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode: str) -> dict[str, Any]:
     scored = [trial for trial in trials if is_scored(trial, objectives)]
-    losses = objectives.losses(scored)
-    chances = front_probability(losses, objectives.standard_errors(scored))
-    order = np.lexsort((losses[:, 1], losses[:, 0]))
-    members = [scored[i].trial_id for i in order if front(losses)[i]]
+    losses = _with_sft_model(objectives.losses(scored))
+    errors = np.vstack([objectives.standard_errors(scored), [0.0, 0.0]])  # gains over itself are 0, not measured so
+    chances, on_front = front_probability(losses, errors)[:-1], front(losses)
+    members = [scored[i].trial_id for i in np.lexsort((losses[:, 1], losses[:, 0])) if i < len(scored) and on_front[i]]
+    volume = hypervolume(losses, objectives.reference_losses)
     return {
         "trials": _states(trials),
         "scored": len(scored),
-        "hypervolume": hypervolume(losses, objectives.reference_losses),
+        "hypervolume": volume,
+        "note": _nothing_found(len(scored), members, volume, objectives),
         "members": members,
         "front_probability": {t.trial_id: float(p) for t, p in zip(scored, chances, strict=True)},
         "labels": {
@@ -119,11 +116,29 @@ def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode:
     }
 
 
+def _with_sft_model(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Losses [N, 2] and, as the last row, those of the SFT model."""
+    return np.vstack([losses, SFT_MODEL[:2]])
+
+
+def _nothing_found(scored: int, members: Sequence[str], volume: float, objectives: Objectives) -> str | None:
+    """That a family's front is empty or dominates nothing, in words; None where neither is so."""
+    reward, tax = objectives.reward.name, objectives.tax.name
+    if scored and not members:
+        return f"the front is empty: no trial has more {reward} or less {tax} than the SFT model"
+    if scored and not volume:
+        return (
+            f"hypervolume 0: no trial has {reward} above {short(objectives.reference_reward)} and {tax} below"
+            f" {short(objectives.reference_tax)}, the reference point"
+        )
+    return None
+
+
 def _label_summary(
     trials: Sequence[TrialRecord], members: Sequence[str], objectives: Objectives, mode: str
 ) -> dict[str, Any]:
     scored = [trial for trial in trials if is_scored(trial, objectives)]
-    losses = objectives.losses(scored)
+    losses = _with_sft_model(objectives.losses(scored))
     return {
         "method": trials[0].method,
         "trials": len(trials),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omsweep.pareto.dominance import front
 from omsweep.results.numbers import Z95
 from omsweep.results.objectives import Objectives
 from omsweep.results.view import SweepView
@@ -49,6 +50,13 @@ def marks(view: SweepView, family: str) -> list[Mark]:
         )
         for trial, (tax_error, reward_error) in zip(trials, errors, strict=True)
     ]
+
+
+def front_line(shown: Sequence[Mark]) -> list[Point]:
+    """The points of a family's front, the SFT model at (0, 0) among them where no trial beats it."""
+    points = [(0.0, 0.0), *((mark.tax, mark.reward) for mark in shown if mark.on_front)]
+    mask = front([(tax, -reward) for tax, reward in points])
+    return [point for point, on in zip(points, mask, strict=True) if on]
 
 
 def staircase(members: Sequence[Point]) -> list[Point]:

@@ -2,20 +2,28 @@
 
 import hashlib
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from filelock import FileLock
 
+from omsweep.deadline import within
 from omsweep.quiet import quiet_loggers, without_warnings
 from omsweep.redaction import redacted
 
 ATTEMPTS, PAUSE_SECONDS = 3, 1.0
 LOCK_SECONDS = 120.0
+ANSWER_SECONDS = 30.0
+"""In which a store must answer; making a database's tables may take `TABLES_SECONDS` after that."""
+TABLES_SECONDS = LOCK_SECONDS + 60.0
+LONGEST_REASON = 300
+SQLITE = ("sqlite", "sqlite+pysqlite")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores in which MLflow makes the tables itself, where it is no server that does."""
 Connection = TypeVar("Connection")
@@ -25,26 +33,37 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
     """What `connect` returns.
 
     Two processes that make the tables of one store at once fail: on a machine they wait for each other, and where
-    others do so from elsewhere it is tried again.
+    others do so from elsewhere it is tried again. A store that does not answer is given up after `ANSWER_SECONDS`.
 
     Raises:
         ValueError: the store cannot be used; the message names it, without the password its address may hold.
     """
     try:
-        database = _database_file(tracking_uri)
-        if database is not None:  # refuse at once what MLflow would retry for a minute
-            database.parent.mkdir(parents=True, exist_ok=True)
-            database.open("ab").close()
-        with _alone(tracking_uri):
-            return _tried(connect, ATTEMPTS if tracking_uri.startswith(DATABASES) else 1)
+        if not tracking_uri.startswith(DATABASES):
+            return within(ANSWER_SECONDS, lambda: _quietly(connect))
+        within(ANSWER_SECONDS, lambda: _refuse_at_once(tracking_uri))
+        return within(TABLES_SECONDS, lambda: _made(tracking_uri, connect))
     except Exception as refusal:
-        raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
+        said = re.split(r"\[SQL: |\(Background on this error", str(refusal))[0]  # what SQLAlchemy adds
+        reason = " ".join(said.split()) or type(refusal).__name__
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} ..."
+        raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {reason}")) from None
 
 
 def absolute(tracking_uri: str) -> str:
     """The same store for a process that works in another folder."""
     database = _database_file(tracking_uri)
-    return tracking_uri if database is None else f"sqlite:///{database}"
+    _, mark, options = tracking_uri.partition("?")
+    return tracking_uri if database is None else sqlite_uri(database) + mark + options
+
+
+def sqlite_uri(database: Path) -> str:
+    """The tracking URI of a SQLite file; what a URI reads otherwise than a path, `%` and `?`, is quoted.
+
+    MLflow makes the folder of what stands behind `sqlite:///` without unquoting it, but not behind a driver's name.
+    """
+    quoted = str(database).replace("%", "%25").replace("?", "%3F")
+    return f"{SQLITE[quoted != str(database)]}:///{quoted}"
 
 
 def artifact_location(tracking_uri: str, experiment: str) -> str | None:
@@ -53,22 +72,43 @@ def artifact_location(tracking_uri: str, experiment: str) -> str | None:
     return None if database is None else (database.parent / "mlartifacts" / experiment).as_uri()
 
 
-def _tried(connect: Callable[[], Connection], attempts: int) -> Connection:
-    begun = time.monotonic()
-    while True:
-        try:
-            with (  # without the some sixty lines that a new database's migrations log
-                quiet_loggers("alembic", "mlflow.store.db.utils", level=logging.WARNING),
-                without_warnings(DeprecationWarning),
-            ):
-                return connect()
-        except ValueError:
-            raise
-        except Exception:
-            attempts -= 1
-            if attempts < 1 or time.monotonic() - begun > ATTEMPTS * PAUSE_SECONDS:
+def _refuse_at_once(tracking_uri: str) -> None:
+    """Raise what MLflow would try again for an hour: no server, no access, no such database, a file that is none."""
+    from sqlalchemy import create_engine, inspect
+
+    database = _database_file(tracking_uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        database.open("ab").close()
+    engine = create_engine(tracking_uri)
+    try:
+        inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+def _made(tracking_uri: str, connect: Callable[[], Connection]) -> Connection:
+    with _alone(tracking_uri):
+        begun, attempts = time.monotonic(), ATTEMPTS
+        while True:
+            try:
+                return _quietly(connect)
+            except ValueError:
                 raise
-            time.sleep(PAUSE_SECONDS)
+            except Exception:
+                attempts -= 1
+                if attempts < 1 or time.monotonic() - begun > ATTEMPTS * PAUSE_SECONDS:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+
+
+def _quietly(connect: Callable[[], Connection]) -> Connection:
+    """Without the some sixty lines that a new database's migrations log."""
+    with (
+        quiet_loggers("alembic", "mlflow.store.db.utils", level=logging.WARNING),
+        without_warnings(DeprecationWarning),
+    ):
+        return connect()
 
 
 def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
@@ -83,5 +123,14 @@ def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
 
 
 def _database_file(tracking_uri: str) -> Path | None:
-    path = tracking_uri.removeprefix("sqlite:///")
-    return None if path == tracking_uri or path in ("", ":memory:") else Path(path).absolute()
+    """The file of a SQLite URI, None for any other; ValueError for a path that is written like a file's name."""
+    scheme, _, rest = tracking_uri.partition(":///")
+    path, _, options = rest.partition("?")
+    if scheme not in SQLITE or path in ("", ":memory:"):
+        return None
+    literal, meant = Path(path).absolute(), Path(unquote(path)).absolute()
+    unwritten = literal != meant and literal.parent.is_dir() and not meant.parent.is_dir()
+    if "/" in options or unwritten:
+        uri = sqlite_uri(Path(rest).absolute())
+        raise ValueError(f"tracking URI {tracking_uri}: in the URI of a file % is written %25 and ? %3F, {uri}")
+    return meant

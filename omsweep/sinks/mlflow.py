@@ -268,6 +268,7 @@ def _connected(tracking_uri: str, experiment: str) -> tuple[Any, str]:
     found = client.get_experiment_by_name(experiment) or _new_experiment(client, tracking_uri, experiment)
     if found.lifecycle_stage != "active":
         raise ValueError(f"experiment {experiment!r} was deleted there: restore it or take another name")
+    client.set_experiment_tag(found.experiment_id, "omsweep", "sweep")  # a store that can only be read is found out
     return client, str(found.experiment_id)
 
 

@@ -5,6 +5,7 @@ The log (`omsweep.store.log`) is the truth. `sweep.json`, `trials.jsonl`, `refer
 `scores/` and `references/` hold the tables that its events name. Imports neither torch nor Ray, pandas only for scores.
 """
 
+import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omsweep.foreign import calling
 from omsweep.store.former import former_events
 from omsweep.store.log import read_state
 from omsweep.store.records import TrialRecord, check_file_name
@@ -113,11 +115,14 @@ class SweepFolder:
         return self._write_table(self.scores_folder / f"{trial_id}.parquet", frame)
 
     def scores(self, trial_id: str, columns: Sequence[str] | None = None) -> "DataFrame":
-        """The per-item scores of a trial, all columns or those named; FileNotFoundError when it has none."""
-        import pandas
+        """The per-item scores of a trial, all columns or those named.
 
+        Raises:
+            FileNotFoundError: it has none.
+            ValueError: the file is broken.
+        """
         check_file_name("trial_id", trial_id)
-        return pandas.read_parquet(self.scores_folder / f"{trial_id}.parquet", columns=columns)
+        return _read_table(self.scores_folder / f"{trial_id}.parquet", columns)
 
     def references(self) -> dict[str, Mapping[str, Any]]:
         """What each SFT model scored, by family or `family#sft_seed`."""
@@ -128,11 +133,9 @@ class SweepFolder:
         return self._write_table(self.references_folder / f"{family_key(family, sft_seed)}.parquet", frame)
 
     def reference_scores(self, family: str, sft_seed: int | None = None) -> "DataFrame":
-        """The per-item scores of the SFT model that a trial is measured against; FileNotFoundError when not kept."""
-        import pandas
-
+        """The per-item scores of the SFT model that a trial is measured against; errors as `scores`."""
         file = self.references_folder / f"{family_key(family, sft_seed)}.parquet"
-        return pandas.read_parquet(file if file.is_file() else file.with_name(f"{family}.parquet"))
+        return _read_table(file if file.is_file() else file.with_name(f"{family}.parquet"))
 
     def write_front(self, front: Mapping[str, Any]) -> None:
         """Write `front.json`, replacing it in one step."""
@@ -151,6 +154,14 @@ class SweepFolder:
         frame.to_parquet(partial, index=False)
         partial.replace(target)
         return target
+
+
+def _read_table(file: Path, columns: Sequence[str] | None = None) -> "DataFrame":
+    import pandas
+
+    content = file.read_bytes()  # a file that is not there is not broken
+    with calling(f"read the table {file}"):
+        return pandas.read_parquet(io.BytesIO(content), columns=columns)
 
 
 def reference_of(

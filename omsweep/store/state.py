@@ -95,6 +95,10 @@ class Member(NamedTuple):
     trial_id: str
 
 
+SFT_MODEL = Member(0.0, 0.0, "SFT model")
+"""What every front is measured against: reward and tax are gain and loss over it, so that it has neither."""
+
+
 class SweepState(NamedTuple):
     """All that is known of a sweep.
 
@@ -104,7 +108,7 @@ class SweepState(NamedTuple):
         prepared: data of every family that was made ready, by `omsweep.store.state.family_key`.
         trials: by id.
         counts: how many trials ended in which state.
-        fronts: by family, sorted by tax.
+        fronts: by family, sorted by tax: trials that neither another trial nor the SFT model beats.
         run_id: of the sweep's MLflow run.
         closed: how the last driver left it: `completed`, `failed`, `interrupted`; None while one is at work, or after
             one that was killed.
@@ -151,10 +155,10 @@ class SweepState(NamedTuple):
         return {key: data["reference"] for key, data in self.prepared.items()}
 
     def hypervolumes(self) -> dict[str, float]:
-        """By family of a trial that ended."""
+        """By family of a trial that ended; the SFT model counts as a point of each front."""
         reference = _reference_losses(self.resolved)
         return {
-            family: hypervolume(np.array([one[:2] for one in members], np.float64).reshape(-1, 2), reference)
+            family: hypervolume([one[:2] for one in (SFT_MODEL, *members)], reference)
             for family, members in sorted(self.fronts.items())
         }
 
@@ -295,8 +299,8 @@ def _counted(counts: Map[str, int], state: str, by: int) -> Map[str, int]:
 
 
 def _with(front: tuple[Member, ...], new: Member) -> tuple[Member, ...]:
-    """A front and one more trial, where nothing beats it; what it beats goes, equals stay."""
-    if any(_beats(one, new) for one in front):
+    """A front and one more trial, where neither another nor the SFT model beats it; what it beats goes, equals stay."""
+    if any(_beats(one, new) for one in (SFT_MODEL, *front)):
         return front
     kept = [one for one in front if not _beats(new, one)]
     return tuple(sorted([*kept, new], key=lambda one: (one.tax_loss, one.reward_loss)))

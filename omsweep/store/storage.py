@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,29 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Let go of the log."""
+
+
+def try_out(storage: Storage) -> None:
+    """Make, replace, read and remove a small file, as a lease and a log are written.
+
+    Raises:
+        ValueError: what the storage could not do, and why.
+    """
+    name, doing = f"tried-{uuid.uuid4().hex}", "make a file (by a hard link)"
+    try:
+        made = storage.create(name, b"1")
+        doing = "replace a file (by a rename)"
+        storage.write(name, b"2")
+        doing = "read a file"
+        keeps = made and not storage.create(name, b"3") and storage.read(name) == b"2"
+        doing = "remove a file"
+        storage.remove(name)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            storage.remove(name)
+        raise ValueError(f"it cannot {doing}: {error.strerror or error}") from None
+    if not keeps:
+        raise ValueError("it does not keep a file as it was written")
 
 
 class FolderStorage:

@@ -13,6 +13,7 @@ from typing import Any
 
 from omsweep.align.settings import WHOLE, train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.foreign import error_line
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.strict_json import read_json, write_json
@@ -246,11 +247,6 @@ def training_folders(folder: Path, trial_id: str) -> list[Path]:
 def policy_folder(folder: Path, trial_id: str) -> Path:
     """Where a sweep's folder keeps the policy of a trial."""
     return folder / "policies" / trial_id
-
-
-def error_line(error: BaseException) -> str:
-    """What went wrong, in one line: the exception's type and message."""
-    return " ".join("".join(traceback.format_exception_only(error)).split())
 
 
 def _saved_policy(path: str, prepared: Prepared) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omsweep.cache import build_once, manifest
+from omsweep.cache import build_once, manifest, try_out
 from omsweep.cache.manifest import MANIFEST_FILE, write_manifest
 from tests.cache.conftest import KIND, RECIPE, StartBuilder, wait_until
 
@@ -197,6 +197,29 @@ def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path, build: Build, mo
     (entry / MANIFEST_FILE).unlink()
     assert build_once(KIND, RECIPE, build, root=tmp_path) == entry
     assert not (entry / MANIFEST_FILE).exists()
+
+
+def test_a_cache_is_tried_without_leaving_anything(tmp_path: Path) -> None:
+    try_out(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/file/c cannot be written: Not a dir"):
+        try_out(tmp_path / "file" / "c")
+
+
+def test_a_cache_that_can_only_be_read_is_fine_where_it_has_entries(
+    tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("omsweep.cache.tempfile.TemporaryDirectory", read_only)
+        with pytest.raises(ValueError, match="cannot be written: Read-only file system"):
+            try_out(tmp_path)
+    build_once(KIND, RECIPE, build, root=tmp_path)
+    monkeypatch.setattr("omsweep.cache.tempfile.TemporaryDirectory", read_only)
+    try_out(tmp_path)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "ctrl-c"])

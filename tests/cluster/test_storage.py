@@ -32,9 +32,8 @@ def test_a_job_is_recognised_by_the_variable_that_rays_supervisor_sets(
 def test_outside_jobs_the_default_is_below_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert storage_folder(None, "runs") == tmp_path / "runs"
-    assert (tmp_path / "runs").is_dir()
     assert storage_folder("other/deep", "runs") == tmp_path / "other" / "deep"
-    assert list((tmp_path / "other" / "deep").iterdir()) == []  # the probe leaves nothing
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,12 +63,6 @@ def test_what_cannot_be_opened_as_a_folder_is_refused(given: str) -> None:
     assert "hidden" not in str(error.value)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=re.escape(f"--storage {tmp_path}/file/runs cannot be written")):
-        storage_folder(str(tmp_path / "file" / "runs"), "runs")
-
-
 @pytest.mark.parametrize(
     "uri",
     [
@@ -93,7 +86,12 @@ def test_tracking_that_a_job_throws_away_is_refused(uri: str) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["http://me:hunter2@host:5000", "postgresql://db/mlflow?password=hunter2", "http://host/?api_key=hunter2"],
+    [
+        "http://me:hunter2@host:5000",
+        "http://me:hunter2/@host",
+        "postgresql://db/mlflow?password=hunter2",
+        "http://host/?api_key=hunter2",
+    ],
 )
 def test_a_uri_with_a_secret_is_refused_without_showing_it(uri: str) -> None:
     with pytest.raises(ValueError, match="--tracking-uri must not hold") as error:

@@ -1,5 +1,6 @@
 """A sweep is made once, gone on with under its own space only, and leaves nothing where it was refused."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,27 @@ def test_a_sweep_that_was_refused_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such suite"), opened(made, SPACE, print):
         raise ValueError("no such suite")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_that_cannot_be_used_is_named_and_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    made = SweepFolder(tmp_path / "file" / "runs", "s")
+    with pytest.raises(ValueError, match=rf"storage {tmp_path}/file/runs cannot be used: "), opened(made, SPACE, print):
+        pass
+    made = SweepFolder(tmp_path / "new" / "runs", "s")
+    with pytest.raises(ValueError, match="no such suite"), opened(made, SPACE, print):
+        raise ValueError("no such suite")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_storage_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omsweep.engine.opened.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("omsweep.engine.opened.try_out", lambda _: threading.Event().wait())
+    with (
+        pytest.raises(ValueError, match=rf"storage {tmp_path} cannot be used: no answer within"),
+        opened(SweepFolder(tmp_path, "s"), SPACE, print),
+    ):
+        pass
 
 
 def test_it_is_created_once(folder: SweepFolder) -> None:

@@ -5,8 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
+from omsweep.report.draw_matplotlib import image
+from omsweep.report.front_chart import front_sheet
+from omsweep.report.page import page
 from omsweep.report.tables import print_status
 from omsweep.report.write import write_front
+from omsweep.results.view import read_view
 
 
 def printed(folder, width=80):
@@ -77,3 +81,14 @@ def test_before_the_first_trial(folder, make_space):
     text = printed(folder)
     assert "0 of 18 trials have ended, 18 waiting; 0 with both objectives" in text
     assert "No trial has both objectives yet." in text
+
+
+def test_an_empty_front_is_said_in_words(folder, make_trial, make_space):
+    folder.create(make_space())
+    folder.append(make_trial("worse", reward=-0.6, tax=5.0))
+    said = "the front is empty: no trial has more reward or less tax than the SFT model"
+    text = printed(folder, width=200)
+    assert f"tiny-llama: {said}" in text
+    assert "0 on a front" in text
+    assert f"tiny-llama: {said}." in page(read_view(folder))
+    assert image(front_sheet(read_view(folder)))

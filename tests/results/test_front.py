@@ -6,7 +6,7 @@ import math
 import pytest
 
 from omsweep.pareto import front, hypervolume
-from omsweep.results.front import EXPLORATORY, family_hypervolumes, front_summary, parent_label
+from omsweep.results.front import EXPLORATORY, front_summary, parent_label
 from omsweep.results.objectives import Objectives
 
 OBJECTIVES = Objectives()
@@ -22,10 +22,7 @@ def test_a_front_by_hand(make_trial):
     summary = front_summary(trials, OBJECTIVES, mode="compare")
     assert summary["families"]["tiny-llama"]["members"] == ["a", "b"]
     assert summary["families"]["tiny-llama"]["hypervolume"] == pytest.approx(19 * 0.5 + 16 * 0.5)
-    assert family_hypervolumes(trials, OBJECTIVES) == {
-        "tiny-llama": pytest.approx(17.5),
-        "tiny-qwen2": pytest.approx(19 * 0.9),
-    }
+    assert summary["families"]["tiny-qwen2"]["hypervolume"] == pytest.approx(19 * 0.9)
     assert summary["hypervolume"] == pytest.approx((17.5 + 17.1) / 2)
     assert [(member["family"], member["trial_id"]) for member in summary["members"]] == [
         ("tiny-llama", "a"),
@@ -42,7 +39,8 @@ def test_the_whole_demo_agrees_with_the_pareto_package(demo):
     for family, content in summary["families"].items():
         mine = [trial for trial in trials if trial.family == family and trial.reward is not None]
         losses = OBJECTIVES.losses(mine)
-        expected = {trial.trial_id for trial, on in zip(mine, front(losses), strict=True) if on}
+        with_sft_model = front([*losses, [0.0, 0.0]])
+        expected = {trial.trial_id for trial, on in zip(mine, with_sft_model, strict=False) if on}
         assert set(content["members"]) == expected
         assert content["hypervolume"] == hypervolume(losses, [20.0, 0.0])
         assert set(content["front_probability"]) == {trial.trial_id for trial in mine}
@@ -208,12 +206,6 @@ def test_a_trials_own_numbers_on_the_report_split_need_no_rescoring(make_trial):
     assert [member[name] for name in names] == [0.25, 0.05, 1.5, 2.0]
 
 
-@pytest.mark.parametrize("mode", ["compare", "search"])
-def test_hypervolumes_alone_are_those_of_the_summary(demo, mode):
-    families = front_summary(demo.trials(), OBJECTIVES, mode=mode)["families"]
-    assert family_hypervolumes(demo.trials(), OBJECTIVES) == {f: c["hypervolume"] for f, c in families.items()}
-
-
 @pytest.mark.parametrize(
     ("label", "parent"),
     [("ondare", "ondare"), ("ondare+ties", "ondare"), ("ondare+ties/flipped", "ondare/flipped"), ("a/flipped",) * 2],
@@ -226,6 +218,30 @@ def test_no_trials_give_an_empty_front():
     summary = front_summary([], OBJECTIVES)
     assert (summary["families"], summary["members"], summary["hypervolume"]) == ({}, [], None)
     assert summary["seeds"] == 0
+
+
+def test_a_trial_that_the_sft_model_beats_is_on_no_front(make_trial):
+    content = front_summary([make_trial("worse", reward=-0.6, tax=5.0)], OBJECTIVES)["families"]["tiny-llama"]
+    assert (content["members"], content["hypervolume"]) == ([], 0.0)
+    assert content["note"] == "the front is empty: no trial has more reward or less tax than the SFT model"
+    assert content["front_probability"] == {"worse": 0.0}
+
+
+@pytest.mark.parametrize(("reward", "tax"), [(-0.1, -1.0), (0.2, 25.0)])
+def test_a_front_that_dominates_nothing_is_said_in_words(make_trial, reward, tax):
+    content = front_summary([make_trial("a", reward=reward, tax=tax)], OBJECTIVES)["families"]["tiny-llama"]
+    assert content["members"] == ["a"]
+    said = "hypervolume 0: no trial has reward above 0 and tax below 20, the reference point"
+    assert (content["hypervolume"], content["note"]) == (0.0, said)
+
+
+def test_the_sft_model_counts_as_a_point_of_every_hypervolume(make_trial):
+    objectives = Objectives(reference_reward=-1.0)
+    trials = [make_trial("a", reward=0.5, tax=4.0), make_trial("b", reward=-0.5, tax=1.0, label="other")]
+    content = front_summary(trials, objectives, mode="compare")["families"]["tiny-llama"]
+    assert (content["members"], content["note"]) == (["a"], None)
+    assert content["hypervolume"] == pytest.approx(20 * 1 + 16 * 0.5)
+    assert content["labels"]["other"]["hypervolume"] == pytest.approx(20.0)
 
 
 def test_a_family_without_scores_has_no_hypervolume_but_is_counted(make_trial):

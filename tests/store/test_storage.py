@@ -11,7 +11,7 @@ import pytest
 
 from omsweep.store import storage as storage_module
 from omsweep.store.lease import LeaseLost
-from omsweep.store.storage import EVENTS, FolderStorage, Storage, StorageFull
+from omsweep.store.storage import EVENTS, FolderStorage, Storage, StorageFull, try_out
 from tests.store.conftest import Again
 
 
@@ -26,6 +26,31 @@ def test_what_is_written_is_read(storage: Storage, again: Again) -> None:
     storage.write("empty", b"")
     assert again().read("lease/1.json") == b"two\x00\xff"
     assert again().read("empty") == b""
+
+
+def test_it_is_tried_without_leaving_anything(storage: Storage) -> None:
+    try_out(storage)
+    assert storage.names("") == []
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        ("link", PermissionError(errno.EPERM, "Operation not permitted"), "make a file .* Operation not permitted"),
+        ("write", OSError(errno.ENOSPC, "No space left on device"), "make a file .* No space left on device"),
+        ("fsync", OSError(errno.EIO, "Input/output error"), "make a file .* Input/output error"),
+    ],
+)
+def test_what_a_folder_cannot_do_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: OSError, said: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(storage_module.os, call, refuse)
+    with pytest.raises(ValueError, match=said):
+        try_out(FolderStorage(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_is_created_once(storage: Storage, again: Again) -> None:

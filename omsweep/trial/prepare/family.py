@@ -10,6 +10,7 @@ from typing import Any
 
 from omsweep.cache import recipe_hash
 from omsweep.families.family import ModelFamily
+from omsweep.foreign import calling
 from omsweep.preferences.settings import PreferenceData
 from omsweep.provenance import versions
 from omsweep.store.records import Prepared, Scores
@@ -70,20 +71,22 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
 
     family = wanted.family
     hold_gpu_memory(wanted.gpu_memory_gib)
-    scored = scored_texts(wanted.evaluate)
+    with calling("read the tax suite and the reward prompts"):
+        scored = scored_texts(wanted.evaluate)
     build_reward_model(wanted.evaluate.reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(wanted.base_users, family.name, folders.base, folders.sft)
     if wanted.base_users or wanted.task_vectors:
         say_vocabulary(family.name, folders)
     check_parts(wanted.points_by_part, folders.sft)
-    tokenizer = load_tokenizer(
-        folders.sft,
-        revision=folders.sft_revision,
-        chat_template=family.chat_template,
-        template_arguments=family.decoding.template_arguments,
-    )
-    generation_config = load_generation_config(folders.sft, revision=folders.sft_revision)
+    with calling(f"load tokenizer and configuration of {folders.sft}"):
+        tokenizer = load_tokenizer(
+            folders.sft,
+            revision=folders.sft_revision,
+            chat_template=family.chat_template,
+            template_arguments=family.decoding.template_arguments,
+        )
+        generation_config = load_generation_config(folders.sft, revision=folders.sft_revision)
     models = Prepared(
         base=str(folders.base),
         base_revision=folders.base_revision,
