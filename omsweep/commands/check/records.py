@@ -1,6 +1,6 @@
 """What local files of records hold, as far as they say so without a model: shapes, losses, labels, scored prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -38,7 +38,7 @@ class Looked:
     summary: Summary
     scored: Contamination
     examples: tuple[dict[str, Any], ...]
-    kinds: tuple[dict[str, Any], ...]
+    kinds: tuple[Mapping[str, Any], ...]
 
 
 def check_records(space: SearchSpace) -> None:
