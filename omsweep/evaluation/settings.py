@@ -130,7 +130,8 @@ def suite_folder(name: str) -> Path:
     folder = TAX_SUITES.get(name) or Path(name).expanduser().absolute()
     if name not in TAX_SUITES and not folder.is_dir():
         raise ValueError(
-            f"tax suite must be one of {sorted(TAX_SUITES)} or a folder of lm-eval task YAMLs, got {name!r}"
+            f"tax suite must be one of {sorted(TAX_SUITES)} or a folder of lm-eval task YAMLs, got {name!r}, which"
+            f" {'is no folder' if folder.exists() else 'does not exist'}"
         )
     return folder
 
@@ -139,7 +140,10 @@ def prompts_path(name: str) -> Path:
     """The JSONL file of reward prompts given by name or path; ValueError when it is neither."""
     path = REWARD_PROMPTS.get(name) or Path(name).expanduser().absolute()
     if name not in REWARD_PROMPTS and not path.is_file():
-        raise ValueError(f"reward prompts must be one of {sorted(REWARD_PROMPTS)} or a JSONL file, got {name!r}")
+        raise ValueError(
+            f"reward prompts must be one of {sorted(REWARD_PROMPTS)} or a JSONL file, got {name!r}, which"
+            f" {'is no file' if path.exists() else 'does not exist'}"
+        )
     return path
 
 

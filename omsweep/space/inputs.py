@@ -8,6 +8,7 @@ from omsweep.cache.manifest import SMALL_BYTES
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.preferences.files import file_hash
+from omsweep.space.knobs import SpaceError
 from omsweep.space.search_space import SearchSpace
 
 Inputs = Mapping[str, Mapping[str, str]]
@@ -34,6 +35,17 @@ def places(space: SearchSpace) -> dict[str, str]:
     found["evaluate.reward.model"] = None if reward.model in REWARD_MODELS else reward.model
     found[PILOT] = space.file.report.pilot
     return {key: value for key, value in found.items() if value}
+
+
+def check_files(space: SearchSpace) -> None:
+    """Whether the files of records that a space names are there; raises SpaceError."""
+    for key, value in places(space).items():
+        path = Path(value).expanduser().absolute()
+        if key.endswith(".path") and not path.is_file():
+            problem = "is no file" if path.exists() else "does not exist"
+            raise SpaceError(
+                key, f"{path} {problem}; a path is relative to the search space file, in --set to the working directory"
+            )
 
 
 def inputs_of(space: SearchSpace) -> dict[str, dict[str, str]]:
