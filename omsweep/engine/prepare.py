@@ -11,6 +11,7 @@ from rich.markup import escape
 from omsweep.engine.executor import Ready
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
+from omsweep.evaluation.settings import TAX_SUITES
 from omsweep.preferences.contamination import Contamination, refuse_same
 from omsweep.space.checks.extras import require_extras
 from omsweep.space.data_sources import algorithms_by_source
@@ -21,11 +22,11 @@ from omsweep.trial.prepare.family import Milestones
 
 
 def check_own_data(space: SearchSpace) -> None:
-    """Refuse missing packages, and read the data that no model has to make: a mistake in them costs nothing."""
+    """Refuse missing packages, and read the data and the suite that no model has to make: a mistake costs nothing."""
     require_extras(space)
     sources = [source for source, _ in algorithms_by_source(space.preferences, space.shared, space.branches)]
     own = [source for source in sources if source.name is None]
-    if not own and space.replay is None:
+    if not own and space.replay is None and space.evaluate.tax in TAX_SUITES:
         return
     from omsweep.evaluation.scored_texts import scored_texts
     from omsweep.preferences.load import contamination_of, load_preferences

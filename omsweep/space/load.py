@@ -11,8 +11,6 @@ from omsweep.space.parse import apply_overrides, read_yaml
 from omsweep.space.search_space import SearchSpace
 from omsweep.space.yaml_text import SpaceFileError
 
-LONGEST_MESSAGE = 2000
-
 
 def load_space(
     path: Path, overrides: Sequence[str] = (), also: Sequence[Callable[[SearchSpace], object]] = ()
@@ -34,8 +32,5 @@ def load_space(
             check(space)
         check_fit(space)
     except SpaceError as error:
-        said = str(error)
-        if len(said) > LONGEST_MESSAGE:
-            said = f"{said[: LONGEST_MESSAGE // 2]} [...] {said[-LONGEST_MESSAGE // 2 :]}"
-        raise SpaceFileError(f"{path}: {said}") from None
+        raise SpaceFileError(f"{path}: {error}") from None
     return space

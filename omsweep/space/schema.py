@@ -175,6 +175,7 @@ class Evaluate(Section):
     batch_size: PositiveInt = 256
     limit: PositiveInt | None = None
     report_split: Literal["front", "all"] = "front"
+    allow_suite_code: bool = False
 
 
 class Posthoc(Section):

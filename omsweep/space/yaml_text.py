@@ -10,6 +10,7 @@ LARGEST_FILE = 1 << 18
 """Bytes of a search space file; data lie in files of their own."""
 MOST_VALUES, DEEPEST = 20_000, 40
 """Values of a file once its aliases are replaced by what they stand for, and levels of nesting."""
+LONGEST_MESSAGE = 2000
 LARGEST_NUMBER = 2**53
 """Whole numbers up to here are the same as floats."""
 
@@ -23,7 +24,12 @@ _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)")
 
 
 class SpaceFileError(ValueError):
-    """A search space that cannot be used; the message names file, key path, value and what is allowed."""
+    """A search space that cannot be used; the message names file, key path, value and what is allowed, in one line."""
+
+    def __init__(self, said: str) -> None:
+        if len(said) > LONGEST_MESSAGE:
+            said = f"{said[: LONGEST_MESSAGE // 2]} [...] {said[-LONGEST_MESSAGE // 2 :]}"
+        super().__init__(said.replace("\n", "\\n"))
 
 
 class _Refused(Exception):
