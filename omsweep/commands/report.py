@@ -9,6 +9,7 @@ from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.cursor import Cursor
+from omsweep.sinks.first_connection import database_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.store.folder import SweepFolder
 from omsweep.store.lease import LeaseHeld
@@ -43,7 +44,7 @@ def _sync(folder: SweepFolder, tracking_uri: str | None) -> int:
         raise ValueError(f"--sync: sweep {folder.name} writes to MLflow itself: {held}") from None
     with closing(log):
         former = Cursor.read(folder.files)
-        uri = tracking_uri or (former.tracking_uri if former else f"sqlite:///{folder.storage / 'mlflow.db'}")
+        uri = tracking_uri or (former.tracking_uri if former else database_uri(folder.storage / "mlflow.db"))
         experiment = former.experiment if former else folder.name
         sink = MlflowSink(folder.files, uri, experiment, folder.path, _warn, log)
         if log.state.closed is None:

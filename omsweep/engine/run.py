@@ -26,6 +26,7 @@ from omsweep.plan.starting_points import trial_count
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
+from omsweep.sinks.first_connection import database_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.inputs import inputs_of
 from omsweep.space.search_space import SearchSpace
@@ -88,7 +89,7 @@ def run_sweep(
 
     inputs = inputs_of(space)
     with opened(folder, space.resolved(), warn, inputs=inputs, repair=repair, extend=extend) as log:
-        uri = tracking_uri or f"sqlite:///{storage / 'mlflow.db'}"
+        uri = tracking_uri or database_uri(storage / "mlflow.db")
         forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and forked is None and not unfinished(space, specs, log.state):

@@ -53,7 +53,8 @@ def suite_code(folder: Path) -> list[str]:
     A file that is no YAML names none: lm-eval refuses it.
     """
     found: list[str] = []
-    left, seen = [file for file in folder_files(folder) if file.suffix == ".yaml"], set[Path]()
+    yamls = {*folder.glob("**/*.yaml"), *(file for file in folder_files(folder) if file.suffix == ".yaml")}
+    left, seen = sorted(yamls), set[Path]()  # lm-eval reads those in hidden folders too
     while left:
         file = left.pop(0)
         if file.resolve() in seen or not file.is_file():
@@ -85,7 +86,7 @@ def _nodes(file: Path) -> Iterator[Any]:
     import yaml
 
     try:
-        left = [yaml.compose(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
+        left: list[Any] = [yaml.compose(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return
     seen: set[int] = set()

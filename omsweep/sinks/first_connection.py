@@ -2,12 +2,14 @@
 
 import hashlib
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -41,10 +43,20 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
         raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {refusal}")) from None
 
 
+def database_uri(file: Path) -> str:
+    """The tracking URI of a SQLite file, whatever its path holds.
+
+    SQLAlchemy takes a path up to `?` and with `%` escapes. Where a URI names the driver, MLflow makes no folder itself,
+    which it would name as the path is written.
+    """
+    path = str(file).replace("%", "%25").replace("?", "%3F")
+    return f"sqlite{'' if path == str(file) else '+pysqlite'}:///{path}"
+
+
 def absolute(tracking_uri: str) -> str:
     """The same store for a process that works in another folder."""
-    database = _database_file(tracking_uri)
-    return tracking_uri if database is None else f"sqlite:///{database}"
+    database, (_, mark, query) = _database_file(tracking_uri), tracking_uri.partition("?")
+    return tracking_uri if database is None else f"{database_uri(database)}{mark}{query}"
 
 
 def artifact_location(tracking_uri: str, experiment: str) -> str | None:
@@ -83,5 +95,5 @@ def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
 
 
 def _database_file(tracking_uri: str) -> Path | None:
-    path = tracking_uri.removeprefix("sqlite:///")
-    return None if path == tracking_uri or path in ("", ":memory:") else Path(path).absolute()
+    found = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+)(?:\?.*)?", tracking_uri)
+    return None if found is None or found[1] == ":memory:" else Path(unquote(found[1])).absolute()

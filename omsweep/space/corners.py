@@ -46,9 +46,9 @@ def check_kind(path: str, name: str, value: Scalar) -> None:
         raise SpaceError(path, f"must be a whole number, got {value!r}")
     if name not in WORDS and not number and not (value is None and name == "clip"):
         raise SpaceError(path, f"must be a number, got {value!r}")
-    if number and name != "clip" and not abs(value) < math.inf:
+    if isinstance(value, float) and name != "clip" and not math.isfinite(value):
         raise SpaceError(path, f"must be finite, got {value!r}")
-    if name in WHOLE_NUMBERS and value > MOST:
+    if name in WHOLE_NUMBERS and isinstance(value, int) and value > MOST:
         raise SpaceError(path, f"must be at most {MOST}, got {value!r}")
 
 

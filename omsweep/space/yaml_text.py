@@ -116,7 +116,7 @@ def _check(loader: _Loader, node: yaml.Node, path: str, seen: set[int]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for number, entry in enumerate(node.value):
             _check(loader, entry, f"{path}.{number}" if path else str(number), seen)
-    else:
+    elif isinstance(node, yaml.ScalarNode):
         _check_scalar(loader, node, path)
 
 

@@ -26,7 +26,7 @@ def suite(tmp_path: Path) -> Path:
 def test_code_is_refused_with_its_place_unless_it_is_allowed(
     suite: Path, tmp_path: Path, compare: dict[str, Any]
 ) -> None:
-    place = f"{suite}/base:10 own.asked"
+    place = f"{suite}/base:8 own.asked"
     with pytest.raises(ValueError, match=f"allow_suite_code must be true for the tax suite {suite}, .*: {place}"):
         EvaluateSettings(tax=str(suite))
     with pytest.raises(SpaceError, match="evaluate.allow_suite_code: allow_suite_code must be true"):

@@ -72,14 +72,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         words(dataset_kwargs={"data_files": {"test": __file__}}),
         "is outside of the suite's folder; put it",
     ),
-    "a number for a name": (words(task=3), "task 3: task must be text, got 3: YAML reads it so, quote it"),
+    "a number for a name": (words(task=3), "names of tasks, groups and tags must be text: TypeError"),
     "a category that is no text": (
         words(metadata={"category": True}),
         "metadata.category must be text, got True: YAML",
     ),
-    "choices that are none": (
-        choices(doc_to_target="7"),
-        r"document 0 \(id 'c0'\): doc_to_target: 7 is none of the 2 choi",
+    "answers that are none": (
+        choices(doc_to_target="{{1 + label}}"),
+        r"\(id 'c1'\): doc_to_target: 2 is none of the",
     ),
     "stop text": (words(generation_kwargs={"until": 3}), "its until text or a list of it, got {'until': 3}"),
     "invalid YAML": (
