@@ -61,8 +61,8 @@ def check_config(where: str, config: Mapping[str, Any], code: Container[str]) ->
             raise ValueError(f"{where}: {key}: data_files has {', '.join(map(str, files))}, got {config[key]!r:.80}")
     for entry in _mappings(where, "metric_list", config.get("metric_list")):
         metric = entry.get("metric")
-        own = config.get("process_results") or not isinstance(metric, str) or entry.get("hf_evaluate")
-        if not own and metric not in metric_registry and Path(str(metric)).name not in code:
+        named = isinstance(metric, str) and (metric in metric_registry or Path(metric).name in code)
+        if not (named or config.get("process_results") or entry.get("hf_evaluate")):
             raise ValueError(f"{where}: metric_list: unknown metric {metric!r:.80}{_nearest(metric, metric_registry)}")
     _check_generation(where, config.get("generation_kwargs") or {})
     for pipeline in _mappings(where, "filter_list", config.get("filter_list")):
