@@ -10,7 +10,7 @@ import pytest
 from omsweep import cli
 from omsweep.results.progress import Progress
 from omsweep.space.load import load_space
-from omsweep.space.parse import SpaceFileError
+from omsweep.space.yaml_text import SpaceFileError
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

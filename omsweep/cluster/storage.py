@@ -50,15 +50,23 @@ def check_tracking(uri: str | None) -> None:
     """Refuse an MLflow tracking URI that holds a secret, which logs, lists of processes and jobs would show.
 
     Raises:
-        ValueError: naming what to do instead, never the secret.
+        ValueError: naming what to do instead, never the secret; a SQLite file whose path is not written as in a URI.
     """
     if uri is not None:
+        _check_path_in(uri)
         check_no_secret(
             "--tracking-uri",
             uri,
             "for a server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the process"
             " that runs the sweep (on a cluster: of the head node), for a database put an MLflow server before it",
         )
+
+
+def _check_path_in(uri: str) -> None:
+    path, _, query = uri.partition(":///")[2].partition("?")
+    elsewhere = Path(path).parent.is_dir() and not Path(unquote(path)).parent.is_dir()
+    if uri.startswith("sqlite") and ("/" in query or elsewhere):
+        raise ValueError(f"--tracking-uri: in the path of a database write % as %25 and ? as %3F, got {uri!r}")
 
 
 def check_job_tracking(uri: str | None) -> None:
@@ -71,9 +79,10 @@ def check_job_tracking(uri: str | None) -> None:
     if uri is None:
         return
     scheme, _, rest = uri.partition("://")
-    local = not rest or scheme in ("file", "sqlite")
+    database = scheme.partition("+")[0] == "sqlite"
+    local = not rest or scheme == "file" or database
     # file:///folder is absolute; SQLAlchemy writes the absolute sqlite:////folder/file with one slash more
-    path = rest.removeprefix("/") if scheme == "sqlite" else rest or uri
+    path = rest.removeprefix("/") if database else rest or uri
     if local and not path.startswith("/"):
         raise ValueError(
             "--tracking-uri must be absolute in a Ray job, where the working folder is thrown away, for example"
@@ -105,4 +114,6 @@ def _local_path(given: str) -> str:
             "--storage must be a path or a file:// URI that all nodes share; mount an object store as a folder;"
             f" got {uri.scheme}://{uri.hostname or ''}{uri.path}"
         )
+    if uri.query or uri.fragment:
+        raise ValueError(f"--storage: in a file:// URI write ? as %3F and # as %23, got {given!r}")
     return unquote(uri.path)

@@ -79,7 +79,7 @@ def submit_sweep(
     """
     check_job_storage(storage)
     check_job_tracking(tracking_uri)
-    _check_paths(space_path, space)
+    _check_paths(space_path, space, overrides)
     if address is not None:
         check_no_secret("--address", address, "give a token in ~/.ray/auth_token or RAY_AUTH_TOKEN")
     for logger in CHATTY_LOGGERS:
@@ -212,10 +212,12 @@ def _write(chunk: str) -> None:
     sys.stdout.flush()
 
 
-def _check_paths(space_path: Path, space: SearchSpace) -> None:
+def _check_paths(space_path: Path, space: SearchSpace, overrides: Sequence[str]) -> None:
     """Refuse files of this machine that the space names by a relative path: the job would look for them in vain."""
+    given = "\n".join([space_path.read_text(encoding="utf-8"), *overrides])
     for key, value in places(space).items():
-        if not Path(value).is_absolute() and Path(value).exists():
+        absolute = Path(value).is_absolute() and value in given
+        if not absolute and Path(value).exists():
             raise ValueError(
                 f"{space_path}: {key}: {value!r} is a path on this machine, which the cluster does not see; copy it to"
                 " the shared storage and give its absolute path"

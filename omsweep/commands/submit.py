@@ -7,7 +7,7 @@ from omsweep.commands.check.load import load_checked
 
 def execute(options: argparse.Namespace) -> int:
     """Check a search space, then submit it; a mistake in it is said before Ray is imported."""
-    space = load_checked(options.space, options.overrides)
+    space = load_checked(options.space, options.overrides, files_here=False)
 
     from omsweep.cluster.submit import submit_sweep
 

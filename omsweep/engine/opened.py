@@ -12,6 +12,7 @@ from omsweep.deadline import Result, within
 from omsweep.engine.executor import Ready
 from omsweep.provenance import differing, revision, versions
 from omsweep.space.inputs import Inputs, changed
+from omsweep.space.located import located
 from omsweep.space.schema import Design
 from omsweep.space.specs import OPERATIONAL
 from omsweep.store.folder import SweepFolder, reference_of
@@ -126,7 +127,7 @@ def refuse_another(
     folder: SweepFolder, there: Mapping[str, Any], here: Mapping[str, Any], *, extend: bool = False
 ) -> None:
     """ValueError where a sweep's search space is another one, naming what differs."""
-    different = differences(there, here)
+    different = differences(*(located(one, Path.cwd()) for one in (there, here)))
     grown = [path for path, old, new in different if path in COUNTS and None not in (old, new) and new > old]
     if not names_sft_seeds(there):  # its trials are not named by their SFT seed, those of several would be
         grown = [path for path in grown if path != "design.sft_seeds"]

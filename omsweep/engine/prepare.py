@@ -15,6 +15,7 @@ from omsweep.engine.executor import Ready
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement, task_options
 from omsweep.engine.work import Work
+from omsweep.evaluation.settings import TAX_SUITES
 from omsweep.families.chat_template import template_at_hand, template_of
 from omsweep.families.family import TinyRecipe
 from omsweep.foreign import Refused, calling, refusal
@@ -29,11 +30,11 @@ from omsweep.trial.prepare.family import Milestones
 
 
 def check_own_data(space: SearchSpace) -> None:
-    """Refuse missing packages, and read the data that no model has to make: a mistake in them costs nothing."""
+    """Refuse missing packages, and read the data and the suite that no model has to make: a mistake costs nothing."""
     require_extras(space)
     algorithms = dict(algorithms_by_source(space.preferences, space.shared, space.branches))
     own = [source for source in algorithms if source.name is None]
-    if not own and space.replay is None:
+    if not own and space.replay is None and space.evaluate.tax in TAX_SUITES:
         return
     from omsweep.evaluation.scored_texts import scored_texts
     from omsweep.preferences.load import contamination_of, load_preferences, summary_of

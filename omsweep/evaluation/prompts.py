@@ -50,21 +50,27 @@ def read_reward_prompts(path: Path, *, split: str, limit: int | None = None) -> 
 
 def all_reward_prompts(path: Path) -> tuple[RewardPrompt, ...]:
     """The prompts of every split, as `read_reward_prompts` has them."""
-    return _read(path, path.stat().st_mtime_ns)
+    return _read(path, path.read_bytes())
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, _modified: int) -> tuple[RewardPrompt, ...]:
+def _read(path: Path, content: bytes) -> tuple[RewardPrompt, ...]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not text in UTF-8: {error}") from None
     records: dict[str, Mapping[str, Any]] = {}
     chats: list[list[dict[str, str]]] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}:{number}: must be an object with prompt or messages, got {line:.80}")
         messages = _messages(record, f"{path}:{number}")
         declared = record.get("id")
         item_id = content_id(messages) if declared is None else str(declared)
@@ -99,8 +105,14 @@ def _dialogue(record: Mapping[str, Any], chat: list[dict[str, str]]) -> Any:
 
 def _messages(record: Mapping[str, Any], where: str) -> list[dict[str, str]]:
     given = record.get("messages", record.get("prompt"))
-    if isinstance(given, str) and given:
+    if isinstance(given, str) and given.strip():
         return [{"role": "user", "content": given}]
-    if isinstance(given, list) and given and all({"role", "content"} <= set(turn) for turn in given):
-        return [dict(turn) for turn in given]
-    raise ValueError(f"{where}: needs prompt (text) or messages (a list of role and content), got {sorted(record)}")
+    turns = given if isinstance(given, list) else []
+    for index, turn in enumerate(turns):
+        if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) for key in ("role", "content")):
+            raise ValueError(f"{where}: turn {index} needs role and content, text each, got {turn!r:.80}")
+    if not turns:
+        raise ValueError(f"{where}: needs prompt (text) or messages (a list of role and content), got {sorted(record)}")
+    if turns[-1]["role"] != "user" or not turns[-1]["content"].strip():
+        raise ValueError(f"{where}: the last turn must be the user's and say something, got {turns[-1]!r:.80}")
+    return [dict(turn) for turn in turns]

@@ -11,7 +11,7 @@ from omsweep.cache import build_once, recipe_hash
 from omsweep.evaluation.reward import score_reward
 from omsweep.evaluation.reward_models import REWARD_MODELS, reward_recipe
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings, prompts_path, suite_folder
-from omsweep.evaluation.suite import content_hash
+from omsweep.evaluation.suite_files import content_hash
 from omsweep.evaluation.tax import score_tax
 from omsweep.families.decoding import Decoding, resolved_decoding
 

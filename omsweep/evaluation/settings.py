@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from omsweep.evaluation.suite_files import suite_code
+
 _SUITES = Path(__file__).parent / "suites"
 
 SPLITS = ("search", "report")
@@ -84,6 +86,7 @@ class EvaluateSettings:
         max_new_tokens: longest completion of a reward prompt, in tokens; a tax suite's YAML has its own.
         batch_size: completions or items at a time.
         limit: items per tax task, and reward prompts: a random sample of the split; None = all.
+        allow_suite_code: whether Python that a folder's task YAMLs name (`!function`) may run.
 
     Raises:
         ValueError: naming field, value and what is allowed.
@@ -96,10 +99,16 @@ class EvaluateSettings:
     max_new_tokens: int = 64
     batch_size: int = 256
     limit: int | None = None
+    allow_suite_code: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", reward_from(self.reward))
-        suite_folder(self.tax)
+        folder = suite_folder(self.tax)
+        if self.code and not self.allow_suite_code:
+            raise ValueError(
+                f"allow_suite_code must be true for the tax suite {folder}, which runs Python when it is loaded, got"
+                f" {self.allow_suite_code}; read it first: {', '.join(self.code[:3])}"
+            )
         for name in ("samples", "max_new_tokens", "batch_size", "limit"):
             value = getattr(self, name)
             if value is None and name == "limit":
@@ -108,6 +117,11 @@ class EvaluateSettings:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if isinstance(self.temperature, bool) or not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature must be above 0, got {self.temperature!r}")
+
+    @property
+    def code(self) -> list[str]:
+        """Where a suite of the user's own names Python that loading it runs."""
+        return [] if self.tax in TAX_SUITES else suite_code(suite_folder(self.tax))
 
 
 def reward_from(value: RewardSettings | str | Mapping[str, Any]) -> RewardSettings:
@@ -130,7 +144,8 @@ def suite_folder(name: str) -> Path:
     folder = TAX_SUITES.get(name) or Path(name).expanduser().absolute()
     if name not in TAX_SUITES and not folder.is_dir():
         raise ValueError(
-            f"tax suite must be one of {sorted(TAX_SUITES)} or a folder of lm-eval task YAMLs, got {name!r}"
+            f"tax suite must be one of {sorted(TAX_SUITES)} or a folder of lm-eval task YAMLs, got {name!r}, which"
+            f" {'is no folder' if folder.exists() else 'does not exist'}"
         )
     return folder
 
@@ -139,7 +154,10 @@ def prompts_path(name: str) -> Path:
     """The JSONL file of reward prompts given by name or path; ValueError when it is neither."""
     path = REWARD_PROMPTS.get(name) or Path(name).expanduser().absolute()
     if name not in REWARD_PROMPTS and not path.is_file():
-        raise ValueError(f"reward prompts must be one of {sorted(REWARD_PROMPTS)} or a JSONL file, got {name!r}")
+        raise ValueError(
+            f"reward prompts must be one of {sorted(REWARD_PROMPTS)} or a JSONL file, got {name!r}, which"
+            f" {'is no file' if path.exists() else 'does not exist'}"
+        )
     return path
 
 

@@ -1,6 +1,5 @@
 """A tax suite: a folder of lm-eval task YAMLs, loaded once per process, with stable item ids and splits."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -16,6 +15,8 @@ from omsweep.evaluation.clusters import SHARED_FIELDS, cluster_ids, cluster_spli
 from omsweep.evaluation.isolation import quiet_libraries
 from omsweep.evaluation.prompts import content_id
 from omsweep.evaluation.settings import SPLITS
+from omsweep.evaluation.suite_files import content_hash, folder_files, linked_folders, suite_code, yaml_problem
+from omsweep.evaluation.tasks import check_config, check_task, data_beside, said, use_sandbox
 
 _LOCAL_READERS = ("json", "csv", "parquet", "text", "arrow")
 _DECLARES_TASK = re.compile(r"^(task|group|class)\s*:", re.MULTILINE)
@@ -61,51 +62,66 @@ def load_suite(folder: Path) -> Suite:
     task's `metadata.category`, else the group that lists the task, else the task's first tag, else the task's name.
 
     Raises:
-        ValueError: no task in the folder, an unknown one in a group, a YAML that lm-eval cannot read, an id used
-            twice in a task, a `metadata.cluster` that no field has, or splits that differ within a cluster.
+        ValueError: with the folder's name: no task in it, an unknown one in a group, a YAML that lm-eval cannot read, a
+            task of which no request can be made (see `omsweep.evaluation.tasks`), an id used twice in a task, a
+            `metadata.cluster` that no field has, or splits that differ within a cluster.
     """
-    return _load(folder, content_hash(folder))
-
-
-def content_hash(path: Path) -> str:
-    """Sixteen hex digits of a file's bytes, or of the names and bytes of a folder's files.
-
-    Hidden files and compiled Python are left out.
-    """
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        parts = file.relative_to(path).parts
-        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in parts):
-            digest.update("/".join(parts).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    try:
+        return _load(folder, content_hash(folder))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"tax suite {folder}: {' '.join(str(error).split())[:2000]}") from error
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, _content: str) -> Suite:
+def _load(folder: Path, content: str) -> Suite:
+    use_sandbox()
+    include = [str(folder), *map(str, linked_folders(folder))]
     with quiet_libraries():
-        manager = TaskManager(include_path=str(folder), include_defaults=False)
+        manager = _manager(include, include_defaults=False)
         _check_all_read(folder, manager)
         listed = _listed_in_groups(folder, manager)
         if not listed.keys() <= manager.task_index.keys():
-            manager = TaskManager(include_path=str(folder), include_defaults=True)
+            manager = _manager(include, include_defaults=True)
             listed = _listed_in_groups(folder, manager)
         names = {**{name: Listed() for name in _own(folder, manager, manager.all_subtasks)}, **listed}
         unknown = sorted(names.keys() - manager.task_index.keys())
         if unknown or not names:
             problem = f"lists unknown tasks {unknown[:5]}" if unknown else "holds no lm-eval task (a YAML with `task:`)"
-            raise ValueError(f"tax suite {folder} {problem}")
+            raise ValueError(problem)
         tasks: dict[str, Any] = {}
         categories: dict[str, str] = {}
         for name in sorted(names):
-            for task_name, task in manager.load([_spec(manager, name, names[name])])["tasks"].items():
+            for task_name, task in _tasks(folder, content, manager, name, names[name]).items():
                 tasks[task_name] = task
                 categories[task_name] = _category(manager, task_name, task, names[name].group)
+        return Suite(tasks=tasks, items=_items(tasks, categories))
+
+
+def _manager(include: list[str], *, include_defaults: bool) -> TaskManager:
+    try:
+        return TaskManager(include_path=include, include_defaults=include_defaults)
+    except Exception as error:
+        raise ValueError(f"names of tasks, groups and tags must be text: {said(error)}") from error
+
+
+def _tasks(folder: Path, content: str, manager: TaskManager, name: str, listed: "Listed") -> dict[str, Any]:
+    """The task of a name, or those of one of lm-eval's groups; the suite's own are tried."""
+    where = f"task {name!r}"
+    own = bool(_own(folder, manager, [name]))
+    if own:
+        code = {one.rpartition(" ")[2] for one in suite_code(folder)}
+        check_config(where, {**(manager.task_index[name].cfg or {}), **listed.changes}, code)
+    spec = _spec(folder, content, manager, name, listed)
+    try:
+        tasks: dict[str, Any] = manager.load([spec])["tasks"]
+    except Exception as error:
+        raise ValueError(f"{where}, {said(error)}") from error
     for task in tasks.values():
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
-    return Suite(tasks=tasks, items=_items(tasks, categories))
+        if own:
+            check_task(where, task)
+    return tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,16 +153,17 @@ def _listed_in_groups(folder: Path, manager: TaskManager) -> dict[str, Listed]:
 
 
 def _own(folder: Path, manager: TaskManager, names: Iterable[str]) -> list[str]:
-    """Those of `names` whose YAML lies in the folder."""
-    paths = {name: manager.task_index[name].yaml_path for name in names}
-    return [name for name, path in paths.items() if path and path.resolve().is_relative_to(folder.resolve())]
+    """Those of `names` whose YAML lies in the folder, or is a link there."""
+    paths = {name: manager.task_index[name].yaml_path for name in names if name in manager.task_index}
+    return [name for name, path in paths.items() if path and path.is_relative_to(folder)]
 
 
-def _spec(manager: TaskManager, name: str, listed: Listed) -> str | dict[str, Any]:
+def _spec(folder: Path, content: str, manager: TaskManager, name: str, listed: Listed) -> str | dict[str, Any]:
     """What to ask of lm-eval for a listed task or one of lm-eval's own groups."""
     if name in manager.all_subtasks:
         # Only as a member of a group may a registered task be given with changes to its YAML.
-        return {"group": f"only {name}", "task": [{**_local_data(manager, name), **listed.changes, "task": name}]}
+        data = _local_data(folder, content, manager, name)
+        return {"group": f"only {name}", "task": [{**data, **listed.changes, "task": name}]}
     if listed.changes:
         raise ValueError(
             f"group {listed.group!r} changes {sorted(listed.changes)} of the group {name!r}: list its tasks"
@@ -154,30 +171,24 @@ def _spec(manager: TaskManager, name: str, listed: Listed) -> str | dict[str, An
     return name
 
 
-def _local_data(manager: TaskManager, name: str) -> dict[str, Any]:
-    """Changes that make a task read the data beside its YAML, and build it in our cache."""
+def _local_data(folder: Path, content: str, manager: TaskManager, name: str) -> dict[str, Any]:
+    """Changes that make a task read the data beside its YAML, and build it in our cache under their content.
+
+    The datasets library tells a local file by its time stamp.
+    """
     entry = manager.task_index[name]
     config = entry.cfg
     if not config or entry.yaml_path is None or "class" in config:
         return {}
-    beside = entry.yaml_path.parent
+    beside, kwargs = entry.yaml_path.parent, dict(config.get("dataset_kwargs") or {})
+    kwargs.setdefault("cache_dir", str(cache_root() / "datasets" / content))
     if config.get("dataset_path") in _LOCAL_READERS:
-        kwargs = dict(config.get("dataset_kwargs") or {})
         if "data_files" in kwargs:
-            kwargs["data_files"] = _beside(beside, kwargs["data_files"])
-        kwargs.setdefault("cache_dir", str(cache_root() / "datasets"))
+            kwargs["data_files"] = data_beside(f"task {name!r}", beside, folder, kwargs["data_files"])
         return {"dataset_kwargs": kwargs}
     if isinstance(config.get("dataset_path"), str) and (beside / config["dataset_path"]).is_dir():
-        return {"dataset_path": str(beside / config["dataset_path"])}
+        return {"dataset_path": str(beside / config["dataset_path"]), "dataset_kwargs": kwargs}
     return {}
-
-
-def _beside(folder: Path, files: Any) -> Any:
-    if isinstance(files, Mapping):
-        return {key: _beside(folder, value) for key, value in files.items()}
-    if isinstance(files, list):
-        return [_beside(folder, value) for value in files]
-    return str(folder / files) if (folder / files).is_file() else files
 
 
 def _items(tasks: Mapping[str, Any], categories: Mapping[str, str]) -> dict[str, tuple[Item, ...]]:
@@ -247,6 +258,8 @@ def _category(manager: TaskManager, name: str, task: Any, group: str | None) -> 
 
 def _check_all_read(folder: Path, manager: TaskManager) -> None:
     read = {entry.yaml_path.resolve() for entry in manager.task_index.values() if entry.yaml_path}
-    for path in sorted(folder.rglob("*.yaml")):
-        if path.resolve() not in read and _DECLARES_TASK.search(path.read_text(encoding="utf-8")):
-            raise ValueError(f"{path} declares a task that lm-eval did not take: invalid YAML, or a name used twice")
+    for path in folder_files(folder):
+        declares = path.suffix == ".yaml" and path.resolve() not in read
+        if declares and _DECLARES_TASK.search(path.read_text(encoding="utf-8", errors="replace")):
+            problem = yaml_problem(path) or "a name that another one has"
+            raise ValueError(f"{path} declares a task that lm-eval did not take: {problem}")

@@ -18,6 +18,7 @@ from omsweep.evaluation.generation import extend
 from omsweep.evaluation.isolation import evaluation_mode, own_random_state, quiet_libraries
 from omsweep.evaluation.settings import check_split, suite_folder
 from omsweep.evaluation.suite import Item, Suite, load_suite
+from omsweep.evaluation.tasks import item_score
 from omsweep.families.decoding import Decoding, resolved_decoding
 
 
@@ -146,7 +147,7 @@ def _frame(
                     "split": split,
                     "decoder": "greedy",
                     "sample": 0,
-                    "score": _score(task, name, sample),
+                    "score": item_score(task, f"task {name!r}", sample),
                     "length": math.nan,
                     "kl": math.nan,
                     "kl_sampled": math.nan,
@@ -154,19 +155,3 @@ def _frame(
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _score(task: Any, name: str, sample: dict[str, Any]) -> float:
-    declared = [entry["metric"] for entry in task.get_config("metric_list") or [] if entry["metric"] in sample]
-    metric = (task.get_config("metadata") or {}).get("metric") or (declared or sample["metrics"])[0]
-    if metric not in sample["metrics"]:
-        raise ValueError(f"task {name!r}: metric must be one of {sample['metrics']}, got {metric!r}")
-    if task.higher_is_better().get(metric) is False:
-        raise ValueError(f"task {name!r}: metric {metric!r} is better when lower; a tax needs more to be better")
-    try:
-        value = float(sample[metric])
-    except (TypeError, ValueError):
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise ValueError(f"task {name!r}: metric {metric!r} must be in [0, 1] for each item, got {sample[metric]!r}")
-    return value

@@ -6,6 +6,8 @@ clamped after that (`released`), it depends on how large tau's entries are, and 
 """
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 
 from omsweep.merging.methods import ALPHA_SCHEDULES, METHODS, RESCALES, SEMANTICS_NAMES, method_names
 
@@ -21,11 +23,7 @@ def lr_multipliers(lr_scheduler: str, *, steps: int, warmup_steps: int) -> list[
     Raises:
         ValueError: an unknown scheduler, `steps` < 1 or `warmup_steps` < 0.
     """
-    if lr_scheduler not in LR_SCHEDULES:
-        raise ValueError(f"lr_scheduler must be one of {', '.join(LR_SCHEDULES)}, got {lr_scheduler!r}")
-    if steps < 1 or warmup_steps < 0:
-        raise ValueError(f"steps must be >= 1 and warmup_steps >= 0, got steps={steps}, warmup_steps={warmup_steps}")
-    return [_multiplier(lr_scheduler, done, steps, warmup_steps) for done in range(steps)]
+    return list(map(_checked_multiplier(lr_scheduler, steps=steps, warmup_steps=warmup_steps), range(steps)))
 
 
 def expected_tau_travel(
@@ -55,9 +53,7 @@ def expected_tau_travel(
     if gap_steps < 1:
         raise ValueError(f"gap_steps must be a whole number >= 1, got {gap_steps!r}")
     kept = _kept_share_of_tau(method, semantics, density, rescale, clip)
-    multipliers = lr_multipliers(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
-    at_merges = [multiplier for multiplier in multipliers[gap_steps - 1 :: gap_steps] if multiplier > 0.0]
-    return alpha * (kept * math.fsum(at_merges if alpha_schedule == "follow_lr" else [1.0] * len(at_merges)))
+    return alpha * (kept * _summed(lr_scheduler, steps, warmup_steps, gap_steps, alpha_schedule == "follow_lr"))
 
 
 def alpha_for_travel(
@@ -119,6 +115,24 @@ def alpha_for_travel(
             f"the furthest this run can walk is {per_alpha:.4g}"
         )
     return alpha
+
+
+@lru_cache(maxsize=4096)
+def _summed(lr_scheduler: str, steps: int, warmup_steps: int, gap_steps: int, follow_lr: bool) -> float:
+    """The learning rate's multipliers over all merges or, without `follow_lr`, how many merges are done."""
+    multiplier = _checked_multiplier(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
+    if follow_lr:
+        return math.fsum(multiplier(done) for done in range(gap_steps - 1, steps, gap_steps))
+    # only the first step of a warm-up has the learning rate 0
+    return float(steps // gap_steps - (gap_steps == 1 and multiplier(0) == 0.0))
+
+
+def _checked_multiplier(lr_scheduler: str, *, steps: int, warmup_steps: int) -> Callable[[int], float]:
+    if lr_scheduler not in LR_SCHEDULES:
+        raise ValueError(f"lr_scheduler must be one of {', '.join(LR_SCHEDULES)}, got {lr_scheduler!r}")
+    if steps < 1 or warmup_steps < 0:
+        raise ValueError(f"steps must be >= 1 and warmup_steps >= 0, got steps={steps}, warmup_steps={warmup_steps}")
+    return lambda done: _multiplier(lr_scheduler, done, steps, warmup_steps)
 
 
 def _multiplier(lr_scheduler: str, done: int, steps: int, warmup: int) -> float:

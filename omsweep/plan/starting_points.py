@@ -1,13 +1,15 @@
 """The points a search starts with: baselines, one per remaining method, or a whole grid. Torch-free, Ray-free."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from omsweep.merging.methods import BASELINE_METHOD
 from omsweep.space.branches import Branch
 from omsweep.space.knobs import Fixed, Integer, Interval, Knob, SpaceError, contains, edge_values
+from omsweep.space.schema import MOST_TRIALS
 from omsweep.space.search_space import SearchSpace
 
 
@@ -86,6 +88,7 @@ def _baseline_points(space: SearchSpace) -> Iterator[dict[Any, Any]]:
             if not contains(live[name][1], value):
                 path = f"space.{live[name][0]}"
                 raise SpaceError(f"baselines.{name}", f"must lie in what {path} can draw, got {value!r}")
+    _check_count("baselines", values.values())
     for combination in itertools.product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
         yield {"method": branch.label} | _drawn(live, chosen)
@@ -97,8 +100,15 @@ def _grid_points(space: SearchSpace) -> Iterator[dict[Any, Any]]:
         for path, knob in live.values():
             if isinstance(knob, Interval | Integer):
                 raise SpaceError(f"space.{path}", "a grid needs plain values and choices; a range has no grid")
-        for combination in itertools.product(*(edge_values(knob) for _, knob in live.values())):
+        levels = [edge_values(knob) for _, knob in live.values()]
+        _check_count(f"space.method.{branch.label}", levels)
+        for combination in itertools.product(*levels):
             yield {"method": branch.label} | _drawn(live, dict(zip(live, combination, strict=True)))
+
+
+def _check_count(path: str, levels: Iterable[Sized]) -> None:
+    if (count := math.prod(map(len, levels))) > MOST_TRIALS:
+        raise SpaceError(path, f"a search starts at most {MOST_TRIALS} trials, and its grid has {count} points")
 
 
 def _drawn(live: Mapping[str, tuple[str, Knob]], chosen: Mapping[str, Any]) -> dict[str, Any]:

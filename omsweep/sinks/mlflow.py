@@ -4,7 +4,9 @@ Everything goes through `MlflowClient` with explicit run ids: no active run is s
 several trials at a time. Numbers that are not finite are left out, never logged as NaN.
 """
 
+import hashlib
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -251,8 +253,15 @@ def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """`name` with what MLflow does not allow in keys replaced by `_`; it refuses path-like keys too."""
-    return re.sub(r"/+", "/", re.sub(r"[^A-Za-z0-9_. :/-]", "_", name))[:250].strip("/")
+    """`name` where MLflow takes it as a key, else what is left of it and a hash: two names never share a key.
+
+    Letters of any script are taken; no other signs than these, no path-like keys, and 250 characters at most.
+    """
+    allowed = re.fullmatch(r"[\w. :/-]{1,250}", name) and posixpath.normpath(name) == name and name[0] not in "/."
+    if allowed:
+        return name
+    left = re.sub(r"[^\w. :-]", "_", name)[:200].strip(" .")
+    return f"{left}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 def _cut(text: str, longest: int) -> str:

@@ -75,7 +75,7 @@ def _branch(label: str, raw: Any) -> Branch:
     knobs = dict(raw or {})
     method = knobs.pop("method", label)
     own, match = knobs.pop(PREFERENCES, None), knobs.pop(MATCH, None)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         where = f"{path}.method" if method != label else path
         hint = "" if method != label else f" (a label of your own names its method: {label}: {{method: ondare, ...}})"
         raise SpaceError(where, f"unknown method {method!r}; allowed: {', '.join(METHODS)}{hint}")
@@ -86,9 +86,9 @@ def _branch(label: str, raw: Any) -> Branch:
         raise SpaceError(f"{path}.alpha", "follows from tau_travel; give one of the two")
     try:
         preferences = None if own is None else preferences_from(own)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise SpaceError(f"{path}.{PREFERENCES}", str(error)) from None
-    if match not in (None, *MATCHES):
+    if match is not None and match not in MATCHES:
         raise SpaceError(f"{path}.{MATCH}", f"must be {allowed_matches(match)}, got {match!r}")
     read = {key: parse_knob(value, f"{path}.{key}") for key, value in knobs.items()}
     return Branch(label, method, read, label, preferences, match)

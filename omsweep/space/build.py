@@ -8,6 +8,7 @@ from typing import Any
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import DTYPES as TRAINED_DTYPES
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.families.family import ModelFamily
 from omsweep.families.table import family_from
 from omsweep.preferences.settings import preferences_from, replay_from
 from omsweep.space.branches import (
@@ -25,7 +26,7 @@ from omsweep.space.knobs import Scalar, SpaceError, edge_values
 from omsweep.space.parse import validate
 from omsweep.space.posthoc import over_levels, read_posthoc
 from omsweep.space.samples import make_sample, train_settings
-from omsweep.space.schema import NAME_PATTERN, SpaceFile
+from omsweep.space.schema import MOST_TRIALS, NAME_PATTERN, SpaceFile
 from omsweep.space.search_space import SearchSpace
 
 
@@ -38,7 +39,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     branches = read_branches(file.space.get("method"))
     space = SearchSpace(
         file=file,
-        families=tuple(_at(f"families.{i}", family_from, raw) for i, raw in enumerate(file.families)),
+        families=tuple(_at(f"families.{i}", _family, raw) for i, raw in enumerate(file.families)),
         preferences=_at("preferences", preferences_from, file.preferences),
         evaluate=_at(
             "evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump(exclude={"report_split"})
@@ -49,6 +50,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         replay=None if file.replay is None else _at("replay", replay_from, file.replay),
     )
     _check_names(space)
+    _check_size(space)
     _check_dtypes(space)
     check_sft_seeds(space.families, space.design.sft_range)
     check_task_vectors(space.families, space.shared, space.branches)
@@ -64,10 +66,32 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     if space.design.cross:
         levels = crossed(space.branches, space.shared, space.design.cross)
         space = replace(space, branches=levels, posthoc=over_levels(space.posthoc, levels))
+        _check_size(space)
         for branch in space.branches:
             _check_branch(space, branch)
     check_study(file, space.shared, space.branches)
     return space
+
+
+def _family(raw: str | Mapping[str, Any]) -> ModelFamily:
+    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    if name is not None and not isinstance(name, str):
+        raise ValueError(f"name must be text, got {name!r}: YAML reads it so, quote it")
+    return family_from(raw)
+
+
+def _check_size(space: SearchSpace) -> None:
+    """A compare sweep of at most `MOST_TRIALS` trials, so that whatever counts or draws them comes to an end."""
+    design = space.design
+    places = len(space.families) * design.sft_seeds * design.blocks * design.seeds * max(1, len(design.ladder))
+    trials = places * len(space.branches)
+    if space.file.mode == "compare" and trials > MOST_TRIALS:
+        raise SpaceError(
+            "design",
+            f"a sweep has at most {MOST_TRIALS} trials, and this one {trials}: {len(space.families)} families,"
+            f" sft_seeds {design.sft_seeds}, blocks {design.blocks}, seeds {design.seeds}, doses"
+            f" {max(1, len(design.ladder))}, methods {len(space.branches)}",
+        )
 
 
 def _check_mode(file: SpaceFile) -> None:

@@ -5,11 +5,13 @@ which meet the same draws, training seed and data order, so that levels of a kno
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from omsweep.space.branches import Branch, allowed_knobs
 from omsweep.space.knobs import Choice, Fixed, Knob, Scalar, SpaceError
+from omsweep.space.schema import MOST_TRIALS
 
 
 def crossed(branches: Sequence[Branch], shared: Mapping[str, Knob], names: Sequence[str]) -> tuple[Branch, ...]:
@@ -28,6 +30,9 @@ def crossed(branches: Sequence[Branch], shared: Mapping[str, Knob], names: Seque
         if ranges or not any(isinstance(knob, Choice) for knob in knobs):
             problem = "is drawn from a range" if ranges else "is not drawn by any method here"
             raise SpaceError(f"design.cross.{index}", f"{name!r} {problem}; give it as {{choice: [...]}}")
+    levels = sum(math.prod(map(len, _choices(branch, shared, names).values())) for branch in branches)
+    if levels > MOST_TRIALS:
+        raise SpaceError("design.cross", f"must give at most {MOST_TRIALS} levels of all methods, gives {levels}")
     found = tuple(level for branch in branches for level in _levels(branch, shared, names))
     labels = [branch.label for branch in found]
     if len(set(labels)) < len(labels):
@@ -43,8 +48,7 @@ def alive(branch: Branch, shared: Mapping[str, Knob]) -> dict[str, Knob]:
 
 
 def _levels(branch: Branch, shared: Mapping[str, Knob], names: Sequence[str]) -> list[Branch]:
-    knobs = alive(branch, shared)
-    choices = {name: knob.values for name in names if isinstance(knob := knobs.get(name), Choice)}
+    choices = _choices(branch, shared, names)
     found = []
     for values in itertools.product(*choices.values()):
         levels = dict(zip(choices, values, strict=True))
@@ -52,6 +56,11 @@ def _levels(branch: Branch, shared: Mapping[str, Knob], names: Sequence[str]) ->
         fixed = {name: Fixed(value) for name, value in levels.items()}
         found.append(replace(branch, label=label, origin=branch.label, knobs={**branch.knobs, **fixed}))
     return found
+
+
+def _choices(branch: Branch, shared: Mapping[str, Knob], names: Sequence[str]) -> dict[str, tuple[Scalar, ...]]:
+    knobs = alive(branch, shared)
+    return {name: knob.values for name in names if isinstance(knob := knobs.get(name), Choice)}
 
 
 def level_name(name: str, value: Scalar) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from omsweep.cache.manifest import SMALL_BYTES
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
+from omsweep.evaluation.suite_files import folder_files
 from omsweep.preferences.files import file_hash
+from omsweep.space.knobs import SpaceError
 from omsweep.space.search_space import SearchSpace
 
 Inputs = Mapping[str, Mapping[str, str]]
@@ -36,12 +38,23 @@ def places(space: SearchSpace) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def check_files(space: SearchSpace) -> None:
+    """Whether the files of records that a space names are there; raises SpaceError."""
+    for key, value in places(space).items():
+        path = Path(value).expanduser().absolute()
+        if key.endswith(".path") and not path.is_file():
+            problem = "is no file" if path.exists() else "does not exist"
+            raise SpaceError(
+                key, f"{path} {problem}; a path is relative to the search space file, in --set to the working directory"
+            )
+
+
 def inputs_of(space: SearchSpace) -> dict[str, dict[str, str]]:
     """The files and folders of this machine that a space names, as they are now; hub ids are none.
 
-    A file counts with its bytes. A folder counts with the names, sizes and bytes of its files but hidden ones and
-    compiled Python; of a file of more than `SMALL_BYTES` the bytes are left out: large weights have a hash of their
-    own, which is taken when a family is prepared.
+    A file counts with its bytes. A folder counts with the names, sizes and bytes of its files, links followed, but
+    hidden ones and compiled Python; of a file of more than `SMALL_BYTES` the bytes are left out: large weights have a
+    hash of their own, which is taken when a family is prepared.
     """
     found: dict[str, dict[str, str]] = {}
     for key, value in places(space).items():
@@ -75,10 +88,8 @@ def _hash(one: Mapping[str, str] | None) -> str:
 
 def _folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder)
-        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in name.parts):
-            size = file.stat().st_size
-            content = file_hash(str(file)) if size <= SMALL_BYTES else ""
-            digest.update(f"{name.as_posix()}\0{size}\0{content}\n".encode())
+    for file in folder_files(folder):
+        size = file.stat().st_size
+        content = file_hash(str(file)) if size <= SMALL_BYTES else ""
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{size}\0{content}\n".encode())
     return digest.hexdigest()

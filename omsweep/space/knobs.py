@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool | Mapping[str, float] | None
 BY_NAME = "by_name"
+MOST_VALUES = 200
+"""Of a choice."""
 
 
 class SpaceError(ValueError):
@@ -88,9 +90,11 @@ def _by_name(raw: Any, path: str) -> Mapping[str, float]:
 def _parse_sampler(sampler: str, argument: Any, path: str) -> Knob:
     if sampler == "choice":
         if not isinstance(argument, list) or not argument or any(isinstance(v, list | dict) for v in argument):
-            raise SpaceError(path, f"must be a non-empty list of plain values, got {argument!r}")
+            raise SpaceError(path, f"must be a non-empty list of plain values, got {argument!r:.400}")
+        if len(argument) > MOST_VALUES:
+            raise SpaceError(path, f"must hold at most {MOST_VALUES} values, got {len(argument)}: give a range")
         if len({repr(v) for v in argument}) < len(argument):
-            raise SpaceError(path, f"must not repeat a value, got {argument!r}")
+            raise SpaceError(path, f"must not repeat a value, got {argument!r:.400}")
         return Choice(tuple(argument))
     if not (isinstance(argument, list) and len(argument) == 2 and all(_is_number(v) for v in argument)):
         raise SpaceError(path, f"must be {SAMPLERS[sampler]}, got {argument!r}")

@@ -5,91 +5,74 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import SpaceFile
+from omsweep.space.yaml_text import LARGEST_FILE, SpaceFileError, parse_yaml
 
-
-class SpaceFileError(ValueError):
-    """A search space that cannot be used; the message names file, key path, value and what is allowed."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with 1e-4 read as a number (YAML 1.2) and repeated keys refused."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
-
-
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} occurs twice", key_node.start_mark)
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+HOLDS_ANCHORS = "x-"
+"""How keys of the file begin that only hold what `<<` and aliases take over."""
+_BARE, _BRACKET = r"[^.\[\]=]+", r"""\[["']?[^\]"']+["']?\]"""
+_OVERRIDE = re.compile(rf"({_BARE}(?:\.{_BARE}|{_BRACKET})*)=(.*)", re.DOTALL)
+_KEY = re.compile(f"{_BRACKET}|{_BARE}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Parse a search space file to a mapping; raises SpaceFileError."""
     try:
-        text = path.read_text()
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+        text = raw.decode("utf-8")
     except FileNotFoundError:
         raise SpaceFileError(f"{path}: no such file; give the path of a search space file (YAML)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpaceFileError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise SpaceFileError(f"{path}: is not text in UTF-8: {error}") from None
+    except OSError as error:
+        raise SpaceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(raw) > LARGEST_FILE:
+        raise SpaceFileError(f"{path}: is larger than {LARGEST_FILE // 1024} KiB; data lie in files of their own")
     content = parse_yaml(text, str(path))
     if content is None:
         raise SpaceFileError(f"{path}: the file is empty; allowed keys: {', '.join(SpaceFile.model_fields)}")
     if not isinstance(content, dict):
         raise SpaceFileError(f"{path}: must hold a mapping of keys, got {type(content).__name__} {content!r:.80}")
-    return content
-
-
-def parse_yaml(text: str, origin: str) -> Any:
-    """Safe-load YAML text; raises SpaceFileError with line and column."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.constructor.ConstructorError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        problem = error.problem or "cannot be constructed"
-        if "tag" in problem:
-            problem += "; only plain YAML values are allowed (mappings, lists, strings, numbers, true, false, null)"
-        raise SpaceFileError(f"{origin}: {place}: {problem}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SpaceFileError(f"{origin}: not valid YAML: {place}{problem}") from None
+    return {key: value for key, value in content.items() if not key.startswith(HOLDS_ANCHORS)}
 
 
 def apply_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of `content` with every `key.path=value` set (value in YAML); raises SpaceFileError."""
+    """A copy of `content` with every `key.path=value` set (value in YAML); raises SpaceFileError.
+
+    An entry of a list goes by its number, from 0: `families[0].base=DIR`. A name with dots stands in brackets:
+    `space.method["a.b"].alpha=0.1`.
+    """
     for override in overrides:
-        path, separator, text = override.partition("=")
-        keys = path.split(".")
-        if not separator or not all(keys):
-            raise SpaceFileError(f"--set {override}: must be key.path=value, for example train.steps=50")
-        content = _with_value(content, keys, parse_yaml(text, f"--set {override}"), override)
+        found = _OVERRIDE.fullmatch(override)
+        if found is None:
+            raise SpaceFileError(
+                f"--set {override:.200}: must be key.path=value, for example train.steps=50, families[0].base=DIR or"
+                ' space.method["a.b"].alpha=0.1'
+            )
+        keys = [key.strip("[]\"'") for key in _KEY.findall(found[1])]
+        content = _with_value(content, keys, parse_yaml(found[2], f"--set {override:.200}"), override)
     return content
 
 
-def _with_value(content: Any, keys: list[str], value: Any, override: str) -> dict[str, Any]:
-    if not isinstance(content, Mapping):
-        raise SpaceFileError(f"--set {override}: {keys[0]!r} is set inside {content!r}, which is not a mapping")
+def _with_value(content: Any, keys: list[str], value: Any, override: str) -> Any:
+    if not keys:
+        return value
     first, *rest = keys
-    return {**content, first: _with_value(content.get(first, {}), rest, value, override) if rest else value}
+    if isinstance(content, list):
+        if not first.isdecimal() or int(first) >= len(content):
+            raise SpaceFileError(
+                f"--set {override:.200}: {first!r} is set inside a list of {len(content)}: give a number from 0 to"
+                f" {len(content) - 1}"
+            )
+        number = int(first)
+        return [*content[:number], _with_value(content[number], rest, value, override), *content[number + 1 :]]
+    if content is not None and not isinstance(content, Mapping):
+        raise SpaceFileError(f"--set {override:.200}: {first!r} is set inside {content!r:.80}, which is not a mapping")
+    return {**(content or {}), first: _with_value((content or {}).get(first), rest, value, override)}
 
 
 def validate(content: Mapping[str, Any]) -> SpaceFile:
@@ -111,13 +94,17 @@ def _key_path(loc: tuple[int | str, ...]) -> str:
 
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return f"unknown key {error['loc'][-1]!r}; allowed: {', '.join(_fields_at(error['loc'][:-1]))}"
+        own = ", x-... (for what << takes over)" if len(error["loc"]) == 1 else ""
+        return f"unknown key {error['loc'][-1]!r:.80}; allowed: {', '.join(_fields_at(error['loc'][:-1]))}{own}"
     if error["type"] == "missing":
         return "is missing and has no default"
     if error["type"] == "string_pattern_mismatch":
         return f"must be letters, digits, '.', '_' and '-', starting with a letter or digit, got {error['input']!r}"
     message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"must be {message}, got {error['input']!r}"
+    quote = ""
+    if error["type"] in ("string_type", "literal_error") and isinstance(error["input"], bool | int | float):
+        quote = f": YAML reads it as a {'boolean' if isinstance(error['input'], bool) else 'number'}, quote it"
+    return f"must be {message}, got {error['input']!r}{quote}"
 
 
 def _fields_at(loc: tuple[int | str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ from omsweep.space.branches import Branch
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Posthoc
 
+MOST_POINTS = 10_000
 SHIFT = "tau_shift"
 """The method that may shift a trial to where another one of its block ended along tau."""
 
@@ -89,12 +90,14 @@ def _grid(label: str, section: Posthoc, branches: Sequence[Branch], mode: str) -
 def _points(path: str, section: Posthoc) -> tuple[PosthocPoint, ...]:
     densities = [1.0] if section.densities is None else section.densities
     seeds = [0] if section.seeds is None else section.seeds
+    if (count := len(section.weights) * len(densities) * len(seeds)) > MOST_POINTS:
+        raise SpaceError(path, f"a grid has at most {MOST_POINTS} points, and this one {count}")
     try:
         points = posthoc_points(section.method, weights=section.weights, densities=densities, seeds=seeds)
     except (ValueError, TypeError) as error:
         key = {"weight": "weights", "density": "densities", "seed": "seeds"}.get(str(error).split(maxsplit=1)[0])
         raise SpaceError(f"{path}.{key}" if key else path, str(error)) from None
-    if len(points) < len(section.weights) * len(densities) * len(seeds):
+    if len(points) < count:
         raise SpaceError(path, "weights, densities and seeds must not repeat a value")
     return points
 

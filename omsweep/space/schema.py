@@ -2,15 +2,20 @@
 
 import hashlib
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from omsweep.align.settings import MATCHES, allowed_matches
 from omsweep.families.family import Resources
 
-PositiveInt = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+MOST = 1_000_000
+"""Upper end of whole numbers that something is done so many times for."""
+PositiveInt = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+MOST_TRIALS = 100_000
+AS_BOOLEAN = "YAML reads yes, no, on, off, true and false as booleans, quote it if it is a word"
+Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -21,6 +26,14 @@ class Section(BaseModel):
     """A mapping of the file; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, given: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(given, bool) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError(f"no boolean: {AS_BOOLEAN}")
+        return given
 
 
 class Design(Section):
@@ -34,7 +47,7 @@ class Design(Section):
 
     blocks: PositiveInt = 3
     seeds: PositiveInt = 1
-    seed: Count = 0
+    seed: Seed = 0
     sft_seeds: PositiveInt = 1
     first_sft_seed: Count = 0
     ladder: list[Positive] = []
@@ -78,8 +91,8 @@ class Search(Section):
     """Adaptive search of `mode: search`; `trials` counts everything started, failures too (grid: its points)."""
 
     algorithm: Literal["tpe", "random", "grid"] = "tpe"
-    trials: PositiveInt | None = None
-    seed: Count = 0
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
+    seed: Seed = 0
     startup_trials: PositiveInt | None = None
 
 
@@ -139,7 +152,7 @@ class Train(Section):
     weight_decay: NonNegative = 0.0
     dtype: Literal["float32", "bfloat16"] | None = None
     task_vector_dtype: Literal["float32", "bfloat16"] = "float32"
-    max_length: Annotated[int, Field(ge=8)] = 512
+    max_length: Annotated[int, Field(ge=8, le=MOST)] = 512
     checkpoint_every: Count = 0
     max_failures: Count = 0
     trial_timeout: Positive | None = None
@@ -162,6 +175,7 @@ class Evaluate(Section):
     batch_size: PositiveInt = 256
     limit: PositiveInt | None = None
     report_split: Literal["front", "all"] = "front"
+    allow_suite_code: bool = False
 
 
 class Posthoc(Section):
@@ -175,7 +189,7 @@ class Posthoc(Section):
     method: str
     weights: list[Any] = []
     densities: list[Any] | None = None
-    seeds: list[Count] | None = None
+    seeds: list[Seed] | None = None
     of: Annotated[list[str], Field(min_length=1)] | None = None
     travel_of: str | None = None
     keep: bool = False

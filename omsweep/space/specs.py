@@ -15,7 +15,7 @@ from omsweep.trial.prepare.request import Preparation
 
 OPERATIONAL = (
     *(f"train.{name}" for name in ("max_failures", "trial_timeout", "concurrent_trials", "resources_per_worker")),
-    "keep.",
+    *("keep.", "evaluate.allow_suite_code"),
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
 UNRECORDED = (
@@ -44,7 +44,8 @@ def trial_spec(space: SearchSpace, sample: Mapping[str, Any]) -> TrialSpec:
 
 def evaluation(space: SearchSpace) -> dict[str, Any]:
     """How every policy of a space is scored: `evaluate` and `splits` of a `TrialSpec`."""
-    evaluate = space.file.evaluate.model_dump(mode="json", exclude={"report_split"})
+    own_code = set() if space.file.evaluate.allow_suite_code else {"allow_suite_code"}  # no word of what is not done
+    evaluate = space.file.evaluate.model_dump(mode="json", exclude={"report_split", *own_code})
     return {"evaluate": evaluate, "splits": space.splits}
 
 

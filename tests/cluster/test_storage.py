@@ -10,8 +10,10 @@ from omsweep.cluster.storage import (
     check_job_storage,
     check_job_tracking,
     check_no_secret,
+    check_tracking,
     in_ray_job,
     storage_folder,
+    storage_path,
 )
 
 
@@ -99,3 +101,19 @@ def test_a_uri_with_a_secret_is_refused_without_showing_it(uri: str) -> None:
     assert "hunter2" not in str(error.value)
     with pytest.raises(ValueError, match="--address must not hold.*give a token"):
         check_no_secret("--address", uri, "give a token")
+
+
+def test_a_path_in_a_tracking_uri_is_written_with_escapes(tmp_path: Path) -> None:
+    (tmp_path / "team%20a").mkdir()
+    check_tracking(f"sqlite:///{tmp_path}/team%2520a/mlflow.db")
+    check_tracking(f"sqlite:///{tmp_path}/new/mlflow.db?timeout=3")
+    for uri in (f"sqlite:///{tmp_path}/team%20a/mlflow.db", "sqlite:////x/what?v=2/mlflow.db"):
+        with pytest.raises(ValueError, match="--tracking-uri: in the path of a database write % as %25 and . as %3F"):
+            check_tracking(uri)
+
+
+def test_a_storage_uri_has_no_query() -> None:
+    assert storage_path("file:///data/what%3Fv=2", "runs") == Path("/data/what?v=2")
+    for uri in ("file:///data/what?v=2", "file:///data/a#b"):
+        with pytest.raises(ValueError, match="--storage: in a file:// URI write"):
+            storage_path(uri, "runs")

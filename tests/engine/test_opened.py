@@ -101,6 +101,21 @@ def test_how_a_sweep_is_run_may_change(folder: SweepFolder, path: str, value: An
     assert folder.state().resolved == space
 
 
+def test_a_path_that_was_noted_relative_to_the_working_directory_is_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, former = SweepFolder(tmp_path / "runs", "s"), SPACE | {"preferences": {"path": "pairs.jsonl"}}
+    with opened(made, former, print) as log:
+        create(log, "s", former)
+    now = SPACE | {"preferences": {"path": str(tmp_path / "pairs.jsonl")}}
+    monkeypatch.chdir(tmp_path)
+    with opened(made, now, print) as log:
+        assert log.state.created
+    monkeypatch.chdir("/")
+    with pytest.raises(ValueError, match="another search space: preferences.path is"), opened(made, former, print):
+        pass
+
+
 def test_only_counts_may_grow(folder: SweepFolder) -> None:
     with opened(folder, with_("design.blocks", 3), print, extend=True) as log:
         assert log.state.resolved["design"]["blocks"] == 3

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -76,8 +77,13 @@ def test_a_changed_file_is_read_again(tmp_path):
     ("records", "message"),
     [
         ([{"id": "a", "text": "x"}], r"a\.jsonl:1: needs prompt .* got \['id', 'text'\]"),
-        ([{"messages": [{"content": "x"}]}], "needs prompt"),
+        ([{"messages": [{"content": "x"}]}], r"a\.jsonl:1: turn 0 needs role and content, text each, got {'content'"),
+        ([{"messages": [3]}], "turn 0 needs role and content, text each, got 3"),
+        ([{"messages": [{"role": "user", "content": [{"type": "text"}]}]}], "turn 0 needs role and content, text each"),
+        ([{"messages": [{"role": "assistant", "content": "x"}]}], "the last turn must be the user's and say something"),
         ([{"prompt": ""}], "needs prompt"),
+        ([{"prompt": " "}], "needs prompt"),
+        ([["x"]], r"a\.jsonl:1: must be an object with prompt or messages, got \[\"x\"\]"),
         ([{"id": 1, "prompt": "x"}, {"id": 1, "prompt": "y"}], r"a\.jsonl:2: id '1' was used in line 1"),
         ([{"id": "a", "split": "report", "prompt": "x"}], "no prompt in split 'search', 1 in all"),
     ],
@@ -92,3 +98,21 @@ def test_a_line_that_is_not_json_is_named(tmp_path):
     path.write_text('{"prompt": "x"}\n{"prompt": \n')
     with pytest.raises(ValueError, match=r"a\.jsonl:2: not JSON"):
         read_reward_prompts(path, split="search")
+
+
+def test_a_replaced_file_is_read_again_whatever_its_time(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"prompt": "one", "split": "search"})
+    os.utime(path, (0, 0))
+    assert all_reward_prompts(path)[0].messages[0]["content"] == "one"
+    write(path, {"prompt": "two", "split": "search"})
+    os.utime(path, (0, 0))
+    assert all_reward_prompts(path)[0].messages[0]["content"] == "two"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('\ufeff{"prompt": "x"}\n')
+    assert len(all_reward_prompts(path)) == 1
+    path.write_bytes(b'{"prompt": "\xe9"}')
+    with pytest.raises(ValueError, match=r"a\.jsonl: is not text in UTF-8"):
+        all_reward_prompts(path)

@@ -3,7 +3,8 @@ import shutil
 
 import pytest
 
-from omsweep.evaluation.suite import content_hash, load_suite
+from omsweep.evaluation.suite import load_suite
+from omsweep.evaluation.suite_files import content_hash
 from omsweep.worlds.tiny.splits import split_of
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from omsweep.sinks.first_connection import absolute, sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.sinks.writes import RUN_STATUS
 from omsweep.store.log import SweepLog, read_state
@@ -154,10 +155,35 @@ def test_many_and_long_values_are_logged_and_cut_with_a_note(runs):
     trial = proposed("a", **{"long": "x" * 9000, "label=a/b": 1, **{f"k{n}": n for n in range(250)}})
     run = runs(created(), trial, started("a"), ended("a", "failed", error="e" * 9000))["a"]
     assert len(run.data.params) == 1 + 252 + 4  # and what identifies the trial
-    assert run.data.params["label_a/b"] == "1"
+    assert [value for key, value in run.data.params.items() if re.fullmatch("label_a_b-[0-9a-f]{6}", key)] == ["1"]
     assert len(run.data.params["long"]) == 6000
     assert run.data.params["long"].endswith("x [cut: 9000 characters]")
     assert run.data.tags["error"].endswith("e [cut: 9000 characters]")
+
+
+def test_categories_stay_distinct_in_any_script(runs):
+    names = [
+        "数学",
+        "语文",
+        "गणित",
+        "गणति",
+        "a+b",
+        "a*b",
+        "C/../D",
+        "C/./D",
+        "é",
+        "e\u0301",
+        "x" * 300,
+        "x" * 299,
+        "a b",
+    ]
+    scores = dict.fromkeys(names, 0.5)
+    reference = ("prepared", None, {"family": "f", "reference": {"scores": scores}, "models": {}})
+    metrics = runs(created(), reference, proposed("a"), started("a"), ended("a", scores=scores))["a"].data.metrics
+    for kind in ("tax.", "scores."):
+        keys = [key for key in metrics if key.startswith(kind)]
+        assert len(keys) == len(names)
+        assert {f"{kind}数学", f"{kind}é"} <= set(keys)
 
 
 def test_losses_are_a_curve_by_step(runs, client):
@@ -261,6 +287,20 @@ def test_runs_that_were_deleted_are_written_again(uri, client):
 
 def start_on(uri: str) -> None:
     MlflowSink(MemoryStorage(), uri, "one", Path("/results/s"), print)
+
+
+@pytest.mark.parametrize("name", ["team%20a", "what?v=2 #3 数"])
+def test_a_database_may_lie_in_a_folder_of_any_name(name, tmp_path):
+    folder = tmp_path / name
+    uri = sqlite_uri(folder / "mlflow.db")
+    assert absolute(uri) == uri
+    sink = MlflowSink(MemoryStorage(numbered(*BEGUN)), uri, "s", folder, print)
+    sink.start()
+    sink.flush(60)
+    sink.stop()
+    assert (folder / "mlflow.db").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(mlflow.MlflowClient(tracking_uri=uri).search_experiments()) == 2
 
 
 @pytest.mark.slow

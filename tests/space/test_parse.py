@@ -12,8 +12,9 @@ import yaml
 from omsweep.commands.check.load import load_checked as load_space
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
-from omsweep.space.parse import SpaceFileError, apply_overrides, parse_yaml
+from omsweep.space.parse import apply_overrides
 from omsweep.space.samples import make_sample, online_merge
+from omsweep.space.yaml_text import SpaceFileError, parse_yaml
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "search_spaces" / "demo.yaml"
@@ -60,6 +61,24 @@ MISTAKES = [
     ("train.stepz", 3, "train.stepz: unknown key 'stepz'; allowed: steps, batch_size"),
     ("train.steps", 0, "train.steps: must be greater than or equal to 1, got 0"),
     ("train.steps", "many", "train.steps: must be a valid integer"),
+    (
+        "train.steps",
+        True,
+        "train.steps: must be no boolean: YAML reads yes, no, on, off, true and false as booleans, q",
+    ),
+    ("train.steps", 10**7, "train.steps: must be less than or equal to 1000000, got 10000000"),
+    ("space.steps", 10**7, "space.steps: must be at most 1000000, got 10000000"),
+    ("space.learning_rate", float("inf"), "space.learning_rate: must be finite, got inf"),
+    ("space.beta", {"choice": list(range(1, 2000))}, "space.beta.choice: must hold at most 200 values, got 1999: give"),
+    ("design.blocks", 200_000, "design: a sweep has at most 100000 trials, and this one 1200000: 2 families"),
+    ("posthoc", {"g": {"method": "linear", "weights": [0.5] * 10_001}}, "posthoc.g: a grid has at most 10000 points"),
+    ("name", False, "name: must be no boolean: YAML reads yes, no"),
+    ("families", [True], "families.0: must be a valid string, got True: YAML reads it as a boolean, quote it"),
+    (
+        "families",
+        [{"name": 1e3, "base": "a/b", "sft": "a/c"}],
+        "families.0.name: name must be text, got 1000.0: YAML reads it so, quote it",
+    ),
     ("mode", "race", "mode: must be 'compare' or 'search', got 'race'"),
     ("space.method.onties.alpha", 2, "space.method.onties.alpha: alpha must be in [0, 1], got 2"),
     (
@@ -179,14 +198,36 @@ def test_numbers_without_a_dot_are_numbers() -> None:
     assert parse_yaml("[12e, v1e3, 1e]", "x") == ["12e", "v1e3", "1e"]
 
 
+def test_keys_that_hold_anchors_are_no_part_of_the_space(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    held = "x-onties: &onties {semantics: equations, alpha: 1.0e-4}\n"
+    file.write_text(held + DEMO.read_text())
+    more = ["space.method.onties={semantics: equations, alpha: 1.0e-4}"]
+    assert load_space(file, more).resolved() == load_space(DEMO, more).resolved()
+
+
 def test_overrides_set_nested_keys_and_leave_the_original_alone() -> None:
-    content = {"train": {"steps": 100}}
-    changed = apply_overrides(content, ["train.steps=5", "space.method.adamw={}", "name=x"])
-    assert changed == {"train": {"steps": 5}, "space": {"method": {"adamw": {}}}, "name": "x"}
-    assert content == {"train": {"steps": 100}}
+    content = {"train": {"steps": 100}, "families": [{"base": "a"}, "b"], "design": None}
+    changed = apply_overrides(content, ["train.steps=5", "space.method.adamw={}", "name=x", "design.blocks=2"])
+    assert changed["train"] == {"steps": 5}
+    assert changed["space"] == {"method": {"adamw": {}}}
+    assert (changed["name"], changed["design"]) == ("x", {"blocks": 2})
+    assert content == {"train": {"steps": 100}, "families": [{"base": "a"}, "b"], "design": None}
 
 
-@pytest.mark.parametrize("override", ["train.steps", "=3", "train..steps=3", "name.first=3"])
+def test_overrides_reach_names_with_dots_and_entries_of_lists() -> None:
+    content = {"families": [{"base": "a"}, "b"]}
+    found = apply_overrides(content, ['s["a.b"].alpha=1', "s['c=d']=2", "s[e.f]=x=y", "families[0].base=z"])
+    assert found["s"] == {"a.b": {"alpha": 1}, "c=d": 2, "e.f": "x=y"}
+    assert found["families"] == [{"base": "z"}, "b"]
+    assert apply_overrides(content, ["families.1=c"])["families"] == [{"base": "a"}, "c"]
+    with pytest.raises(SpaceFileError, match=r"'2' is set inside a list of 2: give a number from 0 to 1"):
+        apply_overrides(content, ["families[2]=c"])
+
+
+@pytest.mark.parametrize(
+    "override", ["train.steps", "=3", "train..steps=3", "name.first=3", "a[b=3", "[a]=1", "a" * 50]
+)
 def test_a_malformed_override_is_refused(override: str) -> None:
     with pytest.raises(SpaceFileError, match="--set"):
         apply_overrides({"name": "x"}, [override])

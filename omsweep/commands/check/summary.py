@@ -71,6 +71,8 @@ def summary(space: SearchSpace) -> str:
 def notes(space: SearchSpace) -> list[str]:
     """What a user should know although it is no mistake."""
     found = []
+    if code := space.evaluate.code:
+        found.append(f"evaluate.tax: loading the suite runs Python of its own: {', '.join(code)}")
     if space.file.mode == "compare" and space.design.seeds * space.design.blocks * space.design.sft_seeds == 1:
         found.append("one block and one seed: exploratory, the report will rank nothing")
     if space.file.mode == "search" and space.search.algorithm == "tpe":

@@ -7,7 +7,7 @@ import yaml
 
 from omsweep.commands.check.comparison import comparison_lines, comparison_notes
 from omsweep.commands.check.load import load_checked as load_space
-from omsweep.space.parse import SpaceFileError
+from omsweep.space.yaml_text import SpaceFileError
 
 DARE = {"semantics": "equations", "tau_travel": 0.1, "density": 0.5}
 SPACE = {

@@ -18,8 +18,8 @@ from omsweep.space.build import build_space
 from omsweep.space.checks.fit import check_fit, need_of
 from omsweep.space.knobs import SpaceError
 from omsweep.space.load import load_space
-from omsweep.space.parse import SpaceFileError
 from omsweep.space.search_space import SearchSpace
+from omsweep.space.yaml_text import SpaceFileError
 
 
 def space_of(compare: dict[str, Any], family: object, **train: object) -> SearchSpace:

@@ -47,7 +47,7 @@ def test_reward_prompts_and_suites_are_read_before_any_model(
         prepare(compare, tmp_path)
     (tmp_path / "suite").mkdir()
     compare["evaluate"] = {"tax": str(tmp_path / "suite")}
-    with pytest.raises(ValueError, match=r"tax suite .*suite holds no lm-eval task"):
+    with pytest.raises(ValueError, match=r"tax suite .*suite: holds no lm-eval task"):
         prepare(compare, tmp_path)
 
 
