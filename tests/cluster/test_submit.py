@@ -16,6 +16,7 @@ from ray.job_submission import JobStatus
 
 from omsweep import cli
 from omsweep.cluster import submit
+from omsweep.families.tiny.architecture import random_family
 from omsweep.space.load import load_space
 
 SPACE = """
@@ -184,7 +185,8 @@ def test_files_of_this_machine_named_by_a_relative_path_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.jsonl").write_text("{}\n")
-    for folder in ("model", "tasks", "tiny"):  # a folder called like an embedded suite is not meant
+    random_family(tmp_path / "model", hidden_size=32, intermediate_size=32)
+    for folder in ("tasks", "tiny"):  # a folder called like an embedded suite is not meant
         Path(folder).mkdir()
     cluster = Cluster([["x"]], JobStatus.SUCCEEDED)
     with pytest.raises(ValueError, match=f"{key}: '{path}' is a path on this machine"):
