@@ -35,19 +35,20 @@ def test_killed_at_a_write(tmp_path: Path) -> None:
         counted = tmp_path / "counted"
         assert whole.run(under=str(whole.storage / "s"), counted=str(counted)) == 0, whole.said()
         expected, calls = found(whole.storage), int(counted.read_text())
-        killed = 0
         for point in range(POINTS):
-            dies_at = 1 + round(0.93 * calls * (point + 0.5) / POINTS)
-            sweep = DrivenSweep(ours, tmp_path / str(dies_at), REAL)
-            begun = time.monotonic()
-            assert sweep.run(under=str(sweep.storage / "s"), dies_at=dies_at) == -signal.SIGKILL, sweep.said()
+            code = 0
+            while code == 0:  # losses are written together where they come fast: a quicker sweep makes fewer calls
+                dies_at = 1 + round(0.93 * calls * (point + 0.5) / POINTS)
+                sweep = DrivenSweep(ours, tmp_path / f"{point}-{dies_at}", REAL)
+                begun = time.monotonic()
+                code = sweep.run(under=str(sweep.storage / "s"), dies_at=dies_at, counted=str(counted))
+                calls = int(counted.read_text()) if code == 0 else calls
+            assert code == -signal.SIGKILL, sweep.said()
             events = len(sweep.events) if sweep.state else 0
             assert sweep.run() == 0, sweep.said()
             sweep.check_whole(expected)
             sweep.check_mlflow(f"sqlite:///{sweep.storage / 'mlflow.db'}")
-            killed += 1
             say(f"killed at call {dies_at} of {calls}, after event {events}: whole, {time.monotonic() - begun:.0f} s")
-        assert killed == POINTS
 
 
 def working(state: Any) -> bool:
