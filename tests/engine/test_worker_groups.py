@@ -58,6 +58,7 @@ class Run(NamedTuple):
     steps: list[Step]
     policy_path: str
     task_vector: dict[str, Tensor]
+    seed: int
 
 
 def space(method: str, **train: Any) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
         assert outcome.state == "completed"
         steps = [Step(*step) for step in torch.load(folder / f"{spec.trial_id}.pt")]
         task_vector = dict(open_task_vector(prepared.task_vectors["real"]))
-        return Run([loss or 0.0 for loss in outcome.losses], steps, str(outcome.policy_path), task_vector)
+        return Run([loss or 0.0 for loss in outcome.losses], steps, str(outcome.policy_path), task_vector, spec.seed)
 
     with connect(Console()):
         yield trained
@@ -185,7 +186,7 @@ def test_two_workers_keep_the_entries_of_one_under_ondare(group: str, run: Calla
     compared = entries = 0
     for number, (a, b) in enumerate(zip(one.steps, two.steps, strict=True), start=1):
         for name in a.updates:
-            drawn = random_mask(a.updates[name], density=DENSITY, key=mask_key(0, number, "update", name))
+            drawn = random_mask(a.updates[name], density=DENSITY, key=mask_key(one.seed, number, "update", name))
             (kept_a, sure_a), (kept_b, sure_b) = (seen_kept(r, s, number, name) for r, s in ((one, a), (two, b)))
             sure = sure_a & sure_b
             assert torch.equal(kept_a[sure], kept_b[sure]), (number, name)
@@ -235,7 +236,7 @@ def kept_largest(step: Step, number: int, name: str) -> Tensor:
 def seen_kept(run: Run, step: Step, number: int, name: str) -> tuple[Tensor, Tensor]:
     """Which updates arrived in the weights, read off their movement, and where that shows."""
     tau = run.task_vector[name]
-    tau_mask = random_mask(tau, density=DENSITY, key=mask_key(0, number, "task_vector", name))
+    tau_mask = random_mask(tau, density=DENSITY, key=mask_key(run.seed, number, "task_vector", name))
     merged_in = ALPHA * torch.where(tau_mask, tau, 0.0) if step.rate else torch.zeros_like(tau)
     rest = step.after[name] - step.before[name] - merged_in
     update = (1 - ALPHA) * step.updates[name]
