@@ -11,7 +11,7 @@ must be *better* (a positive control), and runs of plain AdamW told apart by nam
 courteous, wordy answer is preferred to the exact one, so that skills are lost. Whoever moves along tau wins skills
 back. It is checked first that this holds without any training: shifted by .2 tau, every SFT model must have a negative
 tax. Then OnDARE must be *better* than AdamW, and OnDARE with a rotated task vector, which has the same size and a
-direction that means nothing, must not be (a negative control).
+direction that means nothing, must not be better than its mask alone, ChildTuning (a negative control).
 
 `short` shows that a benefit of tau is found where there is one. That merging while training beats merging afterwards
 has no such control: nobody knows a world where it must.
@@ -68,6 +68,7 @@ class World:
         contrasts: with the verdicts that are right.
         tax_limit: t, points.
         main: the file of the sweep's preferences.
+        runs: training seeds of each SFT seed.
         same_arms: whether the runs of AdamW are compared among themselves too.
         admitted: says of each SFT model in a folder what must be below zero.
     """
@@ -78,6 +79,7 @@ class World:
     contrasts: Mapping[tuple[str, str], frozenset[str]]
     tax_limit: float
     main: str
+    runs: int = 1
     same_arms: bool = False
     admitted: Callable[[Path], Iterator[float]] | None = None
 
@@ -135,7 +137,7 @@ def _accuracy(path: Path) -> float:
     return 100 * float(scores.groupby("category").score.mean().mean())
 
 
-ONDARE = {"method": "ondare", "semantics": "equations", "tau_travel": SHIFT, "density": 0.5}
+ONDARE: Record = {"method": "ondare", "semantics": "equations", "tau_travel": SHIFT, "density": 0.5}
 WORLDS = {
     "noise": World(
         family=lambda _folder, _seeds: "tiny-llama",
@@ -147,16 +149,22 @@ WORLDS = {
         main="clean",
         contrasts={("adamw", "noisy"): frozenset({"better"})},
         tax_limit=8.0,
+        runs=2,
         same_arms=True,
     ),
     "short": World(
         family=stopped_short,
-        methods=lambda _folder: {"adamw": {}, "ondare": ONDARE, "rotated": ONDARE | {"task_vector": "rotated"}},
+        methods=lambda _folder: {
+            "adamw": {},
+            "ondare": ONDARE,
+            "rotated": ONDARE | {"task_vector": "rotated"},
+            "childtuning": {"semantics": "equations", "density": ONDARE["density"]},
+        },
         pairs={"courteous": courteous},
         main="courteous",
         contrasts={
             ("ondare", "adamw"): frozenset({"better"}),
-            ("rotated", "adamw"): frozenset({"worse", "equivalent", "not shown"}),
+            ("rotated", "childtuning"): frozenset({"worse", "equivalent", "not shown"}),
         },
         tax_limit=10.0,
         admitted=shifted,
@@ -176,7 +184,7 @@ def space_of(name: str, folder: Path, seeds: range) -> Record:
         "space": {"algorithm": "dpo", "learning_rate": 2.5e-4, "beta": 0.1, "method": world.methods(folder)},
         "design": {
             "blocks": 1,
-            "seeds": 2,
+            "seeds": world.runs,
             "sft_seeds": len(seeds),
             "first_sft_seed": seeds.start if isinstance(world.family(folder, seeds), str) else 0,
             "ladder": [0.5, 1, 2, 4],
