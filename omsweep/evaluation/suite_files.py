@@ -66,9 +66,13 @@ def suite_code(folder: Path) -> list[str]:
             if node.id == "mapping":
                 includes = [value for key, value in node.value if key.value == "include"]
                 left += [file.parent / one.value for value in includes for one in _entries(value)]
-                asked = [key for key, value in node.value if (key.value, value.value) == ("hf_evaluate", "true")]
+                asked = [key for key, value in node.value if key.value == "hf_evaluate" and _is_true(value)]
                 found += [f"{file}:{key.start_mark.line + 1} hf_evaluate" for key in asked]
     return found
+
+
+def _is_true(node: Any) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:bool") and node.value.lower() in ("true", "yes", "on")
 
 
 def yaml_problem(file: Path) -> str | None:
