@@ -1,8 +1,8 @@
 """What is said in a record: texts and chat messages, checked, and a prompt found where none is given. Plain Python."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
 from omsweep.preferences.settings import Messages
@@ -169,7 +169,7 @@ def shared_words(chosen: str, rejected: str) -> tuple[str, str, str]:
     """
     if chosen.strip() == rejected.strip():
         raise Unusable(SAME)
-    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False)))
+    end = bisect_left(range(1, min(len(chosen), len(rejected)) + 1), 1, key=lambda n: chosen[:n] != rejected[:n])
     if any(end < len(whole) and not whole[end].isspace() for whole in (chosen, rejected)):
         end = max((match.start() for match in re.finditer(r"\s+", chosen[:end])), default=0)
     prompt = chosen[:end].rstrip()
