@@ -1,7 +1,6 @@
 """Local files of records: JSON with one object per line or one list of objects, and Parquet. No datasets library."""
 
 import gzip
-import hashlib
 import json
 import zlib
 from pathlib import Path
@@ -16,12 +15,6 @@ def existing_file(path: str, *, what: str = "preference data") -> Path:
     if not file.is_file():
         raise ValueError(f"{what} file {path} does not exist")
     return file
-
-
-def file_hash(path: str) -> str:
-    """SHA-256 of the file's bytes, hex."""
-    with existing_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(path: str, *, what: str = "preference data") -> list[dict[str, Any]]:
