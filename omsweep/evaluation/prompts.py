@@ -10,6 +10,7 @@ from typing import Any
 
 from omsweep.evaluation.clusters import cluster_ids, cluster_splits, limited
 from omsweep.evaluation.settings import check_split
+from omsweep.preferences.files import json_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +57,17 @@ def all_reward_prompts(path: Path) -> tuple[RewardPrompt, ...]:
 @lru_cache(maxsize=8)
 def _read(path: Path, content: bytes) -> tuple[RewardPrompt, ...]:
     try:
-        text = content.decode("utf-8-sig")
+        lines = list(json_lines(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not text in UTF-8: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     records: dict[str, Mapping[str, Any]] = {}
     chats: list[list[dict[str, str]]] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+    for number, record in lines:
         if not isinstance(record, dict):
-            raise ValueError(f"{path}:{number}: must be an object with prompt or messages, got {line:.80}")
+            raise ValueError(f"{path}:{number}: must be an object with prompt or messages, got {record!r:.80}")
         messages = _messages(record, f"{path}:{number}")
         declared = record.get("id")
         item_id = content_id(messages) if declared is None else str(declared)

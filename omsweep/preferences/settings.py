@@ -50,6 +50,10 @@ class PreferenceData:
     max_dropped_share: float = 0.02
 
     def __post_init__(self) -> None:
+        for field in ("name", "path", "hub", "config", "split", "revision"):
+            text = getattr(self, field)
+            if not isinstance(text, str) and (text is not None or field == "split"):
+                raise ValueError(f"preferences {field} must be text, got {text!r:.80}")
         given = [field for field in ("name", "path", "hub") if getattr(self, field) is not None]
         if len(given) != 1:
             raise ValueError(
@@ -61,8 +65,9 @@ class PreferenceData:
             )
         if self.path is not None and not self.path.endswith(SUFFIXES):
             raise ValueError(f"preferences path must end with one of {', '.join(SUFFIXES)}, got {self.path!r}")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"preferences limit must be at least 1, got {self.limit}")
+        whole = isinstance(self.limit, int) and not isinstance(self.limit, bool)
+        if self.limit is not None and not (whole and self.limit >= 1):
+            raise ValueError(f"preferences limit must be a whole number of at least 1, got {self.limit!r:.80}")
         if self.rendering not in RENDERINGS:
             raise ValueError(f"preferences rendering must be one of {', '.join(RENDERINGS)}, got {self.rendering!r}")
         share = self.max_dropped_share
