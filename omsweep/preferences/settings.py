@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from omsweep.preferences.files import SUFFIXES
@@ -86,8 +87,11 @@ class PreferenceData:
 
     @property
     def key(self) -> str:
-        """Text that differs wherever two differ."""
-        return json.dumps(self.as_mapping(), sort_keys=True)
+        """Text that differs wherever the records do; logs hold it, and `omsweep.store.former.data_key` reads it."""
+        content = {name: value for name, value in self.as_mapping().items() if name != "max_dropped_share"}
+        if self.path is not None:
+            content["path"] = str(Path(self.path).expanduser().absolute())
+        return json.dumps(content, sort_keys=True)
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain data from which `preferences_from` makes an equal value."""

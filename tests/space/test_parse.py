@@ -162,7 +162,7 @@ def test_a_family_in_a_dtype_that_is_not_trained_needs_another(compare: dict[str
     assert build_space(half | {"train": {"dtype": "bfloat16"}}).families[0].dtype == "float16"
 
 
-@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])
+@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES, ids=[f"{m[0]}={m[1]}"[:80] for m in MISTAKES])
 def test_a_mistake_names_file_key_value_and_what_is_allowed(
     tmp_path: Path, path: str, value: object, expected: str
 ) -> None:
