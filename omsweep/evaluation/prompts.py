@@ -11,6 +11,7 @@ from typing import Any
 from omsweep.evaluation.clusters import cluster_ids, cluster_splits, limited
 from omsweep.evaluation.settings import check_split
 from omsweep.preferences.files import json_lines
+from omsweep.preferences.turns import check_encodable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +102,13 @@ def _dialogue(record: Mapping[str, Any], chat: list[dict[str, str]]) -> Any:
 
 
 def _messages(record: Mapping[str, Any], where: str) -> list[dict[str, str]]:
-    given = record.get("messages", record.get("prompt"))
-    if isinstance(given, str) and given.strip():
-        return [{"role": "user", "content": given}]
-    turns = given if isinstance(given, list) else []
+    given = record.get("prompt") if record.get("messages") is None else record["messages"]
+    asked = [{"role": "user", "content": given}] if isinstance(given, str) and given.strip() else given
+    turns = asked if isinstance(asked, list) else []
     for index, turn in enumerate(turns):
         if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) for key in ("role", "content")):
             raise ValueError(f"{where}: turn {index} needs role and content, text each, got {turn!r:.80}")
+        check_encodable(turn["content"], f"{where}: turn {index}")
     if not turns:
         raise ValueError(f"{where}: needs prompt (text) or messages (a list of role and content), got {sorted(record)}")
     if turns[-1]["role"] != "user" or not turns[-1]["content"].strip():

@@ -83,6 +83,7 @@ def test_a_changed_file_is_read_again(tmp_path):
         ([{"messages": [{"role": "assistant", "content": "x"}]}], "the last turn must be the user's and say something"),
         ([{"prompt": ""}], "needs prompt"),
         ([{"prompt": " "}], "needs prompt"),
+        ([{"prompt": "\ud800"}], r"a\.jsonl:1: turn 0 holds half of a surrogate pair, which is no character"),
         ([["x"]], r"a\.jsonl:1: must be an object with prompt or messages, got .*x"),
         ([{"id": 1, "prompt": "x"}, {"id": 1, "prompt": "y"}], r"a\.jsonl:2: id '1' was used in line 1"),
         ([{"id": "a", "split": "report", "prompt": "x"}], "no prompt in split 'search', 1 in all"),
