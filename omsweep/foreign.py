@@ -19,6 +19,8 @@ MENDABLE = frozenset(
     }
 )
 """Numbers of the system's refusals that name a place which can be made, freed or chosen otherwise."""
+LONGEST_REASON = 500
+"""Characters of a library's message that are passed on."""
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 
 
@@ -44,7 +46,8 @@ def refusal(error: BaseException) -> str | None:
 def calling(what: str) -> Iterator[None]:
     """Whatever a library raises inside becomes `cannot <what>: <kind>: <message>`; what omsweep refuses stays.
 
-    For calls that only read what the user gave, such as a model's folder or a template.
+    For calls that only read what the user gave, such as a model's folder or a template. A lack of memory stays what it
+    is: it says nothing of what was read.
 
     Raises:
         ValueError: see above.
@@ -52,9 +55,13 @@ def calling(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, ValueError) and _is_ours(error):
+        if (isinstance(error, ValueError) and _is_ours(error)) or _lacks_memory(error):
             raise
-        raise ValueError(f"cannot {what}: {error_line(error)}") from error
+        raise ValueError(f"cannot {what}: {error_line(error):.{LONGEST_REASON}}") from error
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's own
 
 
 def error_line(error: BaseException) -> str:

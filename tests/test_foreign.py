@@ -108,3 +108,8 @@ def test_a_command_that_fails_by_surprise_says_where_the_traceback_is(
     monkeypatch.setenv("OMSWEEP_TRACEBACK", "1")
     with pytest.raises(ValueError, match="matmul"):
         cli.main(["families"])
+
+
+def test_a_lack_of_memory_stays_what_it_is() -> None:
+    with pytest.raises(MemoryError), calling("load the model of x"):
+        raise MemoryError

@@ -14,7 +14,6 @@ from typing import Any
 import torch.distributed
 import trl
 from datasets import Dataset, load_from_disk
-from jinja2 import TemplateError
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import unpair_preference_dataset
 from trl.data_utils import is_conversational
@@ -29,6 +28,7 @@ from omsweep.align.template import tokenizer_hash
 from omsweep.align.trainer import PAIRED_COLUMNS, PREPARERS, UNPAIRED_COLUMNS
 from omsweep.cache import RECIPE_FILE, build_once, recipe_hash
 from omsweep.families.load import find, load_model, weights_hash
+from omsweep.foreign import calling
 from omsweep.quiet import quiet_loggers, without_warnings
 
 FORMAT_VERSION = 2
@@ -162,10 +162,8 @@ def _prompt_tokens(row: Mapping[str, Any], rendering: str, tokenizer: PreTrained
         prompt = as_messages({"prompt": prompt})["prompt"]
     if isinstance(prompt, str):
         return len(tokenizer(prompt)["input_ids"])
-    try:
+    with calling(f"render the prompt of record {row['record']} with the chat template"):
         return len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
-    except TemplateError as error:
-        raise ValueError(f"the chat template refuses the prompt of record {row['record']}: {error}") from None
 
 
 def fitting(records: Dataset, lost: Collection[int], *, max_length: int) -> Dataset:

@@ -16,6 +16,7 @@ from omsweep.align.arguments import shared_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.order import example_order
 from omsweep.align.trainer import Silent
+from omsweep.foreign import calling
 from omsweep.quiet import quiet_loggers
 
 HELD_OUT = 5
@@ -119,9 +120,10 @@ def first_layers(start: str, *, layers: int, seed: int) -> PreTrainedModel:
     # it would list the layers that are left out, and the head, which is new
     with quiet_loggers("transformers.modeling_utils", level=logging.ERROR), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            start, num_labels=1, num_hidden_layers=layers, dtype=torch.float32, local_files_only=True
-        )
+        with calling(f"load the model of {start}"):
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+                start, num_labels=1, num_hidden_layers=layers, dtype=torch.float32, local_files_only=True
+            )
     return model
 
 

@@ -23,7 +23,7 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_records(
+def check_renderable(
     records: Iterable[Mapping[str, Any]], template: Template, *, source: str, family: str, rendering: str = "chat"
 ) -> list[str]:
     """Refuse records that a family's template cannot render so that scoring would ask the same.
@@ -45,7 +45,7 @@ def check_records(
     ends = False
     for place, record in enumerate(records):
         number = record.get("record", place)
-        for name, prompt, answer in _conversations(record, rendering):
+        for name, prompt, answer in conversations(record, rendering):
             problem, text = answer_problem(template, prompt, answer)
             if problem:
                 raise ValueError(f"{source}: record {number}, {name}: the chat template of {family} renders {problem}")
@@ -65,17 +65,16 @@ def of_each_kind(records: Iterable[Mapping[str, Any]], rendering: str = "chat") 
     """The first record of each succession of roles, thoughts or none: what a look at a template in passing needs."""
     seen = set()
     for place, record in enumerate(records):
-        conversations = _conversations(record, rendering)
         kind = tuple(
             tuple((turn["role"], "</think>" in turn["content"]) for turn in [*prompt, *answer])
-            for _, prompt, answer in conversations
+            for _, prompt, answer in conversations(record, rendering)
         )
         if kind not in seen:
             seen.add(kind)
             yield {"record": place, **record}
 
 
-def _conversations(record: Mapping[str, Any], rendering: str) -> list[tuple[str, Turns, Turns]]:
+def conversations(record: Mapping[str, Any], rendering: str) -> list[tuple[str, Turns, Turns]]:
     """Name of the answer, prompt and answer as turns; nothing of a record that is not rendered by a template."""
     found: list[tuple[str, Turns, Turns]] = []
     for name in ANSWERS:

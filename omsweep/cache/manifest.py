@@ -35,7 +35,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> None:
     """Record these files of the folder; they, their folders and the manifest are on the disk when this returns."""
     files = sorted(files)
     described = {
-        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "sha256": _sha256(file)} for file in files
+        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "sha256": sha256_of(file)} for file in files
     }
     partial = folder / f".{MANIFEST_FILE}.partial"
     partial.write_text(json.dumps({"version": VERSION, "files": described}, indent=2) + "\n")
@@ -84,7 +84,7 @@ def _difference(folder: Path, files: Mapping[str, tuple[int, str]], read: Read) 
     if read == "nothing" or (read == "changed" and found in (_checked.get(folder), _stamp(folder))):
         return None
     for name, (_, digest) in files.items():
-        if _sha256(folder / name) != digest:
+        if sha256_of(folder / name) != digest:
             return f"{name} has other content"
     _remember(folder, found)
     return None
@@ -105,7 +105,8 @@ def _read(folder: Path) -> dict[str, tuple[int, str]]:
     return {str(name): (int(file["size"]), str(file["sha256"])) for name, file in files.items()}
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

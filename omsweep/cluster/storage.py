@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from omsweep.redaction import redacted
+from omsweep.sinks.first_connection import absolute
 
 
 def storage_folder(given: str | None, default: str) -> Path:
@@ -53,20 +54,13 @@ def check_tracking(uri: str | None) -> None:
         ValueError: naming what to do instead, never the secret; a SQLite file whose path is not written as in a URI.
     """
     if uri is not None:
-        _check_path_in(uri)
+        absolute(uri)
         check_no_secret(
             "--tracking-uri",
             uri,
             "for a server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the process"
             " that runs the sweep (on a cluster: of the head node), for a database put an MLflow server before it",
         )
-
-
-def _check_path_in(uri: str) -> None:
-    path, _, query = uri.partition(":///")[2].partition("?")
-    elsewhere = Path(path).parent.is_dir() and not Path(unquote(path)).parent.is_dir()
-    if uri.startswith("sqlite") and ("/" in query or elsewhere):
-        raise ValueError(f"--tracking-uri: in the path of a database write % as %25 and ? as %3F, got {uri!r}")
 
 
 def check_job_tracking(uri: str | None) -> None:

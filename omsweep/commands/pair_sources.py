@@ -12,7 +12,7 @@ from omsweep.evaluation.generation import encode_prompts, generate
 from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
-from omsweep.families.chat_template import prompt_problem, template_of
+from omsweep.families.chat_template import check_prompts, template_of
 from omsweep.families.decoding import PLAIN, Decoding, resolved_decoding
 from omsweep.families.folder import check_causal
 from omsweep.families.load import (
@@ -47,10 +47,8 @@ class PairSources:
 
     def check_room(self, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
         """ValueError naming the prompts that the chat template cannot render, or that leave no room for an answer."""
-        template = template_of(self.tokenizer)
-        for prompt in prompts:
-            if problem := prompt_problem(template, prompt.messages):
-                raise ValueError(f"prompt {prompt.id}: the chat template of {self.folder} renders {problem}")
+        called = ((f"prompt {prompt.id}", prompt.messages) for prompt in prompts)
+        check_prompts(template_of(self.tokenizer), called, self.folder)
         context = getattr(empty_model(self.folder).config, "max_position_embeddings", None)
         lengths = map(len, encode_prompts(self.tokenizer, [prompt.messages for prompt in prompts]))
         long = [

@@ -127,7 +127,7 @@ def refuse_another(
     folder: SweepFolder, there: Mapping[str, Any], here: Mapping[str, Any], *, extend: bool = False
 ) -> None:
     """ValueError where a sweep's search space is another one, naming what differs."""
-    different = differences(*(located(one, Path.cwd()) for one in (there, here)))
+    different = differences(there, here)
     grown = [path for path, old, new in different if path in COUNTS and None not in (old, new) and new > old]
     if not names_sft_seeds(there):  # its trials are not named by their SFT seed, those of several would be
         grown = [path for path in grown if path != "design.sft_seeds"]
@@ -195,8 +195,11 @@ def note_changes(log: SweepLog, resolved: Mapping[str, Any]) -> None:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Key paths whose values differ, with both, but for those that may change."""
-    old, new = flatten(plain(there)), flatten(plain(here))
+    """Key paths whose values differ, with both, but for those that may change.
+
+    Former versions noted paths relative to the working directory.
+    """
+    old, new = (flatten(plain(located(one, Path.cwd()))) for one in (there, here))
     paths = [*new, *(path for path in old if path not in new)]
     return [
         (path, old.get(path), new.get(path))

@@ -58,7 +58,7 @@ def check_rendered(space: SearchSpace, source: str, folder: Path) -> None:
     """Refuse records that the chat template of a family here cannot render; one of each kind is looked at."""
     from datasets import load_from_disk
 
-    from omsweep.align.template import check_records, of_each_kind
+    from omsweep.align.template import check_renderable, of_each_kind
     from omsweep.families.tiny.tokenizer import build_tokenizer
 
     rendering = json.loads((folder / RECIPE_FILE).read_text())["rendering"]
@@ -66,7 +66,7 @@ def check_rendered(space: SearchSpace, source: str, folder: Path) -> None:
     for family in space.families:
         own = isinstance(family.recipe, TinyRecipe)
         if template := template_of(build_tokenizer()) if own else template_at_hand(family):
-            check_records(records, template, source=source, family=family.name, rendering=rendering)
+            check_renderable(records, template, source=source, family=family.name, rendering=rendering)
 
 
 def prepare_all(

@@ -10,6 +10,8 @@ from typing import Any
 
 from omsweep.evaluation.clusters import cluster_ids, cluster_splits, limited
 from omsweep.evaluation.settings import check_split
+from omsweep.preferences.files import json_lines
+from omsweep.preferences.turns import check_encodable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +58,17 @@ def all_reward_prompts(path: Path) -> tuple[RewardPrompt, ...]:
 @lru_cache(maxsize=8)
 def _read(path: Path, content: bytes) -> tuple[RewardPrompt, ...]:
     try:
-        text = content.decode("utf-8-sig")
+        lines = list(json_lines(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not text in UTF-8: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     records: dict[str, Mapping[str, Any]] = {}
     chats: list[list[dict[str, str]]] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+    for number, record in lines:
         if not isinstance(record, dict):
-            raise ValueError(f"{path}:{number}: must be an object with prompt or messages, got {line:.80}")
+            raise ValueError(f"{path}:{number}: must be an object with prompt or messages, got {record!r:.80}")
         messages = _messages(record, f"{path}:{number}")
         declared = record.get("id")
         item_id = content_id(messages) if declared is None else str(declared)
@@ -104,13 +102,13 @@ def _dialogue(record: Mapping[str, Any], chat: list[dict[str, str]]) -> Any:
 
 
 def _messages(record: Mapping[str, Any], where: str) -> list[dict[str, str]]:
-    given = record.get("messages", record.get("prompt"))
-    if isinstance(given, str) and given.strip():
-        return [{"role": "user", "content": given}]
-    turns = given if isinstance(given, list) else []
+    given = record.get("prompt") if record.get("messages") is None else record["messages"]
+    asked = [{"role": "user", "content": given}] if isinstance(given, str) and given.strip() else given
+    turns = asked if isinstance(asked, list) else []
     for index, turn in enumerate(turns):
         if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) for key in ("role", "content")):
             raise ValueError(f"{where}: turn {index} needs role and content, text each, got {turn!r:.80}")
+        check_encodable(turn["content"], f"{where}: turn {index}")
     if not turns:
         raise ValueError(f"{where}: needs prompt (text) or messages (a list of role and content), got {sorted(record)}")
     if turns[-1]["role"] != "user" or not turns[-1]["content"].strip():

@@ -12,6 +12,7 @@ from omsweep.evaluation.likelihood import divergences
 from omsweep.evaluation.prompts import read_reward_prompts
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings, prompts_path, reward_from
+from omsweep.families.chat_template import check_prompts, template_of
 from omsweep.families.decoding import Decoding, resolved_decoding
 
 
@@ -52,11 +53,14 @@ def score_reward(
         over the tokens of a drawn completion (nats; NaN for the greedy one).
 
     Raises:
-        ValueError: unknown names, an empty split, or what `generate` raises.
+        ValueError: unknown names, an empty split, a prompt that the template cannot ask, or what `generate` raises.
     """
     reward = reward_from(scorer)
     prompts = read_reward_prompts(prompts_path(reward.prompts), split=split, limit=limit)
     chats = [prompt.messages for prompt in prompts]
+    if getattr(tokenizer, "chat_template", None):  # else `generate` says so
+        called = ((f"reward prompt {prompt.item_id}", prompt.messages) for prompt in prompts)
+        check_prompts(template_of(tokenizer), called, tokenizer.name_or_path or "the tokenizer")
     decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
     if reference_model is not None and temperature != 1:
         warnings.warn(f"kl is that of temperature 1, but samples are drawn at {temperature}", stacklevel=2)

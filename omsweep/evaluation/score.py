@@ -11,9 +11,11 @@ from omsweep.cache import build_once, recipe_hash
 from omsweep.evaluation.reward import score_reward
 from omsweep.evaluation.reward_models import REWARD_MODELS, reward_recipe
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings, prompts_path, suite_folder
-from omsweep.evaluation.suite_files import content_hash
+from omsweep.evaluation.suite_files import content_hash, folder_files
 from omsweep.evaluation.tax import score_tax
 from omsweep.families.decoding import Decoding, resolved_decoding
+from omsweep.families.load import find
+from omsweep.foreign import calling
 
 COLUMNS = (
     "kind",
@@ -33,7 +35,7 @@ COLUMNS = (
 """kind: tax, reward; cluster: of items that belong together, else the item's id; decoder: greedy, sampled;
 length: tokens; kl, kl_sampled: nats per completion; NaN: not known."""
 
-_SCORES_FILE = "scores.parquet"
+_SCORES_FILE, _HASH_FILE = "scores.parquet", "sha256"
 _SCORING_VERSION = 2  # raise it whenever the same settings would give other scores than before
 
 
@@ -114,7 +116,7 @@ def reference_scores(
         "family": family_key,
         "suite": content_hash(suite_folder(settings.tax)),
         "prompts": content_hash(prompts_path(settings.reward.prompts)),
-        "scorer": _scorer_recipe(settings.reward),
+        "scorer": _scorer_recipe(settings.reward, root),
         "samples": settings.samples,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
@@ -131,15 +133,28 @@ def reference_scores(
         scores = score_policy(model, tokenizer, settings=settings, split=split, seed=seed, decoding=decoding)
         scores.to_parquet(folder / _SCORES_FILE, index=False)
 
-    return pd.read_parquet(build_once("reference_scores", recipe, build, root=root) / _SCORES_FILE)
+    table = build_once("reference_scores", recipe, build, root=root) / _SCORES_FILE
+    with calling(f"read the table {table}"):
+        return pd.read_parquet(table)
 
 
-def _scorer_recipe(reward: RewardSettings) -> dict[str, Any]:
+def _scorer_recipe(reward: RewardSettings, root: Path | None) -> dict[str, Any]:
     recipe: dict[str, Any] = {"scorer": reward.scorer, "model": reward.model, "revision": reward.revision}
     recipe["dtype"] = reward.dtype
-    if reward.model is not None and reward.model in REWARD_MODELS:
+    if reward.model is None:
+        return recipe
+    if reward.model in REWARD_MODELS:
         return recipe | {"trained": recipe_hash(reward_recipe(REWARD_MODELS[reward.model]))}
-    if reward.model and Path(reward.model).is_dir():
-        files = sorted(path for path in Path(reward.model).rglob("*") if path.is_file())
-        recipe["files"] = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    return recipe
+    folder, commit = find(reward.model, revision=reward.revision)
+    return recipe | ({"commit": commit} if commit else {"content": _content_of(Path(folder), root)})
+
+
+def _content_of(folder: Path, root: Path | None) -> str:
+    """The hash of a model's files, which are read again once one of them has another inode, size or time of change."""
+    found = [(file, file.stat()) for file in folder_files(folder)]
+    state = [[str(file), one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino] for file, one in found]
+
+    def build(target: Path) -> None:
+        (target / _HASH_FILE).write_text(content_hash(folder))
+
+    return (build_once("model_hashes", {"files": state}, build, root=root) / _HASH_FILE).read_text()

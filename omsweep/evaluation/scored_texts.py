@@ -36,8 +36,9 @@ def _tax_texts(name: str) -> Iterator[ScoredText]:
     for split in SPLITS:
         suite.chosen(split, None)  # whether each has items
     for task, items in suite.items.items():
+        docs = suite.tasks[task].eval_docs  # each time it is asked for, a task processes all of them anew
         for item in items:
-            for text in _texts_of(suite.tasks[task], suite.tasks[task].eval_docs[item.index]):
+            for text in _texts_of(suite.tasks[task], docs[item.index]):
                 yield ScoredText(f"tax item {item.item_id}", text)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omsweep.cache.manifest import sha256_of
+
 CODE_TAG = "!function"
 """How lm-eval's task YAMLs name a Python function of a file beside them, which is run when the task is loaded."""
 
@@ -13,11 +15,10 @@ CODE_TAG = "!function"
 def content_hash(path: Path) -> str:
     """Sixteen hex digits of a file's bytes, or of the names and bytes of a folder's files; no time stamp counts."""
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return sha256_of(path)[:16]
     digest = hashlib.sha256()
     for file in folder_files(path):
-        name = "/".join(file.relative_to(path).parts)
-        digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0" + bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()[:16]
 
 
@@ -66,9 +67,13 @@ def suite_code(folder: Path) -> list[str]:
             if node.id == "mapping":
                 includes = [value for key, value in node.value if key.value == "include"]
                 left += [file.parent / one.value for value in includes for one in _entries(value)]
-                asked = [key for key, value in node.value if (key.value, value.value) == ("hf_evaluate", "true")]
+                asked = [key for key, value in node.value if key.value == "hf_evaluate" and _is_true(value)]
                 found += [f"{file}:{key.start_mark.line + 1} hf_evaluate" for key in asked]
     return found
+
+
+def _is_true(node: Any) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:bool") and node.value.lower() in ("true", "yes", "on")
 
 
 def yaml_problem(file: Path) -> str | None:

@@ -6,11 +6,13 @@ import re
 import traceback
 from collections.abc import Container, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 import lm_eval.utils
+from jinja2 import Template
 from jinja2.sandbox import SandboxedEnvironment
 from lm_eval.api.registry import filter_registry, metric_registry
 from lm_eval.config.task import TaskConfig
@@ -24,11 +26,19 @@ LONGEST = 600
 """Characters of another library's message that are passed on."""
 
 
+class _Sandbox(SandboxedEnvironment):
+    """Jinja's sandbox; a template that is asked for again, as lm-eval does with each document, is compiled once."""
+
+    @lru_cache(maxsize=256)  # noqa: B019 - there is one for the whole process
+    def from_string(self, source: str) -> Template:  # type: ignore[override]
+        return super().from_string(source)
+
+
 def use_sandbox() -> None:
     """Have lm-eval render templates in jinja's sandbox from now on: a template reaches a document, not Python."""
     plain = lm_eval.utils.env
     if not plain.sandboxed:
-        lm_eval.utils.env = SandboxedEnvironment(undefined=plain.undefined, keep_trailing_newline=True)
+        lm_eval.utils.env = _Sandbox(undefined=plain.undefined, keep_trailing_newline=True)
         lm_eval.utils.env.filters |= plain.filters
 
 

@@ -19,6 +19,7 @@ from omsweep.evaluation.isolation import evaluation_mode, own_random_state, quie
 from omsweep.evaluation.settings import check_split, suite_folder
 from omsweep.evaluation.suite import Item, Suite, load_suite
 from omsweep.evaluation.tasks import item_score
+from omsweep.families.chat_template import check_prompts, template_of
 from omsweep.families.decoding import Decoding, resolved_decoding
 
 
@@ -32,6 +33,13 @@ class QuietHFLM(HFLM):
     def __init__(self, *, decoding: Decoding, **settings: Any) -> None:
         super().__init__(**settings)
         self.decoding = decoding
+        self._template = template_of(self.tokenizer)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """As lm-eval's, which leaves out a system turn that the template refuses; ValueError here."""
+        called = f"tax item {chat_history[-1]['content']!r:.80}"
+        check_prompts(self._template, [(called, chat_history)], self.tokenizer.name_or_path or "the tokenizer")
+        return str(super().apply_chat_template(chat_history, add_generation_prompt))
 
     generate_until = partialmethod(HFLM.generate_until, disable_tqdm=True)
     loglikelihood = partialmethod(HFLM.loglikelihood, disable_tqdm=True)

@@ -5,7 +5,7 @@ transformers sets it up (`template_in`).
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +102,22 @@ def prompt_problem(template: Template, prompt: Turns) -> str | None:
         return _left_out(prompt, template.render(prompt, True))
     except Exception as error:
         return f"{_turns(prompt)}: {_said(error)}{_remedy(prompt)}"
+
+
+def check_prompts(template: Template, prompts: Iterable[tuple[str, Turns]], name: str) -> None:
+    """Refuse prompts that a template cannot ask.
+
+    Args:
+        template: the template.
+        prompts: what each is called, and its turns.
+        name: whose the template is, for messages.
+
+    Raises:
+        ValueError: naming the prompt, with the remedy.
+    """
+    for called, prompt in prompts:
+        if problem := prompt_problem(template, prompt):
+            raise ValueError(f"{called}: the chat template of {name} renders {problem}")
 
 
 def answer_problem(template: Template, prompt: Turns, answer: Turns) -> tuple[str | None, str]:

@@ -1,8 +1,7 @@
 """From a family to folders, models, tokenizers and a hash of the weights."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from omsweep.families.family import DTYPES, ModelFamily, PackagedRecipe
 from omsweep.families.folder import check_causal
 from omsweep.families.smollm2 import build as packaged
 from omsweep.families.tiny.build import MakeProgress, build_base, build_sft
+from omsweep.foreign import calling
 from omsweep.merging.names import listed
 from omsweep.merging.safetensors_file import folder_hash, non_finite
 from omsweep.merging.safetensors_header import no_model
@@ -82,7 +82,7 @@ def load_model(path: str, *, revision: str | None = None, dtype: str = "float32"
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     folder, _ = find(path, revision=revision)
-    with _reading(folder, "model"):
+    with calling(f"load the model of {folder}"):
         model, loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
@@ -116,7 +116,7 @@ def empty_model(path: str, *, revision: str | None = None) -> PreTrainedModel:
         ValueError: a folder without `config.json`, or a hub id that cannot be reached.
     """
     folder, _ = find(path, revision=revision)
-    with _reading(folder, "configuration"), torch.device("meta"):
+    with calling(f"load the configuration of {folder}"), torch.device("meta"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
@@ -137,7 +137,7 @@ def load_tokenizer(
             that fails.
     """
     folder, _ = find(path, revision=revision)
-    with _reading(folder, "tokenizer"):
+    with calling(f"load the tokenizer of {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if chat_template is not None:
         tokenizer.chat_template = chat_template
@@ -158,7 +158,7 @@ def load_generation_config(path: str, *, revision: str | None = None) -> Generat
         ValueError: a folder without `config.json`, or a hub id that cannot be reached.
     """
     folder, _ = find(path, revision=revision)
-    with _reading(folder, "generation settings"):
+    with calling(f"load the generation settings of {folder}"):
         if (Path(folder) / "generation_config.json").is_file():
             return GenerationConfig.from_pretrained(folder, local_files_only=True)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -213,15 +213,3 @@ def _resolve(family: ModelFamily, path: str, *, answers: bool = False) -> tuple[
     except ValueError as error:
         raise ValueError(f"family {family.name!r}: {error}") from error
     return found
-
-
-@contextmanager
-def _reading(folder: str, what: str) -> Iterator[None]:
-    """What transformers and its parsers raise over a folder's files, as a ValueError that names the folder."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever a file that is not as it should be makes of the code that reads it
-        said = " ".join(str(error).split())[:300]
-        raise ValueError(f"transformers cannot load the {what} of {folder}: {type(error).__name__}: {said}") from error

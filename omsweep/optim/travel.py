@@ -15,15 +15,19 @@ LR_SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine")
 """As transformers' schedulers of the same names."""
 
 
-def lr_multipliers(lr_scheduler: str, *, steps: int, warmup_steps: int) -> list[float]:
-    """The learning rate at steps 1 .. `steps`, as a fraction of the initial one.
+def lr_multiplier(lr_scheduler: str, *, steps: int, warmup_steps: int) -> Callable[[int], float]:
+    """The learning rate after so many steps, from 0, as a fraction of the initial one.
 
     `constant` ignores `warmup_steps`, as transformers' scheduler of that name does.
 
     Raises:
         ValueError: an unknown scheduler, `steps` < 1 or `warmup_steps` < 0.
     """
-    return list(map(_checked_multiplier(lr_scheduler, steps=steps, warmup_steps=warmup_steps), range(steps)))
+    if lr_scheduler not in LR_SCHEDULES:
+        raise ValueError(f"lr_scheduler must be one of {', '.join(LR_SCHEDULES)}, got {lr_scheduler!r}")
+    if steps < 1 or warmup_steps < 0:
+        raise ValueError(f"steps must be >= 1 and warmup_steps >= 0, got steps={steps}, warmup_steps={warmup_steps}")
+    return lambda done: _multiplier(lr_scheduler, done, steps, warmup_steps)
 
 
 def expected_tau_travel(
@@ -120,19 +124,11 @@ def alpha_for_travel(
 @lru_cache(maxsize=4096)
 def _summed(lr_scheduler: str, steps: int, warmup_steps: int, gap_steps: int, follow_lr: bool) -> float:
     """The learning rate's multipliers over all merges or, without `follow_lr`, how many merges are done."""
-    multiplier = _checked_multiplier(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
+    multiplier = lr_multiplier(lr_scheduler, steps=steps, warmup_steps=warmup_steps)
     if follow_lr:
         return math.fsum(multiplier(done) for done in range(gap_steps - 1, steps, gap_steps))
     # only the first step of a warm-up has the learning rate 0
     return float(steps // gap_steps - (gap_steps == 1 and multiplier(0) == 0.0))
-
-
-def _checked_multiplier(lr_scheduler: str, *, steps: int, warmup_steps: int) -> Callable[[int], float]:
-    if lr_scheduler not in LR_SCHEDULES:
-        raise ValueError(f"lr_scheduler must be one of {', '.join(LR_SCHEDULES)}, got {lr_scheduler!r}")
-    if steps < 1 or warmup_steps < 0:
-        raise ValueError(f"steps must be >= 1 and warmup_steps >= 0, got steps={steps}, warmup_steps={warmup_steps}")
-    return lambda done: _multiplier(lr_scheduler, done, steps, warmup_steps)
 
 
 def _multiplier(lr_scheduler: str, done: int, steps: int, warmup: int) -> float:

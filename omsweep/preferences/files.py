@@ -1,9 +1,9 @@
 """Local files of records: JSON with one object per line or one list of objects, and Parquet. No datasets library."""
 
 import gzip
-import hashlib
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,6 @@ def existing_file(path: str, *, what: str = "preference data") -> Path:
     if not file.is_file():
         raise ValueError(f"{what} file {path} does not exist")
     return file
-
-
-def file_hash(path: str) -> str:
-    """SHA-256 of the file's bytes, hex."""
-    with existing_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(path: str, *, what: str = "preference data") -> list[dict[str, Any]]:
@@ -46,22 +40,23 @@ def read_rows(path: str, *, what: str = "preference data") -> list[dict[str, Any
 
 def json_records(text: str) -> list[dict[str, Any]]:
     """The objects of a JSON list, or of lines; ValueError with the line that is not JSON, or when one is no object."""
-    if text.lstrip().startswith("["):
-        records = _value(text)
-    else:
-        # Only \n ends a line: JSON strings may hold what str.splitlines takes for one, such as U+2028.
-        records = [_line(line, number) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    whole = text.lstrip().startswith("[")
+    records = _value(text) if whole else [record for _, record in json_lines(text)]
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise ValueError(f"every record must be an object, got {record!r:.80} as record {number}")
     return records
 
 
-def _line(line: str, number: int) -> Any:
-    try:
-        return _value(line)
-    except ValueError as error:
-        raise ValueError(f"line {number} is not JSON ({error})") from None
+def json_lines(text: str) -> Iterator[tuple[int, Any]]:
+    """Number, from 1, and value of every line that is not blank; ValueError for one that is not JSON."""
+    # Only \n ends a line: JSON strings may hold what str.splitlines takes for one, such as U+2028.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield number, _value(line)
+            except ValueError as error:
+                raise ValueError(f"line {number} is not JSON ({error})") from None
 
 
 def _value(text: str) -> Any:

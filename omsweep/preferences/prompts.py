@@ -79,7 +79,8 @@ def _prompt(record: Mapping[str, Any], where: str) -> Prompt:
         raise ValueError(f"{where} needs prompt: text or a list of messages with role and content, got {given!r:.60}")
     done: set[str] = set()
     try:
-        chat = [{"role": "user", "content": given}] if isinstance(given, str) else messages(given, "prompt", done)
+        turns = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        chat = messages(turns, "prompt", done)
         if JOINED in done:
             raise ValueError("a content is a list of parts: join them")
     except (ValueError, Unusable) as error:

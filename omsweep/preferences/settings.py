@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from omsweep.preferences.files import SUFFIXES
@@ -50,6 +51,10 @@ class PreferenceData:
     max_dropped_share: float = 0.02
 
     def __post_init__(self) -> None:
+        for field in ("name", "path", "hub", "config", "split", "revision"):
+            text = getattr(self, field)
+            if not isinstance(text, str) and (text is not None or field == "split"):
+                raise ValueError(f"preferences {field} must be text, got {text!r:.80}")
         given = [field for field in ("name", "path", "hub") if getattr(self, field) is not None]
         if len(given) != 1:
             raise ValueError(
@@ -61,8 +66,9 @@ class PreferenceData:
             )
         if self.path is not None and not self.path.endswith(SUFFIXES):
             raise ValueError(f"preferences path must end with one of {', '.join(SUFFIXES)}, got {self.path!r}")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"preferences limit must be at least 1, got {self.limit}")
+        whole = isinstance(self.limit, int) and not isinstance(self.limit, bool)
+        if self.limit is not None and not (whole and self.limit >= 1):
+            raise ValueError(f"preferences limit must be a whole number of at least 1, got {self.limit!r:.80}")
         if self.rendering not in RENDERINGS:
             raise ValueError(f"preferences rendering must be one of {', '.join(RENDERINGS)}, got {self.rendering!r}")
         share = self.max_dropped_share
@@ -81,8 +87,11 @@ class PreferenceData:
 
     @property
     def key(self) -> str:
-        """Text that differs wherever two differ."""
-        return json.dumps(self.as_mapping(), sort_keys=True)
+        """Text that differs wherever the records do; logs hold it, and `omsweep.store.former.data_key` reads it."""
+        content = {name: value for name, value in self.as_mapping().items() if name != "max_dropped_share"}
+        if self.path is not None:
+            content["path"] = str(Path(self.path).expanduser().absolute())
+        return json.dumps(content, sort_keys=True)
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain data from which `preferences_from` makes an equal value."""

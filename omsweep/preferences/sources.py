@@ -7,7 +7,8 @@ from typing import Any
 
 import datasets
 
-from omsweep.preferences.files import file_hash, read_rows
+from omsweep.cache.manifest import sha256_of
+from omsweep.preferences.files import existing_file, read_rows
 from omsweep.preferences.settings import PreferenceData
 from omsweep.quiet import without_datasets_bars
 
@@ -15,7 +16,7 @@ from omsweep.quiet import without_datasets_bars
 def source_recipe(spec: PreferenceData) -> dict[str, Any]:
     """What fixes the records of a file or of a hub data set."""
     if spec.path is not None:
-        return {"file": file_hash(spec.path), "suffix": Path(spec.path).suffix}
+        return {"file": sha256_of(existing_file(spec.path)), "suffix": Path(spec.path).suffix}
     return {"hub": spec.hub, "config": spec.config, "split": spec.split, "revision": hub_revision(spec)}
 
 

@@ -1,8 +1,8 @@
 """What is said in a record: texts and chat messages, checked, and a prompt found where none is given. Plain Python."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
 from omsweep.preferences.settings import Messages
@@ -51,7 +51,7 @@ class Unusable(Exception):
 
 def text(value: str, name: str, *, rendering: str) -> str:
     """The text itself; ValueError where it is a chat already, written as JSON or by a template."""
-    _check_encodable(value, name)
+    check_encodable(value, name)
     start = value[:80].lstrip()
     if re.match(r"""\[\s*\{\s*["'](role|from|content|value)["']""", start):
         raise ValueError(f"{name} is a list of messages written as text: give the list itself")
@@ -101,7 +101,7 @@ def _content(content: Any, where: str, done: set[str]) -> str:
         done.add(JOINED)
     if not isinstance(content, str):
         raise ValueError(f"{where} must be text, got {content!r:.60}")
-    _check_encodable(content, where)
+    check_encodable(content, where)
     return content
 
 
@@ -114,7 +114,8 @@ def _part(part: Any, where: str) -> str:
     raise ValueError(f"{where} has a part that is no text ({kind!r:.40}): only text is trained")
 
 
-def _check_encodable(value: str, where: str) -> None:
+def check_encodable(value: str, where: str) -> None:
+    """ValueError for text that no file and no tokenizer takes."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -169,7 +170,7 @@ def shared_words(chosen: str, rejected: str) -> tuple[str, str, str]:
     """
     if chosen.strip() == rejected.strip():
         raise Unusable(SAME)
-    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False)))
+    end = bisect_left(range(1, min(len(chosen), len(rejected)) + 1), 1, key=lambda n: chosen[:n] != rejected[:n])
     if any(end < len(whole) and not whole[end].isspace() for whole in (chosen, rejected)):
         end = max((match.start() for match in re.finditer(r"\s+", chosen[:end])), default=0)
     prompt = chosen[:end].rstrip()

@@ -51,7 +51,7 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
 
 
 def absolute(tracking_uri: str) -> str:
-    """The same store for a process that works in another folder."""
+    """The same store for a process that works in another folder; ValueError as `_database_file`."""
     database = _database_file(tracking_uri)
     _, mark, options = tracking_uri.partition("?")
     return tracking_uri if database is None else sqlite_uri(database) + mark + options

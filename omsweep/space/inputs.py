@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from omsweep.cache.manifest import SMALL_BYTES
+from omsweep.cache.manifest import SMALL_BYTES, sha256_of
 from omsweep.evaluation.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.evaluation.suite_files import folder_files
-from omsweep.preferences.files import file_hash
 from omsweep.space.knobs import SpaceError
 from omsweep.space.search_space import SearchSpace
 
@@ -61,7 +60,7 @@ def inputs_of(space: SearchSpace) -> dict[str, dict[str, str]]:
         path = Path(value).expanduser().absolute()
         path = path / PILOT_FILE if key == PILOT and path.is_dir() else path
         if path.is_file():
-            found[key] = {"path": str(path), "sha256": file_hash(str(path))}
+            found[key] = {"path": str(path), "sha256": sha256_of(path)}
         elif path.is_dir():
             found[key] = {"path": str(path), "folder_sha256": _folder_sha256(path)}
     return found
@@ -90,6 +89,6 @@ def _folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in folder_files(folder):
         size = file.stat().st_size
-        content = file_hash(str(file)) if size <= SMALL_BYTES else ""
+        content = sha256_of(file) if size <= SMALL_BYTES else ""
         digest.update(f"{file.relative_to(folder).as_posix()}\0{size}\0{content}\n".encode())
     return digest.hexdigest()

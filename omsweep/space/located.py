@@ -50,7 +50,7 @@ def _unless(names: Mapping[str, Any], locate: Locate) -> Callable[[Any], Any]:
 
 def _data(data: Any, path: Locate) -> Any:
     if isinstance(data, str):
-        return path(data) if Path(data).suffix in SUFFIXES else data
+        return path(data) if data.endswith(SUFFIXES) else data
     return _keys(data, path, "path")
 
 

@@ -54,7 +54,8 @@ def apply_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[s
                 ' space.method["a.b"].alpha=0.1'
             )
         keys = [key.strip("[]\"'") for key in _KEY.findall(found[1])]
-        content = _with_value(content, keys, parse_yaml(found[2], f"--set {override:.200}"), override)
+        value = parse_yaml(found[2], f"--set {override:.200}", path=".".join(keys))
+        content = _with_value(content, keys, value, override)
     return content
 
 
@@ -64,10 +65,8 @@ def _with_value(content: Any, keys: list[str], value: Any, override: str) -> Any
     first, *rest = keys
     if isinstance(content, list):
         if not first.isdecimal() or int(first) >= len(content):
-            raise SpaceFileError(
-                f"--set {override:.200}: {first!r} is set inside a list of {len(content)}: give a number from 0 to"
-                f" {len(content) - 1}"
-            )
+            allowed = f"give a number from 0 to {len(content) - 1}" if content else "give the whole list"
+            raise SpaceFileError(f"--set {override:.200}: {first!r} is set inside a list of {len(content)}: {allowed}")
         number = int(first)
         return [*content[:number], _with_value(content[number], rest, value, override), *content[number + 1 :]]
     if content is not None and not isinstance(content, Mapping):

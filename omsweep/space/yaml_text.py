@@ -75,12 +75,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_yaml(text: str, origin: str) -> Any:
+def parse_yaml(text: str, origin: str, *, path: str = "") -> Any:
     """Plain data from YAML text.
 
     Args:
         text: one document of mappings with text keys, lists, strings, finite or infinite numbers, booleans and nulls.
         origin: names the text in messages.
+        path: of the key whose value the text is.
 
     Raises:
         SpaceFileError: one sentence with line, column and, where it is known, key: invalid YAML, more than the limits
@@ -92,7 +93,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _check(loader, node, "", set())
+        _check(loader, node, path, set())
         return loader.construct_document(node)
     except _Refused as refused:
         place = f"{_place(refused.mark)}: {refused.path}{': ' if refused.path else ''}"

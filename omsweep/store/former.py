@@ -1,4 +1,4 @@
-"""Sweeps from before the log: the events that their files amount to, so that they can be read and reported."""
+"""What former versions wrote: sweeps from before the log as the events that their files amount to, and keys of data."""
 
 import json
 import warnings
@@ -23,6 +23,20 @@ def former_events(path: Path) -> Iterator[Event]:
     """
     for seq, (kind, trial_id, data) in enumerate(_happened(path), start=1):
         yield Event(seq=seq, epoch=0, time=data.pop("time", 0.0), kind=kind, trial_id=trial_id, data=data)
+
+
+def data_key(logged: str) -> str:
+    """The key of a trial's preference data as this version writes it, from a log of any.
+
+    Keys have held the path as it was given, relative to the working directory, and a share that changes no record.
+    """
+    if not logged.startswith("{"):
+        return logged
+    content = json.loads(logged)
+    content.pop("max_dropped_share", None)
+    if content.get("path") is not None:
+        content["path"] = str(Path(content["path"]).expanduser().absolute())
+    return json.dumps(content, sort_keys=True)
 
 
 def _happened(path: Path) -> Iterator[tuple[str, str | None, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from immutables import Map
 
 from omsweep.pareto.volume import hypervolume
 from omsweep.store.events import Event, collection_paused
+from omsweep.store.former import data_key
 from omsweep.store.records import Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
 
 Phase = Literal["proposed", "started", "trained", "ended"]
@@ -75,7 +76,7 @@ class TrialState(NamedTuple):
     @property
     def spec(self) -> TrialSpec:
         """What it was to do."""
-        return TrialSpec(**self.fields)
+        return TrialSpec(**{**self.fields, "data": data_key(self.fields.get("data", ""))})
 
     @property
     def record(self) -> TrialRecord:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from omsweep.foreign import calling
 from omsweep.store.records import Prepared
 
 
@@ -15,16 +14,14 @@ def unplaced_sft_model(prepared: Prepared) -> Any:
     """A fresh copy of a prepared family's SFT model on the CPU."""
     from omsweep.families.load import load_model
 
-    with calling(f"load the model of {prepared.sft}"):
-        return load_model(prepared.sft, revision=prepared.sft_revision, dtype=prepared.dtype)
+    return load_model(prepared.sft, revision=prepared.sft_revision, dtype=prepared.dtype)
 
 
 def sft_tokenizer(prepared: Prepared) -> Any:
     """The SFT model's tokenizer with the family's chat template."""
     from omsweep.families.load import load_tokenizer
 
-    with calling(f"load the tokenizer of {prepared.sft}"):
-        return load_tokenizer(prepared.sft, revision=prepared.sft_revision, chat_template=prepared.chat_template)
+    return load_tokenizer(prepared.sft, revision=prepared.sft_revision, chat_template=prepared.chat_template)
 
 
 def placed(model: Any) -> Any:

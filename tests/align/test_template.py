@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from omsweep.align.template import check_records, of_each_kind
+from omsweep.align.template import check_renderable, of_each_kind
 from omsweep.families.chat_template import template_of
 
 
@@ -25,7 +25,7 @@ REFUSING = (
 @pytest.fixture
 def check(make_tokenizer: Any) -> Any:
     def run(*records: Any, template: str = REFUSING, **options: Any) -> list[str]:
-        return check_records(records, template_of(make_tokenizer(template)), source="data", family="mine", **options)
+        return check_renderable(records, template_of(make_tokenizer(template)), source="data", family="mine", **options)
 
     return run
 

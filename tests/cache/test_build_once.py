@@ -121,8 +121,8 @@ def test_content_is_read_once_by_a_process_and_of_a_large_entry_once_by_all(
     tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    digest = manifest._sha256
-    monkeypatch.setattr(manifest, "_sha256", lambda file: (read.append(file.name), digest(file))[1])
+    digest = manifest.sha256_of
+    monkeypatch.setattr(manifest, "sha256_of", lambda file: (read.append(file.name), digest(file))[1])
 
     def files_read(small: int) -> list[str]:
         read.clear()
@@ -181,7 +181,7 @@ def test_what_this_process_may_not_read_is_not_damaged_what_the_disk_cannot_read
             raise OSError(error, os.strerror(error), str(file))
         return ""
 
-    monkeypatch.setattr(manifest, "_sha256", unreadable)
+    monkeypatch.setattr(manifest, "sha256_of", unreadable)
     with nullcontext() if builds == 2 else pytest.raises(OSError, match=os.strerror(error)):
         build_once(KIND, RECIPE, build, root=tmp_path)
     assert (build.times, entry.is_dir()) == (builds, True)

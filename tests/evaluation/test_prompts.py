@@ -83,7 +83,8 @@ def test_a_changed_file_is_read_again(tmp_path):
         ([{"messages": [{"role": "assistant", "content": "x"}]}], "the last turn must be the user's and say something"),
         ([{"prompt": ""}], "needs prompt"),
         ([{"prompt": " "}], "needs prompt"),
-        ([["x"]], r"a\.jsonl:1: must be an object with prompt or messages, got \[\"x\"\]"),
+        ([{"prompt": "\ud800"}], r"a\.jsonl:1: turn 0 holds half of a surrogate pair, which is no character"),
+        ([["x"]], r"a\.jsonl:1: must be an object with prompt or messages, got .*x"),
         ([{"id": 1, "prompt": "x"}, {"id": 1, "prompt": "y"}], r"a\.jsonl:2: id '1' was used in line 1"),
         ([{"id": "a", "split": "report", "prompt": "x"}], "no prompt in split 'search', 1 in all"),
     ],
@@ -96,7 +97,7 @@ def test_mistakes_name_file_and_line(tmp_path, records, message):
 def test_a_line_that_is_not_json_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"prompt": "x"}\n{"prompt": \n')
-    with pytest.raises(ValueError, match=r"a\.jsonl:2: not JSON"):
+    with pytest.raises(ValueError, match=r"a\.jsonl: line 2 is not JSON"):
         read_reward_prompts(path, split="search")
 
 

@@ -1,3 +1,5 @@
+import copy
+import json
 import math
 
 import pytest
@@ -6,6 +8,7 @@ from omsweep.evaluation.generation import generate
 from omsweep.evaluation.reward import score_reward
 from omsweep.evaluation.score import COLUMNS
 from omsweep.worlds.tiny.gold import gold_reward
+from tests.evaluation.conftest import CHAT
 
 
 @pytest.fixture
@@ -59,3 +62,15 @@ def test_limit_and_seed(llama, tokenizer, tiny):
 def test_an_unknown_split_is_named(llama, tokenizer, tiny):
     with pytest.raises(ValueError, match="split must be one of"):
         score_reward(llama, tokenizer, **{**tiny, "split": "train"})
+
+
+def test_a_prompt_whose_system_turn_the_template_refuses_is_named(llama, tokenizer, tiny, prompts_file, tmp_path):
+    chat = [{"role": "system", "content": "say one"}, {"role": "user", "content": "say"}]
+    own = tmp_path / "prompts.jsonl"
+    own.write_text(json.dumps({"id": "mine", "split": "search", "messages": chat}) + "\n")
+    mine = copy.deepcopy(tokenizer)
+    mine.chat_template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + CHAT
+    with pytest.raises(
+        ValueError, match=r"reward prompt mine: the chat template of .* renders no system turn here: no;"
+    ):
+        score_reward(llama, mine, **tiny | {"scorer": {"scorer": "tiny", "prompts": str(own)}})

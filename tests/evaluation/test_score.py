@@ -1,10 +1,11 @@
 import dataclasses
 import json
+import os
 
 import pandas as pd
 import pytest
 
-from omsweep.evaluation.score import COLUMNS, reference_scores, score_policy
+from omsweep.evaluation.score import COLUMNS, _scorer_recipe, reference_scores, score_policy
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings
 from omsweep.evaluation.statistics import reward_and_tax
 
@@ -103,3 +104,18 @@ def test_changed_suite_or_prompts_are_scored_again(llama, tokenizer, settings, t
     prompts.write_text(prompts.read_text().replace("say one", "sum one"))
     scores()
     assert len(made) == 3
+
+
+def test_a_reward_model_is_told_by_its_content(tmp_path):
+    folder = tmp_path / "judge"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    (folder / "config.json").write_text("{}")
+    reward = RewardSettings(scorer="reward_model", model=str(folder))
+
+    def recipe(content, time):
+        weights.write_bytes(content)
+        os.utime(weights, (time, time))
+        return _scorer_recipe(reward, tmp_path)
+
+    assert recipe(b"one", 1) == recipe(b"one", 2) != recipe(b"two", 2)

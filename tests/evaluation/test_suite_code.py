@@ -38,9 +38,10 @@ def test_code_is_refused_with_its_place_unless_it_is_allowed(
     assert (tmp_path / "ran").exists()
 
 
-def test_a_metric_that_is_fetched_is_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("true", ["true", "True", "yes"])
+def test_a_metric_that_is_fetched_is_code(tmp_path: Path, true: str) -> None:
     suite = write_suite(tmp_path / "suite")
     text = (suite / "words.yaml").read_text()
-    (suite / "words.yaml").write_text(text.replace("metric: exact_match", "metric: rouge\n  hf_evaluate: true"))
+    (suite / "words.yaml").write_text(text.replace("metric: exact_match", f"metric: rouge\n  hf_evaluate: {true}"))
     with pytest.raises(ValueError, match=r"allow_suite_code must be true .*words\.yaml:\d+ hf_evaluate"):
         EvaluateSettings(tax=str(suite))

@@ -5,9 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import lm_eval.utils
 import pytest
+from jinja2.exceptions import SecurityError
 
 from omsweep.evaluation.suite import load_suite
+from omsweep.evaluation.tasks import use_sandbox
 from tests.broken.suites import CHOICES, ROWS, WORDS, write_suite
 
 
@@ -99,6 +102,14 @@ def test_a_mistake_names_suite_task_document_and_key(tmp_path: Path, changes: di
     suite = write_suite(tmp_path / "suite", **changes)
     with pytest.raises(ValueError, match=f"^tax suite {suite}: .*{expected}"):
         load_suite(suite)
+
+
+def test_a_template_is_compiled_once_for_all_documents_and_reaches_no_python() -> None:
+    use_sandbox()
+    template = lm_eval.utils.env.from_string("{{ question }}")
+    assert lm_eval.utils.env.from_string("{{ question }}") is template
+    with pytest.raises(SecurityError):
+        lm_eval.utils.env.from_string("{{ ''.__class__.mro() }}").render()
 
 
 def test_a_suite_of_links_is_one(tmp_path: Path) -> None:

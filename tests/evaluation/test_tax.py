@@ -1,3 +1,4 @@
+import copy
 import json
 import logging
 import random
@@ -11,6 +12,10 @@ import torch
 from omsweep.evaluation.generation import generate
 from omsweep.evaluation.score import COLUMNS
 from omsweep.evaluation.tax import score_tax
+from tests.evaluation.conftest import CHAT
+
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + CHAT
+MUTE_SYSTEM = CHAT.replace("for m in messages", "for m in messages if m['role'] != 'system'")
 
 
 @pytest.fixture
@@ -155,3 +160,15 @@ def test_a_chosen_filter_is_used(llama, tokenizer, own_suite):
 def test_unknown_names_list_what_is_allowed(llama, tokenizer, arguments, message):
     with pytest.raises(ValueError, match=message):
         score_tax(llama, tokenizer, **arguments)
+
+
+@pytest.mark.parametrize("template", [NO_SYSTEM, MUTE_SYSTEM])
+def test_an_item_whose_system_turn_the_template_does_not_render_is_named(llama, tokenizer, own_suite, template):
+    file = own_suite / "repeat.yaml"
+    file.write_text(file.read_text() + 'description: "please say one"\n')
+    mine = copy.deepcopy(tokenizer)
+    mine.chat_template = template
+    with pytest.raises(
+        ValueError, match=r"tax item 'say .*': the chat template of .* renders .*system turn.*; put the"
+    ):
+        score_tax(llama, mine, suite=str(own_suite), split="search")

@@ -7,7 +7,7 @@ import torch
 
 from omsweep.optim.adamw import OnlineMergeAdamW
 from omsweep.optim.settings import OnlineMerge
-from omsweep.optim.travel import LR_SCHEDULES, alpha_for_travel, expected_tau_travel, lr_multipliers
+from omsweep.optim.travel import LR_SCHEDULES, alpha_for_travel, expected_tau_travel, lr_multiplier
 
 
 def test_closed_forms() -> None:
@@ -75,7 +75,7 @@ def test_multipliers_are_those_of_transformers(name: str, warmup: int) -> None:
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    assert lr_multipliers(name, steps=12, warmup_steps=warmup) == pytest.approx(found)
+    assert [lr_multiplier(name, steps=12, warmup_steps=warmup)(done) for done in range(12)] == pytest.approx(found)
 
 
 @pytest.mark.parametrize("semantics", ["equations", "released"])

@@ -79,7 +79,9 @@ def test_what_is_refused(tmp_path: Path, records: list[Any], message: str) -> No
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"prompt": "x"}\n{oops\n')
     (tmp_path / "bad.parquet").write_text("no")
+    (tmp_path / "half.jsonl").write_text(r'{"prompt": "\ud800"}')
     for source, message in (
+        (str(tmp_path / "half.jsonl"), "record 0 needs prompt.*half of a surrogate pair"),
         (str(tmp_path / "bad.jsonl"), "line 2 is not JSON"),
         (str(tmp_path / "bad.parquet"), "cannot read prompts"),
         (str(tmp_path / "none.jsonl"), "prompts file .* does not exist"),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from omsweep.preferences import turns
 from omsweep.preferences.reading import BOTH_LABELS, RATED_ALIKE, RATED_LESS, REPEATED_RECORDS, REVERSED_RECORDS
 from omsweep.preferences.reading import read_records as read_named
 from omsweep.preferences.summary import check_algorithms
+from omsweep.preferences.turns import shared_words
 
 
 def read_records(rows: list[dict[str, Any]], **options: Any) -> Any:
@@ -178,6 +180,14 @@ def test_labels_are_counted_and_both_must_occur() -> None:
     check_algorithms(summary, ["kto"])
     with pytest.raises(ValueError, match="got none whose label is false among 2 records"):
         check_algorithms(read_records(rows[:2]).summary, ["kto"])
+
+
+def test_long_texts_share_their_beginning_at_once() -> None:
+    begun, shared = time.perf_counter(), "all that is said before " * 200_000
+    prompt, chosen, rejected = shared_words(f"{shared}x good", f"{shared}y bad")
+    assert (prompt, chosen, rejected) == (shared.rstrip(), " x good", " y bad")
+    assert shared_words("a b", "a b c") == ("a b", "", " c")
+    assert time.perf_counter() - begun < 1.0
 
 
 def test_what_is_taken_does_not_depend_on_the_seed_of_hashes() -> None:

@@ -37,6 +37,7 @@ def test_every_path_is_seen_from_the_files_folder(tmp_path: Path) -> None:
         "reward": {"prompts": f"{tmp_path}/p.jsonl", "model": f"{tmp_path}/models/sft"},
     }
     assert found["report"] == {"pilot": f"{tmp_path}/runs/old"}
+    assert located({"preferences": "pairs.jsonl.gz"}, tmp_path) == {"preferences": f"{tmp_path}/pairs.jsonl.gz"}
 
 
 def test_names_and_what_is_no_search_space_stay_as_they_are(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_family_in_a_dtype_that_is_not_trained_needs_another(compare: dict[str
     assert build_space(half | {"train": {"dtype": "bfloat16"}}).families[0].dtype == "float16"
 
 
-@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])
+@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES, ids=[f"{m[0]}={m[1]}"[:80] for m in MISTAKES])
 def test_a_mistake_names_file_key_value_and_what_is_allowed(
     tmp_path: Path, path: str, value: object, expected: str
 ) -> None:
@@ -221,6 +221,9 @@ def test_overrides_reach_names_with_dots_and_entries_of_lists() -> None:
     assert found["s"] == {"a.b": {"alpha": 1}, "c=d": 2, "e.f": "x=y"}
     assert found["families"] == [{"base": "z"}, "b"]
     assert apply_overrides(content, ["families.1=c"])["families"] == [{"base": "a"}, "c"]
+    template = "{{ messages[0]['content'] }}{{ eos_token }}"
+    set_template = apply_overrides({"families": [{}]}, [f'families[0].chat_template="{template}"'])
+    assert set_template["families"] == [{"chat_template": template}]
     with pytest.raises(SpaceFileError, match=r"'2' is set inside a list of 2: give a number from 0 to 1"):
         apply_overrides(content, ["families[2]=c"])
 

@@ -171,7 +171,7 @@ def test_what_cannot_be_is_said_at_check(
 def test_replay_needs_sft_data_and_data_need_replay(baselines: dict[str, Any]) -> None:
     with pytest.raises(SpaceError, match="replay: replay must be a path that ends with one of .*, got 'tiny'"):
         build_space(baselines | {"replay": "tiny"})
-    with pytest.raises(SpaceError, match="replay: replay limit must be at least 1, got 0"):
+    with pytest.raises(SpaceError, match="replay: replay limit must be a whole number of at least 1, got 0"):
         build_space(baselines | {"replay": {"path": "sft.jsonl", "limit": 0}})
     with pytest.raises(
         SpaceError, match="replay: is missing: replay_share mixes in SFT data, and 'olmo-2-1b' brings none"

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from omsweep.preferences.settings import PreferenceData
 from omsweep.store.events import DamagedLog, encode, scan
 from omsweep.store.folder import SweepFolder
-from omsweep.store.former import former_events
+from omsweep.store.former import data_key, former_events
 from omsweep.store.records import TrialRecord
 from omsweep.store.state import SweepState, fold
 
@@ -135,3 +136,11 @@ def test_numbers_that_are_none(path: Path) -> None:
 def test_a_time_that_cannot_be_read_is_no_reason_to_stop(path: Path, created: str | None) -> None:
     (path / "sweep.json").write_text(json.dumps(DESCRIPTION | {"created": created}))
     assert state_of(path).created["name"] == "demo"
+
+
+def test_data_of_a_trial_that_a_former_version_logged_are_those_of_today() -> None:
+    for settings in (PreferenceData(name="tiny"), PreferenceData(path="pairs.jsonl", limit=3, max_dropped_share=0.5)):
+        of_today = settings.as_mapping()
+        logged = json.dumps({name: of_today[name] for name in of_today if name != "max_dropped_share"}, sort_keys=True)
+        assert data_key(logged) == data_key(json.dumps(of_today)) == settings.key == data_key(settings.key)
+    assert data_key("") == ""

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jinja2 import TemplateError
 from rich.console import Console
 
+from omsweep.align.template import ANSWERS, conversations
 from omsweep.commands.check.records import local_records
+from omsweep.families.chat_template import Template, template_of
 from omsweep.families.family import ModelFamily, PackagedRecipe
+from omsweep.foreign import error_line
 from omsweep.space.search_space import SearchSpace
-
-ANSWERS = ("chosen", "rejected", "completion")
 
 
 def print_examples(space: SearchSpace) -> None:
@@ -21,7 +21,7 @@ def print_examples(space: SearchSpace) -> None:
         console.print("no local records to show: other data are read, or made by the models, when a sweep prepares")
     for family in space.families if read else ():
         try:
-            tokenizer = _tokenizer(family)
+            template = template_of(_tokenizer(family))
         except ValueError as error:
             console.print(f"{family.name}: its template cannot be shown yet: {error}")
             continue
@@ -29,10 +29,10 @@ def print_examples(space: SearchSpace) -> None:
             for record in looked.examples:
                 console.print(f"\n{family.name}, {key} {source.source}, record {record['record']}")
                 try:
-                    for name, text in _rendered(record, source.rendering, tokenizer):
+                    for name, text in _rendered(record, source.rendering, template):
                         console.print(f"  {name}: {text!r}")
-                except TemplateError as error:
-                    console.print(f"  the chat template refuses it: {error}")
+                except Exception as error:  # a template runs whatever its author wrote
+                    console.print(f"  the chat template refuses it: {error_line(error)}")
 
 
 def _tokenizer(family: ModelFamily) -> Any:
@@ -50,22 +50,14 @@ def _tokenizer(family: ModelFamily) -> Any:
     )
 
 
-def _rendered(record: Mapping[str, Any], rendering: str, tokenizer: Any) -> Iterator[tuple[str, str]]:
-    from omsweep.align.data import as_messages
-
-    if isinstance(record["prompt"], str) and rendering == "chat":
-        record = {**record, **as_messages(dict(record))}
-    prompt = record["prompt"]
-    written = prompt if isinstance(prompt, str) else _templated(prompt, tokenizer, add_generation_prompt=True)
-    yield "prompt", written
-    for name in ANSWERS:
-        if name in record:
-            answer = record[name]
-            whole = answer if isinstance(answer, str) else _templated([*prompt, *answer], tokenizer)
-            yield name, whole.removeprefix(written)
+def _rendered(record: Mapping[str, Any], rendering: str, template: Template) -> Iterator[tuple[str, str]]:
+    turns = conversations(record, rendering)
+    if turns:
+        written = template.render(turns[0][1], True)
+        yield "prompt", written
+        for name, prompt, answer in turns:
+            yield name, template.render([*prompt, *answer], False).removeprefix(written)
+    else:
+        yield from ((name, record[name]) for name in ("prompt", *ANSWERS) if name in record)
     if "label" in record:
         yield "label", str(record["label"]).lower()
-
-
-def _templated(messages: Any, tokenizer: Any, **options: bool) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))

@@ -63,6 +63,8 @@ def local_records(space: SearchSpace) -> Iterator[tuple[str, PreferenceData, lis
         found = file.stat()
         try:
             looked = _looked(key, source, space.evaluate.reward.prompts, (found.st_size, found.st_mtime_ns))
+        except SpaceError:
+            raise
         except ValueError as error:
             raise SpaceError(key, str(error)) from None
         yield key, source, algorithms, looked

@@ -1,6 +1,6 @@
 """What chat templates of families that are here do with local files of records. Torch-free."""
 
-from omsweep.align.template import check_records
+from omsweep.align.template import check_renderable
 from omsweep.commands.check.records import local_records
 from omsweep.families.chat_template import check_answer_ends, template_at_hand
 from omsweep.space.data_sources import algorithms_by_source
@@ -23,6 +23,6 @@ def check_templates(space: SearchSpace) -> None:
         for key, source, _, looked in local_records(space):
             name = looked.summary.source
             try:
-                check_records(looked.kinds, template, source=name, family=family.name, rendering=source.rendering)
+                check_renderable(looked.kinds, template, source=name, family=family.name, rendering=source.rendering)
             except ValueError as error:
                 raise SpaceError(key, str(error)) from None

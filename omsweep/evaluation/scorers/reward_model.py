@@ -9,6 +9,7 @@ import torch
 
 from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.settings import RewardSettings
+from omsweep.foreign import calling
 
 
 class RewardModelScorer:
@@ -59,26 +60,31 @@ class RewardModelScorer:
         from omsweep.families.load import find
 
         folder, _ = find(self.name, revision=self.revision)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            dtype=getattr(torch, self.dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+        with calling(f"load the reward model {self.name}"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                dtype=getattr(torch, self.dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
         if model.config.num_labels != 1:
             raise ValueError(f"reward model {self.name!r} must have 1 output, got {model.config.num_labels}")
+        if tokenizer.pad_token_id is None:
+            raise ValueError(f"the tokenizer of reward model {self.name!r} has no padding token: give it a pad_token")
         if model.config.pad_token_id is None:
             # Decoder classifiers find a row's last token by the padding token.
             model.config.pad_token_id = tokenizer.pad_token_id
         return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
-    @staticmethod
-    def _encode(tokenizer: Any, messages: Sequence[Mapping[str, str]], completion: str) -> dict[str, Any]:
+    def _encode(self, tokenizer: Any, messages: Sequence[Mapping[str, str]], completion: str) -> dict[str, Any]:
         if not tokenizer.chat_template:
             return dict(tokenizer(messages[-1]["content"], completion))
         chat = [*map(dict, messages), {"role": "assistant", "content": completion}]
-        return dict(tokenizer(tokenizer.apply_chat_template(chat, tokenize=False), add_special_tokens=False))
+        what = f"render the chat that ends with {messages[-1]['content']!r:.80} and its answer for reward model"
+        with calling(f"{what} {self.name}"):
+            text = tokenizer.apply_chat_template(chat, tokenize=False)
+        return dict(tokenizer(text, add_special_tokens=False))
 
 
 def build(reward: RewardSettings) -> RewardModelScorer:

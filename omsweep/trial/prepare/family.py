@@ -79,14 +79,13 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     if wanted.base_users or wanted.task_vectors:
         say_vocabulary(family.name, folders)
     check_parts(wanted.points_by_part, folders.sft)
-    with calling(f"load tokenizer and configuration of {folders.sft}"):
-        tokenizer = load_tokenizer(
-            folders.sft,
-            revision=folders.sft_revision,
-            chat_template=family.chat_template,
-            template_arguments=family.decoding.template_arguments,
-        )
-        generation_config = load_generation_config(folders.sft, revision=folders.sft_revision)
+    tokenizer = load_tokenizer(
+        folders.sft,
+        revision=folders.sft_revision,
+        chat_template=family.chat_template,
+        template_arguments=family.decoding.template_arguments,
+    )
+    generation_config = load_generation_config(folders.sft, revision=folders.sft_revision)
     models = Prepared(
         base=str(folders.base),
         base_revision=folders.base_revision,

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omsweep.align.template import check_records, tokenizer_hash
+from omsweep.align.template import check_renderable, tokenizer_hash
 from omsweep.cache import RECIPE_FILE, build_once
 from omsweep.families.chat_template import template_of
 from omsweep.preferences.contamination import ScoredText, refuse_same
@@ -101,13 +101,13 @@ def training_data(
 
 
 def rendered_notes(records: Path, tokenizer: Any, *, source: str, family: str) -> list[str]:
-    """What `check_records` finds in all records of a folder, once for each tokenizer; it refuses what it refuses."""
+    """What `check_renderable` finds in all records of a folder, once for each tokenizer; it refuses what it refuses."""
     from datasets import load_from_disk
 
     rendering = json.loads((records / RECIPE_FILE).read_text())["rendering"]
 
     def build(folder: Path) -> None:
-        notes = check_records(
+        notes = check_renderable(
             load_from_disk(records), template_of(tokenizer), source=source, family=family, rendering=rendering
         )
         (folder / NOTES_FILE).write_text(json.dumps(notes))

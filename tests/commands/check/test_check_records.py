@@ -22,6 +22,11 @@ def test_reward_prompts_in_a_local_file_are_refused_by_check(compare: dict[str, 
         check_records(build_space(compare))
     compare["preferences"] = {"path": str(tmp_path / "pairs.jsonl"), "limit": 1}
     check_records(build_space(compare))
+    (tmp_path / "prompts.jsonl").write_text("{oops")
+    compare["evaluate"] = {"reward": {"scorer": "tiny", "prompts": str(tmp_path / "prompts.jsonl")}}
+    with pytest.raises(SpaceError, match=r"^evaluate\.reward\.prompts: .*: line 1 is not JSON"):
+        check_records(build_space(compare))
+    del compare["evaluate"]
     (tmp_path / "pairs.jsonl").write_text('{"text": "a"}')
     with pytest.raises(SpaceError, match="preferences.* must have the columns"):
         check_records(build_space(compare))

@@ -90,3 +90,13 @@ def test_a_whole_policy_can_be_judged_by_it(make_folder, llama, tokenizer, promp
     scores = score_reward(llama, tokenizer, scorer=reward, split="search", samples=2, max_new_tokens=6)
     assert set(scores["task"]) == {"reward_model"}
     assert scores["score"].nunique() > 10
+
+
+def test_what_cannot_be_loaded_or_rendered_is_one_sentence(make_folder):
+    folder = make_folder()
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('only poems') }}")
+    with pytest.raises(ValueError, match=r"^cannot render the chat that ends with 'say one' .*: only poems"):
+        scorer_of(folder).score(CHATS, REPLIES)
+    (folder / "config.json").write_text('{"model_type": "llama9"}')
+    with pytest.raises(ValueError, match=f"^cannot load the reward model {folder}: "):
+        scorer_of(folder).score(CHATS, REPLIES)

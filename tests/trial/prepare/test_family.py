@@ -38,7 +38,7 @@ def test_reward_prompts_and_suites_are_read_before_any_model(
     monkeypatch.setattr("omsweep.families.load.prepare", never)
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "a", "split": "search"}\n{"prompt": "b"\n')
     compare["evaluate"] = {"reward": {"scorer": "tiny", "prompts": str(tmp_path / "prompts.jsonl")}}
-    with pytest.raises(ValueError, match=r"prompts\.jsonl:2: not JSON"):
+    with pytest.raises(ValueError, match=r"prompts\.jsonl: line 2 is not JSON"):
         prepare(compare, tmp_path)
     compare["evaluate"]["reward"]["prompts"] = written(
         tmp_path / "one.jsonl", [{"prompt": "a", "split": "search"}, {"prompt": "b", "split": "search"}]
