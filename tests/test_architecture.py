@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,11 @@ def test_every_search_space_of_the_project_passes_check_without_the_heavy_librar
     result = run_blocked(["torch", *HEAVY], code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("ok search_spaces/") == len(files)
+
+
+def test_no_room_has_more_files_than_one_can_keep_in_mind() -> None:
+    folders = Counter(file.parent.relative_to(ROOT) for file in (ROOT / "omsweep").rglob("*.py"))
+    assert {str(folder): count for folder, count in folders.items() if count > 20} == {}
 
 
 def test_no_file_has_a_name_that_says_nothing() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.families.shape import EMBEDDING, HEAD, Shape, shape_of_config
-from omsweep.merging.layers import layer_of
-from omsweep.merging.names import listed
+from omsweep.merging.names import layer_of, listed
 from omsweep.merging.safetensors_header import ADAPTER, INDEX, Header, folder_headers, no_model, refuse_pointer
 from omsweep.merging.tokens import of_vocabulary, special_tokens, token_ids
 

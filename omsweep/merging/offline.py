@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from omsweep.merging.checkpoint import check_output, write_checkpoint
-from omsweep.merging.layers import weights_by_name
 from omsweep.merging.mixture import OFFLINE_METHODS, Mixture, mixed_pieces
-from omsweep.merging.names import listed
+from omsweep.merging.names import listed, weights_by_name
 from omsweep.merging.posthoc import PosthocPoint
 from omsweep.merging.safetensors_file import Track, folder_hash, non_finite, refuse_non_finite
-from omsweep.merging.sources import FolderTensors, Source, Weights, open_source, pieces, same_entries
-from omsweep.merging.tied import tied_names
+from omsweep.merging.sources import FolderTensors, Source, Weights, open_source, pieces, same_entries, tied_names
 from omsweep.merging.vocabulary import fit_vocabulary, fitted
 
 DERIVED = ("*rotary_emb.inv_freq",)

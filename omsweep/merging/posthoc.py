@@ -11,7 +11,7 @@ from itertools import product
 from numbers import Real
 from typing import Any
 
-from omsweep.merging.layers import THIRDS, NamedWeights
+from omsweep.merging.names import THIRDS, NamedWeights
 
 
 @dataclass(frozen=True, kw_only=True)

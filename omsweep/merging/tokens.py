@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
-from omsweep.merging.layers import layer_of
+from omsweep.merging.names import layer_of
 
 NAMES = ("*embed_tokens*", "*wte*", "*word_embeddings*", "*embed_in*", "*lm_head*", "*embed_out*")
 """Tensors that have a row for each token."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from omsweep.merging.layers import layer_of
+from omsweep.merging.names import layer_of
 from omsweep.merging.safetensors_file import Track, non_finite
 from omsweep.merging.sources import Readable, Weights, open_source
 from omsweep.merging.vocabulary import VocabularyFit, fit_vocabulary, fitted

@@ -4,12 +4,25 @@ Two texts are the same when `user_text` makes the same of both. They overlap whe
 row; shorter texts can only be the same.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from omsweep.preferences.spoken import user_text
-
+USER = frozenset({"user", "human", "prompter", "instruction", "inst", "/sys"})
+END = frozenset({"im_end", "end_header_id", "eot_id", "end", "end_of_turn", "begin_of_text", "endoftext", "bos", "eos"})
+MARKER = re.compile(
+    r"""(
+    <\|im_start\|>\s*\w+ | <\|start_header_id\|>\s*\w+ | <start_of_turn>\s*\w+
+    | <\|(?:user|human|prompter|assistant|system|im_end|end_header_id|eot_id|end|begin_of_text|endoftext)\|>
+    | <end_of_turn> | </?s> | <[be]os> | \[/?inst\] | <</?sys>>
+    | ^[ \t]*(?:human|user|assistant|system)[ \t]*:
+    | ^[ \t]*\#{2,}[ \t]*(?:human|user|assistant|system|instruction|response)[ \t]*:
+    )""",
+    re.VERBOSE | re.MULTILINE,
+)
+"""Marks of turns in case-folded text: chat templates' tokens anywhere, names with a colon at the start of a line."""
 NGRAM_WORDS = 13
 ANCHOR_WORDS = (NGRAM_WORDS + 1) // 2
 """Every run of `NGRAM_WORDS` words covers one whole block of so many, wherever blocks are counted from."""
@@ -135,3 +148,27 @@ def refuse_same(found: Contamination) -> None:
 
 def _runs(words: Sequence[str], count: int) -> Iterator[tuple[str, ...]]:
     return zip(*(words[start:] for start in range(count)), strict=False)
+
+
+def user_text(prompt: str | Sequence[Mapping[str, object]]) -> str:
+    """All turns of the user, as one text in NFKC, case-folded, with single spaces and without role markers.
+
+    In plain text what stands behind a marker of the assistant or the system is not the user's; text without markers is.
+
+    Args:
+        prompt: text, or chat messages with `role` and `content`.
+    """
+    turns = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt if turn["role"] == "user"]
+    return " ".join(" ".join(_said(turn) for turn in turns if isinstance(turn, str)).split())
+
+
+def _said(turn: str) -> str:
+    text = (turn if turn.isascii() else unicodedata.normalize("NFKC", turn)).casefold()
+    pieces = MARKER.split(text)
+    said, by_user = [pieces[0]], True
+    for marker, words in zip(pieces[1::2], pieces[2::2], strict=True):
+        name = re.findall(r"/?\w+", marker)[-1]
+        by_user = name in USER or (by_user and (name in END or name in ("s", "/s")))
+        if by_user:
+            said.append(words)
+    return " ".join(said)

@@ -18,8 +18,8 @@ from omsweep.space.branches import (
     read_shared,
 )
 from omsweep.space.checks.controls import check_sft_seeds, check_task_vectors
+from omsweep.space.checks.corners import check_kind, edges, lies_idle
 from omsweep.space.checks.study import check_study
-from omsweep.space.corners import check_kind, edges, lies_idle
 from omsweep.space.crossing import crossed
 from omsweep.space.data_sources import check_replay
 from omsweep.space.knobs import Scalar, SpaceError, edge_values

@@ -12,7 +12,7 @@ from omsweep.merging.methods import METHODS
 from omsweep.optim.settings import OnlineMerge
 from omsweep.optim.travel import alpha_for_travel
 from omsweep.space.branches import MATCH, RECIPE_KNOBS, TASK_VECTOR, TRAIN_KNOBS, Branch
-from omsweep.space.corners import edges
+from omsweep.space.checks.corners import edges
 from omsweep.space.knobs import Fixed, Scalar, edge_values
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TASK_VECTORS

@@ -185,7 +185,7 @@ def check_parts(points: Sequence[tuple[str, PosthocPoint]], sft: str) -> None:
         points: with the key path of the weights of each, those that go by part.
         sft: the SFT model's folder.
     """
-    from omsweep.merging.layers import weights_by_name
+    from omsweep.merging.names import weights_by_name
     from omsweep.merging.sources import FolderTensors
 
     names = list(FolderTensors(Path(sft))) if points else []

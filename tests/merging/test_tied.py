@@ -10,8 +10,7 @@ from torch import Tensor
 
 from omsweep.merging.offline import merge_point
 from omsweep.merging.posthoc import PosthocPoint
-from omsweep.merging.sources import open_source
-from omsweep.merging.tied import tied_names
+from omsweep.merging.sources import open_source, tied_names
 
 Save = Callable[..., Path]
 HEAD, EMBED, NORM, LAYER = "lm_head.weight", "model.embed_tokens.weight", "model.norm.weight", "model.layers.0.w"
