@@ -97,6 +97,7 @@ def test_what_cannot_be_loaded_or_rendered_is_one_sentence(make_folder):
     (folder / "chat_template.jinja").write_text("{{ raise_exception('only poems') }}")
     with pytest.raises(ValueError, match=r"^cannot render the chat that ends with 'say one' .*: only poems"):
         scorer_of(folder).score(CHATS, REPLIES)
+    folder = make_folder()  # a process keeps a model that it has loaded
     (folder / "config.json").write_text('{"model_type": "llama9"}')
     with pytest.raises(ValueError, match=f"^cannot load the reward model {folder}: "):
         scorer_of(folder).score(CHATS, REPLIES)
