@@ -78,7 +78,7 @@ def test_only_a_newline_ends_a_line(tmp_path):
     [
         ("data.json", json.dumps(STANDARD).encode()),
         ("marked.jsonl", "\n".join(map(json.dumps, STANDARD)).encode("utf-8-sig")),
-        ("data.jsonl.gz", gzip.compress("\n".join(map(json.dumps, STANDARD)).encode())),
+        ("data.jsonl.gz", gzip.compress("\n".join(map(json.dumps, STANDARD)).encode(), mtime=0)),
     ],
 )
 def test_a_json_list_a_byte_order_mark_and_gzip_are_read_too(name, content, tmp_path):
