@@ -124,6 +124,10 @@ class Kills:
         for n, kind in enumerate(self._left):
             if self._kill(kind, driver):
                 return self._left.pop(n)
+        if self._most_lost() >= TRIES:  # what is left of the plan would fail a trial for good: the driver in its place
+            self._left.pop()
+            self._kill("driver", driver)
+            return "driver"
         return None
 
     def _kill(self, kind: str, driver: "subprocess.Popen[bytes]") -> bool:
@@ -143,10 +147,16 @@ class Kills:
 
     def _may_lose_a_process(self) -> bool:
         """Whether a trial runs, and neither it nor one that waits for its next attempt would fail for good."""
+        running = any(one.phase in ("started", "trained") for one in self._sweep.state.trials.values())
+        return running and self._most_lost() < TRIES
+
+    def _most_lost(self) -> int:
+        """How often a trial that has not ended has lost its process under this driver, the most of them."""
         state = self._sweep.state
-        left = [one for one in state.trials.values() if one.outcome is None]
-        lost = [sum((a.reason, a.epoch) == ("process lost", state.epoch) for a in one.lost) for one in left]
-        return any(one.phase in ("started", "trained") for one in left) and max(lost) < TRIES
+        left = [one.lost for one in state.trials.values() if one.outcome is None]
+        return max(
+            (sum((one.reason, one.epoch) == ("process lost", state.epoch) for one in lost) for lost in left), default=0
+        )
 
 
 @pytest.mark.parametrize("name", BACKENDS)
