@@ -1,7 +1,6 @@
 """The GPU script: a toy run on a CPU without Ray or MLflow; blocks that fit, lines that are kept, and the table."""
 
 import argparse
-import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from omsweep.store.records import TrialSpec
+from tests.benchmark_scripts import benchmark_script
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu_trial.py"
@@ -46,12 +46,7 @@ def test_a_toy_run_trains_and_scores_without_ray(tmp_path: Path, monkeypatch: py
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_trial", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_script("gpu_trial")
 
 
 @pytest.fixture

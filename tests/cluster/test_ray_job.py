@@ -207,7 +207,7 @@ def test_a_sweep_runs_as_a_job_from_end_to_end(head: Head, tmp_path: Path) -> No
     assert {trial["method"] for trial in trials} == {"adamw", "ondare"}
     assert {trial["state"] for trial in trials} == {"completed"}
     assert {trial["steps"] for trial in trials} == {5}  # --set reached the job
-    assert json.loads((folder / "front.json").read_text())["members"]
+    assert "members" in json.loads((folder / "front.json").read_text())  # none need beat the SFT model after 5 steps
     assert "<html" in (folder / "report.html").read_text()[:1000].lower()
     assert (storage / "mlflow.db").is_file()
 
@@ -216,10 +216,13 @@ def test_a_sweep_runs_as_a_job_from_end_to_end(head: Head, tmp_path: Path) -> No
     assert job["metadata"]["omsweep_sweep"] == "by-job"
     assert head.token not in json.dumps(job) + result.stdout + result.stderr
 
-    again = head.run(*words, "--name", "by-job")
-    assert again.returncode == 1
-    assert "by-job exists" in again.stdout
-    assert again.stdout.splitlines()[-1].endswith("failed with exit code 2")
+    again = head.run(*words, "--name", "by-job", "--set", "train.steps=5")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "sweep by-job is finished" in again.stdout
+    other = head.run(*words, "--name", "by-job")
+    assert other.returncode == 1
+    assert "train.steps is 5 there and 4 here" in other.stdout
+    assert other.stdout.splitlines()[-1].endswith("failed with exit code 2")
 
 
 def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tmp_path: Path) -> None:
@@ -234,7 +237,7 @@ def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tm
             stderr=subprocess.STDOUT,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background shells ignore it
         )
-        wait_for_text(log, "running 2 trials", following)
+        wait_for_text(log, "running trials, 2 at a time", following)
         following.send_signal(signal.SIGINT)
         assert following.wait(timeout=60) == 130
     said = log.read_text()

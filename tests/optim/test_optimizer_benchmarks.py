@@ -4,25 +4,17 @@ import importlib
 import importlib.util
 import math
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from tests.benchmark_scripts import benchmark_script
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_every_plain_row_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    benchmark = script("optimizer_step")
+    benchmark = benchmark_script("optimizer_step")
     monkeypatch.setitem(benchmark.SETS, "toy", [(64, 96), (50,)])
     plain = [row for row in benchmark.rows(quick=False) if row.path == "plain"]
     monkeypatch.setattr(benchmark, "rows", lambda quick: plain)
@@ -36,10 +28,10 @@ def test_every_plain_row_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_the_recommended_precision_keeps_updates_and_what_is_merged_in(dtype: torch.dtype) -> None:
-    update, merged = script("precision_survival").survival(dtype, "stochastic", 60, 400_000)
+    update, merged = benchmark_script("precision_survival").survival(dtype, "stochastic", 60, 400_000)
     assert update > 0.99
     assert 0.95 < merged < 1.05
-    lost, _ = script("precision_survival").survival(torch.bfloat16, "nearest", 20, 50_000)
+    lost, _ = benchmark_script("precision_survival").survival(torch.bfloat16, "nearest", 20, 50_000)
     assert lost < 0.1
 
 

@@ -1,37 +1,25 @@
 """benchmarks/recompute.py finds a report's areas with numpy alone, from the table of benchmarks/policies.py."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pyarrow.parquet
 import pytest
 
 from omsweep.results.comparison.findings import findings
 from omsweep.results.comparison.question import question_of
-
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from tests.benchmark_scripts import benchmark_script
 
 CONTRASTS = [["ondare", "adamw"], ["shuffled", "adamw"], ["ondare + path", "adamw + path"]]
 
 
 @pytest.fixture(scope="module")
 def recompute():
-    return script("recompute")
+    return benchmark_script("recompute")
 
 
 @pytest.mark.parametrize("lost", [(), [(1, "ondare", 2.0)]], ids=["whole", "a run lost"])
 def test_the_areas_are_the_report_s(recompute, make_points, make_question_space, tmp_path, lost):
     points = make_points(gains={"ondare": 1.2}, reach={"shuffled": 0.8}, sft_seeds=4, runs=2, lost=lost)
-    table = script("policies").table_of(points)
+    table = benchmark_script("policies").table_of(points)
     pyarrow.parquet.write_table(table.slice(0, 40), tmp_path / "first.parquet")
     pyarrow.parquet.write_table(table.slice(40), tmp_path / "second.parquet")
     question = question_of(make_question_space(contrasts=CONTRASTS))

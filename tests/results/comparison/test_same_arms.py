@@ -1,23 +1,17 @@
 """The A/A test: every way of telling two equal runs apart, and that it would notice a difference."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from omsweep.results.comparison.question import question_of
-
-PATH = Path(__file__).parents[3] / "benchmarks" / "same_arms.py"
+from tests.benchmark_scripts import benchmark_script
 
 
 @pytest.fixture(scope="module")
 def same_arms():
-    spec = importlib.util.spec_from_file_location("same_arms", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_script("same_arms")
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,13 @@
 """Worlds with known answers (benchmarks/worlds.py): what becomes of their pairs; in the campaign, what is found."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-PATH = Path(__file__).parents[3] / "benchmarks" / "worlds.py"
+from tests.benchmark_scripts import benchmark_script
 
 
 @pytest.fixture(scope="module")
 def worlds():
-    spec = importlib.util.spec_from_file_location("worlds", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_script("worlds")
 
 
 def pair(name, chosen, rejected):
