@@ -7,6 +7,7 @@ What follows the conditions is the command line of `omsweep`. Conditions, all of
     counted   file that is told at the end how many such calls there were
     work      name of one of `WORKS`, which stands in for the work of a sweep
     machine   name of the machine that the process takes itself to run on
+    address   of the Ray that it is to run on
 """
 
 import json
@@ -97,6 +98,8 @@ def main(conditions: dict[str, Any], arguments: list[str]) -> int:
     from omsweep.engine import run as driver
     from omsweep.store import lease
 
+    if "address" in conditions:
+        os.environ["RAY_ADDRESS"] = conditions["address"]
     if "work" in conditions:
         driver.run_sweep = partial(driver.run_sweep, work=WORKS[conditions["work"]])  # type: ignore[assignment]
     if "machine" in conditions:

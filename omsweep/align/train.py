@@ -66,7 +66,8 @@ def train(
         output_dir: where checkpoints go, `checkpoint-<step>` each; the two newest are kept.
         replay: for `replay_share`: folder that `prepare_data` makes of SFT data, see `omsweep.preferences.replay`.
         on_step: called with (step, metrics) after each step on every worker; metrics hold at least `loss`,
-            `learning_rate` and `num_tokens`. What it raises ends the run.
+            `learning_rate` and `num_tokens`. Where it returns True on all of them a checkpoint follows. What it raises
+            ends the run.
         on_checkpoint: called with (step, folder) on every worker when a checkpoint has been written.
         resume_from: a checkpoint folder of the same settings; the run continues bit for bit.
 

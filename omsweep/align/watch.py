@@ -12,7 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from omsweep.align.settings import WHOLE
 
-OnStep = Callable[[int, dict[str, float]], None]
+OnStep = Callable[[int, dict[str, float]], bool | None]
 OnCheckpoint = Callable[[int, Path], None]
 CheckStart = Callable[..., dict[str, float]]  # (*, loss, log_ratio_nats)
 
@@ -24,7 +24,7 @@ class Watch(TrainerCallback):
     Attributes:
         beta: of the algorithm.
         check_start: see `omsweep.align.preflight`.
-        on_step: called with (step, metrics) after each step.
+        on_step: called with (step, metrics) after each step; where it returns True on every worker a checkpoint follows.
         on_checkpoint: called with (step, folder) when a checkpoint has been written.
         preflight: what `check_start` returned, empty after a resume.
         diverged: whether a loss was not finite; training then stops after that step.
@@ -58,14 +58,14 @@ class Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Pass the step on; stop when its loss is not finite."""
+        """Pass the step on, and save where that is asked for; stop when its loss is not finite."""
         if logs is None or "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
             self.diverged = True
             control.should_training_stop = True
-        if self.on_step is not None:
-            self.on_step(state.global_step, dict(logs))
+        if self.on_step is not None and self.on_step(state.global_step, dict(logs)):
+            control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark a checkpoint folder as whole and pass it on, once every worker has written its part."""

@@ -19,6 +19,7 @@ DRIVER_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store and MLflow keep what the trials report
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",  # the sweep's own searcher holds trials back, Tune would start one at a time
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the line of a failed trial says it; Ray's report is in the trial's folder
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import ray
 
 from omsweep.engine.executor import MergeJob
 from omsweep.engine.failures import failed
-from omsweep.engine.placement import Placement, task_options
+from omsweep.engine.placement import Worker
 from omsweep.engine.work import Work
 from omsweep.plan.attempts import AGAIN, Attempts
 from omsweep.store.records import Outcome, TrialSpec
@@ -21,24 +21,23 @@ Running = dict[Any, tuple[MergeJob, deque[TrialSpec]]]
 
 
 def merge_on_ray(
-    jobs: Sequence[MergeJob], attempts: Attempts, placement: Placement, work: Work, *, workers: int
+    jobs: Sequence[MergeJob], attempts: Attempts, workers: Mapping[str, Worker], work: Work, *, at_once: int
 ) -> None:
-    """Merge and score every point of the jobs; as many parents at a time as training had workers.
+    """Merge and score every point of the jobs.
 
     Args:
         jobs: by parent.
         attempts: is told of every start and end.
-        placement: what a task is given.
+        workers: by family, what its tasks are given.
         work: what the tasks do.
-        workers: of a trial.
+        at_once: how many parents at a time.
     """
-    task = ray.remote(_points_task).options(**task_options(placement), num_returns="streaming", max_retries=0)
-    _run_jobs(
-        deque(jobs),
-        attempts,
-        lambda job: task.remote(job, work.points),
-        at_once=placement.concurrent_trials * workers,
-    )
+    task = ray.remote(_points_task).options(num_returns="streaming", max_retries=0)
+
+    def start(job: MergeJob) -> Any:
+        return task.options(**workers[job.parent.family].task_options()).remote(job, work.points)
+
+    _run_jobs(deque(jobs), attempts, start, at_once=at_once)
 
 
 def _run_jobs(waiting: deque[MergeJob], attempts: Attempts, start: Callable[[MergeJob], Any], *, at_once: int) -> None:

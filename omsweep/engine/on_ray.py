@@ -9,20 +9,19 @@ from ray import tune
 from rich.console import Console
 
 from omsweep.cluster.connect import connect
-from omsweep.engine.callback import TuneEvents
+from omsweep.engine.capacity import Capacity
 from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
-from omsweep.engine.placement import TRIAL_CPUS, Placement, place, task_options
+from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.prepare import prepare_all
-from omsweep.engine.searcher import QueueSearcher
 from omsweep.engine.signals import interruptible
 from omsweep.engine.trainable import Group, run_trial
+from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
 from omsweep.engine.watching import Watch, watched
 from omsweep.engine.work import Work
 from omsweep.plan.attempts import Attempts, TrialQueue
-from omsweep.space.resources import declared_train
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TrialSpec
@@ -37,13 +36,13 @@ class RayExecutor:
         work: what the processes do.
 
     Raises:
-        ValueError: not even one trial can be placed.
+        ValueError: a family's trial fits on no node that there is or may be.
     """
 
     def __init__(self, space: SearchSpace, console: Console, work: Work) -> None:
         self._space, self._console, self._work = space, console, work
         self._train = space.file.train
-        self._placement: Placement = place(declared_train(self._train, space.families), ray.available_resources())
+        self._capacity = Capacity(space, lambda text: console.print(text, highlight=False, markup=False))
 
     @classmethod
     @contextmanager
@@ -53,31 +52,37 @@ class RayExecutor:
             yield cls(space, console, work)
 
     def prepare(self, specs: Sequence[TrialSpec] | None) -> Ready:
-        """Make every SFT model ready; ValueError with the message of what refused."""
-        return prepare_all(self._space, specs, self._placement, self._console, self._work)
+        """Make every SFT model ready; ValueError with the message of what refused, NoRoom where no nodes came."""
+        self._capacity.await_nodes()
+        return prepare_all(self._space, specs, self._capacity.workers, self._console, self._work)
 
     def train(self, queue: TrialQueue, models: Models, folder: SweepFolder) -> None:
         """Run the queue's jobs until it is finished."""
-        train = self._train
+        train, capacity = self._train, self._capacity
+        for trial in queue.attempts.log.state.trials.values():
+            if trial.accelerator_type is not None:
+                capacity.keep_to(trial.spec, trial.accelerator_type)
         group = Group(
             backend=train.backend,
             workers=train.workers,
             max_failures=train.max_failures,
-            placement=self._placement,
             session=self._work.session,
         )
         trainable = tune.with_parameters(run_trial, prepared=dict(models), folder=str(folder.path), group=group)
-        own = self._placement.of_worker() if train.backend == "inprocess" else {"CPU": TRIAL_CPUS}
-        at_once = self._placement.concurrent_trials
-        self._console.print(f"running trials, {at_once} at a time, backend {train.backend}")
+        inprocess = train.backend == "inprocess"
+
+        def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+            """What a trial's own actor holds."""
+            return tune.PlacementGroupFactory([Worker(**config["worker"]).bundle() if inprocess else BESIDE_WORKERS])
+
+        self._console.print(f"running trials, {capacity.at_once()} at a time, backend {train.backend}")
         events = TuneEvents(queue)
         watch = Watch(queue.attempts, events, folder.path, train.trial_timeout)
         tuner = tune.Tuner(
-            tune.with_resources(trainable, tune.PlacementGroupFactory([own])),
+            tune.with_resources(trainable, own),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=QueueSearcher(queue, events.check),
-                max_concurrent_trials=at_once,
+                search_alg=QueueSearcher(queue, events, capacity),
                 reuse_actors=True,  # a new actor costs the imports of Ray and torch anew
                 trial_name_creator=_attempt_name,
                 trial_dirname_creator=_attempt_name,
@@ -90,16 +95,22 @@ class RayExecutor:
             with trials_outlive_memory_kills(), watched(watch):
                 tuner.fit()
         finally:
+            capacity.ask_for_nothing()
             events.check()
 
     def merge(self, jobs: Sequence[MergeJob], attempts: Attempts) -> None:
         """Make and score post-hoc trials."""
-        merge_on_ray(jobs, attempts, self._placement, self._work, workers=self._train.workers)
+        self._capacity.await_nodes()
+        at_once = self._capacity.at_once() * self._train.workers
+        merge_on_ray(jobs, attempts, self._capacity.workers, self._work, at_once=at_once)
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]:
         """The numbers of each job as they come, or one line that says why there are none."""
-        task = ray.remote(self._work.rescore).options(**task_options(self._placement))
-        running = {task.remote(*_given(job)): job for job in jobs}
+        self._capacity.await_nodes()
+        task, workers = ray.remote(self._work.rescore), self._capacity.workers
+        running = {
+            task.options(**workers[job.trial.family].task_options()).remote(*_given(job)): job for job in jobs
+        }
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(reference)

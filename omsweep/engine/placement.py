@@ -1,86 +1,127 @@
-"""What each worker occupies, and how many trials then run at once with the resources free to this job.
+"""What each worker of a trial occupies, and whether the workers of one more trial fit on the nodes there are.
 
-Imports no search space: a trial's processes read `Placement` too.
+Pure, and without search spaces: a trial's processes read `Worker` too. Amounts are Ray's: CPUs, GPUs, bytes of memory,
+and whatever else a node is declared to have.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from omsweep.families.family import GIB
+from omsweep.families.family import GIB, Resources
 
-if TYPE_CHECKING:
-    from omsweep.space.schema import Train
-
-TRIAL_CPUS = 0.1
-"""Share of a CPU held by a trial's own actor under `backend: train`; its workers are placed outside it."""
+Amounts = Mapping[str, float]
+"""By Ray's name of a resource."""
+Nodes = Mapping[str, Amounts]
+"""What nodes have, or have free, by node id."""
+BESIDE_WORKERS = {"node:__internal_head__": 0.001}
+"""What a trial's own actor holds under `backend: train`: a place on the head node, and nothing that a worker needs. So
+trials cannot starve each other's workers, and a node that is lost takes workers with it, not what restarts them."""
+ACCELERATOR = "accelerator_type:"
+"""How Ray's name for a node's kind of accelerator begins."""
+SLACK = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Trials at once, and what each worker gets (the trial's own actor under `backend: inprocess`).
+class Worker:
+    """What one worker occupies.
 
-    `worker_memory` is host memory in bytes, 0 where none is declared.
+    Attributes:
+        cpus: CPUs.
+        gpus: GPUs, or a share of one.
+        memory: host memory in bytes, 0 where none is reserved.
+        accelerator: kind of accelerator that its node must have, in Ray's words; None for any.
     """
 
-    worker_cpus: float
-    worker_gpus: float
-    worker_memory: float = 0.0
-    concurrent_trials: int = 1
+    cpus: float
+    gpus: float = 0.0
+    memory: float = 0.0
+    accelerator: str | None = None
 
-    def of_worker(self) -> dict[str, float]:
-        """One worker's bundle, under Ray's names, without what is 0."""
-        bundle = {"CPU": self.worker_cpus, "GPU": self.worker_gpus, "memory": self.worker_memory}
-        return {name: amount for name, amount in bundle.items() if amount}
+    def bundle(self) -> dict[str, float]:
+        """It under Ray's names, without what is 0."""
+        kind = {} if self.accelerator is None else {f"{ACCELERATOR}{self.accelerator}": 0.001}
+        amounts = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
+        return {name: amount for name, amount in amounts.items() if amount} | kind
+
+    def task_options(self) -> dict[str, Any]:
+        """What a Ray task is given that takes as much as a worker."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
+
+    def describe(self, workers: int) -> str:
+        """So many of them, in words."""
+        parts = [f"{self.cpus:g} CPUs"] + ([f"{self.gpus:g} GPUs"] if self.gpus else [])
+        parts += [f"{self.memory / GIB:.1f} GiB of memory"] if self.memory else []
+        parts += [f"an accelerator of type {self.accelerator}"] if self.accelerator else []
+        return f"{workers} worker{'s' if workers > 1 else ''} of " + ", ".join(parts)
 
 
-def task_options(placement: Placement) -> dict[str, Any]:
-    """What a Ray task is given: as much as a training worker."""
-    return {
-        "num_cpus": placement.worker_cpus,
-        "num_gpus": placement.worker_gpus,
-        "memory": placement.worker_memory or None,
-    }
+class Want(NamedTuple):
+    """The workers of one trial: so many, each with this bundle on one node."""
+
+    bundle: Amounts
+    workers: int
 
 
-def place(train: "Train", free: Mapping[str, float]) -> Placement:
-    """Fit `c` concurrent trials of `workers` workers into the free CPUs and GPUs.
+def worker_for(declared: Resources, memory: float, workers: int, nodes: Iterable[Amounts]) -> Worker:
+    """What each of a trial's workers is given.
 
-    Without declared CPUs a worker gets (free CPUs - 0.1 c) / (workers c), at most 1, so that c trials and all their
-    workers fit at once: a trial that holds its 0.1 CPU while its workers wait for ever is the deadlock this avoids.
+    Without declared CPUs a worker gets one, or where a trial's workers do not fit the nodes then, a half, a third, ...
+    of one, until they do.
 
     Args:
-        train: the `train` section, see `omsweep.space.resources.declared_train`.
-        free: Ray's resource counts, `CPU` and `GPU`, and bytes of `memory`.
-
-    Raises:
-        ValueError: not even one trial can be placed, with what it needs and what is free.
+        declared: of the file or the family.
+        memory: bytes that a worker is known to need, reserved where no memory is declared.
+        workers: of a trial.
+        nodes: all that there may be, up to the number that can be added.
     """
-    declared, workers = train.resources_per_worker, train.workers
-    overhead = TRIAL_CPUS if train.backend == "train" else 0.0
-    cpus, gpus, memory = (free.get(name, 0.0) for name in ("CPU", "GPU", "memory"))
-    each_gpus, each_memory = declared.gpus or 0.0, (declared.memory_gib or 0.0) * GIB
-    limits = [
-        math.floor(present / (workers * each) + 1e-9)
-        for present, each in ((gpus, each_gpus), (memory, each_memory))
-        if each
-    ]
+    reserved = memory if declared.memory_gib is None else declared.memory_gib * GIB
+    given = Worker(cpus=declared.cpus or 1.0, gpus=declared.gpus or 0.0, memory=math.ceil(reserved))
     if declared.cpus is not None:
-        limits.append(math.floor(cpus / (workers * declared.cpus + overhead) + 1e-9))
-    else:
-        limits.append(max(1, math.floor(cpus / workers)) if cpus > overhead else 0)
-    fit = min(limits)
-    if fit < 1:
-        wanted = declared.cpus if declared.cpus is not None else "some"
-        raise ValueError(
-            f"train.resources_per_worker cannot be placed: a trial needs {workers} worker(s) of {wanted} CPUs and"
-            f" {each_gpus:g} GPUs, and {cpus:g} CPUs and {gpus:g} GPUs are free"
-            + (f"; of memory {declared.memory_gib:g} GiB each, {memory / GIB:.1f} free" if each_memory else "")
-        )
-    concurrent = min(fit, train.concurrent_trials or fit)
-    share = (cpus - overhead * concurrent) / (workers * concurrent)
-    each_cpus = declared.cpus if declared.cpus is not None else min(1.0, share)
-    return Placement(
-        concurrent_trials=concurrent, worker_cpus=each_cpus, worker_gpus=each_gpus, worker_memory=each_memory
+        return given
+    free = dict(enumerate(nodes))
+    for parts in range(1, workers + 1):
+        shared = replace(given, cpus=math.floor(1e4 / parts) / 1e4)  # Ray counts in ten thousandths
+        if fits([Want(shared.bundle(), workers)], {str(name): amounts for name, amounts in free.items()}):
+            return shared
+    return given
+
+
+def fits(wants: Iterable[Want], free: Nodes) -> bool:
+    """Whether all of these trials can be placed, each worker whole on one node.
+
+    The first node with room takes a worker, in their order, as Ray's strategy PACK does.
+    """
+    left = {node: dict(amounts) for node, amounts in free.items()}
+    return all(_placed(want, left) for want in wants)
+
+
+def _placed(want: Want, left: dict[str, dict[str, float]]) -> bool:
+    for _ in range(want.workers):
+        place = next((amounts for amounts in left.values() if _holds(amounts, want.bundle)), None)
+        if place is None:
+            return False
+        for name, amount in want.bundle.items():
+            place[name] -= amount
+    return True
+
+
+def _holds(amounts: Amounts, bundle: Amounts) -> bool:
+    return all(amounts.get(name, 0.0) >= amount - SLACK for name, amount in bundle.items())
+
+
+def kinds(nodes: Nodes) -> list[str]:
+    """The kinds of accelerators that nodes have, sorted."""
+    found = {name.removeprefix(ACCELERATOR) for amounts in nodes.values() for name in amounts if ACCELERATOR in name}
+    return sorted(found)
+
+
+def largest(nodes: Iterable[Amounts]) -> str:
+    """What the nodes have at most, each resource by itself, in words."""
+    names = {"CPU": "CPUs", "GPU": "GPUs"}
+    listed = list(nodes)
+    most = {name: max((one.get(name, 0.0) for one in listed), default=0.0) for name in ("CPU", "GPU", "memory")}
+    return ", ".join(f"{most[name]:g} {words}" for name, words in names.items()) + (
+        f", {most['memory'] / GIB:.1f} GiB of memory"
     )

@@ -13,7 +13,7 @@ from rich.markup import escape
 from omsweep.cache import RECIPE_FILE
 from omsweep.engine.executor import Ready
 from omsweep.engine.failures import failed
-from omsweep.engine.placement import Placement, task_options
+from omsweep.engine.placement import Worker
 from omsweep.engine.work import Work
 from omsweep.evaluation.settings import TAX_SUITES
 from omsweep.families.chat_template import template_at_hand, template_of
@@ -70,7 +70,11 @@ def check_rendered(space: SearchSpace, source: str, folder: Path) -> None:
 
 
 def prepare_all(
-    space: SearchSpace, specs: Sequence[TrialSpec] | None, placement: Placement, console: Console, work: Work
+    space: SearchSpace,
+    specs: Sequence[TrialSpec] | None,
+    workers: Mapping[str, Worker],
+    console: Console,
+    work: Work,
 ) -> Ready:
     """Prepare every SFT model of every family; with each its table of scores.
 
@@ -79,7 +83,7 @@ def prepare_all(
     Args:
         space: the sweep's.
         specs: its trials where they are known.
-        placement: of a worker.
+        workers: by family, what its tasks are given.
         console: where progress is said.
         work: what the tasks do.
 
@@ -89,17 +93,18 @@ def prepare_all(
     """
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
-    task = ray.remote(_prepare_task).options(**task_options(placement))
+    task = ray.remote(_prepare_task)
+    tasks = {name: task.options(**worker.task_options()) for name, worker in workers.items()}
     wanted = {
         (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
         for name in space.family_names
         for seed in space.design.sft_range
     }
     drawn, parts = console.is_terminal, space.file.train.workers
-    waiting = {key: task.remote(work.prepare, drawn, one) for key, one in wanted.items()}
+    waiting = {key: tasks[key[0]].remote(work.prepare, drawn, one) for key, one in wanted.items()}
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
     scoring = [
-        (key[0], task.remote(work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
+        (key[0], tasks[key[0]].remote(work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
         for key, one in wanted.items()
         for part in range(parts)
     ]

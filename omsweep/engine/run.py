@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import try_out as try_cache
+from omsweep.engine.capacity import NoRoom
 from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
 from omsweep.engine.forked import fork_of
 from omsweep.engine.on_ray import Connected, RayExecutor
@@ -125,6 +126,8 @@ def run_sweep(
                 console.print(f"[red]stopped[/]: {escape(str(lost))}")
                 sink.stop()
                 return FAILED
+            except NoRoom as error:
+                console.print(f"[red]stopped[/]: {escape(str(error))}; the same command goes on from here")
             except Exception as error:  # ours or the machine's: the user's mistakes were found before
                 kept = keep_traceback(log, error)
                 console.print(

@@ -19,13 +19,16 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from omsweep.engine.failures import failed
-from omsweep.engine.placement import Placement
+from omsweep.engine.placement import Worker
 from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.progress import Place, alive, note_place
 from omsweep.trial.session import last_checkpoint, run_session
 
 CONTROLLER_FAILURES = 3
 """How often a worker group's controller may fail, a group that does not start included; Ray's own limit is none."""
+
+PREEMPTION_GRACE_SECONDS = 30.0
+"""How long the workers that stay may still write the checkpoint of a node that was taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +39,12 @@ class Group:
         backend: `train` or `inprocess`.
         workers: processes of a trial under `train`.
         max_failures: how often a worker group is started again from its last checkpoint.
-        placement: what each worker occupies.
         session: what a trial does under `inprocess`.
     """
 
     backend: str
     workers: int
     max_failures: int
-    placement: Placement
     session: Callable[..., Outcome | None] = run_session
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ def run_trial(
     A trial that raises is reported as `failed` with its message, so that the sweep goes on and the search is told.
 
     Args:
-        config: `{"spec": fields of a TrialSpec, "attempt": counted from 1}`.
+        config: `{"spec": fields of a TrialSpec, "attempt": counted from 1, "worker": fields of a Worker}`.
         prepared: by family and SFT seed.
         folder: the sweep's.
         group: how trials run.
@@ -86,7 +87,14 @@ def run_trial(
             assert outcome is not None, "there is one rank"
         else:
             outcome = run_in_workers(
-                spec, models, folder, group, started=started, attempt=attempt, resume_from=resume_from
+                spec,
+                models,
+                folder,
+                group,
+                Worker(**config["worker"]),
+                started=started,
+                attempt=attempt,
+                resume_from=resume_from,
             )
     except Exception as error:  # whatever it was, it is this trial's outcome
         outcome = failed(error)
@@ -98,6 +106,7 @@ def run_in_workers(
     prepared: Prepared,
     folder: str,
     group: Group,
+    worker: Worker,
     *,
     started: float,
     attempt: int = 1,
@@ -111,6 +120,7 @@ def run_in_workers(
         prepared: of its SFT model.
         folder: the sweep's.
         group: how trials run.
+        worker: what each worker occupies.
         started: Unix time at which the trial was started.
         attempt: counts the worker groups of this trial that were started by a driver, from 1.
         resume_from: checkpoint that a former attempt left.
@@ -119,23 +129,46 @@ def run_in_workers(
     Returns:
         The outcome of rank 0.
     """
-    gpus, resources = group.placement.worker_gpus, group.placement.of_worker()
     job = {"spec": spec.model_dump(), "prepared": prepared.model_dump(), "folder": folder, "started": started}
     job["resume_from"] = None if resume_from is None else str(resume_from)
     trainer = DiskDataTrainer(
         train_in_worker if loop is None else loop,
         train_loop_config=job,
-        scaling_config=ScalingConfig(num_workers=group.workers, use_gpu=gpus > 0, resources_per_worker=resources),
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=group.workers, use_gpu=worker.gpus > 0, resources_per_worker=worker.bundle()
+        ),
+        torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
         run_config=RunConfig(
             name=f"{spec.trial_id}-{attempt}",  # Ray would go on from what it finds under the same name
             storage_path=str(Path(folder) / "checkpoints" / spec.trial_id),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=group.max_failures, controller_failure_limit=CONTROLLER_FAILURES),
+            failure_config=FailureConfig(
+                max_failures=group.max_failures,
+                controller_failure_limit=CONTROLLER_FAILURES,
+                relax_collectives_on_preemption=True,
+                preemption_grace_s=PREEMPTION_GRACE_SECONDS,
+            ),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     return Outcome(**trainer.fit().return_value)
+
+
+class TakenAway:
+    """Asked after each step: True once, at the first notice that a node of the worker group is to be taken away.
+
+    Ray Train then restarts the group from the checkpoint that this causes. Asking is a meeting of all workers, so it is
+    left out where Ray Train does not watch for such notices.
+    """
+
+    def __init__(self) -> None:
+        self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
+
+    def __call__(self) -> bool:
+        if not self._watched or ray.train.get_preemption_info() is None:
+            return False
+        self._watched = False
+        return True
 
 
 def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -157,6 +190,7 @@ def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
             rank=rank,
             on_checkpoint=report,
             resume_from=resume_from,
+            interrupted=TakenAway(),
         )
 
     with alive(Path(job["folder"]), job["spec"]["trial_id"]) if rank == 0 else nullcontext():

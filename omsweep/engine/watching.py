@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from omsweep.engine.callback import TuneEvents
+from omsweep.engine.tune_queue import TuneEvents
 from omsweep.plan.attempts import Attempts
 from omsweep.store.lease import LeaseLost
 from omsweep.strict_json import read_json

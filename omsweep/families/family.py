@@ -62,12 +62,12 @@ class PackagedRecipe:
 
 
 class Resources(BaseModel):
-    """What one training worker occupies; a key left open is the family's, else: CPUs shared out, no GPU, no limit.
+    """What one training worker occupies; a key left open is the family's, else: one CPU, no GPU, no limit.
 
     Attributes:
-        cpus: CPUs; open: the free CPUs are shared, at most one each.
+        cpus: CPUs; open: one, or a share of one where a trial's workers do not fit otherwise.
         gpus: GPUs, or a share of one.
-        memory_gib: host memory, reserved in Ray.
+        memory_gib: host memory, reserved in Ray; open: what training without a GPU is known to need.
         gpu_memory_gib: GPU memory as torch reports it (an "80 GB" card has 79); the worker's process is held to it.
     """
 

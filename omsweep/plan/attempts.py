@@ -5,8 +5,8 @@ the trial is tried again as often as `AGAIN` allows for that reason. What a tria
 """
 
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -98,9 +98,10 @@ class Attempts:
         trial = self.log.state.trials[trial_id]
         return Job(trial.spec, trial.attempt + 1)
 
-    def start(self, job: Job) -> None:
-        """Note that an attempt runs."""
-        self.log.append("started", trial_id=job.spec.trial_id, attempt=job.attempt)
+    def start(self, job: Job, accelerator: str | None = None) -> None:
+        """Note that an attempt runs, and on which kind of accelerator where it is bound to one."""
+        where: dict[str, Any] = {} if accelerator is None else {"accelerator_type": accelerator}
+        self.log.append("started", trial_id=job.spec.trial_id, attempt=job.attempt, **where)
 
     def end(self, trial_id: str, outcome: Outcome) -> bool:
         """Note how an attempt ended; whether the trial has ended with it, or is to be tried again."""
@@ -193,28 +194,52 @@ class TrialQueue:
         self._proposer = proposer
         begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
         self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
-        self._running: set[str] = set()
+        self._running: dict[str, TrialSpec] = {}
         self._alone: str | None = None
         self._paused_until = 0.0
-        self._all_proposed = False
 
-    def next(self) -> Job | None:
-        """What to start now; None where nothing can be started before something else ends."""
+    def next(
+        self,
+        fits: Callable[[TrialSpec], bool] = lambda spec: True,
+        room: Callable[[], bool] = lambda: True,
+        ahead: int = 1,
+    ) -> Job | None:
+        """What to start now; None where nothing can be started before something else ends, or there is more room.
+
+        Args:
+            fits: whether a trial could start now.
+            room: whether any trial could: where none can, none is thought of, since a search may know more by then.
+            ahead: how many trials may be thought of that wait for room.
+        """
         if self._alone is not None or time.monotonic() < self._paused_until:
             return None
         waits = [one for one in self._waiting if not self._must_be_alone(one)]
-        if waits:
-            self._waiting.remove(waits[0])
-            return self._starting(waits[0])
-        proposal = None if self._all_proposed else self._proposer.next()
-        if proposal is not None:
+        for trial_id in waits:
+            if fits(self._spec(trial_id)):
+                self._waiting.remove(trial_id)
+                return self._starting(trial_id)
+        while len(waits) < ahead and self._proposer.left() and room():
+            proposal = self._proposer.next()
+            assert proposal is not None, "there are some left"
             self.attempts.propose(proposal.spec, proposal.drawn)
-            return self._starting(proposal.spec.trial_id)
-        self._all_proposed = True
-        if self._waiting and not self._running:
-            self._alone = self._waiting.popleft()
-            return self._starting(self._alone)
+            if fits(proposal.spec):
+                return self._starting(proposal.spec.trial_id)
+            waits.append(proposal.spec.trial_id)
+            self._waiting.append(proposal.spec.trial_id)
+        if self._waiting and not (waits or self._proposer.left() or self._running):
+            if fits(self._spec(self._waiting[0])):
+                self._alone = self._waiting.popleft()
+                return self._starting(self._alone)
         return None
+
+    @property
+    def running(self) -> list[TrialSpec]:
+        """What runs."""
+        return list(self._running.values())
+
+    def left(self) -> Mapping[str, int]:
+        """How many trials are still to be started, by family."""
+        return Counter(self._spec(one).family for one in self._waiting) + Counter(self._proposer.left())
 
     @property
     def epoch(self) -> int:
@@ -224,16 +249,16 @@ class TrialQueue:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start and nothing runs."""
-        return self._all_proposed and not self._waiting and not self._running
+        return not (self._proposer.left() or self._waiting or self._running)
 
-    def start(self, job: Job) -> None:
-        """Note that a job runs."""
-        self.attempts.start(job)
+    def start(self, job: Job, accelerator: str | None = None) -> None:
+        """Note that a job runs, and on which kind of accelerator where it is bound to one."""
+        self.attempts.start(job, accelerator)
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Note how a job ended."""
         final = self.attempts.end(trial_id, outcome)
-        self._running.discard(trial_id)
+        self._running.pop(trial_id, None)
         self._alone = None if self._alone == trial_id else self._alone
         if final:
             ended = self.attempts.state_of(trial_id)
@@ -244,8 +269,12 @@ class TrialQueue:
             self._paused_until = time.monotonic() + AGAIN[str(outcome.reason)].pause
 
     def _starting(self, trial_id: str) -> Job:
-        self._running.add(trial_id)
-        return self.attempts.job(trial_id)
+        job = self.attempts.job(trial_id)
+        self._running[trial_id] = job.spec
+        return job
+
+    def _spec(self, trial_id: str) -> TrialSpec:
+        return self.attempts.log.state.trials[trial_id].spec
 
     def _must_be_alone(self, trial_id: str) -> bool:
         trial = self.attempts.state_of(trial_id)

@@ -7,6 +7,7 @@ ever; here both objectives finite means COMPLETE and everything else means FAIL.
 import hashlib
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,11 @@ class StudyProposer:
         family, number = self._asked[trial_id]
         values = None if outcome is None else objective_values(self._space, outcome)
         self.studies[family].tell(number, values, state=OptunaState.FAIL if values is None else OptunaState.COMPLETE)
+
+    def left(self) -> Mapping[str, int]:
+        """How many trials are still to come, by family."""
+        names = self._space.family_names
+        return Counter(names[number % len(names)] for number in range(self._started, self._total))
 
     def _study(self, family: str, known: Sequence[TrialState]) -> optuna.Study:
         """A family's study with the trials it has had and, waiting, the starting points that are left.

@@ -1,5 +1,6 @@
 """What every way of choosing the next trial offers."""
 
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -23,17 +24,23 @@ class Proposer(Protocol):
     def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
         """How a trial ended: fields of its outcome."""
 
+    def left(self) -> Mapping[str, int]:
+        """How many trials are still to come, by family."""
+
 
 class DesignProposer:
     """The trials of a design that a sweep has not thought of yet, in their order."""
 
     def __init__(self, specs: Iterable[TrialSpec], state: SweepState) -> None:
-        self._left = iter([spec for spec in specs if spec.trial_id not in state.trials])
+        self._left = deque(spec for spec in specs if spec.trial_id not in state.trials)
 
     def next(self) -> Proposal | None:
         """The next trial; None once every trial was started."""
-        spec = next(self._left, None)
-        return None if spec is None else Proposal(spec)
+        return Proposal(self._left.popleft()) if self._left else None
+
+    def left(self) -> Mapping[str, int]:
+        """How many trials are still to come, by family."""
+        return Counter(spec.family for spec in self._left)
 
     def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
         """Nothing: a design does not depend on results."""

@@ -1,7 +1,5 @@
 """What each worker is declared to have: the file's word, else the family's. Torch-free."""
 
-from collections.abc import Sequence
-
 from omsweep.families.family import ModelFamily, Resources
 from omsweep.space.schema import Train
 
@@ -17,9 +15,3 @@ def worker_resources(train: Train, family: ModelFamily) -> Resources:
         merged["gpu_memory_gib"] = None
     return Resources(**merged)
 
-
-def declared_train(train: Train, families: Sequence[ModelFamily]) -> Train:
-    """The `train` section with each key of `resources_per_worker` at the largest that one of the families needs."""
-    each = [worker_resources(train, family).model_dump() for family in families]
-    largest = {name: max((r[name] for r in each if r[name] is not None), default=None) for name in each[0]}
-    return train.model_copy(update={"resources_per_worker": Resources(**largest)})

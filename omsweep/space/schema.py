@@ -136,7 +136,8 @@ class Train(Section):
 
     `gradient_accumulation_steps` splits it further; `sharding: fsdp2` gives each worker a part of every parameter;
     `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
-    An attempt at a trial that takes longer than `trial_timeout` seconds, start and scoring included, is killed.
+    An attempt at a trial that takes longer than `trial_timeout` seconds, start and scoring included, is killed. Where
+    nothing runs, a sweep waits `wait_timeout` seconds for nodes.
     """
 
     steps: PositiveInt = 100
@@ -156,6 +157,7 @@ class Train(Section):
     checkpoint_every: Count = 0
     max_failures: Count = 0
     trial_timeout: Positive | None = None
+    wait_timeout: Positive = 1800.0
     concurrent_trials: PositiveInt | None = None
     resources_per_worker: Resources = Resources()
 

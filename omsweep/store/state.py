@@ -43,6 +43,7 @@ class TrialState(NamedTuple):
         phase: how far it is.
         attempt: how often it was started.
         started: Unix time of the last start.
+        accelerator_type: kind of accelerator that its last attempt was bound to, in Ray's words.
         steps: optimizer steps whose loss is known.
         trained: what its training gave (fields of an `Outcome`), while it is not ended.
         lost: attempts that ended without a result.
@@ -59,6 +60,7 @@ class TrialState(NamedTuple):
     phase: Phase = "proposed"
     attempt: int = 0
     started: float | None = None
+    accelerator_type: str | None = None
     steps: int = 0
     trained: Mapping[str, Any] | None = None
     lost: tuple[Lost, ...] = ()
@@ -216,7 +218,10 @@ def _proposed(state: SweepState, event: Event) -> Changes:
 
 
 def _started(state: SweepState, event: Event) -> Changes:
-    return _trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time)
+    kind = event.data.get("accelerator_type")
+    return _trial(
+        state, event, phase="started", attempt=event.attempt or 1, started=event.time, accelerator_type=kind
+    )
 
 
 def _progress(state: SweepState, event: Event) -> Changes:

@@ -36,6 +36,7 @@ def run_session(
     resume_from: Path | None = None,
     on_step: Callable[[int, dict], None] | None = None,
     on_checkpoint: Callable[[int, Path], None] | None = None,
+    interrupted: Callable[[], bool] | None = None,
 ) -> Outcome | None:
     """Train, save and score one trial.
 
@@ -50,6 +51,8 @@ def run_session(
         resume_from: checkpoint folder to continue from.
         on_step: called with step and metrics after each optimizer step; None: what `omsweep.trial.progress` does.
         on_checkpoint: called with step and folder of each checkpoint.
+        interrupted: asked on every rank after each step; True, on all of them: a checkpoint is written at once, because
+            a node will be gone soon.
 
     Returns:
         The outcome; None from ranks above 0.
@@ -60,7 +63,13 @@ def run_session(
     if trained is None:
         if on_step is None and rank == 0:
             on_step = ProgressWriter(progress_file(folder, spec.trial_id))
-        trained = session.train(resume_from=resume_from, on_step=on_step, on_checkpoint=on_checkpoint)
+
+        def stepped(step: int, metrics: dict) -> bool:
+            if on_step is not None:
+                on_step(step, metrics)
+            return interrupted is not None and interrupted()
+
+        trained = session.train(resume_from=resume_from, on_step=stepped, on_checkpoint=on_checkpoint)
         if rank > 0:
             return None
         start = begun - started + (trained.seconds["start"] or 0.0)
@@ -105,7 +114,7 @@ class TrialSession:
         self,
         *,
         resume_from: Path | None = None,
-        on_step: Callable[[int, dict], None] | None = None,
+        on_step: Callable[[int, dict], bool | None] | None = None,
         on_checkpoint: Callable[[int, Path], None] | None = None,
     ) -> Outcome:
         """Train the policy from the SFT model; `completed`, or `diverged` where a loss or a weight is not finite."""

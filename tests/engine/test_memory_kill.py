@@ -12,7 +12,7 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
 
 from omsweep.engine import memory_kill
-from omsweep.engine.callback import lost
+from omsweep.engine.tune_queue import lost
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import PATCHED_RAY, PATCHED_SOURCE, source_hash, trials_outlive_memory_kills
 

@@ -1,93 +1,89 @@
-"""How many trials run at once: closed forms, and whatever is granted fits into what is free."""
+"""What a worker gets, and which trials fit: small cases counted by hand, and packings checked against their nodes."""
 
 import itertools
+from collections import Counter
 
 import pytest
 
-from omsweep.engine.placement import TRIAL_CPUS, Placement, place
+from omsweep.engine.placement import BESIDE_WORKERS, Want, Worker, fits, kinds, largest, worker_for
 from omsweep.families.family import GIB, Resources
-from omsweep.space.schema import Train
 
-
-def train(**settings: object) -> Train:
-    return Train.model_validate(settings)
+TWO_CPUS = [{"CPU": 2.0}]
+GPU_NODES = [{"CPU": 48.0, "GPU": 4.0, "memory": 300.0 * GIB}] * 2
 
 
 @pytest.mark.parametrize(
-    ("settings", "free", "trials", "cpus", "gpus"),
+    ("declared", "workers", "nodes", "cpus"),
     [
-        ({}, {"CPU": 1.0}, 1, 0.9, 0.0),  # (1 - 0.1) / 1
-        ({}, {"CPU": 2.0}, 2, 0.9, 0.0),  # (2 - 0.2) / 2
-        ({"concurrent_trials": 1}, {"CPU": 2.0}, 1, 1.0, 0.0),  # 1.9, at most 1
-        ({"workers": 2}, {"CPU": 2.0}, 1, 0.95, 0.0),  # (2 - 0.1) / 2
-        ({"workers": 2}, {"CPU": 8.0}, 4, 0.95, 0.0),  # (8 - 0.4) / 8
-        ({"workers": 4}, {"CPU": 2.0}, 1, 0.475, 0.0),  # (2 - 0.1) / 4
-        ({"backend": "inprocess"}, {"CPU": 2.0}, 2, 1.0, 0.0),  # no actor beside the worker
-        ({"resources_per_worker": {"cpus": 1.0}}, {"CPU": 2.0}, 1, 1.0, 0.0),  # 1.1 each: two do not fit
-        ({"resources_per_worker": {"cpus": 0.9}}, {"CPU": 2.0}, 2, 0.9, 0.0),
-        ({"resources_per_worker": {"gpus": 1}}, {"CPU": 32.0, "GPU": 4.0}, 4, 1.0, 1.0),
-        ({"resources_per_worker": {"cpus": 6, "gpus": 1}, "workers": 4}, {"CPU": 64.0, "GPU": 8.0}, 2, 6.0, 1.0),
-        ({"resources_per_worker": {"gpus": 1}}, {"CPU": 48.0, "GPU": 4.0}, 4, 1.0, 1.0),
-        ({"resources_per_worker": {"cpus": 8, "gpus": 1}, "workers": 4}, {"CPU": 192.0, "GPU": 16.0}, 4, 8.0, 1.0),
-        ({"resources_per_worker": {"gpus": 0.5}}, {"CPU": 8.0, "GPU": 1.0}, 2, 1.0, 0.5),
+        ({}, 1, TWO_CPUS, 1.0),
+        ({}, 2, TWO_CPUS, 1.0),
+        ({}, 4, TWO_CPUS, 0.5),  # all of a trial's workers at once
+        ({}, 3, [{"CPU": 1.0}], 0.3333),  # thirds, as Ray counts
+        ({}, 3, [{"CPU": 1.0}, {"CPU": 1.0}], 0.5),
+        ({}, 8, GPU_NODES, 1.0),
+        ({"cpus": 4.0}, 2, TWO_CPUS, 4.0),  # declared is declared: it is refused elsewhere
+        ({"gpus": 8.0}, 1, GPU_NODES, 1.0),
     ],
 )
-def test_closed_forms(
-    settings: dict[str, object], free: dict[str, float], trials: int, cpus: float, gpus: float
+def test_without_declared_cpus_a_worker_gets_one_or_a_share(
+    declared: dict[str, float], workers: int, nodes: list[dict[str, float]], cpus: float
 ) -> None:
-    placement = place(train(**settings), free)
-    assert placement.concurrent_trials == trials
-    assert placement.worker_cpus == pytest.approx(cpus)
-    assert placement.worker_gpus == gpus
+    assert worker_for(Resources(**declared), 0.0, workers, nodes).cpus == pytest.approx(cpus)
+
+
+def test_what_training_is_known_to_need_is_reserved_unless_memory_is_declared() -> None:
+    known = 3.2 * GIB
+    assert worker_for(Resources(), known, 1, TWO_CPUS).memory == pytest.approx(known, abs=1)
+    assert worker_for(Resources(memory_gib=8), known, 1, TWO_CPUS).memory == 8 * GIB
+    assert Worker(cpus=2.0, gpus=0.5, accelerator="H100").bundle() == {
+        "CPU": 2.0,
+        "GPU": 0.5,
+        "accelerator_type:H100": 0.001,
+    }
+    assert Worker(cpus=2.0, memory=3 * GIB).describe(2) == "2 workers of 2 CPUs, 3.0 GiB of memory"
 
 
 @pytest.mark.parametrize(
-    ("settings", "free", "named"),
+    ("each", "workers", "trials", "fit"),
     [
-        ({}, {}, "0 CPUs and 0 GPUs are free"),
-        ({}, {"GPU": 8.0}, "0 CPUs and 8 GPUs are free"),
-        ({"resources_per_worker": {"gpus": 1}}, {"CPU": 8.0}, "0 GPUs are free"),
-        ({"resources_per_worker": {"gpus": 1}, "workers": 4}, {"CPU": 8.0, "GPU": 3.0}, "4 worker"),
-        ({"resources_per_worker": {"cpus": 4}}, {"CPU": 4.0}, "1 worker.s. of 4.0 CPUs"),  # 4.1 with the trial's own
-        ({"resources_per_worker": {"cpus": 4.5}, "backend": "inprocess"}, {"CPU": 4.0}, "4 CPUs and"),
-        ({"resources_per_worker": {"memory_gib": 9}}, {"CPU": 4.0, "memory": 8.0 * GIB}, "memory 9 GiB each, 8.0 free"),
-        ({"resources_per_worker": {"memory_gib": 5}, "workers": 2}, {"CPU": 4.0, "memory": 8.0 * GIB}, "5 GiB each"),
+        ({"CPU": 1.0, "GPU": 1.0}, 8, 1, True),  # a trial may lie on several nodes
+        ({"CPU": 1.0, "GPU": 1.0}, 8, 2, False),
+        ({"CPU": 1.0, "GPU": 8.0}, 1, 1, False),  # eight GPUs there are, but on no single node
+        ({"CPU": 1.0, "GPU": 0.5}, 1, 16, True),
+        ({"CPU": 25.0}, 1, 3, False),  # 96 CPUs free, in two nodes of 48
+        ({"CPU": 1.0, "memory": 160.0 * GIB}, 1, 2, True),
+        ({"CPU": 1.0, "memory": 160.0 * GIB}, 1, 3, False),
+        ({"CPU": 1.0, "accelerator_type:A100": 0.001}, 1, 1, False),
     ],
 )
-def test_what_can_never_be_placed_is_refused(settings: dict[str, object], free: dict[str, float], named: str) -> None:
-    with pytest.raises(ValueError, match=rf"resources_per_worker cannot be placed.*{named}"):
-        place(train(**settings), free)
+def test_a_worker_lies_on_one_node(each: dict[str, float], workers: int, trials: int, fit: bool) -> None:
+    nodes = {str(index): node for index, node in enumerate(GPU_NODES)}
+    assert fits([Want(each, workers)] * trials, nodes) is fit
+    assert nodes == {str(index): node for index, node in enumerate(GPU_NODES)}  # nothing is taken from them
 
 
-@pytest.mark.parametrize("backend", ["train", "inprocess"])
-def test_all_trials_and_their_workers_fit_at_once(backend: str) -> None:
-    """The deadlock to avoid: trials that hold their own share while their workers find none."""
-    own = TRIAL_CPUS if backend == "train" else 0.0
-    cases = itertools.product((1.0, 2.0, 3.5, 16.0), (0.0, 1.0, 4.0), (1, 2, 4), (None, 0.5, 1.0), (0.0, 0.5, 1.0))
-    granted = 0
+def test_what_fits_never_takes_more_than_there_is() -> None:
+    cases = itertools.product((1.0, 2.0, 3.5, 16.0), (0.0, 1.0, 4.0), (1, 2, 4), (0.5, 1.0, 2.0), (0.0, 0.5, 1.0))
+    fitting = 0
     for cpus, gpus, workers, cpus_each, gpus_each in cases:
-        asked = Resources(cpus=cpus_each, gpus=gpus_each)
-        try:
-            placed = place(
-                train(backend=backend, workers=workers, resources_per_worker=asked), {"CPU": cpus, "GPU": gpus}
-            )
-        except ValueError:
-            continue
-        granted += 1
-        assert placed.concurrent_trials >= 1
-        assert placed.worker_cpus > 0
-        assert placed.concurrent_trials * (own + workers * placed.worker_cpus) <= cpus + 1e-9
-        assert placed.concurrent_trials * workers * placed.worker_gpus <= gpus + 1e-9
-    assert granted > 50
+        nodes = {"a": {"CPU": cpus, "GPU": gpus}, "b": {"CPU": cpus}}
+        want, most = Want(Worker(cpus=cpus_each, gpus=gpus_each).bundle(), workers), 0
+        while fits([want] * (most + 1), nodes):
+            most += 1
+        taken = Counter({name: most * workers * amount for name, amount in want.bundle.items()})
+        assert taken["CPU"] <= 2 * cpus
+        assert taken["GPU"] <= gpus
+        fitting += most > 0
+    assert fitting > 50
 
 
-def test_the_declared_number_of_trials_is_an_upper_limit() -> None:
-    assert place(train(concurrent_trials=3), {"CPU": 8.0}).concurrent_trials == 3
-    assert place(train(concurrent_trials=30), {"CPU": 8.0}).concurrent_trials == 8
+def test_a_trials_own_actor_takes_nothing_that_a_worker_needs() -> None:
+    assert not BESIDE_WORKERS.keys() & {"CPU", "GPU", "memory"}
+    assert sum(BESIDE_WORKERS.values()) * 500 <= 1.0  # trials beside each other on one head
 
 
-def test_memory_is_reserved_and_bounds_the_trials_at_once() -> None:
-    placed = place(train(resources_per_worker={"memory_gib": 3}, workers=2), {"CPU": 16.0, "memory": 13.0 * GIB})
-    assert placed.concurrent_trials == 2
-    assert placed.of_worker() == {"CPU": 1.0, "memory": 3.0 * GIB}
-    assert Placement(worker_cpus=2.0, worker_gpus=0.5).of_worker() == {"CPU": 2.0, "GPU": 0.5}
+def test_nodes_in_words() -> None:
+    nodes = {"a": {"CPU": 4.0, "accelerator_type:H100": 1.0}, "b": {"GPU": 8.0, "accelerator_type:A100": 1.0}}
+    assert kinds(nodes) == ["A100", "H100"]
+    assert largest(nodes.values()) == "4 CPUs, 8 GPUs, 0.0 GiB of memory"
+    assert largest([]) == "0 CPUs, 0 GPUs, 0.0 GiB of memory"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from omsweep.engine.placement import Placement
+from omsweep.engine.placement import Worker
 from omsweep.engine.prepare import check_tax, of_data, prepare_all
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
@@ -39,7 +39,7 @@ def test_log_probs_are_spread_over_a_trials_workers_and_overlaps_are_said(
     compare["design"] = {"blocks": 3}
     space = build_space(compare)
     work = dataclasses.replace(STUB, prepare=prepared, reference=note)
-    ready = prepare_all(space, draw(space), Placement(worker_cpus=0.5, worker_gpus=0), Console(), work)
+    ready = prepare_all(space, draw(space), dict.fromkeys(space.family_names, Worker(cpus=0.5)), Console(), work)
     noted = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert noted == {f"{name}-{part}-of-2": "3" for name in compare["families"] for part in range(2)}
     shown = capsys.readouterr().out

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from omsweep.cluster.connect import connect
-from omsweep.engine.placement import Placement
+from omsweep.engine.placement import Worker
 from omsweep.engine.trainable import Group, run_in_workers
 from omsweep.families.load import load_model
 from omsweep.merging.randomness import mask_key
@@ -155,10 +155,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
         score_references(wanted, prepared, tqdm)
         spec = draw(checked)[0].model_copy(update={"trial_id": f"{method}-{group}"})
         train = checked.file.train
-        placement = Placement(worker_cpus=0.9, worker_gpus=0)
-        workers = Group(backend="train", workers=train.workers, max_failures=train.max_failures, placement=placement)
+        workers = Group(backend="train", workers=train.workers, max_failures=train.max_failures)
         loop = interrupted if group == "interrupted" else recorded
-        outcome = run_in_workers(spec, prepared, str(folder), workers, started=time.time(), loop=loop)
+        outcome = run_in_workers(spec, prepared, str(folder), workers, Worker(cpus=0.9), started=time.time(), loop=loop)
         assert outcome.state == "completed"
         steps = [Step(*step) for step in torch.load(folder / f"{spec.trial_id}.pt")]
         task_vector = dict(open_task_vector(prepared.task_vectors["real"]))

@@ -64,6 +64,30 @@ def begin(queue: TrialQueue) -> str | None:
     return job.spec.trial_id
 
 
+def test_what_finds_no_room_waits_and_nothing_more_is_thought_of(log: SweepLog) -> None:
+    """Of two families one may be held up by its size: the other's trials go past it, as far ahead as is allowed."""
+    sizes = {"a": "large", "b": "large", "c": "small", "d": "small"}
+    specs = [TrialSpec(trial_id=name, family=family, seed=3) for name, family in sizes.items()]
+    queue = TrialQueue(Attempts(log, []), Told(specs, log.state))
+
+    def small(spec: TrialSpec) -> bool:
+        return spec.family == "small"
+
+    assert queue.left() == {"large": 2, "small": 2}
+    assert queue.next(small, room=lambda: False) is None
+    assert not log.state.trials
+    assert queue.next(small, ahead=2) is None  # a and b wait, c has not been thought of
+    assert list(log.state.trials) == ["a", "b"]
+    job = queue.next(small, ahead=3)
+    assert job is not None
+    assert (job.spec.trial_id, [one.trial_id for one in queue.running]) == ("c", ["c"])
+    assert queue.left() == {"large": 2, "small": 1}
+    assert not queue.finished
+    job = queue.next()  # there is room again
+    assert job is not None
+    assert job.spec.trial_id == "a"
+
+
 def test_every_trial_is_started_once_and_told(log: SweepLog) -> None:
     listener = Listener()
     queue = queue_of(log, listener)

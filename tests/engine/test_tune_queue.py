@@ -1,13 +1,14 @@
 """What Ray Tune asks for and tells reaches the queue: every attempt, how it ended, and that its process died."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ray.tune.search import Searcher
 
-from omsweep.engine.callback import TuneEvents
-from omsweep.engine.searcher import QueueSearcher
+from omsweep.engine.capacity import NoRoom
+from omsweep.engine.placement import Worker
+from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
 from omsweep.plan.attempts import Job
 from omsweep.store.records import Outcome, TrialSpec
 
@@ -18,18 +19,45 @@ class Queue:
     """Two jobs, and what it is told."""
 
     def __init__(self) -> None:
-        self.left = [Job(TrialSpec(trial_id=name, family="f"), 2) for name in ("b", "a")]
+        self.waiting = [Job(TrialSpec(trial_id=name, family="f"), 2) for name in ("b", "a")]
         self.told: list[Any] = []
         self.finished = False
+        self.running: list[TrialSpec] = []
 
-    def next(self) -> Job | None:
-        return self.left.pop() if self.left else None
+    def next(self, fits: Any, room: Any, ahead: int) -> Job | None:
+        return self.waiting.pop() if self.waiting and room() and fits(self.waiting[-1].spec) else None
 
-    def start(self, job: Job) -> None:
-        self.told.append(job)
+    def left(self) -> dict[str, int]:
+        return {"f": len(self.waiting)} if self.waiting else {}
+
+    def start(self, job: Job, accelerator: str | None) -> None:
+        self.told.append((job, accelerator))
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
         self.told.append((trial_id, outcome.state, outcome.reason, outcome.error))
+
+
+class Room:
+    """A cluster with room, or without, and what was said of that."""
+
+    workers: ClassVar[dict[str, Worker]] = {"f": Worker(cpus=1.0)}
+
+    def __init__(self) -> None:
+        self.some, self.asked, self.waited = True, [], []  # type: bool, list[Any], list[str]
+
+    def worker(self, spec: TrialSpec, running: Any) -> Worker | None:
+        return Worker(cpus=1.0, accelerator="H100") if self.some else None
+
+    def any_room(self, running: Any) -> bool:
+        return self.some
+
+    def ask_for(self, running: Any, left: Any) -> None:
+        self.asked.append(dict(left))
+
+    def wait(self, family: str) -> None:
+        self.waited.append(family)
+        if len(self.waited) == 3:
+            raise NoRoom("no nodes came")
 
 
 def trial(config: Any, **known: Any) -> Any:
@@ -38,7 +66,7 @@ def trial(config: Any, **known: Any) -> Any:
 
 def test_suggestions_are_attempts_and_the_search_ends_with_the_queue() -> None:
     queue: Any = Queue()
-    searcher = QueueSearcher(queue)
+    searcher = QueueSearcher(queue, TuneEvents(queue), Room())
     suggested: list[Any] = [searcher.suggest(f"t{i}") for i in range(3)]
     assert [(TrialSpec(**one["spec"]).trial_id, one["attempt"]) for one in suggested[:2]] == [("a", 2), ("b", 2)]
     assert suggested[2] is None  # one that runs may still be lost, and then be tried again
@@ -46,16 +74,32 @@ def test_suggestions_are_attempts_and_the_search_ends_with_the_queue() -> None:
     assert searcher.suggest("t3") == Searcher.FINISHED
 
 
+def test_no_attempt_starts_without_room_for_it_and_the_wait_has_an_end() -> None:
+    queue, room = Queue(), Room()  # type: Any, Any
+    searcher, room.some = QueueSearcher(queue, TuneEvents(queue), room), False
+    queue.running = [TrialSpec(trial_id="c", family="f")]
+    assert searcher.suggest("t0") is None
+    assert (room.waited, room.asked) == ([], [{"f": 2}])  # another trial runs: its end gives room
+    queue.running = []
+    assert [searcher.suggest("t1"), searcher.suggest("t2")] == [None, None]
+    with pytest.raises(NoRoom):
+        searcher.suggest("t3")
+    room.some = True
+    found: Any = searcher.suggest("t4")
+    assert found["worker"] == {"cpus": 1.0, "gpus": 0.0, "memory": 0.0, "accelerator": "H100"}
+
+
 def test_starts_and_ends_are_told(tmp_path: Any) -> None:
     queue: Any = Queue()
-    events, config = TuneEvents(queue), QueueSearcher(queue).suggest("t0")
+    events = TuneEvents(queue)
+    config = QueueSearcher(queue, events, Room()).suggest("t0")
     events.on_trial_start(0, [], trial(config))
     events.on_trial_complete(1, [], trial(config, last_result={"outcome": OUTCOME}))
     events.on_trial_error(2, [], trial(config))
     (tmp_path / "error").write_text("Traceback\nray.exceptions.ActorDiedError: gone")
     events.on_trial_error(3, [], trial(config, error_file=str(tmp_path / "error")))
     assert queue.told == [
-        Job(TrialSpec(trial_id="a", family="f"), 2),
+        (Job(TrialSpec(trial_id="a", family="f"), 2), "H100"),
         ("a", "completed", None, None),
         ("a", "failed", "process lost", "the trial's process died without a message"),
         ("a", "failed", "process lost", "ray.exceptions.ActorDiedError: gone"),
@@ -71,13 +115,13 @@ def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:
 
     queue: Any = Broken()
     events = TuneEvents(queue)
-    searcher = QueueSearcher(queue, events.check)
+    searcher = QueueSearcher(queue, events, Room())
     config = searcher.suggest("t0")
     events.on_trial_start(0, [], trial(config))
     events.on_step_end(0, [])
     events.on_trial_complete(1, [], trial(config, last_result={"outcome": OUTCOME}))
     events.on_trial_error(2, [], trial(config))
-    assert queue.told == [Job(TrialSpec(trial_id="a", family="f"), 2)]
+    assert queue.told == [(Job(TrialSpec(trial_id="a", family="f"), 2), "H100")]
     for asks in (lambda: events.on_step_end(2, []), lambda: searcher.suggest("t1"), events.check):
         with pytest.raises(OSError, match="the log is gone"):
             asks()

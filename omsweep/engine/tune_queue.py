@@ -1,17 +1,24 @@
-"""What the queue is told of Tune's trials: that an attempt runs, how it ended, that its process died."""
+"""Tune's side of the queue: attempts as configurations of Tune's trials, and what becomes of these.
+
+Nothing in here is saved by Tune: a sweep goes on from its log.
+"""
 
 import os
 import signal
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from omsweep.engine.capacity import Capacity
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import memory_kill_message
+from omsweep.engine.placement import Worker
 from omsweep.plan.attempts import Job, TrialQueue
 from omsweep.store.records import Outcome, TrialSpec
 from omsweep.trial.progress import Place
@@ -39,7 +46,7 @@ class TuneEvents(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt runs."""
         job = Job(TrialSpec(**trial.config["spec"]), trial.config["attempt"])
-        self._told(self._queue.start, job)
+        self._told(self._queue.start, job, trial.config["worker"]["accelerator"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """What an attempt reported at its end."""
@@ -78,6 +85,68 @@ class TuneEvents(tune.Callback):
                 call(*given)
         except BaseException as error:
             self.broken = error
+
+
+class QueueSearcher(Searcher):
+    """Asks the queue for every attempt, and starts none before the cluster has room for it.
+
+    Args:
+        queue: of the sweep.
+        events: of the same sweep: while nothing runs, Tune does nothing but ask, so what must end the sweep is raised
+            here too.
+        capacity: of the cluster.
+    """
+
+    def __init__(self, queue: TrialQueue, events: TuneEvents, capacity: Capacity) -> None:
+        super().__init__()
+        self._queue, self._events, self._capacity = queue, events, capacity
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher for a restore of its own, and this one belongs to the living driver."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next attempt as `{"spec": {...}, "attempt": n, "worker": {...}}`, None while none can start, or FINISHED.
+
+        Raises:
+            NoRoom: nothing runs, and has not for long, because no trial fits on the nodes.
+        """
+        self._events.check()
+        queue, capacity, running = self._queue, self._capacity, self._queue.running
+        found: dict[str, Worker] = {}
+        refused: list[str] = []
+
+        def fits(spec: TrialSpec) -> bool:
+            worker = capacity.worker(spec, running)
+            if worker is None:
+                refused.append(spec.family)
+            else:
+                found[spec.trial_id] = worker
+            return worker is not None
+
+        def room() -> bool:
+            some = capacity.any_room(running)
+            if not some:
+                refused.extend(queue.left())
+            return some
+
+        job = queue.next(fits, room, ahead=len(capacity.workers))
+        capacity.ask_for(queue.running, queue.left())
+        if job is not None:
+            worker = found[job.spec.trial_id]
+            return {"spec": job.spec.model_dump(), "attempt": job.attempt, "worker": asdict(worker)}
+        if refused and not running:
+            capacity.wait(refused[0])
+        return Searcher.FINISHED if queue.finished else None
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """Nothing: the queue was told."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing, see above."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see above."""
 
 
 def lost(trial: Any) -> Outcome:

@@ -1,0 +1,293 @@
+"""What the cluster can take now and what its autoscaler may add: read while a sweep runs, and waited for.
+
+One trial's workers are placed by Ray; here is decided when the next trial may ask for them, so that none waits for
+workers while it could be waiting for its turn. Nodes that join or leave, other jobs that come or go, all count from the
+next look on.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import ray
+from ray._private.state import available_resources_per_node
+from ray._private.state import state as ray_state
+from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import DefaultAutoscalingCoordinator
+from ray.util.placement_group import placement_group_table
+
+from omsweep.engine.placement import BESIDE_WORKERS, Amounts, Nodes, Want, Worker, fits, kinds, largest, worker_for
+from omsweep.space.checks.fit import need_of
+from omsweep.space.resources import worker_resources
+from omsweep.space.search_space import SearchSpace
+from omsweep.store.records import TrialSpec
+
+LOOK_SECONDS = 1.0
+"""The cluster is looked at at most so often."""
+ASK_SECONDS, ASKED_FOR_SECONDS = 20.0, 120.0
+"""How often the autoscaler is asked again, and when it forgets what a driver that is gone asked for."""
+SAY_SECONDS = 60.0
+MOST_NODES = 64
+"""Of a node type that are counted as nodes which may come: some types have no limit."""
+
+
+class NoRoom(RuntimeError):
+    """A sweep waited for nodes, and none came."""
+
+
+class Cluster(NamedTuple):
+    """One look at the cluster.
+
+    Attributes:
+        total: what the nodes have that are up and stay.
+        free: what is free on them.
+        ours: bundles of this job's placement groups by node, but those that hold no worker.
+        may_come: what each node has that the autoscaler may add; None without an autoscaler.
+    """
+
+    total: Nodes
+    free: Nodes
+    ours: Sequence[tuple[str, Amounts]] = ()
+    may_come: Sequence[Amounts] | None = None
+
+    @property
+    def possible(self) -> list[Amounts]:
+        """All nodes that there are or may be."""
+        return [*self.total.values(), *(self.may_come or ())]
+
+
+def look() -> Cluster:
+    """Look at the Ray that this process is connected to.
+
+    Groups first: what is placed between the two looks is counted twice rather than not at all.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    draining = ray_state.get_draining_nodes()
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
+    ours = [
+        (table["bundles_to_node_id"][index], bundle)
+        for group, table in placement_group_table().items()
+        if table["state"] == "CREATED" and group.endswith(job)  # how Ray names groups
+        for index, bundle in table["bundles"].items()
+        if not BESIDE_WORKERS.items() <= bundle.items()
+    ]
+    free = available_resources_per_node()
+    return Cluster(
+        total={node["NodeID"]: node["Resources"] for node in nodes},
+        free={node["NodeID"]: free.get(node["NodeID"], {}) for node in nodes},
+        ours=ours,
+        may_come=_may_come(ray_state.get_cluster_config()),
+    )
+
+
+def _may_come(config: Any) -> list[Amounts] | None:
+    """Nodes of each type up to its limit, those that are up already included."""
+    if config is None or not config.node_group_configs:
+        return None
+    found: list[Amounts] = []
+    for group in config.node_group_configs:
+        count = MOST_NODES if group.max_count < 0 else min(group.max_count, MOST_NODES)
+        found += [{"memory": math.inf} | dict(group.resources)] * count  # a type need not declare its memory
+    return found
+
+
+class Capacity:
+    """Which trials may start.
+
+    Args:
+        space: of the sweep.
+        say: is told what is waited for.
+        look: at the cluster.
+        clock: seconds.
+
+    Raises:
+        ValueError: a family's trial fits on no node that there is or may be.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        say: Callable[[str], None],
+        look: Callable[[], Cluster] = look,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._train = space.file.train
+        self._say, self._look_at, self._clock = say, look, clock
+        self._seen: tuple[float, Cluster] = (-math.inf, Cluster({}, {}))
+        self._waits: tuple[float, float] | None = None  # since when, and when that was said last
+        self._asked = -math.inf
+        self._coordinator: DefaultAutoscalingCoordinator | None = None
+        self._kinds: dict[tuple[str, int], str] = {}
+        cluster = self._look()
+        self.workers: Mapping[str, Worker] = {}
+        for family in space.families:
+            need = need_of(space, family)
+            declared = worker_resources(self._train, family)
+            memory = 0 if need is None or declared.gpus else need.total
+            worker = worker_for(declared, memory, self._train.workers, cluster.possible)
+            self.workers = {**self.workers, family.name: worker}
+            self._refuse_for_good(family.name, worker, cluster)
+
+    def await_nodes(self) -> None:
+        """Wait until a trial of every family would fit on the nodes that are up, whatever else runs there.
+
+        Raises:
+            NoRoom: none came within `train.wait_timeout`.
+        """
+        while missing := [name for name in self.workers if not fits([self._want(name)], self._look().total)]:
+            self.ask([self._want(name) for name in self.workers])
+            self.wait(missing[0])
+            time.sleep(LOOK_SECONDS)
+        self._waits = None
+
+    def worker(self, spec: TrialSpec, running: Sequence[TrialSpec]) -> Worker | None:
+        """What each worker of a trial gets that may start now beside those that run; None where it may not.
+
+        All trials of a block run on accelerators of one kind, so that its comparisons are of recipes alone.
+        """
+        if self._train.concurrent_trials is not None and len(running) >= self._train.concurrent_trials:
+            return None
+        cluster, worker = self._look(), self.workers[spec.family]
+        held = [self._want(one.family, self._kinds.get(_block(one))) for one in running]
+        known = self._kinds.get(_block(spec))
+        choices: list[str | None] = [known] if known else [*kinds(cluster.total)] if worker.gpus else []
+        for kind in choices or [None]:
+            if self._free_for(self._want(spec.family, kind), held, cluster):
+                if kind is not None and spec.block is not None:
+                    self._kinds[_block(spec)] = kind
+                self._waits = None
+                return replace(worker, accelerator=kind if spec.block is not None else None)
+        return None
+
+    def keep_to(self, spec: TrialSpec, accelerator: str) -> None:
+        """Note on which kind of accelerator a block's trials have run."""
+        self._kinds.setdefault(_block(spec), accelerator)
+
+    def any_room(self, running: Sequence[TrialSpec]) -> bool:
+        """Whether a trial of some family could start."""
+        limit = self._train.concurrent_trials
+        if limit is not None and len(running) >= limit:
+            return False
+        held = [self._want(one.family, self._kinds.get(_block(one))) for one in running]
+        return any(self._free_for(self._want(name), held, self._look()) for name in self.workers)
+
+    def at_once(self) -> int:
+        """How many trials of the smallest family the nodes that are up could hold, with nothing else on them."""
+        smallest = min(self.workers, key=lambda name: self.workers[name].cpus)
+        count, total = 0, self._look().total
+        while count < MOST_NODES and fits([self._want(smallest)] * (count + 1), total):
+            count += 1
+        return min(count, self._train.concurrent_trials or count)
+
+    def ask(self, wants: Sequence[Want]) -> None:
+        """Ask the autoscaler, if there is one, for room for these trials; what it cannot give is left out."""
+        cluster, now = self._look(), self._clock()
+        if cluster.may_come is None or now - self._asked < ASK_SECONDS:
+            return
+        most = {str(index): amounts for index, amounts in enumerate(cluster.may_come)}
+        while wants and not fits(wants, most):
+            wants = wants[:-1]
+        if self._coordinator is None:
+            self._coordinator = DefaultAutoscalingCoordinator(_requester())
+        bundles = [dict(want.bundle) for want in wants for _ in range(want.workers)]
+        self._coordinator.request_resources(bundles, expire_after_s=ASKED_FOR_SECONDS)
+        self._asked = now
+
+    def ask_for(self, running: Sequence[TrialSpec], left: Mapping[str, int]) -> None:
+        """Ask for room for the trials that run and, as far as they may run at once, those that are left by family.
+
+        Under `backend: train` Ray Train asks for the workers of those that run.
+        """
+        held = [] if self._train.backend == "train" else [self._want(one.family) for one in running]
+        limit = (self._train.concurrent_trials or MOST_NODES) - len(running)
+        more = [self._want(name) for name, count in left.items() for _ in range(min(count, limit))]
+        self.ask([*held, *more[: max(0, limit)]])
+
+    def ask_for_nothing(self) -> None:
+        """Let the autoscaler take nodes away."""
+        if self._coordinator is not None:
+            self._coordinator.cancel_request()
+
+    def wait(self, family: str) -> None:
+        """Note that nothing runs and a trial of a family waits for room; it is said, and said again each minute.
+
+        Raises:
+            NoRoom: it has waited for `train.wait_timeout`.
+        """
+        now, limit = self._clock(), self._train.wait_timeout
+        since, said = self._waits or (now, -math.inf)
+        cluster = self._look()
+        needs = f"a trial of {family} needs {self.workers[family].describe(self._train.workers)}"
+        if now - since >= limit:
+            raise NoRoom(
+                f"{needs}, and nodes with that free did not come within train.wait_timeout, {limit:g} s; the nodes that"
+                f" are up have at most {largest(cluster.total.values())} each"
+            )
+        if now - said >= SAY_SECONDS:
+            asked = "" if cluster.may_come is None else "; the autoscaler is asked for it"
+            self._say(f"waiting for room: {needs}{asked} ({now - since:.0f} s of {limit:g})")
+            said = now
+        self._waits = since, said
+
+    def _look(self) -> Cluster:
+        now = self._clock()
+        if now - self._seen[0] >= LOOK_SECONDS:
+            self._seen = now, self._look_at()
+        return self._seen[1]
+
+    def _want(self, family: str, kind: str | None = None) -> Want:
+        return Want(replace(self.workers[family], accelerator=kind).bundle(), self._train.workers)
+
+    def _free_for(self, want: Want, held: Sequence[Want], cluster: Cluster) -> bool:
+        """Whether a trial fits beside those that run, some of which wait for their workers.
+
+        What ended trials still hold is given back, or taken over, by the time that its successor needs it.
+        """
+        waiting, spare = _unplaced(held, cluster.ours)
+        free = {node: dict(amounts) for node, amounts in cluster.free.items()}
+        for node, bundle in spare:
+            for name, amount in bundle.items() if node in free else ():
+                free[node][name] = free[node].get(name, 0.0) + amount
+        return fits([*waiting, want], free)
+
+    def _refuse_for_good(self, family: str, worker: Worker, cluster: Cluster) -> None:
+        """ValueError where no node that there is or may be takes a worker; a head without nodes may get some by hand."""
+        possible = {str(index): amounts for index, amounts in enumerate(cluster.possible)}
+        if any(amounts.get("CPU") for amounts in cluster.possible) and not fits(
+            [Want(worker.bundle(), self._train.workers)], possible
+        ):
+            raise ValueError(
+                f"train.resources_per_worker cannot be placed: a trial of {family} needs"
+                f" {worker.describe(self._train.workers)}, and the nodes have at most {largest(cluster.possible)} each,"
+                f" {len(cluster.possible)} of them; a worker lies on one node"
+            )
+
+
+def _requester() -> str:
+    return f"omsweep-{ray.get_runtime_context().get_job_id()}"
+
+
+def _block(spec: TrialSpec) -> tuple[str, int]:
+    return spec.family, -1 if spec.block is None else spec.block
+
+
+def _unplaced(
+    held: Sequence[Want], ours: Sequence[tuple[str, Amounts]]
+) -> tuple[list[Want], list[tuple[str, Amounts]]]:
+    """Of the trials that run those workers that are not placed, and what is placed that none of them has."""
+    wanted: Counter[tuple[tuple[str, float], ...]] = Counter()
+    for want in held:
+        wanted[_key(want.bundle)] += want.workers
+    spare = []
+    for node, bundle in ours:
+        if wanted[_key(bundle)] > 0:
+            wanted[_key(bundle)] -= 1
+        else:
+            spare.append((node, bundle))
+    return [Want(dict(key), count) for key, count in wanted.items() if count > 0], spare
+
+
+def _key(bundle: Amounts) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((name, round(amount, 3)) for name, amount in bundle.items()))

@@ -1,0 +1,197 @@
+"""Sweeps on clusters of several nodes that come and go: a head without CPUs and nodes of their own, on this machine."""
+
+import itertools
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+from ray.util.state import list_actors, list_placement_groups
+
+from omsweep.store.state import SweepState
+from tests.descendants import Descendants, descendants, say, wait_for
+from tests.driven_sweep import DrivenSweep, found
+from tests.mlflow_server import free_port
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1800)]
+
+SEEDS = [int(seed) for seed in os.environ.get("OMSWEEP_CAMPAIGN_SEEDS", "1,2").split(",")]
+KILLS, NODES, MOST_IDLE_SECONDS = 6, 3, 60.0
+SPACE: dict[str, Any] = {
+    "name": "nodes",
+    "mode": "compare",
+    "families": ["tiny-llama", "tiny-qwen2"],
+    "space": {
+        "algorithm": "dpo",
+        "learning_rate": {"loguniform": [3e-4, 8e-4]},
+        "beta": 0.1,
+        "method": {"adamw": {}, "ondare": {"semantics": "equations", "tau_travel": 0.05, "density": 0.5}},
+    },
+    "design": {"blocks": 2, "seeds": 1, "match": "none"},
+    "train": {"steps": 60, "batch_size": 8, "backend": "train", "checkpoint_every": 5, "max_failures": 2},
+    "evaluate": {"limit": 4, "samples": 1, "max_new_tokens": 8},
+}
+IDLE_SECONDS = 15.0
+AUTOSCALER: dict[str, Any] = {
+    "cluster_name": "fake",
+    "max_workers": NODES,
+    "provider": {
+        "type": "fake_multinode",
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+    },
+    "available_node_types": {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "node": {"resources": {"CPU": 1, "object_store_memory": 150_000_000}, "node_config": {}, "max_workers": NODES},
+    },
+    "head_node_type": "head",
+    "upscaling_speed": 1.0,
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    **{f"{when}_commands": [] for when in ("initialization", "setup", "head_setup", "worker_setup")},
+    **{f"{node}_start_ray_commands": [] for node in ("head", "worker")},
+}
+RAYS_OWN = ("_AutoscalingCoordinatorActor",)
+"""Detached actors of Ray's that all its jobs share."""
+
+
+class Nodes:
+    """A cluster of a head that trains nothing and so many nodes of one CPU."""
+
+    def __init__(self, count: int) -> None:
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": 0, "dashboard_host": "127.0.0.1"}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.up = [self.cluster.add_node(num_cpus=1) for _ in range(count)]
+
+    def lose(self, which: int) -> str:
+        """Kill a node with all of its processes, at once."""
+        node = self.up.pop(which)
+        self.cluster.remove_node(node, allow_graceful=False)
+        return str(node.node_id)
+
+    def join(self) -> None:
+        """Another node."""
+        self.up.append(self.cluster.add_node(num_cpus=1))
+
+    @property
+    def address(self) -> str:
+        """Of its head."""
+        return str(self.cluster.address)
+
+
+@contextmanager
+def nodes(count: int) -> Iterator[Nodes]:
+    made = Nodes(count)
+    try:
+        yield made
+    finally:
+        made.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an undisturbed sweep finds, on a Ray of its own."""
+    with descendants() as ours:
+        sweep = DrivenSweep(ours, tmp_path_factory.mktemp("whole") / "whole", SPACE)
+        assert sweep.run() == 0, sweep.said()
+        return found(sweep.storage)
+
+
+def left_behind(address: str) -> tuple[list[str], list[str]]:
+    """Actors that live and placement groups that hold something, by their names."""
+    ray.init(address=address, logging_level="ERROR")
+    try:
+        actors = [one.class_name for one in list_actors(limit=1000) if one.state != "DEAD"]
+        groups = [str(one.placement_group_id) for one in list_placement_groups(limit=1000) if one.state != "REMOVED"]
+    finally:
+        ray.shutdown()
+    return [name for name in actors if name not in RAYS_OWN], groups
+
+
+def longest_pause(sweep: DrivenSweep) -> tuple[float, str]:
+    """The longest time between two events of a sweep's trials, and the kind of the later one."""
+    told = [event for event in sweep.events if event.kind in ("started", "progress", "trained", "lost", "ended")]
+    return max((later.time - one.time, later.kind) for one, later in itertools.pairwise(told))
+
+
+def steps_done(state: SweepState) -> int:
+    return sum(one.steps for one in state.trials.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nodes_are_lost_and_join_and_no_trial_is_lost(tmp_path: Path, whole: dict[str, Any], seed: int) -> None:
+    chance, all_steps = random.Random(seed), len(whole["records"]) * SPACE["train"]["steps"]
+    with nodes(NODES) as there, descendants() as ours:
+        sweep = DrivenSweep(ours, tmp_path / "sweep", SPACE)
+        driver = sweep.start(address=there.address)
+        for kill in range(KILLS):
+            at = all_steps * (kill + chance.random()) / (KILLS + 1)
+            wait_for("a step", lambda at=at: steps_done(sweep.state) >= at, 600, sweep.output)
+            node = there.lose(chance.randrange(len(there.up)))
+            say(f"node {node[:8]} lost at {steps_done(sweep.state)} of {all_steps} steps; {len(there.up)} left")
+            time.sleep(chance.uniform(0.0, 8.0))
+            there.join()
+        assert driver.wait(timeout=900) == 0, sweep.said()
+        sweep.check_whole(whole)
+        pause, kind = longest_pause(sweep)
+        attempts = {one.trial_id: one.attempt for one in sweep.state.trials.values()}
+        say(f"seed {seed}: {KILLS} nodes lost, attempts {attempts}, longest pause {pause:.0f} s (before {kind!r})")
+        assert pause < MOST_IDLE_SECONDS
+        assert left_behind(there.address) == ([], [])
+
+
+@contextmanager
+def autoscaled(ours: Descendants, path: Path) -> Iterator[tuple[str, Path]]:
+    """Address of a head whose autoscaler adds up to `NODES` nodes of one CPU, and its log."""
+    path.mkdir()
+    gcs, dashboard = free_port(), free_port()
+    idle_minutes = IDLE_SECONDS / 60
+    (path / "fake.yaml").write_text(yaml.safe_dump(AUTOSCALER | {"idle_timeout_minutes": idle_minutes}))
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=0"]
+    command += [f"--port={gcs}", "--node-ip-address=127.0.0.1", f"--temp-dir={tempfile.mkdtemp(prefix='ray-')}"]
+    command += [f"--dashboard-port={dashboard}", f"--autoscaling-config={path / 'fake.yaml'}"]
+    log = path / "head.log"
+    head = ours.start(command, log, AUTOSCALER_UPDATE_INTERVAL_S="1", RAY_FAKE_CLUSTER="1", RAY_AUTH_MODE="disabled")
+    wait_for("the head", lambda: "Ray runtime started" in log.read_text(), 60, log)
+    try:
+        yield f"127.0.0.1:{gcs}", log
+    finally:
+        head.terminate()
+        head.wait(timeout=60)
+
+
+def test_a_sweep_starts_without_nodes_grows_and_shrinks(tmp_path: Path, whole: dict[str, Any]) -> None:
+    """Ray's fake autoscaler: no node at first, three at most, none is kept for long once it is idle."""
+    with descendants() as ours, autoscaled(ours, tmp_path / "ray") as (address, log):
+        sweep = DrivenSweep(ours, tmp_path / "sweep", SPACE)
+        driver, counts = sweep.start(address=address), [0]
+        ray.init(address=address, logging_level="ERROR")
+        try:
+            begun = time.monotonic()
+            while driver.poll() is None or counts[-1] > 0:
+                now = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+                if now != counts[-1]:
+                    say(f"{now} nodes after {time.monotonic() - begun:.0f} s, {len(sweep.state.ended())} trials ended")
+                    counts.append(now)
+                assert time.monotonic() - begun < 900, log.read_text()[-3000:] + sweep.said()
+                time.sleep(1)
+        finally:
+            ray.shutdown()
+        assert driver.returncode == 0, sweep.said()
+        assert max(counts) == NODES
+        said = sweep.output.read_text()
+        assert "waiting for room: a trial of tiny-llama needs 1 worker of 1 CPUs" in said
+        assert "the autoscaler is asked for it" in said
+        sweep.check_whole(whole)
+        assert left_behind(address) == ([], [])
