@@ -24,7 +24,7 @@ class Watch(TrainerCallback):
     Attributes:
         beta: of the algorithm.
         check_start: see `omsweep.align.preflight`.
-        on_step: called with (step, metrics) after each step; where it returns True on every worker a checkpoint follows.
+        on_step: called with (step, metrics) after each step; True on every worker: a checkpoint is to follow.
         on_checkpoint: called with (step, folder) when a checkpoint has been written.
         preflight: what `check_start` returned, empty after a resume.
         diverged: whether a loss was not finite; training then stops after that step.

@@ -253,7 +253,7 @@ class Capacity:
         return fits([*waiting, want], free)
 
     def _refuse_for_good(self, family: str, worker: Worker, cluster: Cluster) -> None:
-        """ValueError where no node that there is or may be takes a worker; a head without nodes may get some by hand."""
+        """ValueError where no node that there is or may be takes a worker; a head alone may get nodes by hand."""
         possible = {str(index): amounts for index, amounts in enumerate(cluster.possible)}
         if any(amounts.get("CPU") for amounts in cluster.possible) and not fits(
             [Want(worker.bundle(), self._train.workers)], possible

@@ -108,9 +108,7 @@ class RayExecutor:
         """The numbers of each job as they come, or one line that says why there are none."""
         self._capacity.await_nodes()
         task, workers = ray.remote(self._work.rescore), self._capacity.workers
-        running = {
-            task.options(**workers[job.trial.family].task_options()).remote(*_given(job)): job for job in jobs
-        }
+        running = {task.options(**workers[job.trial.family].task_options()).remote(*_given(job)): job for job in jobs}
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(reference)

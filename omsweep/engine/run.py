@@ -102,7 +102,11 @@ def run_sweep(
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
         with connected(space, console, work) as executor:
-            ready = executor.prepare(specs)
+            try:
+                ready = executor.prepare(specs)
+            except NoRoom as error:
+                console.print(f"[red]stopped[/]: {escape(str(error))}; nothing has begun")
+                return FAILED
             refuse_other_models(f"sweep {folder.path}", log.state.prepared, ready)
             warn_of_nodes(ready, warn)
             if forked is not None:

@@ -165,6 +165,7 @@ class TakenAway:
         self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
 
     def __call__(self) -> bool:
+        """Whether a checkpoint is to be written now."""
         if not self._watched or ray.train.get_preemption_info() is None:
             return False
         self._watched = False

@@ -226,10 +226,10 @@ class TrialQueue:
                 return self._starting(proposal.spec.trial_id)
             waits.append(proposal.spec.trial_id)
             self._waiting.append(proposal.spec.trial_id)
-        if self._waiting and not (waits or self._proposer.left() or self._running):
-            if fits(self._spec(self._waiting[0])):
-                self._alone = self._waiting.popleft()
-                return self._starting(self._alone)
+        alone = bool(self._waiting) and not (waits or self._proposer.left() or self._running)
+        if alone and fits(self._spec(self._waiting[0])):
+            self._alone = self._waiting.popleft()
+            return self._starting(self._alone)
         return None
 
     @property

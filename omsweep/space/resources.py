@@ -14,4 +14,3 @@ def worker_resources(train: Train, family: ModelFamily) -> Resources:
     if not merged["gpus"] and declared.gpu_memory_gib is None:
         merged["gpu_memory_gib"] = None
     return Resources(**merged)
-

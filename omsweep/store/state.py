@@ -219,9 +219,7 @@ def _proposed(state: SweepState, event: Event) -> Changes:
 
 def _started(state: SweepState, event: Event) -> Changes:
     kind = event.data.get("accelerator_type")
-    return _trial(
-        state, event, phase="started", attempt=event.attempt or 1, started=event.time, accelerator_type=kind
-    )
+    return _trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, accelerator_type=kind)
 
 
 def _progress(state: SweepState, event: Event) -> Changes:

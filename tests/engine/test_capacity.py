@@ -35,7 +35,9 @@ class Watched:
 
 def cluster(*nodes: Mapping[str, float], used: Mapping[int, Mapping[str, float]] | None = None, **more: Any) -> Cluster:
     used = used or {}
-    free = [{name: amount - used.get(i, {}).get(name, 0.0) for name, amount in node.items()} for i, node in enumerate(nodes)]
+    free = [
+        {name: amount - used.get(i, {}).get(name, 0.0) for name, amount in node.items()} for i, node in enumerate(nodes)
+    ]
     return Cluster(
         {str(i): node for i, node in enumerate(nodes)}, {str(i): node for i, node in enumerate(free)}, **more
     )
@@ -112,13 +114,13 @@ def test_what_can_never_be_placed_is_refused(nodes: Any, train: Any, named: str)
 def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head alone, and an autoscaler that may add nodes with eight GPUs: nothing is refused, the wait is said."""
     big = {"CPU": 96.0, "GPU": 8.0, "memory": float("inf")}
-    watched = Watched(
-        cluster(HEAD, may_come=[big] * 2), resources_per_worker={"gpus": 8}, wait_timeout=90.0
-    )
+    watched = Watched(cluster(HEAD, may_come=[big] * 2), resources_per_worker={"gpus": 8}, wait_timeout=90.0)
     asked: list[list[dict[str, float]]] = []
     monkeypatch.setattr(
         "omsweep.engine.capacity.DefaultAutoscalingCoordinator",
-        lambda name: type("Asked", (), {"request_resources": lambda self, bundles, expire_after_s: asked.append(bundles)})(),
+        lambda name: type(
+            "Asked", (), {"request_resources": lambda self, bundles, expire_after_s: asked.append(bundles)}
+        )(),
     )
     monkeypatch.setattr("omsweep.engine.capacity._requester", lambda: "omsweep")
     assert not watched.capacity.any_room([])
@@ -131,9 +133,13 @@ def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.Monkey
         watched.time += 25.0
         watched.capacity.wait("tiny-llama")
     assert len(watched.said) == 2  # at once, and after a minute
-    assert "a trial of tiny-llama needs 1 worker of 1 CPUs, 8 GPUs; the autoscaler is asked for it (0 s" in watched.said[0]
+    assert (
+        "a trial of tiny-llama needs 1 worker of 1 CPUs, 8 GPUs; the autoscaler is asked for it (0 s" in watched.said[0]
+    )
     watched.time += 25.0
-    with pytest.raises(NoRoom, match="did not come within train.wait_timeout, 90 s; the nodes that are up have at most 0"):
+    with pytest.raises(
+        NoRoom, match="did not come within train.wait_timeout, 90 s; the nodes that are up have at most 0"
+    ):
         watched.capacity.wait("tiny-llama")
     watched.sees(cluster(HEAD, big, may_come=[big] * 2))
     assert watched.may_start(spec("a"), [])

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -195,3 +196,32 @@ def test_a_sweep_starts_without_nodes_grows_and_shrinks(tmp_path: Path, whole: d
         assert "the autoscaler is asked for it" in said
         sweep.check_whole(whole)
         assert left_behind(address) == ([], [])
+
+
+def test_two_sweeps_and_another_ray_on_one_machine(tmp_path: Path, whole: dict[str, Any]) -> None:
+    """One sweep on a cluster of others, one on a Ray of its own, at the same time."""
+    with nodes(1) as there, descendants() as ours:
+        shared = DrivenSweep(ours, tmp_path / "shared", SPACE)
+        own = DrivenSweep(ours, tmp_path / "own", SPACE)
+        drivers = [shared.start(address=there.address), own.start()]
+        codes = [driver.wait(timeout=900) for driver in drivers]
+        for sweep, code in zip((shared, own), codes, strict=True):
+            assert code == 0, sweep.said()
+            sweep.check_whole(whole)
+            assert "Traceback" not in sweep.output.read_text()
+            assert "multiple active Ray" not in sweep.output.read_text()
+        assert left_behind(there.address) == ([], [])
+
+
+@pytest.mark.parametrize("backend", ["train", "inprocess"])
+def test_a_driver_that_is_stopped_leaves_nothing_on_its_cluster(tmp_path: Path, backend: str) -> None:
+    made = SPACE | {"train": SPACE["train"] | {"backend": backend, "steps": 400}}
+    with nodes(2) as there, descendants() as ours:
+        sweep = DrivenSweep(ours, tmp_path / "sweep", made)
+        driver = sweep.start(address=there.address)
+        wait_for("two trials at work", lambda: sum(one.steps > 0 for one in sweep.state.trials.values()) >= 2, 300)
+        begun = time.monotonic()
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(timeout=120) == 130, sweep.said()
+        say(f"{backend}: stopped in {time.monotonic() - begun:.0f} s")
+        assert left_behind(there.address) == ([], [])

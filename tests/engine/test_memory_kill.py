@@ -12,9 +12,9 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
 
 from omsweep.engine import memory_kill
-from omsweep.engine.tune_queue import lost
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import PATCHED_RAY, PATCHED_SOURCE, source_hash, trials_outlive_memory_kills
+from omsweep.engine.tune_queue import lost
 
 REPORT = """1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2, ID: 28) \
 was 22.99GB used / 23.54GB limit (0.976)
