@@ -126,6 +126,10 @@ def longest_pause(sweep: DrivenSweep) -> tuple[float, str]:
     return max((later.time - one.time, later.kind) for one, later in itertools.pairwise(told))
 
 
+def at_work(state: SweepState) -> int:
+    return sum(one.phase == "started" and one.steps > 0 for one in state.trials.values())
+
+
 def steps_done(state: SweepState) -> int:
     return sum(one.steps for one in state.trials.values())
 
@@ -139,6 +143,7 @@ def test_nodes_are_lost_and_join_and_no_trial_is_lost(tmp_path: Path, whole: dic
         for kill in range(KILLS):
             at = all_steps * (kill + chance.random()) / (KILLS + 1)
             wait_for("a step", lambda at=at: steps_done(sweep.state) >= at, 600, sweep.output)
+            assert driver.poll() is None, sweep.said()
             node = there.lose(chance.randrange(len(there.up)))
             say(f"node {node[:8]} lost at {steps_done(sweep.state)} of {all_steps} steps; {len(there.up)} left")
             time.sleep(chance.uniform(0.0, 8.0))
@@ -215,11 +220,12 @@ def test_two_sweeps_and_another_ray_on_one_machine(tmp_path: Path, whole: dict[s
 
 @pytest.mark.parametrize("backend", ["train", "inprocess"])
 def test_a_driver_that_is_stopped_leaves_nothing_on_its_cluster(tmp_path: Path, backend: str) -> None:
-    made = SPACE | {"train": SPACE["train"] | {"backend": backend, "steps": 400}}
+    failures = SPACE["train"]["max_failures"] if backend == "train" else 0
+    made = SPACE | {"train": SPACE["train"] | {"backend": backend, "steps": 400, "max_failures": failures}}
     with nodes(2) as there, descendants() as ours:
         sweep = DrivenSweep(ours, tmp_path / "sweep", made)
         driver = sweep.start(address=there.address)
-        wait_for("two trials at work", lambda: sum(one.steps > 0 for one in sweep.state.trials.values()) >= 2, 300)
+        wait_for("two trials at work", lambda: at_work(sweep.state) == 2 or driver.poll() is not None, 300, sweep.output)
         begun = time.monotonic()
         driver.send_signal(signal.SIGINT)
         assert driver.wait(timeout=120) == 130, sweep.said()
