@@ -1,6 +1,7 @@
 """Sweeps on clusters of several nodes that come and go: a head without CPUs and nodes of their own, on this machine."""
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -15,10 +16,14 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 from ray.util.state import list_actors, list_placement_groups
 
+from omsweep.align.settings import WHOLE
 from omsweep.store.state import SweepState
+from omsweep.trial.progress import progress_file
 from tests.descendants import Descendants, descendants, say, wait_for
 from tests.driven_sweep import DrivenSweep, found
 from tests.mlflow_server import free_port
@@ -63,6 +68,7 @@ AUTOSCALER: dict[str, Any] = {
     **{f"{when}_commands": [] for when in ("initialization", "setup", "head_setup", "worker_setup")},
     **{f"{node}_start_ray_commands": [] for node in ("head", "worker")},
 }
+PREEMPTION = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
 RAYS_OWN = ("_AutoscalingCoordinatorActor",)
 """Detached actors of Ray's that all its jobs share."""
 
@@ -118,6 +124,20 @@ def left_behind(address: str) -> tuple[list[str], list[str]]:
     finally:
         ray.shutdown()
     return [name for name in actors if name not in RAYS_OWN], groups
+
+
+def worker_node(address: str) -> str:
+    """The node of the only training worker."""
+    ray.init(address=address, logging_level="ERROR")
+    try:
+        (node,) = {
+            one.node_id
+            for one in list_actors(limit=1000)
+            if one.class_name == "RayTrainWorker" and one.state == "ALIVE"
+        }
+    finally:
+        ray.shutdown()
+    return str(node)
 
 
 def longest_pause(sweep: DrivenSweep) -> tuple[float, str]:
@@ -203,6 +223,36 @@ def test_a_sweep_starts_without_nodes_grows_and_shrinks(tmp_path: Path, whole: d
         assert left_behind(address) == ([], [])
 
 
+def test_a_node_that_is_to_be_taken_away_saves_what_it_has(tmp_path: Path) -> None:
+    """A spot notice, half a minute ahead: a trial that keeps no checkpoints goes on elsewhere from where it was."""
+    made = SPACE | {
+        "families": ["tiny-llama"],
+        "design": {"blocks": 1, "seeds": 1},
+        "space": SPACE["space"] | {"method": {"adamw": {}}},
+        "train": SPACE["train"] | {"steps": 400, "checkpoint_every": 0, "max_failures": 0},
+    }
+    with nodes(2) as there, descendants() as ours:
+        sweep = DrivenSweep(ours, tmp_path / "sweep", made)
+        driver = sweep.start(address=there.address)
+        wait_for("steps", lambda: steps_done(sweep.state) > 20 or driver.poll() is not None, 300, sweep.output)
+        (trial,) = sweep.state.trials.values()
+        lost = next(node for node in there.up if node.node_id == worker_node(there.address))
+        deadline = int(time.time() * 1000) + 30_000
+        drained = GcsClient(address=there.address).drain_node(lost.node_id, PREEMPTION, "spot", deadline)
+        assert drained[0], drained
+        said = steps_done(sweep.state)
+        saved = sweep.folder.path / "work" / trial.trial_id
+        wait_for("a checkpoint", lambda: list(saved.glob(f"checkpoint-*/{WHOLE}")), 60, sweep.output)
+        there.lose(there.up.index(lost))
+        assert driver.wait(timeout=600) == 0, sweep.said()
+        (trial,) = sweep.state.trials.values()
+        assert (trial.attempt, trial.lost, trial.steps) == (1, (), 400)
+        first = json.loads(progress_file(sweep.folder.path, trial.trial_id).read_text().splitlines()[0])["first_step"]
+        say(f"the notice came at step {said}, the workers that took over began at step {first}")
+        assert first > said
+        assert left_behind(there.address) == ([], [])
+
+
 def test_two_sweeps_and_another_ray_on_one_machine(tmp_path: Path, whole: dict[str, Any]) -> None:
     """One sweep on a cluster of others, one on a Ray of its own, at the same time."""
     with nodes(1) as there, descendants() as ours:
@@ -225,7 +275,9 @@ def test_a_driver_that_is_stopped_leaves_nothing_on_its_cluster(tmp_path: Path, 
     with nodes(2) as there, descendants() as ours:
         sweep = DrivenSweep(ours, tmp_path / "sweep", made)
         driver = sweep.start(address=there.address)
-        wait_for("two trials at work", lambda: at_work(sweep.state) == 2 or driver.poll() is not None, 300, sweep.output)
+        wait_for(
+            "two trials at work", lambda: at_work(sweep.state) == 2 or driver.poll() is not None, 300, sweep.output
+        )
         begun = time.monotonic()
         driver.send_signal(signal.SIGINT)
         assert driver.wait(timeout=120) == 130, sweep.said()
