@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.locked
-SPACE ?= search_spaces/demo.yaml
+SPACE ?= search_spaces/mission.yaml
 STORAGE ?= runs
 
 export OMSWEEP_CACHE ?= $(CURDIR)/.cache
