@@ -5,17 +5,23 @@ workers while it could be waiting for its turn. Nodes that join or leave, other 
 next look on.
 """
 
+import json
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import available_resources_per_node
 from ray._private.state import state as ray_state
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import DefaultAutoscalingCoordinator
+from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group_table
 
 from omsweep.engine.placement import BESIDE_WORKERS, Amounts, Nodes, Want, Worker, fits, kinds, largest, worker_for
@@ -29,8 +35,10 @@ LOOK_SECONDS = 1.0
 ASK_SECONDS, ASKED_FOR_SECONDS = 20.0, 120.0
 """How often the autoscaler is asked again, and when it forgets what a driver that is gone asked for."""
 SAY_SECONDS = 60.0
-MOST_NODES = 64
-"""Of a node type that are counted as nodes which may come: some types have no limit."""
+MOST_AT_ONCE = 64
+"""An autoscaler is asked for room for at most so many more trials: its own limit is not known."""
+READ_ONLY = re.compile(r"node_[0-9a-f]+")
+"""How Ray's autoscaler names node types that it only looks at, after the node: nothing adds nodes to such a cluster."""
 
 
 class NoRoom(RuntimeError):
@@ -44,18 +52,13 @@ class Cluster(NamedTuple):
         total: what the nodes have that are up and stay.
         free: what is free on them.
         ours: bundles of this job's placement groups by node, but those that hold no worker.
-        may_come: what each node has that the autoscaler may add; None without an autoscaler.
+        grows: whether an autoscaler may add nodes; Ray does not say what they would have.
     """
 
     total: Nodes
     free: Nodes
     ours: Sequence[tuple[str, Amounts]] = ()
-    may_come: Sequence[Amounts] | None = None
-
-    @property
-    def possible(self) -> list[Amounts]:
-        """All nodes that there are or may be."""
-        return [*self.total.values(), *(self.may_come or ())]
+    grows: bool = False
 
 
 def look() -> Cluster:
@@ -78,19 +81,17 @@ def look() -> Cluster:
         total={node["NodeID"]: node["Resources"] for node in nodes},
         free={node["NodeID"]: free.get(node["NodeID"], {}) for node in nodes},
         ours=ours,
-        may_come=_may_come(ray_state.get_cluster_config()),
+        grows=not all(READ_ONLY.fullmatch(kind) for kind in _node_types()),
     )
 
 
-def _may_come(config: Any) -> list[Amounts] | None:
-    """Nodes of each type up to its limit, those that are up already included."""
-    if config is None or not config.node_group_configs:
-        return None
-    found: list[Amounts] = []
-    for group in config.node_group_configs:
-        count = MOST_NODES if group.max_count < 0 else min(group.max_count, MOST_NODES)
-        found += [{"memory": math.inf} | dict(group.resources)] * count  # a type need not declare its memory
-    return found
+def _node_types() -> list[str]:
+    """The types of the nodes that are up, as an autoscaler names them; none where it has not said anything yet."""
+    if is_autoscaler_v2():
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
+    status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
+    return list((status.get("autoscaler_report") or {}).get("active_nodes", ()))
 
 
 class Capacity:
@@ -126,7 +127,8 @@ class Capacity:
             need = need_of(space, family)
             declared = worker_resources(self._train, family)
             memory = 0 if need is None or declared.gpus else need.total
-            worker = worker_for(declared, memory, self._train.workers, cluster.possible)
+            nodes = None if cluster.grows else cluster.total
+            worker = worker_for(declared, memory, self._train.workers, nodes)
             self.workers = {**self.workers, family.name: worker}
             self._refuse_for_good(family.name, worker, cluster)
 
@@ -177,18 +179,15 @@ class Capacity:
         """How many trials of the smallest family the nodes that are up could hold, with nothing else on them."""
         smallest = min(self.workers, key=lambda name: self.workers[name].cpus)
         count, total = 0, self._look().total
-        while count < MOST_NODES and fits([self._want(smallest)] * (count + 1), total):
+        while count < MOST_AT_ONCE and fits([self._want(smallest)] * (count + 1), total):
             count += 1
         return min(count, self._train.concurrent_trials or count)
 
     def ask(self, wants: Sequence[Want]) -> None:
-        """Ask the autoscaler, if there is one, for room for these trials; what it cannot give is left out."""
-        cluster, now = self._look(), self._clock()
-        if cluster.may_come is None or now - self._asked < ASK_SECONDS:
+        """Ask the autoscaler, if there is one, for room for these trials; it gives what it may."""
+        now = self._clock()
+        if not self._look().grows or now - self._asked < ASK_SECONDS:
             return
-        most = {str(index): amounts for index, amounts in enumerate(cluster.may_come)}
-        while wants and not fits(wants, most):
-            wants = wants[:-1]
         if self._coordinator is None:
             self._coordinator = DefaultAutoscalingCoordinator(_requester())
         bundles = [dict(want.bundle) for want in wants for _ in range(want.workers)]
@@ -201,8 +200,8 @@ class Capacity:
         Under `backend: train` Ray Train asks for the workers of those that run.
         """
         held = [] if self._train.backend == "train" else [self._want(one.family) for one in running]
-        limit = (self._train.concurrent_trials or MOST_NODES) - len(running)
-        more = [self._want(name) for name, count in left.items() for _ in range(min(count, limit))]
+        limit = MOST_AT_ONCE if self._train.concurrent_trials is None else self._train.concurrent_trials - len(running)
+        more = [self._want(name) for name, count in left.items() for _ in range(min(count, max(0, limit)))]
         self.ask([*held, *more[: max(0, limit)]])
 
     def ask_for_nothing(self) -> None:
@@ -226,7 +225,7 @@ class Capacity:
                 f" are up have at most {largest(cluster.total.values())} each"
             )
         if now - said >= SAY_SECONDS:
-            asked = "" if cluster.may_come is None else "; the autoscaler is asked for it"
+            asked = "; the autoscaler is asked for it" if cluster.grows else ""
             self._say(f"waiting for room: {needs}{asked} ({now - since:.0f} s of {limit:g})")
             said = now
         self._waits = since, said
@@ -253,15 +252,14 @@ class Capacity:
         return fits([*waiting, want], free)
 
     def _refuse_for_good(self, family: str, worker: Worker, cluster: Cluster) -> None:
-        """ValueError where no node that there is or may be takes a worker; a head alone may get nodes by hand."""
-        possible = {str(index): amounts for index, amounts in enumerate(cluster.possible)}
-        if any(amounts.get("CPU") for amounts in cluster.possible) and not fits(
-            [Want(worker.bundle(), self._train.workers)], possible
-        ):
+        """ValueError where no node takes a worker and none is added; a head alone may get nodes by hand."""
+        nodes = cluster.total.values()
+        alone = not any(amounts.get("CPU") for amounts in nodes)
+        if not (alone or cluster.grows or fits([Want(worker.bundle(), self._train.workers)], cluster.total)):
             raise ValueError(
                 f"train.resources_per_worker cannot be placed: a trial of {family} needs"
-                f" {worker.describe(self._train.workers)}, and the nodes have at most {largest(cluster.possible)} each,"
-                f" {len(cluster.possible)} of them; a worker lies on one node"
+                f" {worker.describe(self._train.workers)}, and the nodes have at most {largest(nodes)} each,"
+                f" {len(nodes)} of them; a worker lies on one node"
             )
 
 

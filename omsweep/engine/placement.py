@@ -64,7 +64,7 @@ class Want(NamedTuple):
     workers: int
 
 
-def worker_for(declared: Resources, memory: float, workers: int, nodes: Iterable[Amounts]) -> Worker:
+def worker_for(declared: Resources, memory: float, workers: int, nodes: Nodes | None) -> Worker:
     """What each of a trial's workers is given.
 
     Without declared CPUs a worker gets one, or where a trial's workers do not fit the nodes then, a half, a third, ...
@@ -74,16 +74,15 @@ def worker_for(declared: Resources, memory: float, workers: int, nodes: Iterable
         declared: of the file or the family.
         memory: bytes that a worker is known to need, reserved where no memory is declared.
         workers: of a trial.
-        nodes: all that there may be, up to the number that can be added.
+        nodes: all that there will be; None where others may come.
     """
     reserved = memory if declared.memory_gib is None else declared.memory_gib * GIB
     given = Worker(cpus=declared.cpus or 1.0, gpus=declared.gpus or 0.0, memory=math.ceil(reserved))
-    if declared.cpus is not None:
+    if declared.cpus is not None or nodes is None:
         return given
-    free = dict(enumerate(nodes))
     for parts in range(1, workers + 1):
         shared = replace(given, cpus=math.floor(1e4 / parts) / 1e4)  # Ray counts in ten thousandths
-        if fits([Want(shared.bundle(), workers)], {str(name): amounts for name, amounts in free.items()}):
+        if fits([Want(shared.bundle(), workers)], nodes):
             return shared
     return given
 

@@ -114,7 +114,7 @@ def test_what_can_never_be_placed_is_refused(nodes: Any, train: Any, named: str)
 def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head alone, and an autoscaler that may add nodes with eight GPUs: nothing is refused, the wait is said."""
     big = {"CPU": 96.0, "GPU": 8.0, "memory": float("inf")}
-    watched = Watched(cluster(HEAD, may_come=[big] * 2), resources_per_worker={"gpus": 8}, wait_timeout=90.0)
+    watched = Watched(cluster(HEAD, grows=True), resources_per_worker={"gpus": 8}, wait_timeout=90.0)
     asked: list[list[dict[str, float]]] = []
     monkeypatch.setattr(
         "omsweep.engine.capacity.DefaultAutoscalingCoordinator",
@@ -125,7 +125,7 @@ def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr("omsweep.engine.capacity._requester", lambda: "omsweep")
     assert not watched.capacity.any_room([])
     watched.capacity.ask_for([], {"tiny-llama": 5})
-    assert [[one["GPU"] for one in bundles] for bundles in asked] == [[8.0, 8.0]]  # no more than may come
+    assert [[one["GPU"] for one in bundles] for bundles in asked] == [[8.0] * 5]
     watched.capacity.ask_for([], {"tiny-llama": 5})
     assert len(asked) == 1  # a moment later
     watched.capacity.wait("tiny-llama")
@@ -141,7 +141,7 @@ def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.Monkey
         NoRoom, match="did not come within train.wait_timeout, 90 s; the nodes that are up have at most 0"
     ):
         watched.capacity.wait("tiny-llama")
-    watched.sees(cluster(HEAD, big, may_come=[big] * 2))
+    watched.sees(cluster(HEAD, big, grows=True))
     assert watched.may_start(spec("a"), [])
     watched.capacity.wait("tiny-llama")  # the time begins anew once a trial could start
 

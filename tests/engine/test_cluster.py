@@ -57,14 +57,18 @@ AUTOSCALER: dict[str, Any] = {
         "disable_launch_config_check": True,
     },
     "available_node_types": {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "node": {"resources": {"CPU": 1, "object_store_memory": 150_000_000}, "node_config": {}, "max_workers": NODES},
     },
-    "head_node_type": "head",
+    "head_node_type": "ray.head.default",
     "upscaling_speed": 1.0,
     "auth": {},
     "docker": {},
     "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    "cluster_synced_files": [],
+    "rsync_exclude": [],
+    "rsync_filter": [],
     **{f"{when}_commands": [] for when in ("initialization", "setup", "head_setup", "worker_setup")},
     **{f"{node}_start_ray_commands": [] for node in ("head", "worker")},
 }
@@ -76,10 +80,10 @@ RAYS_OWN = ("_AutoscalingCoordinatorActor", "TrainStateActor")
 class Head:
     """A head that trains nothing, with a dashboard, listening on the loopback; its processes are `ours`."""
 
-    def __init__(self, ours: Descendants, path: Path, *options: str, **environment: str) -> None:
+    def __init__(self, ours: Descendants, path: Path, *options: str, port: int = 0, **environment: str) -> None:
         path.mkdir()
         self._ours, self.log = ours, path / "ray.log"
-        gcs, dashboard = free_port(), free_port()
+        gcs, dashboard = port or free_port(), free_port()
         self.address = f"127.0.0.1:{gcs}"
         self.process = self.start(
             *("--head", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=0"),
@@ -192,7 +196,7 @@ def test_a_sweep_starts_without_nodes_grows_and_shrinks(tmp_path: Path, whole: d
     config.write_text(yaml.safe_dump(AUTOSCALER | {"idle_timeout_minutes": IDLE_SECONDS / 60}))
     fake = {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
     with descendants() as ours:
-        head = Head(ours, tmp_path / "ray", f"--autoscaling-config={config}", **fake)
+        head = Head(ours, tmp_path / "ray", f"--autoscaling-config={config}", port=6379, **fake)  # where its nodes look
         sweep = DrivenSweep(ours, tmp_path / "sweep", SPACE)
         driver, counts, begun = sweep.start(address=head.address), [0], time.monotonic()
         with head.driver():

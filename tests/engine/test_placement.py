@@ -5,11 +5,12 @@ from collections import Counter
 
 import pytest
 
-from omsweep.engine.placement import BESIDE_WORKERS, Want, Worker, fits, kinds, largest, worker_for
+from omsweep.engine.placement import BESIDE_WORKERS, Nodes, Want, Worker, fits, kinds, largest, worker_for
 from omsweep.families.family import GIB, Resources
 
-TWO_CPUS = [{"CPU": 2.0}]
-GPU_NODES = [{"CPU": 48.0, "GPU": 4.0, "memory": 300.0 * GIB}] * 2
+TWO_CPUS = {"a": {"CPU": 2.0}}
+GPU_NODE = {"CPU": 48.0, "GPU": 4.0, "memory": 300.0 * GIB}
+GPU_NODES = {"a": GPU_NODE, "b": GPU_NODE}
 
 
 @pytest.mark.parametrize(
@@ -18,15 +19,16 @@ GPU_NODES = [{"CPU": 48.0, "GPU": 4.0, "memory": 300.0 * GIB}] * 2
         ({}, 1, TWO_CPUS, 1.0),
         ({}, 2, TWO_CPUS, 1.0),
         ({}, 4, TWO_CPUS, 0.5),  # all of a trial's workers at once
-        ({}, 3, [{"CPU": 1.0}], 0.3333),  # thirds, as Ray counts
-        ({}, 3, [{"CPU": 1.0}, {"CPU": 1.0}], 0.5),
+        ({}, 3, {"a": {"CPU": 1.0}}, 0.3333),  # thirds, as Ray counts
+        ({}, 3, {"a": {"CPU": 1.0}, "b": {"CPU": 1.0}}, 0.5),
+        ({}, 4, None, 1.0),  # others may come
         ({}, 8, GPU_NODES, 1.0),
         ({"cpus": 4.0}, 2, TWO_CPUS, 4.0),  # declared is declared: it is refused elsewhere
         ({"gpus": 8.0}, 1, GPU_NODES, 1.0),
     ],
 )
 def test_without_declared_cpus_a_worker_gets_one_or_a_share(
-    declared: dict[str, float], workers: int, nodes: list[dict[str, float]], cpus: float
+    declared: dict[str, float], workers: int, nodes: Nodes | None, cpus: float
 ) -> None:
     assert worker_for(Resources(**declared), 0.0, workers, nodes).cpus == pytest.approx(cpus)
 
@@ -57,9 +59,8 @@ def test_what_training_is_known_to_need_is_reserved_unless_memory_is_declared() 
     ],
 )
 def test_a_worker_lies_on_one_node(each: dict[str, float], workers: int, trials: int, fit: bool) -> None:
-    nodes = {str(index): node for index, node in enumerate(GPU_NODES)}
-    assert fits([Want(each, workers)] * trials, nodes) is fit
-    assert nodes == {str(index): node for index, node in enumerate(GPU_NODES)}  # nothing is taken from them
+    assert fits([Want(each, workers)] * trials, GPU_NODES) is fit
+    assert GPU_NODES["a"]["CPU"] == 48.0  # nothing is taken from them
 
 
 def test_what_fits_never_takes_more_than_there_is() -> None:
