@@ -13,6 +13,8 @@ from pathlib import Path
 import mlflow.cli
 import pytest
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning:ray")
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HEAD, SPOT = DEPLOY / "head_services.sh", DEPLOY / "spot_notice.sh"
 TAKES_NOTES = (
