@@ -1,6 +1,7 @@
-"""Settings every test runs under: no hub, no telemetry, one torch thread, Ray without a token in the home folder."""
+"""Settings every test runs under: no hub, no telemetry, one torch thread, a token of its own for Ray."""
 
 import os
+import secrets
 
 import pytest
 from xdist.remote import Producer
@@ -8,7 +9,8 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # by this variable none is written to the home folder
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md: options and subcommands exist in the programs they name."""
+"""The commands of docs/operations.md and docs/cluster.md: options and subcommands exist in the programs they name."""
 
 import re
 import shlex
@@ -14,15 +14,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:De
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "operations.md"
+PAGES = (PAGE, ROOT / "docs" / "cluster.md")
 
 
 def commands(program: str) -> list[str]:
-    """Indented lines of the page that start with `program`, comments removed."""
-    lines = [line.strip() for line in PAGE.read_text().splitlines() if line.startswith("    ")]
+    """Indented lines of the pages that start with `program`, comments removed."""
+    lines = [line.strip() for page in PAGES for line in page.read_text().splitlines() if line.startswith("    ")]
     return [line for line in lines if line.split()[0] == program]
 
 
-def test_the_page_shows_commands_of_both_programs() -> None:
+def test_the_pages_show_commands_of_both_programs() -> None:
     assert len(commands("omsweep")) >= 3
     assert len(commands("ray")) >= 4
 
@@ -58,8 +59,16 @@ def test_it_says_how_often_a_lost_attempt_is_made_again() -> None:
     assert rows == {reason: "always" if row.times is None else str(row.times) for reason, row in AGAIN.items()}
 
 
-def test_files_and_folders_it_points_to_exist() -> None:
-    text = PAGE.read_text()
+def test_files_and_folders_they_point_to_exist() -> None:
+    text = "".join(page.read_text() for page in PAGES)
     for name in ("cluster.yaml", "requirements.lock", "jobs/sweep.py", "omsweep/engine/placement.py"):
         assert name in text
-        assert (ROOT / name).exists()
+    named = re.findall(r"(?<![\w/])(?:deploy|jobs|search_spaces)/[\w./-]*\w", text)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_nothing_tells_its_reader_to_turn_authentication_off() -> None:
+    pages = [ROOT / "README.md", ROOT / "Makefile", ROOT / "cluster.yaml", *(ROOT / "docs").glob("*.md")]
+    pages += [path for folder in ("deploy", "jobs", ".ci") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert [page.name for page in pages if "AUTH_MODE=disabled" in page.read_text()] == []
