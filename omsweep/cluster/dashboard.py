@@ -60,7 +60,7 @@ class Dashboard(JobSubmissionClient):
 
     def nodes(self) -> list[Node] | None:
         """Resources of the nodes that are up, None where the dashboard does not say."""
-        answer = self._answer("/api/v0/nodes")
+        answer = self._answer("/api/v0/nodes?limit=10000")
         rows = ((answer.get("data") or {}).get("result") or {}).get("result")
         return None if rows is None else [one["resources_total"] for one in rows if one["state"] == "ALIVE"]
 

@@ -104,7 +104,7 @@ def test_nodes_that_are_up_are_told(head: Head) -> None:
     rows = [{"state": "ALIVE", "resources_total": up}, {"state": "DEAD", "resources_total": down}]
     client = connect(head.url)
     assert client.nodes() is None
-    head.answers["/api/v0/nodes"] = {"data": {"result": {"result": rows}}}
+    head.answers["/api/v0/nodes?limit=10000"] = {"data": {"result": {"result": rows}}}
     assert client.nodes() == [up]
 
 
