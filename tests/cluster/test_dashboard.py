@@ -175,6 +175,12 @@ def test_a_cluster_that_cannot_be_asked_is_one_line(head: Head) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_an_address_that_holds_a_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="--address must not hold") as error:
+        connect("http://me:hunter2@host")
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_typed_address_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

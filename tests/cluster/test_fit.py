@@ -1,5 +1,7 @@
 """Whether one node holds one worker is known before a job is sent."""
 
+from pathlib import Path
+
 import pytest
 
 from omsweep.cluster.fit import where_workers_fit
@@ -13,7 +15,7 @@ LARGE = {"CPU": 8.0, "GPU": 1.0, "memory": 60.0 * GIB}
 
 
 def space(declared: str) -> SearchSpace:
-    return load_space("search_spaces/tiny/search.yaml", [f"train.resources_per_worker={declared}"])
+    return load_space(Path("search_spaces/tiny/search.yaml"), [f"train.resources_per_worker={declared}"])
 
 
 @pytest.mark.parametrize(
