@@ -124,7 +124,8 @@ def head() -> Iterator[Head]:
             preexec_fn=end_with_parent,
         )
         stack.callback(end, process)
-        started = Head(f"http://127.0.0.1:{ports[1]}", token, environment)
+        here = {"PYTHONPATH": str(ROOT)}  # of the commands, not of the cluster, which runs what they ship
+        started = Head(f"http://127.0.0.1:{ports[1]}", token, environment | here)
         wait_until_ready(started, process, home / "ray.log")
         yield started
 
