@@ -78,8 +78,17 @@ def _parser() -> argparse.ArgumentParser:
         help="show the first local records as each family's template writes them",
     )
 
+    list_ = commands.add_parser("list", help="list the sweeps of a storage, or the jobs of a cluster that run some")
+    _add_where(list_)
+    list_.add_argument("--json", action="store_true", help="print plain data instead of tables")
+
+    stop = commands.add_parser("stop", help="stop a sweep in order, and wait until it has written its report")
+    stop.add_argument("name", help="name of the sweep")
+    _add_where(stop)
+
     status = commands.add_parser("status", help="show how far a sweep is and its front")
-    _add_sweep(status)
+    status.add_argument("name", help="name of the sweep")
+    _add_where(status)
     status.add_argument("--json", action="store_true", help="print plain data instead of tables")
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
@@ -204,7 +213,13 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_storage(parser: argparse.ArgumentParser) -> None:
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    _add_storage(where)
+    where.add_argument("--address", help="look for Ray jobs through this dashboard (else of $RAY_API_SERVER_ADDRESS)")
+
+
+def _add_storage(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--storage", help=f"folder that holds sweeps (default: {DEFAULT_STORAGE}/)")
 
 

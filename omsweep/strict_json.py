@@ -3,7 +3,7 @@
 import json
 import math
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -57,15 +57,14 @@ def read_json(source: Path) -> Any:
 
 def write_json(target: Path, content: Any) -> None:
     """Replace `target` by indented JSON in one step, on the disk when this returns; OSError when refused."""
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(handle, 0o644)
+        with partial.open("x", encoding="utf-8") as file:
             json.dump(content, file, indent=2, allow_nan=False, ensure_ascii=False)
             file.write("\n")
             file.flush()
-            os.fsync(handle)
-        Path(partial).replace(target)
+            os.fsync(file.fileno())
+        partial.replace(target)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise

@@ -21,6 +21,7 @@ from omsweep.cache.manifest import damage, has_manifest, synced, write_manifest
 
 RECIPE_FILE = "recipe.json"
 HASH_DIGITS = 16
+CLOSED_FOLDER = 0o770
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ def build_once(
     shelf = (root or cache_root()) / kind
     target = shelf / recipe_hash(recipe)
     if not _usable(target):
-        shelf.mkdir(parents=True, exist_ok=True)
+        _make_root(shelf.parent)
+        shelf.mkdir(exist_ok=True)
         with locked(lock_file(target), f"builds {kind}/{target.name}"):
             if not _usable(target, repair=True):
                 _build(target, recipe, build)
@@ -80,7 +82,7 @@ def try_out(root: Path | None = None) -> None:
     """
     root = root or cache_root()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        _make_root(root)
         with tempfile.TemporaryDirectory(dir=root, prefix=".tried-") as place:
             partial = Path(place) / "partial"
             with locked(lock_file(partial), "tries the cache"):
@@ -90,6 +92,11 @@ def try_out(root: Path | None = None) -> None:
     except OSError as error:
         if not any(root.glob(f"*/*/{RECIPE_FILE}")):
             raise ValueError(f"{root} cannot be written: {error.strerror or error}") from None
+
+
+def _make_root(root: Path) -> None:
+    """Make the cache, which holds preference data too, closed to others than owner and group."""
+    root.mkdir(CLOSED_FOLDER, parents=True, exist_ok=True)
 
 
 def lock_file(target: Path) -> Path:

@@ -4,45 +4,35 @@ The job gets the search space file and this `omsweep` package, nothing else of t
 nodes need the package's dependencies, and neither a checkout nor an installed omsweep.
 """
 
-import asyncio
-import logging
-import os
+import secrets
 import shlex
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from ray.exceptions import AuthenticationError
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.job_submission import JobStatus
 from rich.console import Console
+from rich.filesize import decimal
 
 from omsweep import __version__
-from omsweep.cluster.storage import check_job_storage, check_job_tracking, check_no_secret
+from omsweep.cluster.dashboard import SWEEP_TAG, ClusterErrors, Dashboard, Job, connect
+from omsweep.cluster.fit import where_workers_fit
+from omsweep.cluster.following import follow
+from omsweep.cluster.storage import check_job_storage, check_job_tracking
 from omsweep.provenance import in_environment, revision
 from omsweep.space.inputs import places
 from omsweep.space.search_space import SearchSpace
+from omsweep.store.records import check_file_name
 
 SUCCEEDED, FAILED = 0, 1
 PACKAGE = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = ["__pycache__", "*.pyc", ".DS_Store"]
 # how long `ray job stop` waits between SIGTERM and SIGKILL: a sweep closes its runs and writes its report in that time
 STOP_SETTINGS = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
-CHATTY_LOGGERS = (
-    "ray.dashboard.modules.dashboard_sdk",
-    "ray.dashboard.modules.job.sdk",
-    "ray._private.runtime_env.packaging",
-)
-ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
-LOST_CONTACT_SECONDS = 120.0
-POLL_SECONDS = 1.0
-
-ClusterErrors = (OSError, RuntimeError, AuthenticationError)
 
 
 def submit_sweep(
@@ -77,43 +67,77 @@ def submit_sweep(
         ValueError: a storage, tracking URI or file that a job cannot use; nothing has been submitted then.
         KeyboardInterrupt: Ctrl-C, after saying how to go on.
     """
+    name = name or space.file.name
+    check_file_name("--name", name)
     check_job_storage(storage)
     check_job_tracking(tracking_uri)
     _check_paths(space_path, space, overrides)
-    if address is not None:
-        check_no_secret("--address", address, "give a token in ~/.ray/auth_token or RAY_AUTH_TOKEN")
-    for logger in CHATTY_LOGGERS:
-        logging.getLogger(logger).setLevel(logging.WARNING)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with tempfile.TemporaryDirectory(prefix="omsweep-submit-") as folder:
         shutil.copyfile(space_path, Path(folder) / space_path.name)
         request = job_request(
-            Path(folder) / space_path.name,
-            overrides=overrides,
-            name=name or space.file.name,
-            storage=storage,
-            tracking_uri=tracking_uri,
+            Path(folder) / space_path.name, overrides=overrides, name=name, storage=storage, tracking_uri=tracking_uri
         )
         try:
             client = connect(address)
+            look_first(client, name, space, console.print)
+            console.print(shipped(space_path))
             job_id = client.submit_job(**request)
         except ClusterErrors as error:
             sys.stderr.write(f"omsweep: not submitted: {error}\n")
             return FAILED
-    at = f"--address {shlex.quote(client.get_address())}"
     console.print(f"job {job_id} on {client.get_address()}: {request['entrypoint']}")
-    console.print(f"follow it: ray job logs {at} --follow {job_id}\nstop it:   ray job stop {at} {job_id}")
+    console.print(commands(client, job_id, name))
     if not wait:
         return SUCCEEDED
     console.print("following its log; Ctrl-C detaches and leaves the job running")
     try:
-        return _outcome(client, job_id, follow(client, job_id, _write), console)
+        follow(client, job_id, _write, console.print, again=commands(client, job_id, name))
+        return _outcome(Job.of(client.get_job_info(job_id)), console)
     except KeyboardInterrupt:
-        console.print(f"\ndetached; job {job_id} goes on. stop it: ray job stop {at} {job_id}")
+        console.print(f"\ndetached; job {job_id} goes on\n{commands(client, job_id, name)}")
         raise
     except ClusterErrors as error:
-        sys.stderr.write(f"omsweep: lost contact with job {job_id}, which may still run: {error}\n")
+        sys.stderr.write(f"omsweep: job {job_id} is not followed any more: {error}\n")
         return FAILED
+
+
+def look_first(client: Dashboard, name: str, space: SearchSpace, say: Callable[[str], None]) -> None:
+    """Warn of a cluster that is open to others, and say where its workers fit.
+
+    Raises:
+        ValueError: a job runs the sweep already, or no node can ever hold a worker.
+    """
+    for warning in client.warnings():
+        say(f"warning: {warning}")
+    for job in client.jobs(name):
+        if not job.is_over:
+            raise ValueError(
+                f"sweep {name} is run by job {job.job_id} on {client.get_address()}, which is {job.status.lower()}: see"
+                f" `omsweep status`, end it with `omsweep stop {name}`, or choose another --name"
+            )
+    say(where_workers_fit(space, client.nodes(), may_grow=client.may_grow()))
+
+
+def shipped(space_path: Path) -> str:
+    """What a job is given, and how large it is before Ray packs it."""
+    kept = [
+        file
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and not any(fnmatch(part, shape) for part in file.parts for shape in NOT_SHIPPED)
+    ]
+    size = sum(file.stat().st_size for file in (space_path, *kept))
+    return f"ships {space_path.name} and omsweep {__version__} ({len(kept)} files), {decimal(size)}"
+
+
+def commands(client: Dashboard, job_id: str, name: str) -> str:
+    """The commands that look at a job again."""
+    at = f"--address {shlex.quote(client.get_address())}"
+    return (
+        f"follow it:   ray job logs {at} --follow {job_id}\n"
+        f"look at it:  omsweep status {name} {at}\n"
+        f"stop it:     omsweep stop {name} {at}"
+    )
 
 
 def job_request(
@@ -128,7 +152,7 @@ def job_request(
     if tracking_uri is not None:
         words.append(f"--tracking-uri={tracking_uri}")
     words += [f"--set={override}" for override in overrides]
-    tags = {"omsweep_sweep": name, "omsweep_version": __version__}
+    tags = {SWEEP_TAG: name, "omsweep_version": __version__}
     tags |= {key: str(value) for key, value in revision().items() if value is not None}
     return {
         "entrypoint": shlex.join(words),
@@ -139,72 +163,13 @@ def job_request(
             "env_vars": STOP_SETTINGS | in_environment(),
         },
         "metadata": tags,
+        "submission_id": f"omsweep-{name}-{secrets.token_hex(3)}",
     }
 
 
-def connect(address: str | None) -> JobSubmissionClient:
-    """A client of the dashboard at `address`, `http://` where it names no scheme.
-
-    Ray lets its environment variables override its argument; here the address that was typed wins.
-
-    Raises:
-        ConnectionError, RuntimeError, AuthenticationError: nothing answers there, it is no Ray, or the token is wrong.
-    """
-    if address is None:
-        return JobSubmissionClient()
-    url = address if "://" in address else f"http://{address}"
-    with _environment(ADDRESS_VARIABLE, url):
-        return JobSubmissionClient(url)
-
-
-def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], None]) -> JobStatus:
-    """Pass on a job's log as it grows until the job ends; returns how it ended.
-
-    A connection that drops is taken up again after what was already written, for `LOST_CONTACT_SECONDS` at most.
-
-    Raises:
-        OSError, RuntimeError: the cluster did not answer for that long.
-    """
-    written, answered = 0, time.monotonic()
-
-    def count(chunk: str) -> None:
-        nonlocal written, answered
-        write(chunk)
-        written += len(chunk)
-        answered = time.monotonic()
-
-    while True:
-        try:
-            asyncio.run(_tail(client, job_id, count, skip=written))
-            status = client.get_job_status(job_id)
-            answered = time.monotonic()
-            if status.is_terminal():
-                return status
-        except (OSError, RuntimeError, aiohttp.ClientError) as error:
-            if time.monotonic() - answered > LOST_CONTACT_SECONDS:
-                raise RuntimeError(f"no answer for {LOST_CONTACT_SECONDS:.0f} s: {error}") from error
-        time.sleep(POLL_SECONDS)
-
-
-async def _tail(client: JobSubmissionClient, job_id: str, write: Callable[[str], None], *, skip: int) -> None:
-    """Write the log from character `skip` on; Ray always sends it from the start."""
-    async for chunk in client.tail_job_logs(job_id):
-        if skip < len(chunk):
-            write(chunk[skip:])
-        skip = max(0, skip - len(chunk))
-
-
-def _outcome(client: JobSubmissionClient, job_id: str, status: JobStatus, console: Console) -> int:
-    if status == JobStatus.SUCCEEDED:
-        console.print(f"job {job_id} succeeded")
-        return SUCCEEDED
-    info = client.get_job_info(job_id)
-    if info.driver_exit_code is not None:
-        reason = f" with exit code {info.driver_exit_code}"
-    else:
-        reason = f": {info.message}" if info.message else ""  # it never started: the log says nothing
-    console.print(f"job {job_id} {status.value.lower()}{reason}")
-    return FAILED
+def _outcome(job: Job, console: Console) -> int:
+    console.print(f"job {job.job_id} {job.how}")
+    return SUCCEEDED if job.status == JobStatus.SUCCEEDED else FAILED
 
 
 def _write(chunk: str) -> None:
@@ -222,16 +187,3 @@ def _check_paths(space_path: Path, space: SearchSpace, overrides: Sequence[str])
                 f"{space_path}: {key}: {value!r} is a path on this machine, which the cluster does not see; copy it to"
                 " the shared storage and give its absolute path"
             )
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

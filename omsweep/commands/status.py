@@ -6,17 +6,22 @@ import sys
 from dataclasses import asdict
 
 from omsweep.cluster.storage import storage_path
-from omsweep.commands import DEFAULT_STORAGE, DONE
+from omsweep.commands import DEFAULT_STORAGE, DONE, dashboard_address
 from omsweep.report.tables import print_status
 from omsweep.results.progress import Driver
 from omsweep.results.view import SweepView, read_view
 from omsweep.store.folder import SweepFolder
 from omsweep.strict_json import plain
 
+LOG_LINES = 30
+
 
 def execute(options: argparse.Namespace) -> int:
-    """Print the state of a sweep from its folder."""
+    """Print the state of a sweep from its folder; without the folder what its cluster's dashboard knows."""
     folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
+    address = dashboard_address(options.address)
+    if options.address or (address and options.storage is None and not folder.exists()):
+        return _of_job(address, options.name, as_data=options.json)
     driver = None if folder.exists() else Driver.of(folder.files)
     if driver is not None:
         raise FileNotFoundError(f"sweep {folder.path} has no trials yet: {driver.name} prepares its models and data")
@@ -25,6 +30,23 @@ def execute(options: argparse.Namespace) -> int:
         sys.stdout.write("\n")
     else:
         print_status(folder)
+    return DONE
+
+
+def _of_job(address: str | None, name: str, *, as_data: bool) -> int:
+    """Print how the last job of a sweep stands, and the end of its log."""
+    from omsweep.cluster.dashboard import connected, job_of
+
+    with connected(address) as client:
+        job = job_of(client, name)
+        log = client.get_job_logs(job.job_id).splitlines()[-LOG_LINES:]
+        where = client.get_address()
+    if as_data:
+        sys.stdout.write(json.dumps(plain(asdict(job) | {"log": log}), indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(
+            f"{name}: job {job.job_id} on {where}, {job.how}; the end of its log:\n" + "\n".join(log) + "\n"
+        )
     return DONE
 
 

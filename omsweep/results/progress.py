@@ -1,16 +1,19 @@
 """How far a sweep is: who runs it, how many of its trials have ended, wait or were lost on the way."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.size import merged_count, trained_count
 from omsweep.space.build import build_space
 from omsweep.space.search_space import SearchSpace
+from omsweep.store.folder import SweepFolder
 from omsweep.store.lease import SILENT_SECONDS, Owner, holder, silence
-from omsweep.store.records import STATES
+from omsweep.store.records import STATES, is_file_name
 from omsweep.store.state import SCORED, SweepState, TrialState
 from omsweep.store.storage import Storage
 
@@ -118,6 +121,70 @@ def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: s
         merged=merged,
         lost=dict(Counter(one.reason for trial in state.trials.values() for one in trial.lost).most_common()),
         failures=[_failure(one) for one in state.ended() if (one.outcome or {})["state"] not in SCORED],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepLine:
+    """A sweep in a list.
+
+    Attributes:
+        name: its name.
+        state: as of `Progress`; None of a sweep that cannot be read, or is not yet made.
+        ended, planned: trials that are trained; `planned` None as of `Progress`.
+        family, members, hypervolume: the front with the largest hypervolume, None before there is one.
+        time: Unix time of its last event.
+        driver: who holds it.
+        note: what there is to say of a sweep without a state.
+    """
+
+    name: str
+    state: Standing | None = None
+    ended: int = 0
+    planned: int | None = None
+    family: str | None = None
+    members: int = 0
+    hypervolume: float | None = None
+    time: float = 0.0
+    driver: str | None = None
+    note: str | None = None
+
+
+def sweeps_in(storage: Path) -> list[SweepLine]:
+    """The sweeps of a storage, the last written first; OSError where it cannot be read."""
+    names = [one.name for one in os.scandir(storage) if one.is_dir() and is_file_name(one.name)]
+    lines = [line for name in names if (line := _line(SweepFolder(storage, name))) is not None]
+    return sorted(lines, key=lambda one: -one.time)
+
+
+def standing_of(folder: SweepFolder) -> Progress | None:
+    """How far the sweep of a folder is; None where no sweep has been made there."""
+    return progress_of(folder.state(), Driver.of(folder.files)) if folder.exists() else None
+
+
+def _line(folder: SweepFolder) -> SweepLine | None:
+    """None where no sweep lies in the folder."""
+    driver = Driver.of(folder.files)
+    who = None if driver is None else driver.name
+    if not folder.exists():
+        return None if who is None else SweepLine(name=folder.name, driver=who, note=f"{who} prepares it")
+    try:
+        state = folder.state()
+        progress = progress_of(state, driver)
+    except (ValueError, OSError) as error:
+        return SweepLine(name=folder.name, driver=who, note=str(error))
+    volumes = state.hypervolumes()
+    best = max(volumes, key=lambda family: volumes[family], default=None)
+    return SweepLine(
+        name=folder.name,
+        state=progress.state,
+        ended=progress.ended_count,
+        planned=progress.planned,
+        family=best,
+        members=0 if best is None else len(state.fronts[best]),
+        hypervolume=None if best is None else volumes[best],
+        time=state.time,
+        driver=who,
     )
 
 

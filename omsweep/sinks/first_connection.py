@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 import tempfile
 import time
@@ -16,6 +17,7 @@ from filelock import FileLock
 from omsweep.deadline import within
 from omsweep.quiet import quiet_loggers, without_warnings
 from omsweep.redaction import redacted
+from omsweep.store.storage import make_folder
 
 ATTEMPTS, PAUSE_SECONDS = 3, 1.0
 LOCK_SECONDS = 120.0
@@ -26,6 +28,8 @@ LONGEST_REASON = 300
 SQLITE = ("sqlite", "sqlite+pysqlite")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores in which MLflow makes the tables itself, where it is no server that does."""
+CLOSED_FILE = 0o660
+"""Mode of a SQLite file that is made, less the umask: its folder, which may be open to others, was there before."""
 Connection = TypeVar("Connection")
 
 
@@ -78,8 +82,8 @@ def _refuse_at_once(tracking_uri: str) -> None:
 
     database = _database_file(tracking_uri)
     if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        database.open("ab").close()
+        make_folder(database.parent)
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT, CLOSED_FILE))
     engine = create_engine(tracking_uri)
     try:
         inspect(engine).get_table_names()

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,26 +41,33 @@ class Owner:
         machine: the same for processes that can see each other, and for no others.
         pid: process number there.
         start: clock ticks from the machine's start to the process's, so that a number used again is another process.
+        job: submission id of the Ray job that it is the driver of.
     """
 
     host: str
     machine: str
     pid: int
     start: int
+    job: str | None = None
 
     @classmethod
     def here(cls) -> Self:
         """This process."""
         pid = os.getpid()
-        return cls(host=socket.gethostname(), machine=_machine(), pid=pid, start=_start_of(pid) or 0)
+        return cls(host=socket.gethostname(), machine=_machine(), pid=pid, start=_start_of(pid) or 0, job=_ray_job())
 
     @property
     def dead(self) -> bool:
         """Whether it is known to have ended: only of a process on this machine can that be seen."""
-        return self.machine == _machine() and _start_of(self.pid) != self.start
+        return self.is_here and _start_of(self.pid) != self.start
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is, or was, a process of this machine that can be looked at."""
+        return self.machine == _machine()
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {self.host}" + (f", Ray job {self.job}" if self.job else "")
 
 
 class Lease:
@@ -184,7 +191,8 @@ def _newest(storage: Storage) -> tuple[int, Mapping[str, Any]] | None:
 
 
 def _owner(content: Mapping[str, Any]) -> Owner:
-    return Owner(**content["owner"])
+    known = {one.name for one in fields(Owner)}  # a newer omsweep may say more
+    return Owner(**{name: value for name, value in content["owner"].items() if name in known})
 
 
 def _name(epoch: int) -> str:
@@ -194,6 +202,13 @@ def _name(epoch: int) -> str:
 def _content(epoch: int, owner: Owner, beat: int | None) -> bytes:
     """`beat` None says that the lease was given back."""
     return json.dumps({"epoch": epoch, "owner": asdict(owner), "beat": beat, "time": time.time()}).encode() + b"\n"
+
+
+def _ray_job() -> str | None:
+    """Submission id of the job whose entry point this process is, as Ray's job supervisor says it."""
+    config = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
+    job: str | None = json.loads(config).get("metadata", {}).get("job_submission_id") if config else None
+    return job
 
 
 def _machine() -> str:

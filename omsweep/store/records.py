@@ -67,10 +67,15 @@ Numbers = Mapping[str, float | None]
 
 def check_file_name(what: str, value: Any) -> None:
     """Refuse what cannot name a file in every storage; ValueError naming `what` and the value."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not is_file_name(value):
         raise ValueError(
             f"{what} must be letters, digits, '.', '_', '+' or '-' and start with a letter or digit, got {value!r}"
         )
+
+
+def is_file_name(value: Any) -> bool:
+    """Whether `value` can name a file in every storage."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 class Record(BaseModel):

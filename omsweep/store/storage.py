@@ -7,7 +7,6 @@ nothing, and of two that create the same name one succeeds.
 import contextlib
 import errno
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 EVENTS = "events.jsonl"
+CLOSED_FOLDER, FILE = 0o770, 0o666
+"""Modes of what is made, less the umask. A sweep holds settings, answers and tracebacks: its folder keeps whoever is
+neither owner nor group out of all of it, whichever library writes there. A folder that is there is left as it is."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors that say that there is no room."""
 
@@ -158,7 +160,7 @@ class FolderStorage:
         try:
             if self._log is None:
                 make_folder(self.path)
-                self._log = os.open(self.path / EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+                self._log = os.open(self.path / EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, FILE)
                 sync_folder(self.path)
             self._cut()
             write_all(self._log, lines)
@@ -209,19 +211,19 @@ class FolderStorage:
         """A file beside `name` that holds the content, on the disk; it is gone afterwards unless it was moved."""
         target = self.path / name
         make_folder(target.parent)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        file = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
         try:
             try:
-                os.fchmod(handle, 0o644)
                 write_all(handle, content)
                 os.fsync(handle)
             except OSError as error:
                 raise _told(error) from error
             finally:
                 os.close(handle)
-            yield Path(name)
+            yield file
         finally:
-            Path(name).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 def write_all(handle: int, content: bytes) -> None:
@@ -231,10 +233,10 @@ def write_all(handle: int, content: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those it lies in, on the disk."""
+    """Make a folder and those it lies in, on the disk, closed to others than owner and group."""
     if not folder.is_dir():
         make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(CLOSED_FOLDER, exist_ok=True)
         sync_folder(folder.parent)
 
 

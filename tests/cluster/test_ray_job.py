@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -22,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from omsweep.cache import cache_root
+from omsweep.store.folder import SweepFolder
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
@@ -122,7 +124,8 @@ def head() -> Iterator[Head]:
             preexec_fn=end_with_parent,
         )
         stack.callback(end, process)
-        started = Head(f"http://127.0.0.1:{ports[1]}", token, environment)
+        here = {"PYTHONPATH": str(ROOT)}  # of the commands, not of the cluster, which runs what they ship
+        started = Head(f"http://127.0.0.1:{ports[1]}", token, environment | here)
         wait_until_ready(started, process, home / "ray.log")
         yield started
 
@@ -241,17 +244,97 @@ def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tm
         following.send_signal(signal.SIGINT)
         assert following.wait(timeout=60) == 130
     said = log.read_text()
-    assert said.startswith("job raysubmit_")
-    job_id = said.split()[1]
+    (job_id,) = set(re.findall(r"^job (omsweep-long-[0-9a-f]{6}) on ", said, flags=re.MULTILINE))
+    assert "nodes that hold a worker: 1 of 1" in said
+    assert "warning" not in said, "it asks for a token and listens on loopback"
     assert f"detached; job {job_id} goes on" in said
     assert "Traceback" not in said
     assert json.loads(head.get(f"/api/jobs/{job_id}", head.token)[1])["status"] == "RUNNING"
+
+    again = head.run("omsweep", *words)
+    assert again.returncode == 2, again.stdout + again.stderr
+    assert f"sweep long is run by job {job_id}" in again.stderr
+    listed = head.run("omsweep", "list", "--address", head.url)
+    assert re.search(rf"^long +running .* {job_id}$", listed.stdout, flags=re.MULTILINE), listed.stdout
+    status = head.run("omsweep", "status", "long", "--address", head.url)
+    assert status.stdout.startswith(f"long: job {job_id} on {head.url}, running"), status.stdout + status.stderr
 
     stopped = head.run("ray", "job", "stop", "--address", head.url, job_id)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert json.loads(head.get(f"/api/jobs/{job_id}", head.token)[1])["status"] == "STOPPED"
     assert (storage / "long" / "front.json").is_file()
     assert run_statuses(storage / "mlflow.db") == {"KILLED"}
+
+
+def test_a_space_that_no_node_can_run_is_not_submitted(head: Head, tmp_path: Path) -> None:
+    words = ["submit", "search_spaces/demo.yaml", "--address", head.url, "--storage", str(tmp_path)]
+    deadline = time.monotonic() + 60  # until the head has written down that nothing adds nodes
+    while True:
+        result = head.run(
+            "omsweep", *words, "--set", "train.resources_per_worker={gpus: 1}", "--name", "none", "--no-wait"
+        )
+        if result.returncode == 2 or time.monotonic() > deadline:
+            break
+        head.run("omsweep", "stop", "none", "--address", head.url)
+    assert "no node of this cluster holds a worker of tiny-llama, which needs 0.1 CPU, 1 GPU" in result.stderr
+
+
+def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: Head, tmp_path: Path) -> None:
+    """As users of Ray's own command do it, with the trainers of Ray Train; nothing of the job is left either time."""
+    folder = SweepFolder(tmp_path / "shared", "mission")
+    smaller = ["families=[tiny-llama]", "design.blocks=1", "train.steps=20", "train.concurrent_trials=1"]
+    job = [
+        "python",
+        "jobs/sweep.py",
+        "search_spaces/demo.yaml",
+        "--storage",
+        str(folder.storage),
+        "--name",
+        folder.name,
+    ]
+    job += [word for setting in smaller for word in ("--set", setting)]
+
+    def submit(job_id: str, *options: str) -> subprocess.CompletedProcess[str]:
+        tags = json.dumps({"omsweep_sweep": folder.name})
+        words = ["--submission-id", job_id, "--metadata-json", tags, "--working-dir", ".", *options]
+        return head.run("ray", "job", "submit", "--address", head.url, *words, "--", *job)
+
+    begun = submit("omsweep-mission-1", "--no-wait")
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    deadline = time.monotonic() + 400
+    while not (folder.exists() and folder.state().ended()):
+        assert time.monotonic() < deadline, head.get("/api/jobs/omsweep-mission-1/logs", head.token)[1]
+        time.sleep(0.2)
+    stopped = head.run("omsweep", "stop", folder.name, "--address", head.url)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "job omsweep-mission-1 stopped; the same command goes on" in stopped.stdout
+    before = {one.trial_id: one.outcome for one in folder.state().ended()}
+    assert folder.state().closed == "interrupted"
+    assert 1 <= len(before) < 3
+    wait_until_nothing_is_left(head)
+
+    again = submit("omsweep-mission-2")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"going on: {len(before)} trials have ended" in again.stdout
+    state = folder.state()
+    assert state.closed == "completed"
+    assert dict(state.counts) == {"completed": 3}
+    assert {name: state.trials[name].outcome for name in before} == before
+    wait_until_nothing_is_left(head)
+
+
+def wait_until_nothing_is_left(head: Head) -> None:
+    """No actor and no placement group of a job is alive, Ray says; ending them takes it a moment."""
+    deadline = time.monotonic() + 30
+    while left := [*rows(head, "actors", "DEAD"), *rows(head, "placement_groups", "REMOVED")]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+
+
+def rows(head: Head, kind: str, gone: str) -> list[dict[str, object]]:
+    """What the state API lists of a kind, without what is gone."""
+    found = json.loads(head.get(f"/api/v0/{kind}?limit=1000", head.token)[1])["data"]["result"]["result"]
+    return [row for row in found if row["state"] != gone]
 
 
 def wait_for_text(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:

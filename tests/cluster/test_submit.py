@@ -1,13 +1,13 @@
 """`omsweep submit` without a cluster: what it would ship, what it refuses, how it follows and reports a job."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ from ray._private.runtime_env.packaging import create_package
 from ray.job_submission import JobStatus
 
 from omsweep import cli
-from omsweep.cluster import submit
+from omsweep.cluster import following, submit
 from omsweep.families.tiny.architecture import random_family
 from omsweep.space.load import load_space
+from tests.cluster.stand_in import Cluster
 
 SPACE = """
 name: small
@@ -40,39 +41,10 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
-class Cluster:
-    """Stands in for the client: records the job, and replays `attempts` at tailing its log."""
-
-    def __init__(self, attempts: list[list[str | Exception]], status: JobStatus, **info: Any) -> None:
-        self.attempts, self.status, self.info = list(attempts), status, info
-        self.job: dict[str, Any] = {}
-        self.shipped: list[str] = []
-
-    def get_address(self) -> str:
-        return "http://head:8265"
-
-    def submit_job(self, **job: Any) -> str:
-        self.job = job
-        self.shipped = os.listdir(job["runtime_env"]["working_dir"])
-        return "raysubmit_1"
-
-    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
-        for chunk in self.attempts.pop(0):
-            if isinstance(chunk, BaseException):
-                raise chunk
-            yield chunk
-
-    def get_job_status(self, job_id: str) -> JobStatus:
-        return JobStatus.RUNNING if self.attempts else self.status
-
-    def get_job_info(self, job_id: str) -> SimpleNamespace:
-        return SimpleNamespace(**{"driver_exit_code": None, "message": None, **self.info})
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, space: Path) -> Callable[..., int]:
     """Submit `space` to a stand-in cluster; keyword arguments override the usual ones."""
-    monkeypatch.setattr(submit, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
 
     def submit_to(cluster: Cluster, **changed: Any) -> int:
         monkeypatch.setattr(submit, "connect", lambda address: cluster)
@@ -154,7 +126,6 @@ def test_the_entry_point_is_the_run_command_quoted_for_a_shell(tmp_path: Path, s
         ({"storage": "s3://bucket/x"}, "mount an object store"),
         ({"tracking_uri": "sqlite:///mlflow.db"}, "--tracking-uri must be absolute"),
         ({"tracking_uri": "http://me:hunter2@host"}, "--tracking-uri must not hold"),
-        ({"address": "http://me:hunter2@host"}, "--address must not hold"),
         ({"overrides": ["train.steps=0"]}, "train.steps"),
     ],
 )
@@ -215,33 +186,10 @@ def test_the_log_is_passed_on_and_the_status_is_the_exit_code(
     assert run(Cluster([["one\ntwo\n", "three\n"]], status, **info)) == code
     output = capsys.readouterr().out
     assert "one\ntwo\nthree\n" in output
-    assert "ray job stop --address http://head:8265 raysubmit_1" in output
+    assert "omsweep stop small --address http://head:8265" in output
+    assert "omsweep status small --address http://head:8265" in output
     assert "ray job logs --address http://head:8265 --follow raysubmit_1" in output
     assert output.rstrip().endswith(said)
-
-
-def test_a_dropped_connection_is_taken_up_where_it_broke(
-    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    dropped = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
-    attempts: list[list[str | Exception]] = [
-        ["a1\n", "a2\n", dropped],
-        [dropped],
-        ["a1\na2\nb1\n"],
-        ["a1\n", "a2\nb1\n", "b2\n"],
-    ]
-    assert run(Cluster(attempts, JobStatus.SUCCEEDED)) == 0
-    assert "a1\na2\nb1\nb2\n" in capsys.readouterr().out
-
-
-def test_a_cluster_that_stays_silent_is_reported_not_waited_for(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(submit, "LOST_CONTACT_SECONDS", 0.0)
-    assert run(Cluster([[ConnectionError("refused")]], JobStatus.SUCCEEDED)) == 1
-    captured = capsys.readouterr()
-    assert "lost contact with job raysubmit_1, which may still run" in captured.err
-    assert "refused" in captured.err
 
 
 def test_ctrl_c_detaches_and_says_how_to_stop_the_job(
@@ -252,7 +200,7 @@ def test_ctrl_c_detaches_and_says_how_to_stop_the_job(
     assert cli.main(["submit", str(space), "--storage", "/shared/s"]) == 130
     output = capsys.readouterr().out
     assert "detached; job raysubmit_1 goes on" in output
-    assert output.count("ray job stop --address http://head:8265 raysubmit_1") == 2
+    assert output.count("omsweep stop small --address http://head:8265") == 2
 
 
 def test_without_waiting_it_returns_once_the_job_is_accepted(run: Callable[..., int]) -> None:
@@ -261,24 +209,41 @@ def test_without_waiting_it_returns_once_the_job_is_accepted(run: Callable[..., 
     assert cluster.job["entrypoint"].startswith("python -m omsweep.cli run")
 
 
-def test_a_typed_address_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_a_job_is_named_after_its_sweep(run: Callable[..., int]) -> None:
+    ids = []
+    for _ in range(2):
+        cluster = Cluster([["done\n"]], JobStatus.SUCCEEDED)
+        run(cluster, name="my-sweep")
+        assert cluster.job["metadata"]["omsweep_sweep"] == "my-sweep"
+        ids.append(cluster.job["submission_id"])
+    assert all(re.fullmatch("omsweep-my-sweep-[0-9a-f]{6}", one) for one in ids)
+    assert ids[0] != ids[1]
 
-    def refuse(self: Any, method: str, endpoint: str, **options: Any) -> None:
-        asked.append(self.get_address() + endpoint)
-        raise ConnectionError("stop here")
 
-    monkeypatch.setattr(submit.JobSubmissionClient, "_do_request", refuse)
-    monkeypatch.setenv(submit.ADDRESS_VARIABLE, "http://elsewhere:1")
-    for address in ("http://head:8265", "head:8265"):
-        with pytest.raises(ConnectionError):
-            submit.connect(address)
-    assert set(asked) == {"http://head:8265/api/version"}
-    assert os.environ[submit.ADDRESS_VARIABLE] == "http://elsewhere:1"
-    asked.clear()
-    with pytest.raises(ConnectionError):
-        submit.connect(None)
-    assert asked == ["http://elsewhere:1/api/version"]
+def test_a_sweep_whose_job_runs_is_not_submitted_again(run: Callable[..., int]) -> None:
+    cluster = Cluster([["done\n"]], JobStatus.SUCCEEDED, ran=[("small", "FAILED"), ("small", "PENDING")])
+    with pytest.raises(ValueError, match=r"small is run by job job-1 on http://head:8265, which is pending.* --name"):
+        run(cluster)
+    assert cluster.job == {}
+    assert run(cluster, name="other") == 0
+
+
+def test_what_is_shipped_and_what_is_open_is_said(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    cluster = Cluster([["done\n"]], JobStatus.SUCCEEDED, open_to=["answers without a token"])
+    assert run(cluster) == 0
+    output = capsys.readouterr().out
+    assert "warning: answers without a token" in output
+    count, size = re.search(r"ships my space.yaml and omsweep \S+ \((\d+) files\), ([\d.]+) MB", output).groups()
+    here = [path for path in submit.PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert int(count) == len(here)
+    assert abs(float(size) - sum(path.stat().st_size for path in here) / 1e6) < 0.1
+
+
+def test_a_space_that_no_node_can_run_is_refused(run: Callable[..., int]) -> None:
+    cluster = Cluster([["done\n"]], JobStatus.SUCCEEDED, nodes=[{"CPU": 2.0}])
+    with pytest.raises(ValueError, match="no node of this cluster holds a worker of tiny-llama"):
+        run(cluster, overrides=["train.resources_per_worker={gpus: 1}"])
+    assert cluster.job == {}
 
 
 def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_1(

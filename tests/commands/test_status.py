@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from ray.job_submission import JobStatus
 
 from omsweep.cli import BAD_USAGE, main
+from omsweep.cluster import dashboard
 from omsweep.store.lease import Lease, Owner
+from tests.cluster.stand_in import Cluster
 
 
 def status(folder, *options):
@@ -49,3 +52,22 @@ def test_a_damaged_log_is_named(demo, capsys, options):
     demo.events_jsonl.write_bytes(text.replace(b"tiny-qwen2-b1", b"tiny-qwen3-b1", 1))
     assert status(demo, *options) == BAD_USAGE
     assert "the log is damaged: line " in capsys.readouterr().err
+
+
+def test_without_its_folder_a_sweep_is_looked_for_on_its_cluster(tmp_path, capsys, monkeypatch):
+    cluster = Cluster([], JobStatus.RUNNING, ran=[("first", "RUNNING")])
+    monkeypatch.setattr(dashboard, "connect", lambda address: cluster)
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(["status", "first"]) == BAD_USAGE
+    capsys.readouterr()
+    assert main(["status", "first", "--address", "http://head:8265"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "first: job job-0 on http://head:8265, running; the end of its log:"
+    assert (len(said), said[-1]) == (31, "job-0 99")
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://head:8265")
+    assert main(["status", "first", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["job_id"], told["status"], told["log"][-1]) == ("job-0", "RUNNING", "job-0 99")
+    assert main(["status", "fist"]) == BAD_USAGE
+    assert "runs a sweep fist: there are jobs of first" in capsys.readouterr().err

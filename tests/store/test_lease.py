@@ -239,3 +239,26 @@ def test_a_log_that_was_closed_takes_nothing(storage: FolderStorage) -> None:
     with pytest.raises(LeaseLost, match="given the sweep back"):
         log.append("tracked", run_id="late")
     assert read_state(storage).seq == 1
+
+
+def test_a_driver_that_is_a_ray_job_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"runtime_env": {}, "metadata": {"job_submission_id": "omsweep-first-1"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(config))
+    lease = Lease.take(FolderStorage(tmp_path))
+    try:
+        owner = holder(FolderStorage(tmp_path))
+    finally:
+        lease.release()
+    assert owner is not None
+    assert owner.is_here
+    assert str(owner).endswith(", Ray job omsweep-first-1")
+
+
+def test_an_owner_of_another_omsweep_is_read(tmp_path: Path) -> None:
+    """One that knew of no jobs, and one that says more than this one."""
+    storage = FolderStorage(tmp_path)
+    said = {"host": "far", "machine": "far", "pid": 3, "start": 1}
+    for epoch, owner in enumerate((said, {**said, "rack": 7})):
+        content = {"epoch": epoch, "owner": owner, "beat": 0, "time": 0}
+        storage.write(f"lease/{epoch:08d}.json", json.dumps(content).encode())
+        assert holder(storage) == Owner(**said)

@@ -12,6 +12,7 @@ import pytest
 from omsweep.store import storage as storage_module
 from omsweep.store.lease import LeaseLost
 from omsweep.store.storage import EVENTS, FolderStorage, Storage, StorageFull, try_out
+from omsweep.strict_json import write_json
 from tests.store.conftest import Again
 
 
@@ -51,6 +52,32 @@ def test_what_a_folder_cannot_do_is_said(
     with pytest.raises(ValueError, match=said):
         try_out(FolderStorage(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("umask", "folder", "file"), [(0o022, 0o750, 0o644), (0o002, 0o770, 0o664), (0o077, 0o700, 0o600)]
+)
+def test_what_is_made_is_closed_to_others_and_as_open_as_the_umask_says(
+    tmp_path: Path, umask: int, folder: int, file: int
+) -> None:
+    """Formerly every file was 0644 and every folder as open as the umask left it, for the world."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir(0o755)
+    before = os.umask(umask)
+    try:
+        storage = FolderStorage(mounted / "runs" / "demo")
+        storage.create("lease/1.json", b"{}")
+        storage.open_log()
+        storage.append(b"{}\n", sync=True)
+        storage.write("tracebacks/driver-1.txt", b"")
+        write_json(storage.path / "sweep.json", {})
+        storage.close()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in mounted.rglob("*")}
+    assert {modes.pop(name) for name in ("runs", "demo", "lease", "tracebacks")} == {folder}
+    assert modes == dict.fromkeys(("1.json", EVENTS, "driver-1.txt", "sweep.json"), file)
+    assert mounted.stat().st_mode & 0o777 == 0o755, "a folder that was there stays as it was"
 
 
 def test_a_name_is_created_once(storage: Storage, again: Again) -> None:
