@@ -36,7 +36,7 @@ def merge_on_ray(
     _run_jobs(
         deque(jobs),
         attempts,
-        lambda job: task.remote(job, work.points),
+        lambda job: task.options(name=f"merge {job.parent.trial_id}").remote(job, work.points),
         at_once=placement.concurrent_trials * workers,
     )
 

@@ -35,22 +35,23 @@ class RayExecutor:
         space: of the sweep.
         console: where progress is said.
         work: what the processes do.
+        name: of the sweep.
 
     Raises:
         ValueError: not even one trial can be placed.
     """
 
-    def __init__(self, space: SearchSpace, console: Console, work: Work) -> None:
-        self._space, self._console, self._work = space, console, work
+    def __init__(self, space: SearchSpace, console: Console, work: Work, name: str) -> None:
+        self._space, self._console, self._work, self._name = space, console, work, name
         self._train = space.file.train
         self._placement: Placement = place(declared_train(self._train, space.families), ray.available_resources())
 
     @classmethod
     @contextmanager
-    def connected(cls, space: SearchSpace, console: Console, work: Work) -> Iterator["RayExecutor"]:
+    def connected(cls, space: SearchSpace, console: Console, work: Work, name: str) -> Iterator["RayExecutor"]:
         """An executor on the cluster of the job, or on a Ray of its own that ends with it."""
-        with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
-            yield cls(space, console, work)
+        with connect(console, job=name), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
+            yield cls(space, console, work, name)
 
     def prepare(self, specs: Sequence[TrialSpec] | None) -> Ready:
         """Make every SFT model ready; ValueError with the message of what refused."""
@@ -67,6 +68,7 @@ class RayExecutor:
             session=self._work.session,
         )
         trainable = tune.with_parameters(run_trial, prepared=dict(models), folder=str(folder.path), group=group)
+        trainable.__name__ = self._name  # what the dashboard and log lines call Tune's actors, which run trial by trial
         own = self._placement.of_worker() if train.backend == "inprocess" else {"CPU": TRIAL_CPUS}
         at_once = self._placement.concurrent_trials
         self._console.print(f"running trials, {at_once} at a time, backend {train.backend}")
@@ -99,7 +101,7 @@ class RayExecutor:
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]:
         """The numbers of each job as they come, or one line that says why there are none."""
         task = ray.remote(self._work.rescore).options(**task_options(self._placement))
-        running = {task.remote(*_given(job)): job for job in jobs}
+        running = {task.options(name=f"rescore {job.trial.trial_id}").remote(*_given(job)): job for job in jobs}
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(reference)

@@ -96,10 +96,18 @@ def prepare_all(
         for seed in space.design.sft_range
     }
     drawn, parts = console.is_terminal, space.file.train.workers
-    waiting = {key: task.remote(work.prepare, drawn, one) for key, one in wanted.items()}
+    waiting = {
+        key: task.options(name=f"prepare {key[0]} {key[1]}").remote(work.prepare, drawn, one)
+        for key, one in wanted.items()
+    }
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
     scoring = [
-        (key[0], task.remote(work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
+        (
+            key[0],
+            task.options(name=f"reference {key[0]} {key[1]}").remote(
+                work.reference, drawn, one, prepared[key][0], part=part, parts=parts
+            ),
+        )
         for key, one in wanted.items()
         for part in range(parts)
     ]
