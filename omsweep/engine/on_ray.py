@@ -50,7 +50,10 @@ class RayExecutor:
     @contextmanager
     def connected(cls, space: SearchSpace, console: Console, work: Work, name: str) -> Iterator["RayExecutor"]:
         """An executor on the cluster of the job, or on a Ray of its own that ends with it."""
-        with connect(console, job=name), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
+        with (
+            connect(console, job=name),
+            interruptible(),
+        ):  # ray.init sets a SIGTERM handler of its own: ours comes after it
             yield cls(space, console, work, name)
 
     def prepare(self, specs: Sequence[TrialSpec] | None) -> Ready:
