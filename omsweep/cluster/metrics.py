@@ -5,7 +5,7 @@ gauges too, which never fall: Ray's counters can only be added to, and go on und
 next one's would count a sweep's beginning twice.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ class Tally:
         self._state = SweepState()
         self._planned = self._known = 0
         self._phases: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = defaultdict(float)
         self._lost: Counter[str] = Counter()
         self._speeds: dict[str, float] = {}
 
@@ -117,7 +117,8 @@ class Tally:
 
     def _ended(self, trial: TrialState, outcome: Mapping[str, Any]) -> None:
         seconds = {phase: took for phase, took in (outcome.get("seconds") or {}).items() if took is not None}
-        self._seconds.update(seconds)
+        for phase, value in seconds.items():
+            self._seconds[phase] += value
         tokens, took = outcome.get("tokens"), seconds.get("train")
         if tokens and took and trial.attempt <= 1:  # a later attempt's seconds are not those of all its tokens
             self._speeds[str(trial.fields["family"])] = tokens / took

@@ -147,7 +147,7 @@ def test_what_goes_wrong_is_said_once_and_stops_nothing(
     with shown(MemoryStorage(EVENTS), said.append):  # type: ignore[arg-type]
         wait_for("the first try", lambda: said, 5)
         time.sleep(0.05)
-    assert said == ["Prometheus is told no more of this sweep: no core worker"]
+    assert said == ["Prometheus is told no more of this sweep: RuntimeError: no core worker"]
 
 
 def test_the_page_says_what_there_is() -> None:
