@@ -32,13 +32,12 @@ def merge_on_ray(
         work: what the tasks do.
         workers: of a trial.
     """
-    task = ray.remote(_points_task).options(**task_options(placement), num_returns="streaming", max_retries=0)
-    _run_jobs(
-        deque(jobs),
-        attempts,
-        lambda job: task.options(name=f"merge {job.parent.trial_id}").remote(job, work.points),
-        at_once=placement.concurrent_trials * workers,
-    )
+    task = ray.remote(num_returns="streaming", max_retries=0)(_points_task)
+
+    def start(job: MergeJob) -> Any:
+        return task.options(**task_options(placement, f"merge {job.parent.trial_id}")).remote(job, work.points)
+
+    _run_jobs(deque(jobs), attempts, start, at_once=placement.concurrent_trials * workers)
 
 
 def _run_jobs(waiting: deque[MergeJob], attempts: Attempts, start: Callable[[MergeJob], Any], *, at_once: int) -> None:

@@ -103,8 +103,12 @@ class RayExecutor:
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]:
         """The numbers of each job as they come, or one line that says why there are none."""
-        task = ray.remote(self._work.rescore).options(**task_options(self._placement))
-        running = {task.options(name=f"rescore {job.trial.trial_id}").remote(*_given(job)): job for job in jobs}
+        task = ray.remote(self._work.rescore)
+
+        def start(job: ScoreJob) -> Any:
+            return task.options(**task_options(self._placement, f"rescore {job.trial.trial_id}")).remote(*_given(job))
+
+        running = {start(job): job for job in jobs}
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(reference)

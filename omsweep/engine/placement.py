@@ -35,9 +35,10 @@ class Placement:
         return {name: amount for name, amount in bundle.items() if amount}
 
 
-def task_options(placement: Placement) -> dict[str, Any]:
-    """What a Ray task is given: as much as a training worker."""
+def task_options(placement: Placement, name: str) -> dict[str, Any]:
+    """What a Ray task is called, and given: as much as a training worker."""
     return {
+        "name": name,
         "num_cpus": placement.worker_cpus,
         "num_gpus": placement.worker_gpus,
         "memory": placement.worker_memory or None,

@@ -89,26 +89,22 @@ def prepare_all(
     """
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
-    task = ray.remote(_prepare_task).options(**task_options(placement))
+    task = ray.remote(_prepare_task)
+
+    def start(name: str, *given: Any, **options: Any) -> Any:
+        return task.options(**task_options(placement, name)).remote(*given, **options)
+
     wanted = {
         (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
         for name in space.family_names
         for seed in space.design.sft_range
     }
     drawn, parts = console.is_terminal, space.file.train.workers
-    waiting = {
-        key: task.options(name=f"prepare {key[0]} {key[1]}").remote(work.prepare, drawn, one)
-        for key, one in wanted.items()
-    }
+    waiting = {key: start(f"prepare {key[0]} {key[1]}", work.prepare, drawn, one) for key, one in wanted.items()}
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
     scoring = [
-        (
-            key[0],
-            task.options(name=f"reference {key[0]} {key[1]}").remote(
-                work.reference, drawn, one, prepared[key][0], part=part, parts=parts
-            ),
-        )
-        for key, one in wanted.items()
+        (key[0], start(f"reference {key[0]} {key[1]}", work.reference, drawn, one, models, part=part, parts=parts))
+        for (key, one), (models, _) in zip(wanted.items(), prepared.values(), strict=True)
         for part in range(parts)
     ]
     for name, reference in scoring:
