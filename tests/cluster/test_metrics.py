@@ -179,6 +179,10 @@ class Endpoint:
         with urllib.request.urlopen(self._dashboard + path, timeout=30) as answer:
             return json.load(answer)
 
+    def listed(self, what: str) -> Any:
+        """Actors or tasks that there are and were."""
+        return self.get(f"/api/v0/{what}?detail=1&limit=1000")["data"]["result"]["result"]
+
     def __call__(self, condition: Callable[[Values], bool]) -> Callable[[], Values | None]:
         """A question for `wait_for`; two drivers in a row are both shown for a moment."""
 
@@ -226,7 +230,8 @@ def running_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 def test_prometheus_reads_a_sweep_while_it_runs_and_of_the_next_driver_the_same(
     running_ray: Endpoint, tmp_path: Path
 ) -> None:
-    made = COMPARE | {"train": COMPARE["train"] | {"steps": 40}}
+    space = COMPARE["space"] | {"learning_rate": 8e-5}  # a stand-in that goes further is beyond the reference point
+    made = COMPARE | {"space": space, "train": COMPARE["train"] | {"steps": 40}}
     with descendants() as ours:
         sweep = DrivenSweep(ours, tmp_path, made)
         driver = sweep.start(work="steps")
@@ -246,3 +251,11 @@ def test_prometheus_reads_a_sweep_while_it_runs_and_of_the_next_driver_the_same(
         assert found["omsweep_hypervolume"]["s", "tiny-llama"] == pytest.approx(front["hypervolume"])
         jobs = running_ray.get("/api/jobs/")
         assert [job["metadata"]["job_name"] for job in jobs] == ["s", "s"]
+        tasks = {task["name"] for task in running_ray.listed("tasks")}
+        assert {"prepare tiny-llama 0", "reference tiny-llama 0"} <= tasks
+        assert {
+            f"merge {trial.fields['parent']}" for trial in sweep.state.trials.values() if trial.fields.get("parent")
+        } <= tasks
+        assert {
+            actor["repr_name"] for actor in running_ray.listed("actors") if actor["class_name"] == "ImplicitFunc"
+        } == {"s"}
