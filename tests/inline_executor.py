@@ -19,7 +19,7 @@ class InlineExecutor:
         """What `run_sweep` takes as `connected`."""
 
         @contextmanager
-        def connect(space, console, work):
+        def connect(space, console, work, name):
             yield cls(space, work, ran)
 
         return connect

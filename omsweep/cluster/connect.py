@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.job_config import JobConfig
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from rich.console import Console
 
@@ -25,6 +26,7 @@ DRIVER_SETTINGS = {
 }
 WORKER_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the default of 2 s delays every report and every end of a trial
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # the dashboard's Train page, by one actor of Ray's on the head
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a search space mean the same in every process
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -34,7 +36,10 @@ WORKER_SETTINGS = {
 LOCAL_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process per trial that watches for nodes taken away
 }
-PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", *LOCAL_SETTINGS)
+PASSED_ON = (
+    *("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS"),
+    *("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "RAY_TRAIN_ENABLE_STATE_TRACKING", *LOCAL_SETTINGS),
+)
 QUIET_LOGGERS = (
     "ray.tune.analysis.experiment_analysis",  # misses the result files that the store replaces
     "ray._private.authentication.authentication_token_setup",
@@ -50,8 +55,12 @@ def cluster_environment() -> dict[str, str]:
 
 
 @contextmanager
-def connect(console: Console) -> Iterator[None]:
+def connect(console: Console, *, job: str = "omsweep") -> Iterator[None]:
     """Connect to Ray for the length of a sweep; a Ray of our own ends with it, one that was there stays as it was.
+
+    Args:
+        console: where it is said.
+        job: what Ray's dashboard calls this driver, unless it was submitted under another name.
 
     Raises:
         ValueError: no Ray at `RAY_ADDRESS`, or it is of Ray Client, through which Tune runs its driver, and so our
@@ -73,6 +82,7 @@ def connect(console: Console) -> Iterator[None]:
     own = not (in_ray_job() or os.environ.get(ADDRESS))
     settings = {
         "logging_level": logging.WARNING,
+        "job_config": JobConfig(metadata={"job_name": job}),
         "runtime_env": {"env_vars": (LOCAL_SETTINGS if own else {}) | cluster_environment()},
     }
     if not own:

@@ -32,10 +32,11 @@ def merge_on_ray(
         work: what the tasks do.
         at_once: how many parents at a time.
     """
-    task = ray.remote(_points_task).options(num_returns="streaming", max_retries=0)
+    task = ray.remote(num_returns="streaming", max_retries=0)(_points_task)
 
     def start(job: MergeJob) -> Any:
-        return task.options(**workers[job.parent.family].task_options()).remote(job, work.points)
+        own = workers[job.parent.family].task_options(f"merge {job.parent.trial_id}")
+        return task.options(**own).remote(job, work.points)
 
     _run_jobs(deque(jobs), attempts, start, at_once=at_once)
 

@@ -34,22 +34,26 @@ class RayExecutor:
         space: of the sweep.
         console: where progress is said.
         work: what the processes do.
+        name: of the sweep.
 
     Raises:
         ValueError: a family's trial fits on no node that there is or may be.
     """
 
-    def __init__(self, space: SearchSpace, console: Console, work: Work) -> None:
-        self._space, self._console, self._work = space, console, work
+    def __init__(self, space: SearchSpace, console: Console, work: Work, name: str) -> None:
+        self._space, self._console, self._work, self._name = space, console, work, name
         self._train = space.file.train
         self._capacity = Capacity(space, lambda text: console.print(text, highlight=False, markup=False))
 
     @classmethod
     @contextmanager
-    def connected(cls, space: SearchSpace, console: Console, work: Work) -> Iterator["RayExecutor"]:
+    def connected(cls, space: SearchSpace, console: Console, work: Work, name: str) -> Iterator["RayExecutor"]:
         """An executor on the cluster of the job, or on a Ray of its own that ends with it."""
-        with connect(console), interruptible():  # ray.init sets a SIGTERM handler of its own: ours comes after it
-            yield cls(space, console, work)
+        with (
+            connect(console, job=name),
+            interruptible(),
+        ):  # ray.init has a SIGTERM handler of its own: ours comes after it
+            yield cls(space, console, work, name)
 
     def prepare(self, specs: Sequence[TrialSpec] | None) -> Ready:
         """Make every SFT model ready; ValueError with the message of what refused, NoRoom where no nodes came."""
@@ -69,6 +73,7 @@ class RayExecutor:
             session=self._work.session,
         )
         trainable = tune.with_parameters(run_trial, prepared=dict(models), folder=str(folder.path), group=group)
+        trainable.__name__ = self._name  # what the dashboard and log lines call Tune's actors, which run trial by trial
         inprocess = train.backend == "inprocess"
 
         def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
@@ -107,8 +112,13 @@ class RayExecutor:
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]:
         """The numbers of each job as they come, or one line that says why there are none."""
         self._capacity.await_nodes()
-        task, workers = ray.remote(self._work.rescore), self._capacity.workers
-        running = {task.options(**workers[job.trial.family].task_options()).remote(*_given(job)): job for job in jobs}
+        task = ray.remote(self._work.rescore)
+
+        def start(job: ScoreJob) -> Any:
+            own = self._capacity.workers[job.trial.family].task_options(f"rescore {job.trial.trial_id}")
+            return task.options(**own).remote(*_given(job))
+
+        running = {start(job): job for job in jobs}
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(reference)

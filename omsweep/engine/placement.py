@@ -45,9 +45,9 @@ class Worker:
         amounts = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
         return {name: amount for name, amount in amounts.items() if amount} | kind
 
-    def task_options(self) -> dict[str, Any]:
-        """What a Ray task is given that takes as much as a worker."""
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
+    def task_options(self, name: str) -> dict[str, Any]:
+        """What a Ray task that takes as much as a worker is called, and given."""
+        return {"name": name, "num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
 
     def describe(self, workers: int) -> str:
         """So many of them, in words."""

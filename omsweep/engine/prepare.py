@@ -94,17 +94,21 @@ def prepare_all(
     started = time.monotonic()
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task)
-    tasks = {name: task.options(**worker.task_options()) for name, worker in workers.items()}
+
+    def start(what: str, family: str, seed: int, *given: Any, **options: Any) -> Any:
+        own = workers[family].task_options(f"{what} {family} {seed}")
+        return task.options(**own).remote(*given, **options)
+
     wanted = {
         (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
         for name in space.family_names
         for seed in space.design.sft_range
     }
     drawn, parts = console.is_terminal, space.file.train.workers
-    waiting = {key: tasks[key[0]].remote(work.prepare, drawn, one) for key, one in wanted.items()}
+    waiting = {key: start("prepare", *key, work.prepare, drawn, one) for key, one in wanted.items()}
     prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
     scoring = [
-        (key[0], tasks[key[0]].remote(work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
+        (key[0], start("reference", *key, work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
         for key, one in wanted.items()
         for part in range(parts)
     ]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import try_out as try_cache
+from omsweep.cluster.metrics import shown
 from omsweep.engine.capacity import NoRoom
 from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
 from omsweep.engine.forked import fork_of
@@ -101,7 +102,7 @@ def run_sweep(
             console.print(f"sweep {name} is finished; its report is written again")
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
-        with connected(space, console, work) as executor:
+        with connected(space, console, work, name) as executor, shown(log.storage, warn):
             try:
                 ready = executor.prepare(specs)
             except NoRoom as error:

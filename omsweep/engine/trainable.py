@@ -17,6 +17,9 @@ from ray import tune
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
+from ray.train.v2.api import data_parallel_trainer
 
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
@@ -55,11 +58,26 @@ class Group:
 class DiskDataTrainer(TorchTrainer):
     """A TorchTrainer without the actor that hands out Ray data sets, a process per trial: prepared data lie on disk.
 
-    Overrides a private method of the pinned Ray; the tests of this file guard it.
+    The dashboard, and what Ray puts before lines that are printed, call its controller and workers by the run's name.
+    Overrides private methods of the pinned Ray; the tests of this file guard it.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         return [made for made in super()._create_default_callbacks() if not isinstance(made, DatasetsCallback)]
+
+    def _initialize_and_run_controller(self, **given: Any) -> Any:
+        name = str(self.run_config.name)
+        workers = type("WorkerGroup", (WorkerGroup,), {"_worker_cls": _called(name, RayTrainWorker)})
+        data_parallel_trainer.TrainController = _called(name, TrainController, worker_group_cls=workers)
+        try:
+            return super()._initialize_and_run_controller(**given)
+        finally:
+            data_parallel_trainer.TrainController = TrainController
+
+
+def _called(name: str, actor: type, **changed: Any) -> type:
+    """A class of actors that are shown under a name."""
+    return type(actor.__name__, (actor,), {"__repr__": lambda self: name, **changed})
 
 
 def run_trial(
@@ -139,7 +157,7 @@ def run_in_workers(
         ),
         torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
         run_config=RunConfig(
-            name=f"{spec.trial_id}-{attempt}",  # Ray would go on from what it finds under the same name
+            name=f"{Path(folder).name}-{spec.trial_id}-{attempt}",  # Ray goes on from what it finds under a name
             storage_path=str(Path(folder) / "checkpoints" / spec.trial_id),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(

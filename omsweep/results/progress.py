@@ -102,7 +102,7 @@ def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: s
         driver: who holds it.
         traceback: file with what stopped the last driver.
     """
-    space = _space_of(state)
+    space = space_of(state)
     kinds = {kind: [one for one in state.proposed() if _kind(one) == kind] for kind in ("trained", "posthoc")}
     ended, merged = (_states(kinds[kind]) for kind in ("trained", "posthoc"))
     standing = _standing(state, driver)
@@ -196,7 +196,7 @@ def _standing(state: SweepState, driver: Driver | None) -> Standing:
     return "abandoned" if driver is None or driver.silent else "running"
 
 
-def _space_of(state: SweepState) -> SearchSpace | None:
+def space_of(state: SweepState) -> SearchSpace | None:
     """The search space, where it is one for this omsweep too."""
     try:
         return build_space(dict(state.resolved))

@@ -1,11 +1,18 @@
 """The Ray Train side of a trial: what is taken out of the pinned Ray is still there to be taken."""
 
+import pickle
 import subprocess
 import sys
+from typing import Any
+from unittest import mock
 
 import pytest
+from ray import cloudpickle
+from ray.train import RunConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2.api import data_parallel_trainer
 
 from omsweep.engine.trainable import DiskDataTrainer
 
@@ -26,3 +33,25 @@ def test_a_trials_process_knows_neither_search_spaces_nor_reports() -> None:
     rooms = {name.split(".")[1] for name in run.stdout.split() if name.startswith("omsweep.")}
     assert {"engine", "trial", "store", "evaluation"} <= rooms
     assert not rooms & {"space", "plan", "results", "report", "sinks", "cluster", "commands"}
+
+
+def test_controller_and_workers_are_called_by_the_runs_name() -> None:
+    made = []
+
+    def remote(**_: Any) -> Any:
+        def actor(cls: type) -> Any:
+            made.append(pickle.loads(cloudpickle.dumps(cls)))  # as it comes to the actor's process
+            raise InterruptedError
+
+        return actor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_parallel_trainer.ray, "remote", remote)
+        patch.setattr(data_parallel_trainer.ray, "get_runtime_context", mock.MagicMock())
+        with pytest.raises(InterruptedError):
+            DiskDataTrainer(print, run_config=RunConfig(name="s-t0-1"))._initialize_and_run_controller()
+    (controller,) = made
+    worker = controller.worker_group_cls._worker_cls
+    assert [repr(cls.__new__(cls)) for cls in (controller, worker)] == ["s-t0-1"] * 2
+    assert [cls.__name__ for cls in (controller, worker)] == ["TrainController", "RayTrainWorker"]
+    assert data_parallel_trainer.TrainController is TrainController
