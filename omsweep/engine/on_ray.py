@@ -9,8 +9,9 @@ from ray import tune
 from rich.console import Console
 
 from omsweep.cluster.connect import connect
+from omsweep.engine.attempt import Group, run_trial
 from omsweep.engine.callback import TuneEvents
-from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob
+from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
@@ -18,9 +19,7 @@ from omsweep.engine.placement import TRIAL_CPUS, Placement, place, task_options
 from omsweep.engine.prepare import prepare_all
 from omsweep.engine.searcher import QueueSearcher
 from omsweep.engine.signals import interruptible
-from omsweep.engine.trainable import Group, run_trial
 from omsweep.engine.watching import Watch, watched
-from omsweep.engine.work import Work
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.space.resources import declared_train
 from omsweep.space.search_space import SearchSpace

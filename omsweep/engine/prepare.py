@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import RECIPE_FILE
-from omsweep.engine.executor import Ready
+from omsweep.engine.executor import Ready, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Placement, task_options
-from omsweep.engine.work import Work
 from omsweep.evaluation.settings import TAX_SUITES
 from omsweep.families.chat_template import template_at_hand, template_of
 from omsweep.families.family import TinyRecipe

@@ -7,7 +7,7 @@ import pytest
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 
-from omsweep.engine.trainable import DiskDataTrainer
+from omsweep.engine.attempt import DiskDataTrainer
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -19,9 +19,7 @@ def test_only_the_data_set_actor_is_left_out() -> None:
 
 
 def test_a_trials_process_knows_neither_search_spaces_nor_reports() -> None:
-    code = (
-        "import sys, omsweep.engine.trainable, omsweep.trial.merge, omsweep.trial.prepare.family; print(*sys.modules)"
-    )
+    code = "import sys, omsweep.engine.attempt, omsweep.trial.merge, omsweep.trial.prepare.family; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rooms = {name.split(".")[1] for name in run.stdout.split() if name.startswith("omsweep.")}
     assert {"engine", "trial", "store", "evaluation"} <= rooms
