@@ -69,7 +69,13 @@ def check_rendered(space: SearchSpace, source: str, folder: Path) -> None:
 
 
 def prepare_all(
-    space: SearchSpace, specs: Sequence[TrialSpec] | None, placement: Placement, console: Console, work: Work
+    space: SearchSpace,
+    specs: Sequence[TrialSpec] | None,
+    placement: Placement,
+    console: Console,
+    work: Work,
+    *,
+    every_row: bool = False,
 ) -> Ready:
     """Prepare every SFT model of every family; with each its table of scores.
 
@@ -81,6 +87,7 @@ def prepare_all(
         placement: of a worker.
         console: where progress is said.
         work: what the tasks do.
+        every_row: whether trials may read anything, see `omsweep.space.specs.preparation`.
 
     Raises:
         ValueError: with the message of the task that refused; a tax that the suite's items cannot give.
@@ -90,7 +97,9 @@ def prepare_all(
     console.print(f"preparing {', '.join(space.family_names)} (cached by recipe; the first time trains them)")
     task = ray.remote(_prepare_task).options(**task_options(placement))
     wanted = {
-        (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
+        (name, seed): preparation(
+            space, name, sft_seed=seed, trials=_trials_from(specs, name, seed), every_row=every_row
+        )
         for name in space.family_names
         for seed in space.design.sft_range
     }
