@@ -36,7 +36,7 @@ ON_HEAD = {"node:__internal_head__": 0.001}
 """What a Tune actor holds under `backend: train`: nothing that its workers could wait for."""
 RIVALS = {"alpha": "tau_travel", "tau_travel": "alpha"}
 """One follows from the other: the configuration's replaces the space's."""
-TRIAL_FILE = "trial.json"
+OWN_FOLDER, TRIAL_FILE = "omsweep", "trial.json"
 
 
 def trainable(
@@ -55,7 +55,7 @@ def trainable(
     Args:
         space: a checked search space, or the path of its file.
         storage: a folder, shared by all nodes, below which the trials' files go; None: each trial's own below Tune's
-            `storage_path`. A trial leaves `policies/`, `scores/` and `trial.json` there.
+            `storage_path`. A trial leaves `policies/`, `scores/` and `trial.json` there, in a folder `omsweep`.
         work: what the processes do.
 
     Raises:
@@ -276,12 +276,12 @@ def _value(path: str, name: str, raw: Any) -> Scalar:
 
 
 def _folder(own: Any, storage: str | None) -> Path:
-    """Where a trial's files go: its own folder below Tune's storage, or below `storage`."""
+    """Where a trial's files go: in its own folder below Tune's storage, or below `storage`."""
     if storage is not None:
-        return Path(storage) / own.experiment_dir_name / own.trial_dir_name
+        return Path(storage) / own.experiment_dir_name / own.trial_dir_name / OWN_FOLDER
     if own.storage_filesystem.type_name != "local":
         raise ValueError(
             f"storage_path must be a folder for the policies of trials, got {own.storage_filesystem.type_name} storage:"
             " give trainable(space, storage=FOLDER), which all nodes share"
         )
-    return Path(own.trial_fs_path)
+    return Path(own.trial_fs_path) / OWN_FOLDER

@@ -147,6 +147,11 @@ def scalars(folder: Path) -> dict[str, list[float]]:
     return found
 
 
+def folders(results: Any) -> dict[str, Path]:
+    """Tune's folder of each trial."""
+    return {result.metrics["trial_id"]: Path(result.path) for result in results}
+
+
 @pytest.fixture
 def loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune's own, which a sweep in the same process has turned off."""
@@ -183,7 +188,7 @@ def test_tune_hears_of_a_trial_while_it_trains_and_a_searcher_of_one_that_diverg
     results = tuner(
         build_space(compare),
         param_space={"learning_rate": tune.loguniform(1e-4, 10.0), "beta": tune.choice([0.1])},
-        tune_config=tune.TuneConfig(num_samples=2, search_alg=searcher),
+        tune_config=tune.TuneConfig(num_samples=2, search_alg=searcher, max_concurrent_trials=1, reuse_actors=True),
         run_config=tune.RunConfig(name="r", storage_path=str(tmp_path), verbose=0),
         work=replace(STUB, prepare=prepare, session=session),
     ).fit()
@@ -192,14 +197,14 @@ def test_tune_hears_of_a_trial_while_it_trains_and_a_searcher_of_one_that_diverg
     assert [trial.state for trial in searcher._ot_study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
     assert searcher._ot_study.trials[0].values == list(frame.loc[5e-4, ["reward", "tax"]])
     assert "diverged: loss or weights not finite after step 1" in str(results.errors[0])
-    good = Path(frame.loc[5e-4, "logdir"])
+    good = folders(results)[frame.loc[5e-4, "trial_id"]]
     seen = scalars(good)
     assert seen["step"][:-1] == sorted(seen["step"][:-1])
     assert len(seen["step"]) > 1 == len(seen["reward"])
     progress = pd.read_csv(good / "progress.csv")
     assert list(progress["state"]) == ["running"] * (len(progress) - 1) + ["completed"]
     assert math.isnan(progress["reward"][0])
-    assert json.loads((good / "trial.json").read_text())["reward"] == frame.loc[5e-4, "reward"]
+    assert json.loads((good / "omsweep" / "trial.json").read_text())["reward"] == frame.loc[5e-4, "reward"]
 
 
 @pytest.mark.slow
@@ -213,10 +218,10 @@ def test_the_code_of_the_page_trains_scores_and_tells_its_searcher_both_objectiv
         text = text.replace(*few)
     Path("mine.yaml").write_text(text)
     ran: dict[str, Any] = {}
-    exec(code.replace("num_samples=8", "num_samples=3"), ran)
+    exec(code.replace("num_samples=8", "num_samples=2"), ran)
     frame = ran["frame"]
     print(frame.T.to_string())
-    assert list(frame["state"]) == ["completed"] * 3
+    assert list(frame["state"]) == ["completed"] * 2
     numbers = ["reward", "tax", "kl", "loss", "step", "epoch", "seconds/train"]
     assert np.isfinite(frame[numbers].to_numpy()).all()
     assert set(frame["step"]) == {60}
@@ -224,11 +229,12 @@ def test_the_code_of_the_page_trains_scores_and_tells_its_searcher_both_objectiv
     told = [trial.values for trial in ran["searcher"]._ot_study.trials if trial.state == TrialState.COMPLETE]
     assert sorted(told) == sorted(frame[["reward", "tax"]].to_numpy().tolist())
     for _, row in frame.iterrows():
-        seen = scalars(Path(row["logdir"]))
+        own = folders(ran["results"])[row["trial_id"]]
+        seen = scalars(own)
         assert [seen[name][-1] for name in numbers] == pytest.approx([row[name] for name in numbers], rel=1e-6)
-        assert Path(row["policy_path"]).is_relative_to(row["logdir"])
+        assert Path(row["policy_path"]).is_relative_to(own)
         assert (Path(row["policy_path"]) / "model.safetensors").is_file()
-        assert list(Path(row["logdir"]).glob("scores/*.parquet"))
+        assert list(own.glob("omsweep/scores/*.parquet"))
     assert "config/method" in capsys.readouterr().out
 
 
