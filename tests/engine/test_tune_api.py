@@ -152,6 +152,19 @@ def folders(results: Any) -> dict[str, Path]:
     return {result.metrics["trial_id"]: Path(result.path) for result in results}
 
 
+def page(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, **more: str) -> dict[str, Any]:
+    """What the page's code has made in a folder; with few trials of few steps."""
+    monkeypatch.chdir(folder)
+    [text], code = blocks(PAGE, "yaml"), blocks(PAGE, "python")[number]
+    for before, after in {**FEW, **more}.items():
+        assert before in text
+        text = text.replace(before, after)
+    Path("mine.yaml").write_text(text)
+    made: dict[str, Any] = {}
+    exec(code.replace("num_samples=8", "num_samples=2"), made)
+    return made
+
+
 @pytest.fixture
 def loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune's own, which a sweep in the same process has turned off."""
@@ -211,14 +224,7 @@ def test_tune_hears_of_a_trial_while_it_trains_and_a_searcher_of_one_that_diverg
 def test_the_code_of_the_page_trains_scores_and_tells_its_searcher_both_objectives(
     tmp_path: Path, local_ray: None, loggers: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    [text], code = blocks(PAGE, "yaml"), blocks(PAGE, "python")[0]
-    for few in FEW.items():
-        assert few[0] in text
-        text = text.replace(*few)
-    Path("mine.yaml").write_text(text)
-    ran: dict[str, Any] = {}
-    exec(code.replace("num_samples=8", "num_samples=2"), ran)
+    ran = page(tmp_path, monkeypatch, 0)
     frame = ran["frame"]
     print(frame.T.to_string())
     assert list(frame["state"]) == ["completed"] * 2
@@ -235,7 +241,22 @@ def test_the_code_of_the_page_trains_scores_and_tells_its_searcher_both_objectiv
         assert Path(row["policy_path"]).is_relative_to(own)
         assert (Path(row["policy_path"]) / "model.safetensors").is_file()
         assert list(own.glob("omsweep/scores/*.parquet"))
+    best = ran["results"].get_best_result("reward", "max")
+    assert best.metrics["reward"] == frame["reward"].max()
     assert "config/method" in capsys.readouterr().out
+
+
+@pytest.mark.campaign
+def test_the_page_works_with_worker_groups_too(
+    tmp_path: Path, local_ray: None, loggers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = page(tmp_path, monkeypatch, 1, inprocess="train")
+    frame = ran["results"].get_dataframe()
+    assert list(frame["state"]) == ["completed"] * 2
+    told = [trial.values for trial in ran["searcher"]._ot_study.trials if trial.state == TrialState.COMPLETE]
+    assert sorted(told) == sorted(frame[["reward", "tax"]].to_numpy().tolist())
+    for folder in folders(ran["results"]).values():
+        assert list(pd.read_csv(folder / "progress.csv")["state"])[-1] == "completed"
 
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
