@@ -11,7 +11,7 @@ import pandas as pd
 from ray import cloudpickle
 
 from omsweep.align.settings import train_settings_from
-from omsweep.engine.work import Work
+from omsweep.engine.executor import Work
 from omsweep.evaluation.score import COLUMNS
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.store.folder import SweepFolder

@@ -1,6 +1,9 @@
-"""What runs the parts of a sweep, as the driver asks for it; `omsweep.engine.on_ray` is the one that users have."""
+"""The parts of a sweep: who runs them for the driver, and the plain functions that its processes are sent.
 
-from collections.abc import Iterator, Mapping, Sequence
+The executor that users have is `omsweep.engine.on_ray`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +11,10 @@ from typing import Any, Protocol
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Prepared, TrialRecord, TrialSpec
+from omsweep.trial.merge import PointScorer, rescore
+from omsweep.trial.prepare.family import prepare_family
+from omsweep.trial.prepare.reference import score_references
+from omsweep.trial.session import run_session
 
 Family = tuple[str, int]
 """A family's name and the seed of its SFT model."""
@@ -61,3 +68,24 @@ class Executor(Protocol):
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]:
         """The numbers of each job as they come, or one line that says why there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The work of a sweep; tests of sweeping give stand-ins that take milliseconds.
+
+    Attributes:
+        prepare: makes one SFT model ready (`omsweep.trial.prepare.family.prepare_family`).
+        reference: scores a part of what its trials read by the SFT model
+            (`omsweep.trial.prepare.reference.score_references`).
+        session: trains, saves and scores one trial (`omsweep.trial.session.run_session`); under backend `train` it is
+            the real one.
+        points: from a trained trial to what makes and scores its post-hoc trials (`omsweep.trial.merge.PointScorer`).
+        rescore: scores a finished trial's policy on another split (`omsweep.trial.merge.rescore`).
+    """
+
+    prepare: Callable[..., Any] = prepare_family
+    reference: Callable[..., Any] = score_references
+    session: Callable[..., Any] = run_session
+    points: Callable[..., Any] = PointScorer
+    rescore: Callable[..., Any] = rescore

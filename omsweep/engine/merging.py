@@ -9,10 +9,9 @@ from typing import Any
 
 import ray
 
-from omsweep.engine.executor import MergeJob
+from omsweep.engine.executor import MergeJob, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
-from omsweep.engine.work import Work
 from omsweep.plan.attempts import AGAIN, Attempts
 from omsweep.store.records import Outcome, TrialSpec
 

@@ -9,18 +9,17 @@ from ray import tune
 from rich.console import Console
 
 from omsweep.cluster.connect import connect
+from omsweep.engine.attempt import Group, run_trial
 from omsweep.engine.capacity import Capacity
-from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob
+from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
 from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.prepare import prepare_all
 from omsweep.engine.signals import interruptible
-from omsweep.engine.trainable import Group, run_trial
 from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
 from omsweep.engine.watching import Watch, watched
-from omsweep.engine.work import Work
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import RECIPE_FILE
-from omsweep.engine.executor import Ready
+from omsweep.engine.executor import Ready, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
-from omsweep.engine.work import Work
 from omsweep.evaluation.settings import TAX_SUITES
 from omsweep.families.chat_template import template_at_hand, template_of
 from omsweep.families.family import TinyRecipe
@@ -75,6 +74,8 @@ def prepare_all(
     workers: Mapping[str, Worker],
     console: Console,
     work: Work,
+    *,
+    every_row: bool = False,
 ) -> Ready:
     """Prepare every SFT model of every family; with each its table of scores.
 
@@ -86,6 +87,7 @@ def prepare_all(
         workers: by family, what its tasks are given.
         console: where progress is said.
         work: what the tasks do.
+        every_row: whether trials may read anything, see `omsweep.space.specs.preparation`.
 
     Raises:
         ValueError: with the message of the task that refused; a tax that the suite's items cannot give.
@@ -100,7 +102,9 @@ def prepare_all(
         return task.options(**own).remote(*given, **options)
 
     wanted = {
-        (name, seed): preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed))
+        (name, seed): preparation(
+            space, name, sft_seed=seed, trials=_trials_from(specs, name, seed), every_row=every_row
+        )
         for name in space.family_names
         for seed in space.design.sft_range
     }

@@ -11,15 +11,13 @@ from rich.markup import escape
 from omsweep.cache import try_out as try_cache
 from omsweep.cluster.metrics import shown
 from omsweep.engine.capacity import NoRoom
-from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob
+from omsweep.engine.disk import Retention, check_room
+from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob, Work
 from omsweep.engine.forked import fork_of
 from omsweep.engine.on_ray import Connected, RayExecutor
 from omsweep.engine.opened import answered, create, opened, refuse_other_models, warn_of_nodes
 from omsweep.engine.prepare import check_own_data, reference_key
-from omsweep.engine.retention import Retention
-from omsweep.engine.room import check_room
 from omsweep.engine.terminal import Terminal
-from omsweep.engine.work import Work
 from omsweep.foreign import error_line
 from omsweep.plan.attempts import Attempts, TrialQueue
 from omsweep.plan.design import draw

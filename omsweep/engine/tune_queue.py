@@ -49,8 +49,9 @@ class TuneEvents(tune.Callback):
         self._told(self._queue.start, job, trial.config["worker"]["accelerator"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """What an attempt reported at its end."""
-        self._end(trial, Outcome(**trial.last_result["outcome"]))
+        """What an attempt reported at its end; one that ended after a report of where it was has lost its process."""
+        told = trial.last_result.get("outcome")
+        self._end(trial, lost(trial) if told is None else Outcome.model_validate_json(told))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt whose process died before it could report."""

@@ -51,11 +51,17 @@ def evaluation(space: SearchSpace) -> dict[str, Any]:
 
 
 def preparation(
-    space: SearchSpace, family_name: str, *, sft_seed: int = 0, trials: Iterable[TrialSpec] | None = None
+    space: SearchSpace,
+    family_name: str,
+    *,
+    sft_seed: int = 0,
+    trials: Iterable[TrialSpec] | None = None,
+    every_row: bool = False,
 ) -> Preparation:
     """What has to be ready before the trials start from one SFT model of one of the space's families.
 
-    `trials` are those that will start from it, None where only the space says what they may be.
+    `trials` are those that will start from it, None where only the space says what they may be; `every_row` where not
+    even that is known: any seed, any number of steps.
     """
     reads = possible_reads(space) if trials is None else reads_of(trials)
     listed = next(family for family in space.families if family.name == family_name)
@@ -72,11 +78,14 @@ def preparation(
         task_vectors=kinds,
         task_vector_dtype=train.task_vector_dtype,
         sources=tuple(
-            (source, tuple((algorithm, reads.pairs.get((source.key, algorithm), ())) for algorithm in algorithms))
+            (
+                source,
+                tuple((one, None if every_row else reads.pairs.get((source.key, one), ())) for one in algorithms),
+            )
             for source, algorithms in algorithms_by_source(space.preferences, space.shared, space.branches)
         ),
         replays=replays(space.shared, space.branches),
-        replay_read=reads.replay,
+        replay_read=None if every_row else reads.replay,
         replay=space.replay,
         batch_size=train.batch_size,
         workers=train.workers,

@@ -110,9 +110,14 @@ def note_place(folder: Path, trial_id: str, place: Place) -> None:
 
 def place_of(folder: Path, trial_id: str, attempt: int) -> Place | None:
     """Where an attempt runs; None before it has begun."""
-    file = _place_file(folder, trial_id)
-    place = Place(**read_json(file)) if file.is_file() else None
+    place = last_place(folder, trial_id)
     return place if place is not None and place.attempt == attempt else None
+
+
+def last_place(folder: Path, trial_id: str) -> Place | None:
+    """Where the last attempt that has begun runs or ran; None before the first."""
+    file = _place_file(folder, trial_id)
+    return Place(**read_json(file)) if file.is_file() else None
 
 
 def _place_file(folder: Path, trial_id: str) -> Path:

@@ -12,7 +12,8 @@ from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
 from omsweep.plan.attempts import Job
 from omsweep.store.records import Outcome, TrialSpec
 
-OUTCOME = {"state": "completed", "reward": 0.5, "tax": 1.0, "kl": 0.1, "steps": 3, "losses": [0.7]}
+OUTCOME = Outcome(state="completed", reward=0.5, tax=1.0, kl=0.1, steps=3, losses=(0.7,)).model_dump_json()
+RUNNING = {"state": "running", "step": 2, "loss": 0.7, "reward": float("nan")}
 
 
 class Queue:
@@ -61,7 +62,7 @@ class Room:
 
 
 def trial(config: Any, **known: Any) -> Any:
-    return SimpleNamespace(config=config, last_result=known.get("last_result"), error_file=known.get("error_file"))
+    return SimpleNamespace(config=config, last_result=known.get("last_result", {}), error_file=known.get("error_file"))
 
 
 def test_suggestions_are_attempts_and_the_search_ends_with_the_queue() -> None:
@@ -96,12 +97,13 @@ def test_starts_and_ends_are_told(tmp_path: Any) -> None:
     events.on_trial_start(0, [], trial(config))
     events.on_trial_complete(1, [], trial(config, last_result={"outcome": OUTCOME}))
     events.on_trial_error(2, [], trial(config))
+    events.on_trial_complete(2, [], trial(config, last_result=RUNNING))  # where it was is not how it ended
     (tmp_path / "error").write_text("Traceback\nray.exceptions.ActorDiedError: gone")
     events.on_trial_error(3, [], trial(config, error_file=str(tmp_path / "error")))
     assert queue.told == [
         (Job(TrialSpec(trial_id="a", family="f"), 2), "H100"),
         ("a", "completed", None, None),
-        ("a", "failed", "process lost", "the trial's process died without a message"),
+        *[("a", "failed", "process lost", "the trial's process died without a message")] * 2,
         ("a", "failed", "process lost", "ray.exceptions.ActorDiedError: gone"),
     ]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from omsweep.cluster.connect import connect
+from omsweep.engine.attempt import Group, run_in_workers
 from omsweep.engine.placement import Worker
-from omsweep.engine.trainable import Group, run_in_workers
 from omsweep.families.load import load_model
 from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import random_mask, top_mask
@@ -91,7 +91,7 @@ def recorded(job: dict[str, Any]) -> dict[str, Any] | None:
     import ray.train
     from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-    from omsweep.engine.trainable import train_in_worker
+    from omsweep.engine.attempt import train_in_worker
     from omsweep.merging.names import canonical_name
     from omsweep.optim.adamw import OnlineMergeAdamW
     from omsweep.optim.sharding import full

@@ -23,9 +23,9 @@ class Preparation:
         task_vectors: kinds of task vector that some trial merges.
         task_vector_dtype: how they are stored.
         sources: every preference data set that is trained on, with the algorithms that train on it and how their runs
-            go through it.
+            go through it; None for every row.
         replays: whether SFT data are replayed.
-        replay_read: how runs go through them.
+        replay_read: how runs go through them; None for every row.
         replay: which; None for what the embedded family was fine-tuned on.
         batch_size, workers, gradient_accumulation_steps, max_length: as in `train`; KTO's batches are prepared by them.
         base_users: key paths of post-hoc entries that are made of the base too.
@@ -40,9 +40,9 @@ class Preparation:
     splits: tuple[str, ...] = ("search",)
     task_vectors: tuple[str, ...] = ()
     task_vector_dtype: str = "float32"
-    sources: tuple[tuple[PreferenceData, tuple[tuple[str, tuple[Reading, ...]], ...]], ...] = ()
+    sources: tuple[tuple[PreferenceData, tuple[tuple[str, tuple[Reading, ...] | None], ...]], ...] = ()
     replays: bool = False
-    replay_read: tuple[Reading, ...] = ()
+    replay_read: tuple[Reading, ...] | None = ()
     replay: PreferenceData | None = None
     batch_size: int
     workers: int

@@ -1,16 +1,19 @@
-"""The Tune trainable: one trial in a Ray Train worker group (`train`) or in the Tune actor itself (`inprocess`).
+"""An attempt at a trial, in a Ray Train worker group (`train`) or in the Tune actor itself (`inprocess`), and what Tune
+is told of it.
 
 A trial's processes import this file: it knows sessions and plain data, and neither search spaces nor reports.
 """
 
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import ray
 import ray.train
 from ray import tune
@@ -21,14 +24,18 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
 from ray.train.v2.api import data_parallel_trainer
 
+from omsweep.align.settings import train_settings_from
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
-from omsweep.store.records import Outcome, Prepared, TrialSpec
-from omsweep.trial.progress import Place, alive, note_place
+from omsweep.store.records import SHOWN, Outcome, Prepared, TrialSpec
+from omsweep.trial.progress import SECONDS, Place, alive, note_place, progress_file, read_losses, repeated
 from omsweep.trial.session import last_checkpoint, run_session
 
 CONTROLLER_FAILURES = 3
 """How often a worker group's controller may fail, a group that does not start included; Ray's own limit is none."""
+METRICS = tuple(name for name, shown in SHOWN.items() if shown.mlflow == "metric" and name != "steps")
+PHASES = ("start", "pilot", "train", "evaluate")
+"""Of a trial's `seconds`."""
 
 PREEMPTION_GRACE_SECONDS = 30.0
 """How long the workers that stay may still write the checkpoint of a node that was taken away."""
@@ -83,9 +90,10 @@ def _called(name: str, actor: type, **changed: Any) -> type:
 def run_trial(
     config: Mapping[str, Any], *, prepared: Mapping[tuple[str, int], Prepared], folder: str, group: Group
 ) -> None:
-    """Run the session of `config["spec"]`, then report the fields of its outcome.
+    """An attempt of a sweep; at its end Tune is told the whole outcome beside the numbers, as one JSON text.
 
-    A trial that raises is reported as `failed` with its message, so that the sweep goes on and the search is told.
+    A text is one column of a data frame and nothing to TensorBoard, where a mapping would be a column for each of its
+    numbers and a histogram for each list.
 
     Args:
         config: `{"spec": fields of a TrialSpec, "attempt": counted from 1, "worker": fields of a Worker}`.
@@ -93,30 +101,119 @@ def run_trial(
         folder: the sweep's.
         group: how trials run.
     """
-    started = time.time()
-    spec, attempt = TrialSpec(**config["spec"]), config["attempt"]
+    spec = TrialSpec(**config["spec"])
     models = prepared[spec.family, spec.sft_seed or 0]
+    passes = passes_a_step(spec, models)
+    worker = Worker(**config["worker"])
+    outcome = run_attempt(spec, models, Path(folder), group, worker, attempt=config["attempt"], passes=passes)
+    tune.report({**flat(outcome, passes), "outcome": outcome.model_dump_json()})
+
+
+def run_attempt(
+    spec: TrialSpec,
+    prepared: Prepared,
+    folder: Path,
+    group: Group,
+    worker: Worker,
+    *,
+    attempt: int,
+    passes: float,
+) -> Outcome:
+    """Run a trial's session, in a thread beside it tell Tune how far it is, and return how it ended.
+
+    A trial that raises is `failed` with its message, so that a sweep goes on and a search is told.
+
+    Args:
+        spec: the trial.
+        prepared: of its SFT model.
+        folder: the sweep's, or the trial's own.
+        group: how trials run.
+        worker: what each worker occupies.
+        attempt: at this trial, counted from 1; a later one goes on from the last checkpoint.
+        passes: see `passes_a_step`.
+    """
+    started = time.time()
     try:
-        note_place(Path(folder), spec.trial_id, Place(attempt, ray.get_runtime_context().get_node_id(), os.getpid()))
-        resume_from = last_checkpoint(Path(folder), spec.trial_id) if attempt > 1 else None
-        if group.backend == "inprocess":
-            with alive(Path(folder), spec.trial_id):
-                outcome = group.session(spec, models, Path(folder), started=started, resume_from=resume_from)
+        note_place(folder, spec.trial_id, Place(attempt, ray.get_runtime_context().get_node_id(), os.getpid()))
+        resume_from = last_checkpoint(folder, spec.trial_id) if attempt > 1 else None
+        with reporting(progress_file(folder, spec.trial_id), passes):
+            if group.backend == "train":
+                return run_in_workers(
+                    spec,
+                    prepared,
+                    str(folder),
+                    group,
+                    worker,
+                    started=started,
+                    attempt=attempt,
+                    resume_from=resume_from,
+                )
+            with alive(folder, spec.trial_id):
+                outcome = group.session(spec, prepared, folder, started=started, resume_from=resume_from)
             assert outcome is not None, "there is one rank"
-        else:
-            outcome = run_in_workers(
-                spec,
-                models,
-                folder,
-                group,
-                Worker(**config["worker"]),
-                started=started,
-                attempt=attempt,
-                resume_from=resume_from,
-            )
+            return outcome
     except Exception as error:  # whatever it was, it is this trial's outcome
-        outcome = failed(error)
-    tune.report({"outcome": outcome.model_dump()})
+        return failed(error)
+
+
+@contextmanager
+def reporting(progress: Path, passes: float, seconds: float = SECONDS) -> Iterator[None]:
+    """Inside, a thread tells Tune every so many seconds which step training has come to, and its loss.
+
+    It reads what rank 0 writes for the driver anyway: no worker sends anything more, and no step waits for Tune.
+    """
+    position = progress.stat().st_size if progress.is_file() else 0  # a former attempt's
+
+    def look() -> None:
+        nonlocal position
+        found, position = read_losses(progress, position)
+        if found:
+            last = found[-1]
+            step = last.first_step + len(last.losses) - 1
+            seen = Outcome(state="stopped", steps=step, losses=(last.losses[-1],))
+            tune.report({**flat(seen, passes), "state": "running"})
+
+    with repeated(look, seconds, name="report"):
+        yield
+
+
+def flat(outcome: Outcome, passes: float) -> dict[str, Any]:
+    """One row of what Tune, its loggers and TensorBoard hold of a trial; a number that does not exist is NaN.
+
+    Every row has the same columns: Tune's CSV logger takes those of the first, and a searcher or scheduler whose metric
+    is missing from one ends the run.
+
+    Args:
+        outcome: of the trial.
+        passes: see `passes_a_step`.
+    """
+    numbers = {name: getattr(outcome, name) for name in METRICS}
+    numbers |= {f"seconds/{phase}": outcome.seconds.get(phase) for phase in PHASES}
+    numbers |= {"loss": outcome.losses[-1] if outcome.losses else None, "step": outcome.steps}
+    known = {name: math.nan if number is None else number for name, number in numbers.items()}
+    x_axis = {} if outcome.steps is None else {"timesteps_total": outcome.steps}  # of TensorBoard's curves
+    return {
+        **known,
+        **x_axis,
+        "epoch": known["step"] * passes,
+        "state": outcome.state,
+        "policy_path": outcome.policy_path,
+    }
+
+
+def passes_a_step(spec: TrialSpec, prepared: Prepared) -> float:
+    """Which share of its preference data a trial trains in one step; NaN where the settings or the data are unfit."""
+    try:
+        settings = train_settings_from(spec.train or {})
+        folder = Path(prepared.data[spec.data][settings.algorithm])
+        rows = sum(
+            batch.num_rows
+            for file in folder.glob("data-*.arrow")
+            for batch in pyarrow.ipc.open_stream(pyarrow.memory_map(str(file)))
+        )
+    except (ValueError, TypeError, KeyError, OSError):
+        return math.nan
+    return settings.pairs_read.examples / settings.steps / rows if rows else math.nan
 
 
 def run_in_workers(

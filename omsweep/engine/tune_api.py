@@ -1,0 +1,294 @@
+"""The trials of a search space for Ray Tune code of one's own: `trainable` and `tuner`; see docs/tune.md.
+
+No driver of ours and no log: Tune proposes, places, stops and records, and a trial is trained and scored as in a sweep.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray import tune
+from rich.console import Console
+
+from omsweep.align.settings import train_settings_from
+from omsweep.engine.attempt import Group, flat, passes_a_step, run_attempt
+from omsweep.engine.capacity import Capacity
+from omsweep.engine.executor import Models, Work
+from omsweep.engine.placement import BESIDE_WORKERS, Worker
+from omsweep.engine.prepare import check_own_data, prepare_all
+from omsweep.plan.starting_points import live_knobs
+from omsweep.space.branches import Branch, allowed_knobs
+from omsweep.space.checks.corners import check_kind
+from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, SpaceError, parse_knob
+from omsweep.space.load import load_space
+from omsweep.space.samples import make_sample, train_settings
+from omsweep.space.search_space import SearchSpace
+from omsweep.space.specs import trial_spec
+from omsweep.store.records import Prepared, TrialRecord, TrialSpec
+from omsweep.strict_json import write_json
+from omsweep.trial.progress import last_place
+
+REAL = Work()
+RIVALS = {"alpha": "tau_travel", "tau_travel": "alpha"}
+"""One follows from the other: the configuration's replaces the space's."""
+OWN_FOLDER, TRIAL_FILE = "omsweep", "trial.json"
+
+
+def trainable(
+    space: SearchSpace | Path | str, *, storage: Path | str | None = None, work: Work = REAL
+) -> Callable[[dict[str, Any]], None]:
+    """What `tune.Tuner` runs: a configuration of this space is trained and scored, the resources of its trials are set.
+
+    Its families and data are made ready here, once: what the cache holds is not made again. A configuration is flat and
+    named by the space file's key paths: `family`, `method` (a label of `space.method`), `seed`, `sft_seed`, shared
+    knobs (`learning_rate`), and of a method its own: `method.ondare.density`, read when that method is drawn, or
+    `density` alone, for whichever is drawn. What it leaves out has the value that the space fixes. Reports are flat
+    rows (`omsweep.engine.attempt.flat`): `loss`, `step` and `epoch` about every second while it trains, then `reward`,
+    `tax`, `kl` and the others. A trial that diverges or fails raises after its last report, so that Tune counts it as
+    an error and a searcher hears of it; Tune's `FailureConfig(max_failures=...)` goes on from its last checkpoint.
+
+    Args:
+        space: a checked search space, or the path of its file.
+        storage: a folder, shared by all nodes, below which the trials' files go; None: each trial's own below Tune's
+            `storage_path`. A trial leaves `policies/`, `scores/` and `trial.json` there, in a folder `omsweep`.
+        work: what the processes do.
+
+    Raises:
+        ValueError: the space, its data or its families cannot be used, or a family's trial fits on no node. In a trial:
+            SpaceError for a configuration with an unknown key, a value of another kind, or without a knob that the
+            space draws.
+        NoRoom: no nodes came within `train.wait_timeout`.
+    """
+    space = _loaded(space)
+    check_own_data(space)
+    capacity = _capacity(space)
+    capacity.await_nodes()
+    ready = prepare_all(space, None, capacity.workers, Console(soft_wrap=True), work, every_row=True)
+    train = space.file.train
+    group = Group(backend=train.backend, workers=train.workers, max_failures=train.max_failures, session=work.session)
+    models = {key: prepared for key, (prepared, _) in ready.items()}
+    where = None if storage is None else str(Path(storage).absolute())
+    with_all = tune.with_parameters(
+        omsweep_trial, space=space, prepared=models, storage=where, group=group, workers=capacity.workers
+    )
+
+    def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """What a trial's own actor holds; a family that the space does not have is refused in the trial."""
+        worker = capacity.workers.get(config.get("family", ""), next(iter(capacity.workers.values())))
+        return tune.PlacementGroupFactory([worker.bundle() if train.backend == "inprocess" else BESIDE_WORKERS])
+
+    return tune.with_resources(with_all, own)
+
+
+def tuner(
+    space: SearchSpace | Path | str,
+    *,
+    param_space: Mapping[str, Any] | None = None,
+    tune_config: tune.TuneConfig | None = None,
+    storage: Path | str | None = None,
+    work: Work = REAL,
+    **more: Any,
+) -> tune.Tuner:
+    """A `tune.Tuner` over what the space draws; metrics, searcher and scheduler are the caller's.
+
+    Args:
+        space: as in `trainable`.
+        param_space: replaces samplers of the space, by the same names, or adds to them.
+        tune_config: passed on; under `backend: train` with as many trials at a time as have room now, unless it says.
+        storage: as in `trainable`.
+        work: as in `trainable`.
+        more: other arguments of `tune.Tuner`, `run_config` among them.
+    """
+    space = _loaded(space)
+    made = trainable(space, storage=storage, work=work)
+    config = tune_config or tune.TuneConfig()
+    if space.file.train.backend == "train" and config.max_concurrent_trials is None:
+        config = replace(config, max_concurrent_trials=_capacity(space).at_once())
+    return tune.Tuner(made, param_space={**samplers(space), **(param_space or {})}, tune_config=config, **more)
+
+
+def samplers(space: SearchSpace) -> dict[str, Any]:
+    """Everything that the space draws, by its name in a configuration, as Tune's samplers."""
+    drawn = {name: tune.choice(options) for name, options in _places(space).items() if len(options) > 1}
+    knobs = (one for branch in space.branches for one in live_knobs(space, branch).values())
+    return drawn | {path: _sampler(knob) for path, knob in knobs if not isinstance(knob, Fixed)}
+
+
+def omsweep_trial(
+    config: Mapping[str, Any],
+    *,
+    space: SearchSpace,
+    prepared: Models,
+    storage: str | None,
+    group: Group,
+    workers: Mapping[str, Worker],
+) -> None:
+    """One trial in its Tune actor; see `trainable`."""
+    context = tune.get_context()
+    try:
+        spec = spec_of(space, config, trial_id=context.get_trial_id())
+        models = prepared[spec.family, spec.sft_seed or 0]
+        check_prepared(spec, models)
+    except SpaceError as error:
+        raise ValueError(str(error)) from None  # which comes out of Tune's pickle again
+    folder, passes = _folder(context.get_storage(), storage), passes_a_step(spec, models)
+    before = last_place(folder, spec.trial_id)
+    attempt = 1 if before is None else before.attempt + 1
+    outcome = run_attempt(spec, models, folder, group, workers[spec.family], attempt=attempt, passes=passes)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / TRIAL_FILE, TrialRecord.of(spec, outcome).to_json())
+    tune.report(flat(outcome, passes))
+    if outcome.state != "completed":
+        raise RuntimeError(f"{outcome.state}: {outcome.error}\n{outcome.traceback or ''}".strip())
+
+
+def spec_of(space: SearchSpace, config: Mapping[str, Any], *, trial_id: str) -> TrialSpec:
+    """The trial that a configuration fixes, see `trainable`.
+
+    Raises:
+        SpaceError: naming the key, and what is allowed or missing.
+    """
+    given = {name: value.item() if isinstance(value, np.generic) else value for name, value in config.items()}
+    _check_names(space, given)
+    places = {name: _chosen(name, options, given) for name, options in _places(space).items()}
+    missing = [name for name, value in places.items() if value is None]
+    if missing:
+        raise SpaceError("config", f"lacks {', '.join(missing)}, of which the space has several")
+    branch = next(one for one in space.branches if one.label == places["method"])
+    at = {name: places[name] for name in ("family", "sft_seed")}
+    values, seed = _values(space, branch, given), _seed(space, places["sft_seed"], given)
+    try:
+        sample = make_sample(space, branch, values, trial_id=trial_id, block=None, seed=seed, **at)
+        train_settings(space, sample)
+    except (ValueError, TypeError) as error:
+        raise SpaceError("config", str(error)) from None
+    return trial_spec(space, sample)
+
+
+def check_prepared(spec: TrialSpec, prepared: Prepared) -> None:
+    """Refuse what the space names nowhere, so that nothing was prepared for it; raises SpaceError."""
+    settings = train_settings_from(spec.train or {})
+    ready = prepared.data.get(spec.data, {})
+    if settings.algorithm not in ready:
+        allowed = f"one that the space names for {spec.label}: {', '.join(ready)}"
+        raise SpaceError("config.algorithm", f"must be {allowed}; got {settings.algorithm!r}")
+    if settings.merge.resolved().needs_task_vector and spec.task_vector not in prepared.task_vectors:
+        has = ", ".join(prepared.task_vectors) or "none"
+        raise SpaceError(
+            "config.task_vector", f"must be one that some method of the space merges: {has}; got {spec.task_vector!r}"
+        )
+
+
+def _loaded(space: SearchSpace | Path | str) -> SearchSpace:
+    return space if isinstance(space, SearchSpace) else load_space(Path(space))
+
+
+def _capacity(space: SearchSpace) -> Capacity:
+    if not ray.is_initialized():
+        ray.init()
+    return Capacity(space, Console(soft_wrap=True).print)
+
+
+def _places(space: SearchSpace) -> dict[str, list[Any]]:
+    """What a trial is one of."""
+    labels = [branch.label for branch in space.branches]
+    return {"family": space.family_names, "sft_seed": list(space.design.sft_range), "method": labels}
+
+
+def _sampler(knob: Knob) -> Any:
+    match knob:
+        case Choice(values):
+            return tune.choice(list(values))
+        case Interval(low, high, log):
+            return tune.loguniform(low, high) if log else tune.uniform(low, high)
+        case Integer(low, high):
+            return tune.randint(low, high + 1)
+    raise AssertionError(f"{knob!r} is not drawn")
+
+
+def _check_names(space: SearchSpace, given: Mapping[str, Any]) -> None:
+    """Whether every key names something of some method, whichever is drawn."""
+    known = [*_places(space), "seed", *_bare(space)]
+    for key in given:
+        branch = next((one for one in space.branches if key.startswith(f"method.{one.label}.")), None)
+        allowed = (
+            known if branch is None else [f"method.{branch.label}.{name}" for name in allowed_knobs(branch.method)]
+        )
+        if key not in allowed:
+            labels = ", ".join(one.label for one in space.branches)
+            more = f", and method.LABEL.KNOB, LABEL one of {labels}" if branch is None else ""
+            raise SpaceError(f"config.{key}", f"unknown key; allowed: {', '.join(allowed)}{more}")
+
+
+def _bare(space: SearchSpace) -> list[str]:
+    """The names of all knobs that some method here takes."""
+    return list(dict.fromkeys(name for branch in space.branches for name in allowed_knobs(branch.method)))
+
+
+def _chosen(name: str, options: list[Any], given: Mapping[str, Any]) -> Any:
+    """What the configuration says, or the only option; None where there are several and it says nothing."""
+    if name not in given:
+        return options[0] if len(options) == 1 else None
+    if given[name] not in options:
+        raise SpaceError(f"config.{name}", f"must be one of {', '.join(map(str, options))}; got {given[name]!r}")
+    return given[name]
+
+
+def _seed(space: SearchSpace, sft_seed: int, given: Mapping[str, Any]) -> int:
+    """The training seed: the configuration's, else the search's, or that of the design's first block."""
+    searched = space.file.mode == "search"
+    seed = given.get("seed", space.search.seed if searched else space.design.training_seed(sft_seed, 0, 0))
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise SpaceError("config.seed", f"must be a whole number from 0 on, got {seed!r}")
+    return seed
+
+
+def _values(space: SearchSpace, branch: Branch, given: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The knobs of a branch: the configuration's, then what the space fixes."""
+    taken = _given_knobs(space, branch, given)
+    if RIVALS.keys() <= taken.keys():
+        raise SpaceError("config.alpha", "follows from tau_travel; give one of the two")
+    left = {
+        name: live for name, live in live_knobs(space, branch).items() if not {name, RIVALS.get(name)} & taken.keys()
+    }
+    missing = [path for path, knob in left.values() if not isinstance(knob, Fixed)]
+    if missing:
+        raise SpaceError("config", f"lacks {', '.join(missing)}, which the space draws: give them, or fix them there")
+    return {name: knob.value for name, (_, knob) in left.items() if isinstance(knob, Fixed)} | taken
+
+
+def _given_knobs(space: SearchSpace, branch: Branch, given: Mapping[str, Any]) -> dict[str, Scalar]:
+    """What the configuration says of a branch's knobs: by the branch's own names before bare ones."""
+    allowed = allowed_knobs(branch.method)
+    for key in given:
+        if key in _bare(space) and key not in allowed:
+            raise SpaceError(
+                f"config.{key}",
+                f"method {branch.label} does not take it, but {', '.join(allowed)}; name it method.LABEL.{key} for the"
+                " methods that do",
+            )
+    keys = {name: name for name in allowed} | {f"method.{branch.label}.{name}": name for name in allowed}
+    return {name: _value(f"config.{key}", name, given[key]) for key, name in keys.items() if key in given}
+
+
+def _value(path: str, name: str, raw: Any) -> Scalar:
+    knob = parse_knob(raw, path)
+    if not isinstance(knob, Fixed):
+        raise SpaceError(path, f"must be a value, got {raw!r}: Tune draws, by tune.choice and others")
+    check_kind(path, name, knob.value)
+    return knob.value
+
+
+def _folder(own: Any, storage: str | None) -> Path:
+    """Where a trial's files go: in its own folder below Tune's storage, or below `storage`."""
+    if storage is not None:
+        return Path(storage) / own.experiment_dir_name / own.trial_dir_name / OWN_FOLDER
+    if own.storage_filesystem.type_name != "local":
+        raise ValueError(
+            f"storage_path must be a folder for the policies of trials, got {own.storage_filesystem.type_name} storage:"
+            " give trainable(space, storage=FOLDER), which all nodes share"
+        )
+    return Path(own.trial_fs_path) / OWN_FOLDER
