@@ -61,7 +61,7 @@ def test_it_says_how_often_a_lost_attempt_is_made_again() -> None:
 
 def test_files_and_folders_they_point_to_exist() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    for name in ("cluster.yaml", "requirements.lock", "jobs/sweep.py", "omsweep/engine/placement.py"):
+    for name in ("cluster.yaml", "requirements.lock", "jobs/sweep.py", "omsweep/engine/capacity.py"):
         assert name in text
     named = re.findall(r"(?<![\w/])(?:deploy|jobs|search_spaces)/[\w./-]*\w", text)
     assert named

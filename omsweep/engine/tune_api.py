@@ -66,18 +66,21 @@ def trainable(
     check_own_data(space)
     capacity = _capacity(space)
     capacity.await_nodes()
-    ready = prepare_all(space, None, capacity.workers, Console(soft_wrap=True), work, every_row=True)
-    train = space.file.train
+    workers, train = capacity.workers, space.file.train
+    ready = prepare_all(space, None, workers, Console(soft_wrap=True), work, every_row=True)
     group = Group(backend=train.backend, workers=train.workers, max_failures=train.max_failures, session=work.session)
-    models = {key: prepared for key, (prepared, _) in ready.items()}
-    where = None if storage is None else str(Path(storage).absolute())
     with_all = tune.with_parameters(
-        omsweep_trial, space=space, prepared=models, storage=where, group=group, workers=capacity.workers
+        omsweep_trial,
+        space=space,
+        prepared={key: prepared for key, (prepared, _) in ready.items()},
+        storage=None if storage is None else str(Path(storage).absolute()),
+        group=group,
+        workers=workers,
     )
 
     def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         """What a trial's own actor holds; a family that the space does not have is refused in the trial."""
-        worker = capacity.workers.get(config.get("family", ""), next(iter(capacity.workers.values())))
+        worker = workers.get(config.get("family", ""), next(iter(workers.values())))
         return tune.PlacementGroupFactory([worker.bundle() if train.backend == "inprocess" else BESIDE_WORKERS])
 
     return tune.with_resources(with_all, own)
