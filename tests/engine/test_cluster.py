@@ -47,6 +47,7 @@ SPACE: dict[str, Any] = {
     "evaluate": {"limit": 4, "samples": 1, "max_new_tokens": 8},
 }
 IDLE_SECONDS = 15.0
+NODE = {"CPU": 1, "memory": 2_000_000_000, "object_store_memory": 150_000_000}
 AUTOSCALER: dict[str, Any] = {
     "cluster_name": "fake",
     "max_workers": NODES,
@@ -58,7 +59,7 @@ AUTOSCALER: dict[str, Any] = {
     },
     "available_node_types": {
         "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-        "node": {"resources": {"CPU": 1, "object_store_memory": 150_000_000}, "node_config": {}, "max_workers": NODES},
+        "node": {"resources": NODE, "node_config": {}, "max_workers": NODES},
     },
     "head_node_type": "ray.head.default",
     "upscaling_speed": 1.0,
