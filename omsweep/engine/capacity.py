@@ -122,14 +122,16 @@ class Capacity:
         self._coordinator: DefaultAutoscalingCoordinator | None = None
         self._kinds: dict[tuple[str, int], str] = {}
         cluster = self._look()
-        self.workers: Mapping[str, Worker] = {}
+        self.workers: dict[str, Worker] = {}
+        self._asks: dict[str, Worker] = {}
         for family in space.families:
             need = need_of(space, family)
             declared = worker_resources(self._train, family)
             memory = 0 if need is None or declared.gpus else need.total
             nodes = None if cluster.grows else cluster.total
             worker = worker_for(declared, memory, self._train.workers, nodes)
-            self.workers = {**self.workers, family.name: worker}
+            self.workers[family.name] = worker
+            self._asks[family.name] = replace(worker, memory=worker.memory if declared.memory_gib else 0.0)
             self._refuse_for_good(family.name, worker, cluster)
 
     def await_nodes(self) -> None:
@@ -139,7 +141,7 @@ class Capacity:
             NoRoom: none came within `train.wait_timeout`.
         """
         while missing := [name for name in self.workers if not fits([self._want(name)], self._look().total)]:
-            self.ask([self._want(name) for name in self.workers])
+            self.ask(list(self.workers))
             self.wait(missing[0])
             time.sleep(LOOK_SECONDS)
         self._waits = None
@@ -183,14 +185,17 @@ class Capacity:
             count += 1
         return min(count, self._train.concurrent_trials or count)
 
-    def ask(self, wants: Sequence[Want]) -> None:
-        """Ask the autoscaler, if there is one, for room for these trials; it gives what it may."""
+    def ask(self, families: Sequence[str]) -> None:
+        """Ask the autoscaler, if there is one, for room for a trial of each of these families; it gives what it may.
+
+        Memory that nobody declared is not asked for: some node types are not known to have any.
+        """
         now = self._clock()
         if not self._look().grows or now - self._asked < ASK_SECONDS:
             return
         if self._coordinator is None:
             self._coordinator = DefaultAutoscalingCoordinator(_requester())
-        bundles = [dict(want.bundle) for want in wants for _ in range(want.workers)]
+        bundles = [self._asks[family].bundle() for family in families for _ in range(self._train.workers)]
         self._coordinator.request_resources(bundles, expire_after_s=ASKED_FOR_SECONDS)
         self._asked = now
 
@@ -199,9 +204,9 @@ class Capacity:
 
         Under `backend: train` Ray Train asks for the workers of those that run.
         """
-        held = [] if self._train.backend == "train" else [self._want(one.family) for one in running]
+        held = [] if self._train.backend == "train" else [one.family for one in running]
         limit = MOST_AT_ONCE if self._train.concurrent_trials is None else self._train.concurrent_trials - len(running)
-        more = [self._want(name) for name, count in left.items() for _ in range(min(count, max(0, limit)))]
+        more = [name for name, count in left.items() for _ in range(min(count, max(0, limit)))]
         self.ask([*held, *more[: max(0, limit)]])
 
     def ask_for_nothing(self) -> None:

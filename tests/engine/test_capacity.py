@@ -125,7 +125,7 @@ def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr("omsweep.engine.capacity._requester", lambda: "omsweep")
     assert not watched.capacity.any_room([])
     watched.capacity.ask_for([], {"tiny-llama": 5})
-    assert [[one["GPU"] for one in bundles] for bundles in asked] == [[8.0] * 5]
+    assert asked == [[{"CPU": 1.0, "GPU": 8.0}] * 5]
     watched.capacity.ask_for([], {"tiny-llama": 5})
     assert len(asked) == 1  # a moment later
     watched.capacity.wait("tiny-llama")

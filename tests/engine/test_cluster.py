@@ -47,7 +47,7 @@ SPACE: dict[str, Any] = {
     "evaluate": {"limit": 4, "samples": 1, "max_new_tokens": 8},
 }
 IDLE_SECONDS = 15.0
-NODE = {"CPU": 1, "memory": 2_000_000_000, "object_store_memory": 150_000_000}
+NODE = {"CPU": 1, "object_store_memory": 150_000_000}
 AUTOSCALER: dict[str, Any] = {
     "cluster_name": "fake",
     "max_workers": NODES,
