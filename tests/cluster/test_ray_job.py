@@ -97,6 +97,7 @@ def head() -> Iterator[Head]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             "OMSWEEP_CACHE": str(cache_root()),
+            "RAY_JOB_STOP_WAIT_TIME_S": "60",  # as in cluster.yaml, for jobs of `ray job submit`
         }
         ports = free_ports(6)
         options = {
