@@ -199,7 +199,7 @@ class Endpoint:
 @pytest.fixture
 def running_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     """A Ray that outlives its drivers and exports every second."""
-    with descendants() as ours, tempfile.TemporaryDirectory(prefix="om", dir="/tmp") as home:  # short, for sockets
+    with tempfile.TemporaryDirectory(prefix="om", dir="/tmp") as home, descendants() as ours:  # short, for sockets
         port, metrics_port, dashboard, agent, listen, runtime = free_ports(6)
         options = {
             "port": port,
