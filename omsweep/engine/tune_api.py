@@ -60,8 +60,7 @@ def trainable(
 
     Raises:
         ValueError: the space, its data or its families cannot be used, or not even one trial can be placed. In a trial:
-            SpaceError for a configuration with an unknown key, a value of another kind, or without a knob that the
-            space draws.
+            a configuration with an unknown key, a value of another kind, or without a knob that the space draws.
     """
     space = _loaded(space)
     check_own_data(space)
