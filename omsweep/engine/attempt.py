@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from omsweep.align.settings import train_settings_from
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
 from omsweep.store.records import SHOWN, Outcome, Prepared, TrialSpec
-from omsweep.trial.progress import SECONDS, Place, alive, note_place, progress_file, read_losses, repeated
+from omsweep.trial.progress import SECONDS, Losses, Place, alive, note_place, progress_file, read_losses, repeated
 from omsweep.trial.session import last_checkpoint, run_session
 
 CONTROLLER_FAILURES = 3
@@ -166,7 +166,9 @@ def reporting(progress: Path, passes: float, seconds: float = SECONDS) -> Iterat
 
     def look() -> None:
         nonlocal position
-        found, position = read_losses(progress, position)
+        found: list[Losses] = []
+        with suppress(OSError):  # a storage that is away for a moment
+            found, position = read_losses(progress, position)
         if found:
             last = found[-1]
             step = last.first_step + len(last.losses) - 1

@@ -58,8 +58,7 @@ def trainable(
 
     Raises:
         ValueError: the space, its data or its families cannot be used, or a family's trial fits on no node. In a trial:
-            SpaceError for a configuration with an unknown key, a value of another kind, or without a knob that the
-            space draws.
+            a configuration with an unknown key, a value of another kind, or without a knob that the space draws.
         NoRoom: no nodes came within `train.wait_timeout`.
     """
     space = _loaded(space)
