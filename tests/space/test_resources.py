@@ -1,7 +1,7 @@
 """What a worker is declared to have: the file's word, else the family's."""
 
 from omsweep.families.family import ModelFamily, Resources
-from omsweep.space.resources import declared_train, worker_resources
+from omsweep.space.resources import worker_resources
 from omsweep.space.schema import Train
 
 
@@ -23,10 +23,3 @@ def test_the_file_goes_before_the_family() -> None:
 def test_without_its_gpu_the_familys_gpu_memory_does_not_count() -> None:
     usual = family(gpus=1, gpu_memory_gib=79)
     assert worker_resources(train(resources_per_worker={"gpus": 0}), usual) == Resources(gpus=0)
-
-
-def test_workers_of_a_sweep_have_what_its_most_demanding_family_needs() -> None:
-    families = [family(cpus=2, gpus=1, gpu_memory_gib=23), family(gpus=0.5, memory_gib=9), family()]
-    merged = declared_train(train(), families).resources_per_worker
-    assert merged == Resources(cpus=2, gpus=1, memory_gib=9, gpu_memory_gib=23)
-    assert declared_train(train(), [family()]) == train()
