@@ -152,7 +152,7 @@ def job_request(
     if tracking_uri is not None:
         words.append(f"--tracking-uri={tracking_uri}")
     words += [f"--set={override}" for override in overrides]
-    tags = {SWEEP_TAG: name, "omsweep_version": __version__}
+    tags = {SWEEP_TAG: name, "job_name": name, "omsweep_version": __version__}
     tags |= {key: str(value) for key, value in revision().items() if value is not None}
     return {
         "entrypoint": shlex.join(words),

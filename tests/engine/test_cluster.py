@@ -85,7 +85,7 @@ class Head:
         path.mkdir()
         self._ours, self.log = ours, path / "ray.log"
         gcs, dashboard = port or free_port(), free_port()
-        self.address = f"127.0.0.1:{gcs}"
+        self.address, self.dashboard = f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}"
         self.process = self.start(
             *("--head", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=0"),
             *(f"--temp-dir={tempfile.mkdtemp(prefix='ray-')}", *options),
@@ -114,9 +114,9 @@ class Head:
 
     def left_behind(self) -> tuple[list[str], list[str]]:
         """Actors that live, but Ray's own, and placement groups that hold something."""
-        with self.driver():
-            actors = [one.class_name for one in list_actors(limit=1000) if one.state != "DEAD"]
-            groups = [one.placement_group_id for one in list_placement_groups(limit=1000) if one.state != "REMOVED"]
+        where: dict[str, Any] = {"address": self.dashboard, "limit": 1000}
+        actors = [one.class_name for one in list_actors(**where) if one.state != "DEAD"]
+        groups = [one.placement_group_id for one in list_placement_groups(**where) if one.state != "REMOVED"]
         return [name for name in actors if name not in RAYS_OWN], groups
 
 
@@ -231,7 +231,8 @@ def test_a_node_that_is_to_be_taken_away_saves_what_it_has(tmp_path: Path) -> No
         driver = sweep.start(address=there.address)
         wait_for("steps", lambda: steps_done(sweep.state) > 20 or driver.poll() is not None, 300, sweep.output)
         with there.driver():
-            workers = [one for one in list_actors(limit=1000) if one.class_name == "RayTrainWorker"]
+            actors = list_actors(address=there.dashboard, limit=1000)
+            workers = [one for one in actors if one.class_name == "RayTrainWorker"]
             (busy,) = {one.node_id for one in workers if one.state == "ALIVE"}
             name = next(name for name, node in there.nodes().items() if node == busy)
         deadline = int(time.time() * 1000) + 30_000
