@@ -97,7 +97,7 @@ class Head:
         """`ray start`, until it is ended."""
         command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--node-ip-address=127.0.0.1"]
         command += ["--object-store-memory=150000000", "--min-worker-port=0", "--max-worker-port=0", *options]
-        return self._ours.start(command, self.log, RAY_AUTH_MODE="disabled", **environment)
+        return self._ours.start(command, self.log, **environment)
 
     @contextmanager
     def driver(self) -> Iterator[None]:
@@ -224,6 +224,7 @@ def test_a_node_that_is_to_be_taken_away_saves_what_it_has(tmp_path: Path) -> No
         "design": {"blocks": 1, "seeds": 1},
         "space": SPACE["space"] | {"method": {"adamw": {}}},
         "train": SPACE["train"] | {"steps": 400, "checkpoint_every": 0, "max_failures": 0},
+        "keep": {"checkpoints": "all"},
     }
     with descendants() as ours:
         there = Nodes(ours, tmp_path / "ray", 2)
