@@ -32,6 +32,9 @@ BIN = Path(sys.executable).parent
 HEAD_START_SECONDS = 90
 FOREIGN = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "PYTHONPATH")
 
+RAYS_OWN = ("_AutoscalingCoordinatorActor", "TrainStateActor")
+"""Actors that Ray starts once for a cluster and keeps for later jobs; they hold no CPU."""
+
 SPACE = """
 name: on-cluster
 mode: compare
@@ -335,7 +338,7 @@ def wait_until_nothing_is_left(head: Head) -> None:
 def rows(head: Head, kind: str, gone: str) -> list[dict[str, object]]:
     """What the state API lists of a kind, without what is gone."""
     found = json.loads(head.get(f"/api/v0/{kind}?limit=1000", head.token)[1])["data"]["result"]["result"]
-    return [row for row in found if row["state"] != gone]
+    return [row for row in found if row["state"] != gone and row.get("class_name") not in RAYS_OWN]
 
 
 def wait_for_text(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
