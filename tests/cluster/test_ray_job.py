@@ -32,6 +32,9 @@ BIN = Path(sys.executable).parent
 HEAD_START_SECONDS = 90
 FOREIGN = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "PYTHONPATH")
 
+RAYS_OWN = ("_AutoscalingCoordinatorActor", "TrainStateActor")
+"""Actors that Ray starts once for a cluster and keeps for later jobs; they hold no CPU."""
+
 SPACE = """
 name: on-cluster
 mode: compare
@@ -283,7 +286,8 @@ def test_a_space_that_no_node_can_run_is_not_submitted(head: Head, tmp_path: Pat
 def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: Head, tmp_path: Path) -> None:
     """As users of Ray's own command do it, with the trainers of Ray Train; nothing of the job is left either time."""
     folder = SweepFolder(tmp_path / "shared", "mission")
-    smaller = ["families=[tiny-llama]", "design.blocks=1", "train.steps=20", "train.concurrent_trials=1"]
+    smaller = ["families=[tiny-llama]", "train.steps=20", "train.concurrent_trials=1"]  # 9 trials, one after another
+    smaller += ["evaluate.samples=2", "evaluate.limit=16"]
     job = [
         "python",
         "jobs/sweep.py",
@@ -311,7 +315,7 @@ def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: 
     assert "job omsweep-mission-1 stopped; the same command goes on" in stopped.stdout
     before = {one.trial_id: one.outcome for one in folder.state().ended()}
     assert folder.state().closed == "interrupted"
-    assert 1 <= len(before) < 3
+    assert 1 <= len(before) < 9
     wait_until_nothing_is_left(head)
 
     again = submit("omsweep-mission-2")
@@ -319,7 +323,7 @@ def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: 
     assert f"going on: {len(before)} trials have ended" in again.stdout
     state = folder.state()
     assert state.closed == "completed"
-    assert dict(state.counts) == {"completed": 3}
+    assert dict(state.counts) == {"completed": 9}
     assert {name: state.trials[name].outcome for name in before} == before
     wait_until_nothing_is_left(head)
 
@@ -335,7 +339,7 @@ def wait_until_nothing_is_left(head: Head) -> None:
 def rows(head: Head, kind: str, gone: str) -> list[dict[str, object]]:
     """What the state API lists of a kind, without what is gone."""
     found = json.loads(head.get(f"/api/v0/{kind}?limit=1000", head.token)[1])["data"]["result"]["result"]
-    return [row for row in found if row["state"] != gone]
+    return [row for row in found if row["state"] != gone and row.get("class_name") not in RAYS_OWN]
 
 
 def wait_for_text(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
