@@ -92,6 +92,7 @@ def test_a_token_in_the_clear_is_warned_of(
     client = connect(head.url)
     monkeypatch.setattr(client, "get_address", lambda: address)
     monkeypatch.setattr(dashboard.requests, "get", lambda *_, **__: SimpleNamespace(ok=False))
+    monkeypatch.setattr(client, "_headers", {})
     assert client.warnings() == []
     monkeypatch.setattr(client, "_headers", {"authorization": "Bearer 1"})
     assert [text.startswith(f"the token goes to {address} in the clear") for text in client.warnings()] == [
