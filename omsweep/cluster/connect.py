@@ -26,7 +26,6 @@ DRIVER_SETTINGS = {
 }
 WORKER_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the default of 2 s delays every report and every end of a trial
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Train's runs in the dashboard's API, by one actor of Ray's
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a search space mean the same in every process
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",

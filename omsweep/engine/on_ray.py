@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import get_or_create_autoscaling_coordinator
 from rich.console import Console
 
 from omsweep.cluster.connect import connect
@@ -57,6 +58,8 @@ class RayExecutor:
     def prepare(self, specs: Sequence[TrialSpec] | None) -> Ready:
         """Make every SFT model ready; ValueError with the message of what refused, NoRoom where no nodes came."""
         self._capacity.await_nodes()
+        if self._train.backend == "train":
+            get_or_create_autoscaling_coordinator()  # Ray Train's, for which the first trial would wait in vain
         return prepare_all(self._space, specs, self._capacity.workers, self._console, self._work)
 
     def train(self, queue: TrialQueue, models: Models, folder: SweepFolder) -> None:
