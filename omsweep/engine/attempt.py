@@ -4,6 +4,7 @@ is told of it.
 A trial's processes import this file: it knows sessions and plain data, and neither search spaces nor reports.
 """
 
+import logging
 import math
 import os
 import time
@@ -292,6 +293,7 @@ class TakenAway:
 def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
     """Run a session in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # Ray's own setting leaves a line for each checkpoint
     rank = ray.train.get_context().get_world_rank()
     last = ray.train.get_checkpoint()
 
