@@ -38,6 +38,7 @@ METRICS = tuple(name for name, shown in SHOWN.items() if shown.mlflow == "metric
 PHASES = ("start", "pilot", "train", "evaluate")
 """Of a trial's `seconds`."""
 
+REPORTS_LOGGER = "ray.train.v2._internal.execution.context"
 PREEMPTION_GRACE_SECONDS = 30.0
 """How long the workers that stay may still write the checkpoint of a node that was taken away."""
 
@@ -293,7 +294,7 @@ class TakenAway:
 def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
     """Run a session in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # Ray's own setting leaves a line for each checkpoint
+    logging.getLogger(REPORTS_LOGGER).setLevel(logging.WARNING)  # Ray's own setting leaves a line for each checkpoint
     rank = ray.train.get_context().get_world_rank()
     last = ray.train.get_checkpoint()
 
