@@ -21,6 +21,7 @@ from ray import tune
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.execution import context
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
 from ray.train.v2.api import data_parallel_trainer
@@ -38,7 +39,6 @@ METRICS = tuple(name for name, shown in SHOWN.items() if shown.mlflow == "metric
 PHASES = ("start", "pilot", "train", "evaluate")
 """Of a trial's `seconds`."""
 
-REPORTS_LOGGER = "ray.train.v2._internal.execution.context"
 PREEMPTION_GRACE_SECONDS = 30.0
 """How long the workers that stay may still write the checkpoint of a node that was taken away."""
 
@@ -294,7 +294,9 @@ class TakenAway:
 def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
     """Run a session in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger(REPORTS_LOGGER).setLevel(logging.WARNING)  # Ray's own setting leaves a line for each checkpoint
+    context.logger.setLevel(
+        logging.WARNING
+    )  # a line for each checkpoint; Ray's logging_config does not reach this logger
     rank = ray.train.get_context().get_world_rank()
     last = ray.train.get_checkpoint()
 
