@@ -294,9 +294,7 @@ class TakenAway:
 def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
     """Run a session in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    context.logger.setLevel(
-        logging.WARNING
-    )  # a line for each checkpoint; Ray's logging_config does not reach this logger
+    context.logger.setLevel(logging.WARNING)  # else a line for each checkpoint: logging_config does not reach it
     rank = ray.train.get_context().get_world_rank()
     last = ray.train.get_checkpoint()
 
