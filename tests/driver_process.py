@@ -31,7 +31,7 @@ PATHS, FILES = ("link", "replace", "unlink", "rename"), ("write", "fsync")
 
 
 def step_by_step(
-    spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float, resume_from: Path | None = None
+    spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float, resume_from: Path | None = None, **_: Any
 ) -> Outcome:
     """A trial that takes its time and goes on from its last checkpoint, which holds the losses until then."""
     train = spec.train or {}

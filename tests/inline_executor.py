@@ -11,16 +11,16 @@ from omsweep.space.specs import preparation
 class InlineExecutor:
     """`ran` notes what was done: (what, trial id)."""
 
-    def __init__(self, space, work, ran):
-        self._space, self._work, self._ran = space, work, ran
+    def __init__(self, space, work, ran, folder):
+        self._space, self._work, self._ran, self._folder = space, work, ran, folder
 
     @classmethod
     def connected(cls, ran):
         """What `run_sweep` takes as `connected`."""
 
         @contextmanager
-        def connect(space, console, work, name):
-            yield cls(space, work, ran)
+        def connect(space, console, work, folder, epoch):
+            yield cls(space, work, ran, folder)
 
         return connect
 
@@ -32,13 +32,13 @@ class InlineExecutor:
             for seed in design.sft_range
         }
 
-    def train(self, queue, models, folder):
+    def train(self, queue, models):
         while (job := queue.next()) is not None:
             queue.start(job)
             self._ran.append(("train", job.spec.trial_id))
             prepared = models[job.spec.family, job.spec.sft_seed or 0]
             try:
-                outcome = self._work.session(job.spec, prepared, Path(folder.path), started=time.time())
+                outcome = self._work.session(job.spec, prepared, Path(self._folder.path), started=time.time())
             except Exception as error:
                 outcome = failed(error)
             queue.end(job.spec.trial_id, outcome)

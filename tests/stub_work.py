@@ -35,7 +35,7 @@ def prepare(wanted: Any, progress: Any) -> tuple[Prepared, pd.DataFrame]:
 
 
 def session(
-    spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float, resume_from: Path | None = None
+    spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float, resume_from: Path | None = None, **_: Any
 ) -> Outcome:
     """A trial that walks as far as its learning rate says; above 1 it diverges, and what no trainer takes raises."""
     settings = train_settings_from(spec.train or {})

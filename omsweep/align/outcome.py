@@ -1,7 +1,8 @@
 """What a training run hands back; plain data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -9,7 +10,7 @@ class TrainOutcome:
     """Result of one run; the trained weights are in the model that was passed in.
 
     Attributes:
-        state: `completed`, or `diverged` when a loss or a weight became infinite or NaN.
+        state: `completed`, `diverged` when a loss or a weight became infinite or NaN, or `stopped` at a rung.
         steps: optimizer steps done, those before a resume included.
         tokens: tokens fed to the model in training, both completions of a pair counted, all workers together.
         losses: loss of each step, mean over workers, those before a resume included; may end with a non-finite one.
@@ -19,7 +20,7 @@ class TrainOutcome:
         preflight: `truncated_share`, `examples`, and before the first step `loss`, `expected_loss`, `log_ratio_nats`.
     """
 
-    state: Literal["completed", "diverged"]
+    state: Literal["completed", "diverged", "stopped"]
     steps: int
     tokens: int
     losses: list[float]
@@ -27,3 +28,21 @@ class TrainOutcome:
     learning_rate_applied: float
     seconds: dict[str, float]
     preflight: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTheWay:
+    """Where a run is at a rung.
+
+    Attributes:
+        step: optimizer steps done.
+        tokens, losses: as in `TrainOutcome`, so far.
+        diagnostics: the optimizer's.
+        copy_into: puts the policy as it is now into another model of its architecture; a meeting of all workers.
+    """
+
+    step: int
+    tokens: int
+    losses: list[float]
+    diagnostics: dict[str, float]
+    copy_into: Callable[[Any], None]

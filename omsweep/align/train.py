@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from omsweep.align.arguments import shared_arguments, trainer_arguments
 from omsweep.align.isolation import isolated_training
 from omsweep.align.lora import adapter_config, merge_adapters
 from omsweep.align.optimizer import OnlineMergeFactory
-from omsweep.align.outcome import TrainOutcome
+from omsweep.align.outcome import OnTheWay, TrainOutcome
 from omsweep.align.pilot import matched_learning_rate, measured_share
 from omsweep.align.preflight import check_data, check_reference, check_start, expected_loss
 from omsweep.align.reference import open_prepared
@@ -46,6 +46,8 @@ def train(
     on_step: OnStep | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     resume_from: Path | None = None,
+    rungs: Collection[int] = (),
+    at_rung: Callable[[OnTheWay], bool] | None = None,
 ) -> TrainOutcome:
     """Train `model` in place with an online merging optimizer.
 
@@ -70,6 +72,8 @@ def train(
             ends the run.
         on_checkpoint: called with (step, folder) on every worker when a checkpoint has been written.
         resume_from: a checkpoint folder of the same settings; the run continues bit for bit.
+        rungs: steps after which `at_rung` is called on every worker; where it returns False on all of them the run
+            ends. The run is the same whatever it computes, as long as it leaves random states as they are.
 
     Returns:
         The outcome, equal on all workers but for `seconds`.
@@ -105,6 +109,8 @@ def train(
         learning_rate = _applied_learning_rate(settings, lambda: build(model=deepcopy(model)))
         piloted = time.perf_counter()
         trainer = build(model=deepcopy(model) if settings.sharded else model, watch=watch)
+        if at_rung is not None:
+            watch.at_step = lambda step: step not in rungs or at_rung(_on_the_way(settings, trainer))
         started = time.perf_counter()
         try:
             outcome = _run(
@@ -120,7 +126,7 @@ def train(
         finally:
             if settings.lora_rank:
                 trainer.model.unload()  # the same modules and parameters again, with the values they have now
-        watch.trainer = trainer = None  # so that leaving the block frees the optimizer's state
+        watch.trainer = watch.at_step = trainer = None  # so that leaving the block frees the optimizer's state
     seconds = {"start": checked - began + started - piloted, "pilot": piloted - checked}
     return replace(outcome, seconds=seconds | outcome.seconds)
 
@@ -157,7 +163,7 @@ def _run(
         diagnostics |= {"displacement": merge_adapters(trainer.model)}
     finite = all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
     return TrainOutcome(
-        state="completed" if finite and not watch.diverged else "diverged",
+        state="diverged" if watch.diverged or not finite else "stopped" if watch.stopped else "completed",
         steps=trainer.state.global_step,
         tokens=tokens_of(trainer.state),
         losses=losses_of(trainer.state),
@@ -166,6 +172,27 @@ def _run(
         seconds={"train": time.perf_counter() - began},
         preflight=preflight | watch.preflight,
     )
+
+
+def _on_the_way(settings: TrainSettings, trainer: Any) -> OnTheWay:
+    return OnTheWay(
+        step=trainer.state.global_step,
+        tokens=tokens_of(trainer.state),
+        losses=losses_of(trainer.state),
+        diagnostics=trainer.optimizer.optimizer.diagnostics(),
+        copy_into=partial(_copy_into, settings, trainer),
+    )
+
+
+@torch.no_grad()
+def _copy_into(settings: TrainSettings, trainer: Any, model: PreTrainedModel) -> None:
+    """Put the weights that are trained, with adapters merged into them, into another model."""
+    trained = trainer.model
+    if settings.lora_rank:
+        trained = deepcopy(trained)
+        merge_adapters(trained)
+        trained = trained.unload()
+    gather_weights(trained, model)
 
 
 def _ordered(settings: TrainSettings, rows: Dataset, examples: Dataset | None) -> Dataset:

@@ -26,17 +26,21 @@ class Watch(TrainerCallback):
         check_start: see `omsweep.align.preflight`.
         on_step: called with (step, metrics) after each step; True on every worker: a checkpoint is to follow.
         on_checkpoint: called with (step, folder) when a checkpoint has been written.
+        at_step: called with each step after `on_step`; False on every worker: training ends there.
         preflight: what `check_start` returned, empty after a resume.
         diverged: whether a loss was not finite; training then stops after that step.
+        stopped: whether `at_step` ended training.
     """
 
     beta: float
     check_start: CheckStart
     on_step: OnStep | None
     on_checkpoint: OnCheckpoint | None
+    at_step: Callable[[int], bool] | None = None
     trainer: Any = None
     preflight: dict[str, float] = field(default_factory=dict)
     diverged: bool = False
+    stopped: bool = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After a resume, go on counting tokens where the checkpoint stopped."""
@@ -66,6 +70,8 @@ class Watch(TrainerCallback):
             control.should_training_stop = True
         if self.on_step is not None and self.on_step(state.global_step, dict(logs)):
             control.should_save = True
+        if self.at_step is not None and not self.diverged and not self.at_step(state.global_step):
+            self.stopped = control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark a checkpoint folder as whole and pass it on, once every worker has written its part."""

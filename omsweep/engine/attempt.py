@@ -1,184 +1,157 @@
-"""An attempt at a trial, in a Ray Train worker group (`train`) or in the Tune actor itself (`inprocess`), and what Tune
-is told of it.
+"""An attempt at a trial as Ray Tune sees it: an actor that hands a group of workers its job and tells Tune of it.
 
-A trial's processes import this file: it knows sessions and plain data, and neither search spaces nor reports.
+The actor holds nothing that a worker needs, and does nothing but wait: a trial's work outlives it no more than it
+outlives the trial's work.
 """
 
-import logging
+import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import ray
-import ray.train
 from ray import tune
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.execution import context
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
-from ray.train.v2.api import data_parallel_trainer
+from ray.exceptions import RayError
 
 from omsweep.align.settings import train_settings_from
 from omsweep.engine.failures import failed
-from omsweep.engine.placement import Worker
+from omsweep.engine.workers.group import Errand, trial_job
 from omsweep.store.records import SHOWN, Outcome, Prepared, TrialSpec
-from omsweep.trial.progress import SECONDS, Losses, Place, alive, note_place, progress_file, read_losses, repeated
-from omsweep.trial.session import last_checkpoint, run_session
+from omsweep.strict_json import plain
+from omsweep.trial.progress import SECONDS, Losses, progress_file, read_losses
 
-CONTROLLER_FAILURES = 3
-"""How often a worker group's controller may fail, a group that does not start included; Ray's own limit is none."""
 METRICS = tuple(name for name, shown in SHOWN.items() if shown.mlflow == "metric" and name != "steps")
 PHASES = ("start", "pilot", "train", "evaluate")
 """Of a trial's `seconds`."""
-
-PREEMPTION_GRACE_SECONDS = 30.0
-"""How long the workers that stay may still write the checkpoint of a node that was taken away."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """How a sweep's trials run.
-
-    Attributes:
-        backend: `train` or `inprocess`.
-        workers: processes of a trial under `train`.
-        max_failures: how often a worker group is started again from its last checkpoint.
-        session: what a trial does under `inprocess`.
-    """
-
-    backend: str
-    workers: int
-    max_failures: int
-    session: Callable[..., Outcome | None] = run_session
-
-    def __post_init__(self) -> None:
-        if self.backend == "train" and self.session is not run_session:
-            raise ValueError("a session of one's own needs backend inprocess: a worker group runs the real one")
+QUIET_SECONDS = 30.0
+"""Tune hears of an attempt at least so often, whatever it does."""
 
 
-class DiskDataTrainer(TorchTrainer):
-    """A TorchTrainer without the actor that hands out Ray data sets, a process per trial: prepared data lie on disk.
-
-    The dashboard, and what Ray puts before lines that are printed, call its controller and workers by the run's name.
-    Overrides private methods of the pinned Ray; the tests of this file guard it.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        return [made for made in super()._create_default_callbacks() if not isinstance(made, DatasetsCallback)]
-
-    def _initialize_and_run_controller(self, **given: Any) -> Any:
-        name = str(self.run_config.name)
-        workers = type("WorkerGroup", (WorkerGroup,), {"_worker_cls": _called(name, RayTrainWorker)})
-        data_parallel_trainer.TrainController = _called(name, TrainController, worker_group_cls=workers)
-        try:
-            return super()._initialize_and_run_controller(**given)
-        finally:
-            data_parallel_trainer.TrainController = TrainController
-
-
-def _called(name: str, actor: type, **changed: Any) -> type:
-    """A class of actors that are shown under a name."""
-    return type(actor.__name__, (actor,), {"__repr__": lambda self: name, **changed})
-
-
-def run_trial(
-    config: Mapping[str, Any], *, prepared: Mapping[tuple[str, int], Prepared], folder: str, group: Group
-) -> None:
-    """An attempt of a sweep; at its end Tune is told the whole outcome beside the numbers, as one JSON text.
-
-    A text is one column of a data frame and nothing to TensorBoard, where a mapping would be a column for each of its
-    numbers and a histogram for each list.
-
-    Args:
-        config: `{"spec": fields of a TrialSpec, "attempt": counted from 1, "worker": fields of a Worker}`.
-        prepared: by family and SFT seed.
-        folder: the sweep's.
-        group: how trials run.
-    """
-    spec = TrialSpec(**config["spec"])
-    models = prepared[spec.family, spec.sft_seed or 0]
-    passes = passes_a_step(spec, models)
-    worker = Worker(**config["worker"])
-    outcome = run_attempt(spec, models, Path(folder), group, worker, attempt=config["attempt"], passes=passes)
-    tune.report({**flat(outcome, passes), "outcome": outcome.model_dump_json()})
-
-
-def run_attempt(
-    spec: TrialSpec,
-    prepared: Prepared,
-    folder: Path,
-    group: Group,
-    worker: Worker,
-    *,
-    attempt: int,
-    passes: float,
-) -> Outcome:
-    """Run a trial's session, in a thread beside it tell Tune how far it is, and return how it ended.
-
-    A trial that raises is `failed` with its message, so that a sweep goes on and a search is told.
+class Attempt:
+    """A trial's job in a group of workers, from its start to its end, as rows for Tune.
 
     Args:
         spec: the trial.
         prepared: of its SFT model.
         folder: the sweep's, or the trial's own.
-        group: how trials run.
-        worker: what each worker occupies.
+        group: handle of the group's actor (`omsweep.engine.workers.group.WorkerGroup`), which may still be starting.
         attempt: at this trial, counted from 1; a later one goes on from the last checkpoint.
-        passes: see `passes_a_step`.
     """
-    started = time.time()
-    try:
-        note_place(folder, spec.trial_id, Place(attempt, ray.get_runtime_context().get_node_id(), os.getpid()))
-        resume_from = last_checkpoint(folder, spec.trial_id) if attempt > 1 else None
-        with reporting(progress_file(folder, spec.trial_id), passes):
-            if group.backend == "train":
-                return run_in_workers(
-                    spec,
-                    prepared,
-                    str(folder),
-                    group,
-                    worker,
-                    started=started,
-                    attempt=attempt,
-                    resume_from=resume_from,
-                )
-            with alive(folder, spec.trial_id):
-                outcome = group.session(spec, prepared, folder, started=started, resume_from=resume_from)
-            assert outcome is not None, "there is one rank"
-            return outcome
-    except Exception as error:  # whatever it was, it is this trial's outcome
-        return failed(error)
 
+    def __init__(self, spec: TrialSpec, prepared: Prepared, folder: Path, group: Any, *, attempt: int) -> None:
+        self.passes = passes_a_step(spec, prepared)
+        self._progress = progress_file(folder, spec.trial_id)
+        # what a former attempt wrote
+        self._position = self._progress.stat().st_size if self._progress.is_file() else 0
+        self._seen = Outcome(state="stopped")
+        self._errand = Errand(group, trial_job(spec, prepared, folder, attempt=attempt, started=time.time()))
+        self._at_rung = False
+        self.outcome: Outcome | None = None
 
-@contextmanager
-def reporting(progress: Path, passes: float, seconds: float = SECONDS) -> Iterator[None]:
-    """Inside, a thread tells Tune every so many seconds which step training has come to, and its loss.
+    def row(self) -> dict[str, Any]:
+        """The next row: where training is, about every second; what a rung gave; how it ended, then `outcome` is set.
 
-    It reads what rank 0 writes for the driver anyway: no worker sends anything more, and no step waits for Tune.
-    """
-    position = progress.stat().st_size if progress.is_file() else 0  # a former attempt's
+        Whatever raises is the outcome of a trial that failed, so that a sweep goes on and a search is told.
+        """
+        quiet_until = time.monotonic() + QUIET_SECONDS
+        try:
+            if self._at_rung:
+                self._at_rung = False
+                self._errand.go_on()
+            while time.monotonic() < quiet_until:
+                news = self._errand.news(SECONDS)
+                if news is not None and news.answer is not None:
+                    return self._ended(Outcome(**news.answer))
+                if news is not None:
+                    return self._reached(news.rung)
+                if self._losses():
+                    break
+        except RayError as error:
+            return self._ended(_lost(error))
+        return {**flat(self._seen, self.passes), "state": "running"}
 
-    def look() -> None:
-        nonlocal position
+    def leave(self) -> None:
+        """Wait no longer; a trial that has not ended is given up."""
+        if self.outcome is None:
+            self._errand.abandon()
+
+    def _losses(self) -> bool:
+        """Whether training has come further; it is read where rank 0 writes it for the driver anyway."""
         found: list[Losses] = []
         with suppress(OSError):  # a storage that is away for a moment
-            found, position = read_losses(progress, position)
+            found, self._position = read_losses(self._progress, self._position)
         if found:
             last = found[-1]
             step = last.first_step + len(last.losses) - 1
-            seen = Outcome(state="stopped", steps=step, losses=(last.losses[-1],))
-            tune.report({**flat(seen, passes), "state": "running"})
+            self._seen = Outcome(state="stopped", steps=step, losses=(last.losses[-1],))
+        return bool(found)
 
-    with repeated(look, seconds, name="report"):
-        yield
+    def _reached(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """A row with the numbers at a rung, and all that is known there: Tune may stop the trial on it."""
+        self._at_rung = True
+        outcome = Outcome(**found["outcome"])
+        told = {"outcome": outcome.model_dump_json(), "rung": json.dumps(plain(found["rung"]))}
+        return {**flat(outcome, self.passes), "state": "running", **told}
+
+    def _ended(self, outcome: Outcome) -> dict[str, Any]:
+        self.outcome = outcome
+        return flat(outcome, self.passes)
+
+
+class Trial(tune.Trainable):
+    """What Tune's trials of ours have in common: they keep checkpoints of their own, and Tune none."""
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: a trial goes on from the last checkpoint in its folder."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing, see above."""
+
+
+class SweepTrial(Trial):
+    """The attempts of a sweep, one after another; a row that ends one holds the whole outcome beside the numbers.
+
+    It is one JSON text, which is one column of a data frame and nothing to TensorBoard, where a mapping would be a
+    column for each of its numbers and a histogram for each list. A configuration is `{"spec": fields of a TrialSpec,
+    "attempt": counted from 1, "worker": fields of a Worker, "group": name of the group's actor}`.
+    """
+
+    def setup(self, config: dict[str, Any], *, prepared: Any = None, folder: str = "") -> None:
+        """Begin an attempt; `prepared` is by family and SFT seed, `folder` the sweep's."""
+        self._prepared, self._folder = prepared, Path(folder)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another attempt in the same actor."""
+        self._attempt.leave()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The next row."""
+        row, outcome = self._attempt.row(), self._attempt.outcome
+        return row if outcome is None else {**row, "outcome": outcome.model_dump_json(), "done": True}
+
+    def cleanup(self) -> None:
+        """End the attempt where it is."""
+        self._attempt.leave()
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        spec = TrialSpec(**config["spec"])
+        models = self._prepared[spec.family, spec.sft_seed or 0]
+        group = ray.get_actor(config["group"])
+        self._attempt = Attempt(spec, models, self._folder, group, attempt=config["attempt"])
+
+
+def _lost(error: RayError) -> Outcome:
+    """The outcome of an attempt whose group is gone: a session's own errors come as answers."""
+    outcome = failed(error)
+    return outcome if outcome.reason else outcome.model_copy(update={"reason": "process lost"})
 
 
 def flat(outcome: Outcome, passes: float) -> dict[str, Any]:
@@ -218,106 +191,3 @@ def passes_a_step(spec: TrialSpec, prepared: Prepared) -> float:
     except (ValueError, TypeError, KeyError, OSError):
         return math.nan
     return settings.pairs_read.examples / settings.steps / rows if rows else math.nan
-
-
-def run_in_workers(
-    spec: TrialSpec,
-    prepared: Prepared,
-    folder: str,
-    group: Group,
-    worker: Worker,
-    *,
-    started: float,
-    attempt: int = 1,
-    resume_from: Path | None = None,
-    loop: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
-) -> Outcome:
-    """Run a trial in a Ray Train worker group of its own.
-
-    Args:
-        spec: the trial.
-        prepared: of its SFT model.
-        folder: the sweep's.
-        group: how trials run.
-        worker: what each worker occupies.
-        started: Unix time at which the trial was started.
-        attempt: counts the worker groups of this trial that were started by a driver, from 1.
-        resume_from: checkpoint that a former attempt left.
-        loop: what each worker calls with the job, plain data; None: `train_in_worker`.
-
-    Returns:
-        The outcome of rank 0.
-    """
-    job = {"spec": spec.model_dump(), "prepared": prepared.model_dump(), "folder": folder, "started": started}
-    job["resume_from"] = None if resume_from is None else str(resume_from)
-    trainer = DiskDataTrainer(
-        train_in_worker if loop is None else loop,
-        train_loop_config=job,
-        scaling_config=ScalingConfig(
-            num_workers=group.workers, use_gpu=worker.gpus > 0, resources_per_worker=worker.bundle()
-        ),
-        torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
-        run_config=RunConfig(
-            name=f"{Path(folder).name}-{spec.trial_id}-{attempt}",  # Ray goes on from what it finds under a name
-            storage_path=str(Path(folder) / "checkpoints" / spec.trial_id),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(
-                max_failures=group.max_failures,
-                controller_failure_limit=CONTROLLER_FAILURES,
-                relax_collectives_on_preemption=True,
-                preemption_grace_s=PREEMPTION_GRACE_SECONDS,
-            ),
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
-    )
-    return Outcome(**trainer.fit().return_value)
-
-
-class TakenAway:
-    """Asked after each step: True once, at the first notice that a node of the worker group is to be taken away.
-
-    Ray Train then restarts the group from the checkpoint that this causes. Asking is a meeting of all workers, so it is
-    left out where Ray Train does not watch for such notices.
-    """
-
-    def __init__(self) -> None:
-        self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
-
-    def __call__(self) -> bool:
-        """Whether a checkpoint is to be written now."""
-        if not self._watched or ray.train.get_preemption_info() is None:
-            return False
-        self._watched = False
-        return True
-
-
-def train_in_worker(job: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Run a session in one worker of a Ray Train group, from the group's last checkpoint where there is one."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    context.logger.setLevel(logging.WARNING)  # else a line for each checkpoint: logging_config does not reach it
-    rank = ray.train.get_context().get_world_rank()
-    last = ray.train.get_checkpoint()
-
-    def report(step: int, folder: Path) -> None:
-        checkpoint = Checkpoint.from_directory(str(folder)) if rank == 0 else None
-        ray.train.report({"step": step}, checkpoint=checkpoint)
-
-    def run(resume_from: Path | None) -> Outcome | None:
-        return run_session(
-            TrialSpec(**job["spec"]),
-            Prepared(**job["prepared"]),
-            Path(job["folder"]),
-            started=job["started"],
-            rank=rank,
-            on_checkpoint=report,
-            resume_from=resume_from,
-            interrupted=TakenAway(),
-        )
-
-    with alive(Path(job["folder"]), job["spec"]["trial_id"]) if rank == 0 else nullcontext():
-        if last is None:
-            outcome = run(None if job["resume_from"] is None else Path(job["resume_from"]))
-        else:
-            with last.as_directory() as folder:
-                outcome = run(Path(folder))
-    return None if outcome is None else outcome.model_dump()

@@ -28,7 +28,7 @@ from omsweep.engine.placement import BESIDE_WORKERS, Amounts, Nodes, Want, Worke
 from omsweep.space.checks.fit import need_of
 from omsweep.space.resources import worker_resources
 from omsweep.space.search_space import SearchSpace
-from omsweep.store.records import TrialSpec
+from omsweep.store.records import TrialIdentity
 
 LOOK_SECONDS = 1.0
 """The cluster is looked at at most so often."""
@@ -146,7 +146,7 @@ class Capacity:
             time.sleep(LOOK_SECONDS)
         self._waits = None
 
-    def worker(self, spec: TrialSpec, running: Sequence[TrialSpec]) -> Worker | None:
+    def worker(self, spec: TrialIdentity, running: Sequence[TrialIdentity]) -> Worker | None:
         """What each worker of a trial gets that may start now beside those that run; None where it may not.
 
         All trials of a block run on accelerators of one kind, so that its comparisons are of recipes alone.
@@ -165,11 +165,11 @@ class Capacity:
                 return replace(worker, accelerator=kind if spec.block is not None else None)
         return None
 
-    def keep_to(self, spec: TrialSpec, accelerator: str) -> None:
+    def keep_to(self, spec: TrialIdentity, accelerator: str) -> None:
         """Note on which kind of accelerator a block's trials have run."""
         self._kinds.setdefault(_block(spec), accelerator)
 
-    def any_room(self, running: Sequence[TrialSpec]) -> bool:
+    def any_room(self, running: Sequence[TrialIdentity]) -> bool:
         """Whether a trial of some family could start."""
         limit = self._train.concurrent_trials
         if limit is not None and len(running) >= limit:
@@ -199,7 +199,7 @@ class Capacity:
         self._coordinator.request_resources(bundles, expire_after_s=ASKED_FOR_SECONDS)
         self._asked = now
 
-    def ask_for(self, running: Sequence[TrialSpec], left: Mapping[str, int]) -> None:
+    def ask_for(self, running: Sequence[TrialIdentity], left: Mapping[str, int]) -> None:
         """Ask for room for the trials that run and, as far as they may run at once, those that are left by family.
 
         Under `backend: train` Ray Train asks for the workers of those that run.
@@ -272,7 +272,7 @@ def _requester() -> str:
     return f"omsweep-{ray.get_runtime_context().get_job_id()}"
 
 
-def _block(spec: TrialSpec) -> tuple[str, int]:
+def _block(spec: TrialIdentity) -> tuple[str, int]:
     return spec.family, -1 if spec.block is None else spec.block
 
 

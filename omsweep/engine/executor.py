@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from omsweep.plan.attempts import Attempts, TrialQueue
-from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Prepared, TrialRecord, TrialSpec
 from omsweep.trial.merge import PointScorer, rescore
 from omsweep.trial.prepare.family import prepare_family
@@ -60,7 +59,7 @@ class Executor(Protocol):
     def prepare(self, specs: Sequence[TrialSpec] | None) -> Ready:
         """Make every SFT model ready; ValueError with the message of what refused."""
 
-    def train(self, queue: TrialQueue, models: Models, folder: SweepFolder) -> None:
+    def train(self, queue: TrialQueue, models: Models) -> None:
         """Run the queue's jobs until it is finished."""
 
     def merge(self, jobs: Sequence[MergeJob], attempts: Attempts) -> None:
@@ -78,8 +77,7 @@ class Work:
         prepare: makes one SFT model ready (`omsweep.trial.prepare.family.prepare_family`).
         reference: scores a part of what its trials read by the SFT model
             (`omsweep.trial.prepare.reference.score_references`).
-        session: trains, saves and scores one trial (`omsweep.trial.session.run_session`); under backend `train` it is
-            the real one.
+        session: trains, saves and scores one trial (`omsweep.trial.session.run_session`).
         points: from a trained trial to what makes and scores its post-hoc trials (`omsweep.trial.merge.PointScorer`).
         rescore: scores a finished trial's policy on another split (`omsweep.trial.merge.rescore`).
     """

@@ -100,7 +100,7 @@ def run_sweep(
             console.print(f"sweep {name} is finished; its report is written again")
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
-        with connected(space, console, work, name) as executor, shown(log.storage, warn):
+        with connected(space, console, work, folder, log.epoch) as executor, shown(log.storage, warn):
             try:
                 ready = executor.prepare(specs)
             except NoRoom as error:
@@ -208,7 +208,7 @@ def _run(
         attempts = Attempts(log, [terminal, retention])
         state = log.state
         proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
-        executor.train(TrialQueue(attempts, proposer), models, folder)
+        executor.train(TrialQueue(attempts, proposer), models)
         _merge(space, attempts, folder, executor, models, terminal, console)
     _rescore(space, log, folder, executor, models, console)
     retention.closed()

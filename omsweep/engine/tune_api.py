@@ -3,7 +3,9 @@
 No driver of ours and no log: Tune proposes, places, stops and records, and a trial is trained and scored as in a sweep.
 """
 
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from ray import tune
 from rich.console import Console
 
 from omsweep.align.settings import train_settings_from
-from omsweep.engine.attempt import Group, flat, passes_a_step, run_attempt
+from omsweep.engine.attempt import Attempt, Trial
 from omsweep.engine.capacity import Capacity
-from omsweep.engine.executor import Models, Work
+from omsweep.engine.executor import Work
 from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.prepare import check_own_data, prepare_all
+from omsweep.engine.workers.group import Group
+from omsweep.engine.workers.pool import END_SECONDS, Started, start
 from omsweep.plan.starting_points import live_knobs
 from omsweep.space.branches import Branch, allowed_knobs
 from omsweep.space.checks.corners import check_kind
@@ -39,7 +43,7 @@ OWN_FOLDER, TRIAL_FILE = "omsweep", "trial.json"
 
 def trainable(
     space: SearchSpace | Path | str, *, storage: Path | str | None = None, work: Work = REAL
-) -> Callable[[dict[str, Any]], None]:
+) -> type[tune.Trainable]:
     """What `tune.Tuner` runs: a configuration of this space is trained and scored, the resources of its trials are set.
 
     Its families and data are made ready here, once: what the cache holds is not made again. A configuration is flat and
@@ -67,22 +71,22 @@ def trainable(
     capacity.await_nodes()
     workers, train = capacity.workers, space.file.train
     ready = prepare_all(space, None, workers, Console(soft_wrap=True), work, every_row=True)
-    group = Group(backend=train.backend, workers=train.workers, max_failures=train.max_failures, session=work.session)
+    group = Group(
+        backend=train.backend,
+        workers=train.workers,
+        max_failures=train.max_failures,
+        reuse=train.reuse_workers,
+        session=work.session,
+    )
     with_all = tune.with_parameters(
-        omsweep_trial,
+        OmsweepTrial,
         space=space,
         prepared={key: prepared for key, (prepared, _) in ready.items()},
         storage=None if storage is None else str(Path(storage).absolute()),
         group=group,
         workers=workers,
     )
-
-    def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        """What a trial's own actor holds; a family that the space does not have is refused in the trial."""
-        worker = workers.get(config.get("family", ""), next(iter(workers.values())))
-        return tune.PlacementGroupFactory([worker.bundle() if train.backend == "inprocess" else BESIDE_WORKERS])
-
-    return tune.with_resources(with_all, own)
+    return tune.with_resources(with_all, tune.PlacementGroupFactory([BESIDE_WORKERS]))
 
 
 def tuner(
@@ -99,7 +103,7 @@ def tuner(
     Args:
         space: as in `trainable`.
         param_space: replaces samplers of the space, by the same names, or adds to them.
-        tune_config: passed on; under `backend: train` with as many trials at a time as have room now, unless it says.
+        tune_config: passed on; with as many trials at a time as have room now, unless it says.
         storage: as in `trainable`.
         work: as in `trainable`.
         more: other arguments of `tune.Tuner`, `run_config` among them.
@@ -107,7 +111,7 @@ def tuner(
     space = _loaded(space)
     made = trainable(space, storage=storage, work=work)
     config = tune_config or tune.TuneConfig()
-    if space.file.train.backend == "train" and config.max_concurrent_trials is None:
+    if config.max_concurrent_trials is None:
         config = replace(config, max_concurrent_trials=_capacity(space).at_once())
     return tune.Tuner(made, param_space={**samplers(space), **(param_space or {})}, tune_config=config, **more)
 
@@ -119,32 +123,85 @@ def samplers(space: SearchSpace) -> dict[str, Any]:
     return drawn | {path: _sampler(knob) for path, knob in knobs if not isinstance(knob, Fixed)}
 
 
-def omsweep_trial(
-    config: Mapping[str, Any],
-    *,
-    space: SearchSpace,
-    prepared: Models,
-    storage: str | None,
-    group: Group,
-    workers: Mapping[str, Worker],
-) -> None:
-    """One trial in its Tune actor; see `trainable`."""
-    context = tune.get_context()
-    try:
-        spec = spec_of(space, config, trial_id=context.get_trial_id())
-        models = prepared[spec.family, spec.sft_seed or 0]
-        check_prepared(spec, models)
-    except SpaceError as error:
-        raise ValueError(str(error)) from None  # which comes out of Tune's pickle again
-    folder, passes = _folder(context.get_storage(), storage), passes_a_step(spec, models)
-    before = last_place(folder, spec.trial_id)
-    attempt = 1 if before is None else before.attempt + 1
-    outcome = run_attempt(spec, models, folder, group, workers[spec.family], attempt=attempt, passes=passes)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / TRIAL_FILE, TrialRecord.of(spec, outcome).to_json())
-    tune.report(flat(outcome, passes))
-    if outcome.state != "completed":
-        raise RuntimeError(f"{outcome.state}: {outcome.error}\n{outcome.traceback or ''}".strip())
+class OmsweepTrial(Trial):
+    """Trials, one after another in a group of workers that this actor has for itself; see `trainable`."""
+
+    _group: Started | None = None
+    _attempt: Attempt | None = None
+    _raises: Exception | None = None
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        space: Any = None,
+        prepared: Any = None,
+        storage: str | None = None,
+        group: Any = None,
+        workers: Any = None,
+    ) -> None:
+        """Take what all trials share; arguments as in `trainable`."""
+        self._space, self._prepared, self._where, self._how, self._workers = space, prepared, storage, group, workers
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make room for another trial in the same actor."""
+        self._leave()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The next row; RuntimeError after the last one of a trial that did not complete."""
+        if self._raises is not None:
+            raise self._raises
+        if self._attempt is None:
+            self._attempt = self._begun()
+        row, outcome = self._attempt.row(), self._attempt.outcome
+        if outcome is None:
+            return row
+        self._to.mkdir(parents=True, exist_ok=True)
+        write_json(self._to / TRIAL_FILE, TrialRecord.of(self._spec, outcome).to_json())
+        if outcome.state == "completed":
+            return {**row, "done": True}
+        self._raises = RuntimeError(f"{outcome.state}: {outcome.error}\n{outcome.traceback or ''}".strip())
+        return row
+
+    def cleanup(self) -> None:
+        """End the trial where it is, and its workers."""
+        self._leave()
+        self._end_group()
+
+    def _begun(self) -> Attempt:
+        try:
+            self._spec = spec_of(self._space, self.config, trial_id=self.trial_id)
+            models = self._prepared[self._spec.family, self._spec.sft_seed or 0]
+            check_prepared(self._spec, models)
+        except SpaceError as error:
+            raise ValueError(str(error)) from None  # which comes out of Tune's pickle again
+        self._to = _folder(self._storage, self._where)
+        before = last_place(self._to, self._spec.trial_id)
+        attempt = 1 if before is None else before.attempt + 1
+        group = self._group_for(self._workers[self._spec.family])
+        return Attempt(self._spec, models, self._to, group.actor, attempt=attempt)
+
+    def _leave(self) -> None:
+        """A trial that is given up in the middle takes its workers with it."""
+        attempt, self._attempt, self._raises = self._attempt, None, None
+        if attempt is not None and (attempt.outcome is None or attempt.outcome.state != "completed"):
+            attempt.leave()
+            self._end_group()
+
+    def _group_for(self, worker: Worker) -> Started:
+        if self._group is not None and (self._group.worker != worker or not self._how.reuse):
+            self._end_group()
+        if self._group is None:
+            self._group = start(f"omsweep-{uuid.uuid4().hex[:8]}", self._how, worker, str(self._to / "ray"))
+        return self._group
+
+    def _end_group(self) -> None:
+        if self._group is not None:
+            with suppress(ray.exceptions.RayError):
+                ray.get(self._group.actor.end.remote(), timeout=END_SECONDS)
+            self._group.kill()
+        self._group = None
 
 
 def spec_of(space: SearchSpace, config: Mapping[str, Any], *, trial_id: str) -> TrialSpec:

@@ -19,6 +19,7 @@ from omsweep.engine.capacity import Capacity
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.engine.placement import Worker
+from omsweep.engine.workers.pool import Pool
 from omsweep.plan.attempts import Job, TrialQueue
 from omsweep.store.records import Outcome, TrialSpec
 from omsweep.trial.progress import Place
@@ -32,10 +33,11 @@ class TuneEvents(tune.Callback):
 
     Args:
         queue: of the sweep.
+        pool: of the groups that its attempts are given.
     """
 
-    def __init__(self, queue: TrialQueue) -> None:
-        self._queue = queue
+    def __init__(self, queue: TrialQueue, pool: Pool) -> None:
+        self._queue, self._pool = queue, pool
         self._hung: dict[str, str] = {}
         self.broken: BaseException | None = None
 
@@ -51,10 +53,13 @@ class TuneEvents(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """What an attempt reported at its end; one that ended after a report of where it was has lost its process."""
         told = trial.last_result.get("outcome")
-        self._end(trial, lost(trial) if told is None else Outcome.model_validate_json(told))
+        outcome = lost(trial) if told is None else Outcome.model_validate_json(told)
+        self._pool.give_back(trial.config["group"], whole=outcome.state != "failed")
+        self._end(trial, outcome)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """An attempt whose process died before it could report."""
+        """An attempt whose actor died before it could report."""
+        self._pool.give_back(trial.config["group"], whole=False)
         self._end(trial, lost(trial))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -96,18 +101,20 @@ class QueueSearcher(Searcher):
         events: of the same sweep: while nothing runs, Tune does nothing but ask, so what must end the sweep is raised
             here too.
         capacity: of the cluster.
+        pool: of the groups that attempts are given.
     """
 
-    def __init__(self, queue: TrialQueue, events: TuneEvents, capacity: Capacity) -> None:
+    def __init__(self, queue: TrialQueue, events: TuneEvents, capacity: Capacity, pool: Pool) -> None:
         super().__init__()
-        self._queue, self._events, self._capacity = queue, events, capacity
+        self._queue, self._events, self._capacity, self._pool = queue, events, capacity, pool
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher for a restore of its own, and this one belongs to the living driver."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next attempt as `{"spec": {...}, "attempt": n, "worker": {...}}`, None while none can start, or FINISHED.
+        """The next attempt as `{"spec": {...}, "attempt": n, "worker": {...}, "group": name}`, None while none can
+        start, or FINISHED.
 
         Raises:
             NoRoom: nothing runs, and has not for long, because no trial fits on the nodes.
@@ -121,9 +128,10 @@ class QueueSearcher(Searcher):
             worker = capacity.worker(spec, running)
             if worker is None:
                 refused.append(spec.family)
-            else:
-                found[spec.trial_id] = worker
-            return worker is not None
+                return False
+            found[spec.trial_id] = worker
+            # warm workers that other trials wait for are ended only where nothing else is left to do
+            return not (running and self._pool.displaces(worker, [capacity.workers[name] for name in queue.left()]))
 
         def room() -> bool:
             some = capacity.any_room(running)
@@ -135,7 +143,9 @@ class QueueSearcher(Searcher):
         capacity.ask_for(queue.running, queue.left())
         if job is not None:
             worker = found[job.spec.trial_id]
-            return {"spec": job.spec.model_dump(), "attempt": job.attempt, "worker": asdict(worker)}
+            group = self._pool.take(worker).name
+            return {"spec": job.spec.model_dump(), "attempt": job.attempt, "worker": asdict(worker), "group": group}
+        self._pool.end_old()
         if refused and not running:
             capacity.wait(refused[0])
         return Searcher.FINISHED if queue.finished else None

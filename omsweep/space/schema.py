@@ -136,6 +136,7 @@ class Train(Section):
 
     `gradient_accumulation_steps` splits it further; `sharding: fsdp2` gives each worker a part of every parameter;
     `task_vector_dtype` is how tau is stored: bfloat16 halves the file and the memory its pages take.
+    Workers do trial after trial; with `reuse_workers: false` each trial has new ones.
     An attempt at a trial that takes longer than `trial_timeout` seconds, start and scoring included, is killed. Where
     nothing runs, a sweep waits `wait_timeout` seconds for nodes.
     """
@@ -156,6 +157,7 @@ class Train(Section):
     max_length: Annotated[int, Field(ge=8, le=MOST)] = 512
     checkpoint_every: Count = 0
     max_failures: Count = 0
+    reuse_workers: bool = True
     trial_timeout: Positive | None = None
     wait_timeout: Positive = 1800.0
     concurrent_trials: PositiveInt | None = None

@@ -14,13 +14,13 @@ from omsweep.store.records import TrialIdentity, TrialSpec
 from omsweep.trial.prepare.request import Preparation
 
 OPERATIONAL = (
-    *(f"train.{name}" for name in ("max_failures", "trial_timeout", "wait_timeout")),
+    *(f"train.{name}" for name in ("max_failures", "reuse_workers", "trial_timeout", "wait_timeout")),
     *("train.concurrent_trials", "train.resources_per_worker"),
     *("keep.", "evaluate.allow_suite_code"),
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
 UNRECORDED = (
-    *("task_vector_dtype", "checkpoint_every", "max_failures", "trial_timeout", "wait_timeout"),
+    *("task_vector_dtype", "checkpoint_every", "max_failures", "reuse_workers", "trial_timeout", "wait_timeout"),
     *("concurrent_trials", "resources_per_worker"),
 )
 """Keys of the `train` section that a trial's parameters do not repeat: they say where and how safely, not what."""

@@ -134,6 +134,8 @@ class TrialSpec(TrialIdentity):
         train: settings of its training (`omsweep.align.settings.TrainSettings`); None for a post-hoc trial.
         evaluate: what is measured (`omsweep.evaluation.settings.EvaluateSettings`).
         splits: on which splits, `search` first.
+        rungs: where a copy is scored on its way: level, optimizer step, and items of each task and prompts, None for
+            all.
         point: of a post-hoc trial: method, weight, density and seed (`omsweep.merging.posthoc.PosthocPoint`).
         keep: whether a post-hoc trial's merged weights stay once they are scored.
     """
@@ -143,6 +145,7 @@ class TrialSpec(TrialIdentity):
     train: Mapping[str, Any] | None = None
     evaluate: Mapping[str, Any] = Field(default_factory=dict)
     splits: tuple[str, ...] = ("search",)
+    rungs: tuple[tuple[int, int, int | None], ...] = ()
     point: Mapping[str, Any] | None = None
     keep: bool = False
 

@@ -7,7 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.progress import ProgressWriter, progress_file
-from omsweep.trial.scoring import score_split, score_splits
+from omsweep.trial.scoring import reference_table, score_split, score_splits
 from omsweep.trial.split import merge_active, split_of, with_displacement
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,9 @@ def run_session(
     on_step: Callable[[int, dict], None] | None = None,
     on_checkpoint: Callable[[int, Path], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
+    at_rung: Callable[[Mapping[str, Any] | None], bool] | None = None,
 ) -> Outcome | None:
-    """Train, save and score one trial.
+    """Train, save and score one trial; `stopped` is one that `at_rung` ended on its way, with its numbers there.
 
     Scoring that raises gives a `failed` outcome that still says what was trained and where the policy is.
 
@@ -53,6 +54,9 @@ def run_session(
         on_checkpoint: called with step and folder of each checkpoint.
         interrupted: asked on every rank after each step; True, on all of them: a checkpoint is written at once, because
             a node will be gone soon.
+        at_rung: called on every rank at each of the trial's rungs, on rank 0 with the `Outcome` fields that it would
+            have if it ended there, as `outcome`, and the fields of a `Rung` (`omsweep.store.state`), as `rung`, else
+            with None; whether training goes on. None: the trial has no rungs.
 
     Returns:
         The outcome; None from ranks above 0.
@@ -69,7 +73,12 @@ def run_session(
                 on_step(step, metrics)
             return interrupted is not None and interrupted()
 
-        trained = session.train(resume_from=resume_from, on_step=stepped, on_checkpoint=on_checkpoint)
+        trained = session.train(
+            resume_from=resume_from,
+            on_step=stepped,
+            on_checkpoint=on_checkpoint,
+            at_rung=None if at_rung is None else partial(_at_rung, session, rank, at_rung),
+        )
         if rank > 0:
             return None
         start = begun - started + (trained.seconds["start"] or 0.0)
@@ -90,6 +99,11 @@ def run_session(
         found = {"state": "failed", "error": text, "reason": "scoring failed", "traceback": traceback.format_exc()}
     seconds = {**trained.seconds, "evaluate": time.time() - scored_from}
     return trained.model_copy(update={**found, "seconds": seconds})
+
+
+def _at_rung(session: "TrialSession", rank: int, at_rung: Callable[[Mapping[str, Any] | None], bool], now: Any) -> bool:
+    model = session.copy_of_policy(now)
+    return at_rung(session.score_rung(model, now) if rank == 0 else None)
 
 
 class TrialSession:
@@ -116,8 +130,14 @@ class TrialSession:
         resume_from: Path | None = None,
         on_step: Callable[[int, dict], bool | None] | None = None,
         on_checkpoint: Callable[[int, Path], None] | None = None,
+        at_rung: Callable[[Any], bool] | None = None,
     ) -> Outcome:
-        """Train the policy from the SFT model; `completed`, or `diverged` where a loss or a weight is not finite."""
+        """Train the policy from the SFT model.
+
+        Returns:
+            `completed`, `diverged` where a loss or a weight is not finite, or `stopped` where `at_rung`, called with an
+            `omsweep.align.outcome.OnTheWay`, said so.
+        """
         from omsweep.align.train import train
         from omsweep.optim.task_vector_file import open_task_vector
 
@@ -138,9 +158,10 @@ class TrialSession:
             on_step=on_step,
             on_checkpoint=on_checkpoint,
             resume_from=resume_from,
+            rungs=[step for _, step, _ in spec.rungs],
+            at_rung=at_rung,
         )
         self._model = model
-        completed = outcome.state == "completed"
         return Outcome(
             state=outcome.state,
             learning_rate_applied=outcome.learning_rate_applied,
@@ -149,11 +170,40 @@ class TrialSession:
             steps=outcome.steps,
             tokens=outcome.tokens,
             accelerator=accelerator(),
-            error=None if completed else f"loss or weights not finite after step {outcome.steps}",
+            error=f"loss or weights not finite after step {outcome.steps}" if outcome.state == "diverged" else None,
             losses=tuple(outcome.losses),
             preflight=outcome.preflight,
             seconds={**outcome.seconds, "start": loading + outcome.seconds["start"]},
         )
+
+    def copy_of_policy(self, now: Any) -> Any:
+        """The policy as it is at a rung, in a model of its own, as it would be scored at the end; on every rank."""
+        model = sft_model(self.prepared)
+        now.copy_into(model)
+        return model.eval()
+
+    def score_rung(self, model: Any, now: Any) -> dict[str, Any]:
+        """Score a copy of the policy on the items of a rung of the search split; see `run_session`."""
+        from omsweep.evaluation.statistics import rung_noise
+
+        spec, prepared = self.spec, self.prepared
+        level, step, limit = next(one for one in spec.rungs if one[1] == now.step)
+        evaluate, began = EvaluateSettings(**{**spec.evaluate, "limit": limit}), time.time()
+        frame, fields = score_split(evaluate, prepared, model, self._tokenizer, self._sft, "search")
+        noise = rung_noise(frame, reference_table(evaluate, prepared, "search"))
+        outcome = Outcome(
+            **fields,
+            state="stopped",
+            steps=step,
+            tokens=now.tokens,
+            losses=tuple(now.losses),
+            diagnostics=now.diagnostics,
+            merge_active=merge_active(now.diagnostics),
+            decoding=prepared.decoding,
+            accelerator=accelerator(),
+            seconds={"evaluate": time.time() - began},
+        )
+        return {"outcome": outcome.model_dump(), "rung": {"level": level, "step": step, **noise}}
 
     def keep(self, trained: Outcome) -> Outcome:
         """Write the policy and its tokenizer, measure where it ended, and note that training is done.

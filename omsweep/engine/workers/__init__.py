@@ -1,0 +1,1 @@
+"""Worker processes that do one job after another."""

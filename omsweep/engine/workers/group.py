@@ -1,0 +1,360 @@
+"""A group of worker processes that does one job after another: a trial's session, or a function.
+
+It keeps interpreter, process group, kernels and SFT models between jobs (`omsweep.trial.models`). The group is an actor
+beside its workers that hands them their jobs: under `train` a Ray Train run whose loop takes jobs, and lasts as long as
+no worker is lost; under `inprocess` a thread of the actor itself. Ray Train neither restarts workers nor keeps
+checkpoints: what a lost worker means for its job is said here, and in the log. A process that does a group's work
+imports this file: it knows neither search spaces nor reports.
+"""
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from omsweep.engine.failures import failed
+from omsweep.engine.placement import Worker
+from omsweep.engine.workers.mailbox import Closed, Job, Mailbox, News, Numbered
+from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.trial.progress import Place, alive, note_place
+from omsweep.trial.session import last_checkpoint, run_session
+
+WAIT_SECONDS = 5.0
+"""How long one question to a group waits for its answer."""
+IDLE_LOSSES = 3
+"""So often in a row workers may be lost before they took a job."""
+MOST_JOBS, MOST_GROWTH = 200, 2 * 2**30
+"""A worker that has done so many jobs, or has grown by so many bytes since its first, makes place for a new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """How trials run.
+
+    Attributes:
+        backend: `train` or `inprocess`.
+        workers: processes of a trial under `train`.
+        max_failures: how often a trial that lost a worker goes on from its last checkpoint before that is its end.
+        reuse: whether workers do more than one job.
+        session: what a trial does.
+    """
+
+    backend: str
+    workers: int
+    max_failures: int
+    reuse: bool = True
+    session: Callable[..., Outcome | None] = run_session
+
+
+class Abandoned(Exception):
+    """Nobody waits for the job that is being done."""
+
+
+class Box(Protocol):
+    """A mailbox as its workers see it, here or through Ray; see `Mailbox`."""
+
+    def take(self, after: int, seconds: float) -> Numbered | None:
+        """The next job."""
+
+    def give(self, number: int, answer: Any, size: int) -> None:
+        """Answer a job."""
+
+    def reach(self, number: int, rung: Any) -> None:
+        """Tell the numbers at a rung."""
+
+    def decision(self, number: int, passed: int, seconds: float) -> bool | None:
+        """Whether a job goes on from a rung."""
+
+
+def trial_job(spec: TrialSpec, prepared: Prepared, folder: Path, *, attempt: int, started: float) -> Job:
+    """A job that trains and scores; its answer are the fields of an `Outcome`.
+
+    Args:
+        spec: the trial.
+        prepared: of its SFT model.
+        folder: the sweep's, or the trial's own.
+        attempt: at this trial, counted from 1; a later one goes on from the last checkpoint.
+        started: Unix time at which the attempt was started.
+    """
+    return {
+        "spec": spec.model_dump(),
+        "prepared": prepared.model_dump(),
+        "folder": str(folder),
+        "attempt": attempt,
+        "started": started,
+    }
+
+
+def call_job(function: Callable[..., Any], *given: Any) -> Job:
+    """A job that calls a function on one worker; its answer is the result, or the `Outcome` fields of what it raised.
+
+    The answer is `{"result": ...}` or `{"raised": ...}`.
+    """
+    return {"call": function, "given": given}
+
+
+def serve(
+    box: Box,
+    session: Callable[..., Outcome | None],
+    *,
+    rank: int = 0,
+    interrupted: Callable[[int], bool],
+    leave: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do jobs in one worker, until there are no more.
+
+    Args:
+        box: where they come from.
+        session: what a trial does.
+        rank: of this worker; 0 answers.
+        interrupted: asked after each step with the job's number: True on all ranks for a checkpoint at once.
+        leave: asked between jobs: True to take no more.
+
+    Raises:
+        Closed: there are no more jobs.
+        Exception: what a session raised.
+    """
+    done = 0
+    while not leave():
+        taken = box.take(done, WAIT_SECONDS)
+        if taken is None:
+            continue
+        done, job = taken
+        answer = _call(job, rank) if "call" in job else _train(job, done, session, rank, box, interrupted)
+        if rank == 0:
+            box.give(done, answer, psutil.Process().memory_info().rss)
+        del taken, job, answer
+        _tidy()
+
+
+def _train(
+    job: Job,
+    number: int,
+    session: Callable[..., Outcome | None],
+    rank: int,
+    box: Box,
+    interrupted: Callable[[int], bool],
+) -> dict[str, Any] | None:
+    folder, resume_from = Path(job["folder"]), job.get("resume_from")
+    rungs = count(1)
+
+    def at_rung(found: Mapping[str, Any] | None) -> bool:
+        if found is not None:
+            box.reach(number, found)
+        passed = next(rungs)
+        while (goes_on := box.decision(number, passed, WAIT_SECONDS)) is None:
+            continue
+        return goes_on
+
+    with alive(folder, job["spec"]["trial_id"]) if rank == 0 else nullcontext():
+        outcome = session(
+            TrialSpec(**job["spec"]),
+            Prepared(**job["prepared"]),
+            folder,
+            started=job["started"],
+            rank=rank,
+            resume_from=None if resume_from is None else Path(resume_from),
+            interrupted=partial(interrupted, number),
+            at_rung=at_rung,
+        )
+    return None if outcome is None else outcome.model_dump()
+
+
+def _call(job: Job, rank: int) -> Mapping[str, Any] | None:
+    if rank > 0:
+        return None
+    try:
+        return {"result": job["call"](*job["given"])}
+    except Exception as error:  # whatever it was, it is this job's answer
+        return {"raised": failed(error).model_dump()}
+
+
+def _tidy() -> None:
+    """Give back what a job held: the next one finds the memory that a new process would."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class WorkerGroup:
+    """The actor of one group; its methods may be called at the same time.
+
+    Args:
+        name: of the group; what the dashboard calls it and its workers.
+        group: how trials run.
+        worker: what each worker occupies.
+        storage: folder for what Ray Train notes of its runs.
+    """
+
+    def __init__(self, name: str, group: Group, worker: Worker, storage: str) -> None:
+        self._name, self._group, self._worker, self._storage = name, group, worker, storage
+        self._mailbox = Mailbox()
+        self._jobs, self._sizes = 0, [0]
+        self._died: str | None = None
+        serve_all = self._with_ray_train if group.backend == "train" else self._in_this_process
+        self._thread = threading.Thread(target=serve_all, name="group", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def put(self, job: Job) -> int:
+        """Hand in a job, see `trial_job` and `call_job`; its number."""
+        if "spec" in job:
+            folder, trial_id, attempt = Path(job["folder"]), job["spec"]["trial_id"], job["attempt"]
+            note_place(folder, trial_id, Place(attempt, ray.get_runtime_context().get_node_id(), os.getpid()))
+            job = {**job, "resume_from": _checkpoint(job) if attempt > 1 else None}
+        self._jobs += 1
+        return self._mailbox.put(job)
+
+    def news(self, number: int) -> News | None:
+        """What is new of a job, None where nothing is for a while; RuntimeError where no worker is left to do it."""
+        try:
+            return self._mailbox.news(number, WAIT_SECONDS)
+        except Closed:
+            raise RuntimeError(self._died or "the worker group was ended") from None
+
+    def decide(self, number: int, go_on: bool) -> None:
+        """See `Mailbox.decide`."""
+        self._mailbox.decide(number, go_on)
+
+    def abandon(self, number: int) -> None:
+        """See `Mailbox.abandon`."""
+        self._mailbox.abandon(number)
+
+    def worn(self) -> bool:
+        """Whether the group should rather be ended than given another job; one that waits at a rung ends there."""
+        self._mailbox.stop_at_rung(WAIT_SECONDS)
+        busy = self._mailbox.unanswered is not None or self._died is not None
+        grown = self._sizes[-1] - self._sizes[min(1, len(self._sizes) - 1)]
+        return busy or not self._group.reuse or self._jobs >= MOST_JOBS or grown > MOST_GROWTH
+
+    def end(self) -> None:
+        """Let the workers go, and this process."""
+        self._mailbox.close()
+        self._thread.join()
+        ray.actor.exit_actor()
+
+    def take(self, after: int, seconds: float) -> Numbered | None:
+        """See `Mailbox.take`."""
+        return self._mailbox.take(after, seconds)
+
+    def give(self, number: int, answer: Any, size: int) -> None:
+        """See `Mailbox.give`; `size` is the worker's memory in bytes."""
+        self._sizes.append(size)
+        self._mailbox.give(number, answer)
+
+    def reach(self, number: int, rung: Any) -> None:
+        """See `Mailbox.reach`."""
+        self._mailbox.reach(number, rung)
+
+    def decision(self, number: int, passed: int, seconds: float) -> bool | None:
+        """See `Mailbox.decision`."""
+        return self._mailbox.decision(number, passed, seconds)
+
+    def _in_this_process(self) -> None:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+        def interrupted(number: int) -> bool:
+            if self._mailbox.abandoned(number):
+                raise Abandoned
+            return False
+
+        while True:
+            try:
+                serve(self, self._group.session, interrupted=interrupted)
+            except Closed:
+                return
+            except Exception as error:  # whatever it was, it is this job's outcome
+                self._answer(failed(error))
+
+    def _with_ray_train(self) -> None:
+        from omsweep.engine.workers.train_run import run_workers
+
+        me, lost = ray.get_runtime_context().current_actor, 0
+        for run in count():
+            done = self._jobs
+            try:
+                run_workers(f"{self._name}-{run}", self._group, self._worker, self._storage, me)
+            except Exception as error:  # whatever it was, it is the job's outcome, or means new workers
+                if self._mailbox.unanswered is None:
+                    lost = 0 if done < self._jobs else lost + 1
+                    self._died = f"workers were lost {lost} times: {error}" if lost >= IDLE_LOSSES else None
+                else:
+                    self._lost(error)
+            if self._died is not None:
+                self._mailbox.close()
+            if self._mailbox.closed:
+                return
+
+    def _lost(self, error: Exception) -> None:
+        """Answer the job whose workers are lost, or give it out again."""
+        outcome, at = failed(error), self._mailbox.unanswered
+        assert at is not None, "there is one"
+        failures = at.job.get("failures", 0) + (outcome.reason != "preempted")
+        if failures > self._group.max_failures or outcome.reason == "out of memory" or "spec" not in at.job:
+            self._answer(outcome)
+        else:
+            self._mailbox.again(failures=failures, resume_from=_checkpoint(at.job))
+
+    def _answer(self, outcome: Outcome) -> None:
+        at = self._mailbox.unanswered
+        if at is not None:
+            answer = outcome.model_dump()
+            self._mailbox.give(at.number, answer if "spec" in at.job else {"raised": answer})
+
+
+class Errand:
+    """A job in a group, for whoever waits for it.
+
+    Args:
+        group: handle of the group's actor, which may still be starting.
+        job: see `trial_job` and `call_job`.
+
+    Attributes:
+        waits: reference of what is to come next, for `ray.wait`.
+    """
+
+    def __init__(self, group: Any, job: Job) -> None:
+        self._group = group
+        self._number: int | None = None
+        self.waits = group.put.remote(job)
+
+    def news(self, seconds: float) -> News | None:
+        """What is new within so many seconds; RayError where the group is gone."""
+        try:
+            found = ray.get(self.waits, timeout=seconds)
+        except GetTimeoutError:
+            return None
+        if self._number is None:
+            self._number, found = found, None
+        if found is None or found.answer is None:
+            self.waits = self._group.news.remote(self._number)
+        return found
+
+    def go_on(self) -> None:
+        """Let the job go on from the rung that it has come to."""
+        ray.get(self._group.decide.remote(self._number, True))
+
+    def abandon(self) -> None:
+        """Wait no longer."""
+        if self._number is not None:
+            with suppress(RayError):
+                ray.get(self._group.abandon.remote(self._number))
+
+
+def _checkpoint(job: Job) -> str | None:
+    found = last_checkpoint(Path(job["folder"]), job["spec"]["trial_id"])
+    return None if found is None else str(found)
