@@ -86,7 +86,14 @@ def trainable(
         group=group,
         workers=workers,
     )
-    return tune.with_resources(with_all, tune.PlacementGroupFactory([BESIDE_WORKERS]))
+
+    def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """What a trial holds: under `inprocess` its worker; a family that the space does not have is refused in it."""
+        worker = workers.get(config.get("family", ""), next(iter(workers.values())))
+        inprocess = train.backend == "inprocess"
+        return tune.PlacementGroupFactory([{}, worker.bundle()] if inprocess else [BESIDE_WORKERS])
+
+    return tune.with_resources(with_all, own)
 
 
 def tuner(
@@ -103,7 +110,7 @@ def tuner(
     Args:
         space: as in `trainable`.
         param_space: replaces samplers of the space, by the same names, or adds to them.
-        tune_config: passed on; with as many trials at a time as have room now, unless it says.
+        tune_config: passed on; under `backend: train` with as many trials at a time as have room now, unless it says.
         storage: as in `trainable`.
         work: as in `trainable`.
         more: other arguments of `tune.Tuner`, `run_config` among them.
@@ -111,7 +118,7 @@ def tuner(
     space = _loaded(space)
     made = trainable(space, storage=storage, work=work)
     config = tune_config or tune.TuneConfig()
-    if config.max_concurrent_trials is None:
+    if space.file.train.backend == "train" and config.max_concurrent_trials is None:
         config = replace(config, max_concurrent_trials=_capacity(space).at_once())
     return tune.Tuner(made, param_space={**samplers(space), **(param_space or {})}, tune_config=config, **more)
 
@@ -193,7 +200,8 @@ class OmsweepTrial(Trial):
         if self._group is not None and (self._group.worker != worker or not self._how.reuse):
             self._end_group()
         if self._group is None:
-            self._group = start(f"omsweep-{uuid.uuid4().hex[:8]}", self._how, worker, str(self._to / "ray"))
+            name, within = f"omsweep-{uuid.uuid4().hex[:8]}", ray.util.get_current_placement_group()
+            self._group = start(name, self._how, worker, str(self._to / "ray"), within)
         return self._group
 
     def _end_group(self) -> None:

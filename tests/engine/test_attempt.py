@@ -1,69 +1,35 @@
-"""What Tune is told of a trial, and what is taken out of the pinned Ray Train is still there to be taken."""
+"""What Tune is told of a trial."""
 
 import json
 import math
-import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 from datasets import Dataset
-from ray import cloudpickle
-from ray.train import RunConfig
-from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2.api import data_parallel_trainer
+from ray.exceptions import ActorDiedError, GetTimeoutError
 
-from omsweep.engine import attempt
-from omsweep.engine.attempt import DiskDataTrainer, flat, passes_a_step, reporting
+from omsweep.engine.attempt import Attempt, flat, passes_a_step
+from omsweep.engine.workers import group as group_module
+from omsweep.engine.workers.mailbox import News
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
-from omsweep.store.records import Outcome, Prepared
+from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.trial.progress import progress_file
 
 PREPARED = Prepared(base="base", sft="sft", weights_hash="ab", dtype="float32")
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_only_the_data_set_actor_is_left_out() -> None:
-    with_it = TorchTrainer(print)._create_default_callbacks()
-    without = DiskDataTrainer(print)._create_default_callbacks()
-    assert sum(isinstance(made, DatasetsCallback) for made in with_it) == 1
-    assert [type(made) for made in without] == [type(m) for m in with_it if not isinstance(m, DatasetsCallback)]
-
-
 def test_a_trials_process_knows_neither_search_spaces_nor_reports() -> None:
-    code = "import sys, omsweep.engine.attempt, omsweep.trial.merge, omsweep.trial.prepare.family; print(*sys.modules)"
+    entered = "omsweep.engine.attempt, omsweep.engine.workers.train_run, omsweep.trial.merge"
+    code = f"import sys, {entered}, omsweep.trial.prepare.family; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rooms = {name.split(".")[1] for name in run.stdout.split() if name.startswith("omsweep.")}
     assert {"engine", "trial", "store", "evaluation"} <= rooms
     assert not rooms & {"space", "plan", "results", "report", "sinks", "cluster", "commands"}
-
-
-def test_controller_and_workers_are_called_by_the_runs_name() -> None:
-    made = []
-
-    def remote(**_: Any) -> Any:
-        def actor(cls: type) -> Any:
-            made.append(pickle.loads(cloudpickle.dumps(cls)))  # as it comes to the actor's process
-            raise InterruptedError
-
-        return actor
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data_parallel_trainer.ray, "remote", remote)
-        patch.setattr(data_parallel_trainer.ray, "get_runtime_context", mock.MagicMock())
-        with pytest.raises(InterruptedError):
-            DiskDataTrainer(print, run_config=RunConfig(name="s-t0-1"))._initialize_and_run_controller()
-    (controller,) = made
-    worker = controller.worker_group_cls._worker_cls
-    assert [repr(cls.__new__(cls)) for cls in (controller, worker)] == ["s-t0-1"] * 2
-    assert [cls.__name__ for cls in (controller, worker)] == ["TrainController", "RayTrainWorker"]
-    assert data_parallel_trainer.TrainController is TrainController
 
 
 def test_a_row_is_flat_and_has_nan_for_what_does_not_exist() -> None:
@@ -84,28 +50,81 @@ def test_every_row_of_a_trial_has_the_same_columns() -> None:
     assert math.isnan(running["loss"])
 
 
+class Told:
+    """A group as its attempt sees it: what is called, and answers that are there at once."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.called: list[Any] = []
+        self._answers = list(answers)
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*given: Any) -> Any:
+            self.called.append((name, *given))
+            return self._answers.pop(0) if name in ("put", "news") and self._answers else None
+
+        return mock.Mock(remote=remote)
+
+
+def attempted(group: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Attempt:
+    """An attempt at a trial whose group answers with what it is given; an exception among it is raised."""
+
+    def get(reference: Any, timeout: float | None = None) -> Any:
+        if isinstance(reference, Exception):
+            raise reference
+        return reference
+
+    monkeypatch.setattr(group_module.ray, "get", get)
+    spec = TrialSpec(trial_id="t0", family="f", train={})
+    return Attempt(spec, PREPARED, folder, group, attempt=2)
+
+
+def write(file: Path, mode: str, first_step: int, *losses: float | None) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open(mode) as opened:
+        opened.write(json.dumps({"first_step": first_step, "losses": losses}) + "\n")
+
+
 def test_where_training_is_is_told_from_what_this_attempt_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(attempt.tune, "report", told.append)
-    file = tmp_path / "progress.jsonl"
+    file = progress_file(tmp_path, "t0")
+    write(file, "w", 1, *[0.9] * 50)  # a former attempt's
+    quiet = GetTimeoutError()
+    one = attempted(Told(7, quiet, quiet, quiet), tmp_path, monkeypatch)
+    write(file, "w", 11, 0.7, 0.6)
+    rows = [one.row()]
+    write(file, "a", 13, 0.5, None)
+    rows.append(one.row())
+    assert [(row["state"], row["step"]) for row in rows] == [("running", 12), ("running", 14)]
+    assert rows[0]["loss"] == 0.6
+    assert math.isnan(rows[1]["loss"])
+    assert math.isnan(rows[0]["reward"])
+    assert one.outcome is None
 
-    def write(mode: str, first_step: int, *losses: float | None) -> None:
-        with file.open(mode) as opened:
-            opened.write(json.dumps({"first_step": first_step, "losses": losses}) + "\n")
-        time.sleep(0.1)
 
-    write("w", 1, *[0.9] * 50)  # a former attempt's
-    with reporting(file, 0.5, seconds=0.01):
-        time.sleep(0.1)
-        assert told == []
-        write("w", 11, 0.7, 0.6)
-        write("a", 13, 0.5, None)
-    assert [(row["state"], row["step"], row["epoch"]) for row in told] == [("running", 12, 6.0), ("running", 14, 7.0)]
-    assert told[0]["loss"] == 0.6
-    assert math.isnan(told[1]["loss"])
-    assert math.isnan(told[0]["reward"])
+def test_an_attempt_ends_with_its_answer_or_with_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = attempted(Told(7, News(7, answer={"state": "completed", "reward": 0.5})), tmp_path, monkeypatch)
+    assert (answered.row()["reward"], answered.outcome) == (0.5, Outcome(state="completed", reward=0.5))
+    lost = attempted(Told(7, ActorDiedError()), tmp_path, monkeypatch)
+    lost.row()
+    assert lost.outcome is not None
+    assert (lost.outcome.state, lost.outcome.reason) == ("failed", "process lost")
+
+
+def test_at_a_rung_tune_is_told_what_would_be_the_end_and_its_next_question_means_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung = {"outcome": {"state": "stopped", "steps": 4, "reward": 0.1}, "rung": {"level": 0, "step": 4}}
+    group = Told(7, News(7, rung=rung), News(7, answer={"state": "completed"}))
+    one = attempted(group, tmp_path, monkeypatch)
+    row = one.row()
+    assert (row["state"], row["step"], row["reward"]) == ("running", 4, 0.1)
+    assert Outcome.model_validate_json(row["outcome"]).state == "stopped"
+    assert json.loads(row["rung"]) == {"level": 0, "step": 4}
+    assert not [call for call in group.called if call[0] == "decide"]
+    one.row()
+    assert ("decide", 7, True) in group.called
+    assert one.outcome is not None
 
 
 def test_passes_over_the_data_count_the_rows_that_were_prepared(compare: dict[str, Any], tmp_path: Path) -> None:

@@ -61,23 +61,46 @@ class Room:
             raise NoRoom("no nodes came")
 
 
+class Groups:
+    """Groups by name, what was taken and given back, and whether another trial waits for one that is idle."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.wanted = False
+
+    def take(self, worker: Worker) -> Any:
+        self.told.append(worker)
+        return SimpleNamespace(name="g")
+
+    def give_back(self, name: str, *, whole: bool) -> None:
+        self.told.append((name, whole))
+
+    def displaces(self, worker: Worker, wanted: Any) -> bool:
+        return self.wanted
+
+    def end_old(self) -> None:
+        self.told.append("old")
+
+
 def trial(config: Any, **known: Any) -> Any:
     return SimpleNamespace(config=config, last_result=known.get("last_result", {}), error_file=known.get("error_file"))
 
 
 def test_suggestions_are_attempts_and_the_search_ends_with_the_queue() -> None:
     queue: Any = Queue()
-    searcher = QueueSearcher(queue, TuneEvents(queue), Room())
+    groups: Any = Groups()
+    searcher = QueueSearcher(queue, TuneEvents(queue, groups), Room(), groups)
     suggested: list[Any] = [searcher.suggest(f"t{i}") for i in range(3)]
     assert [(TrialSpec(**one["spec"]).trial_id, one["attempt"]) for one in suggested[:2]] == [("a", 2), ("b", 2)]
+    assert ([one["group"] for one in suggested[:2]], groups.told[-1]) == (["g", "g"], "old")
     assert suggested[2] is None  # one that runs may still be lost, and then be tried again
     queue.finished = True
     assert searcher.suggest("t3") == Searcher.FINISHED
 
 
 def test_no_attempt_starts_without_room_for_it_and_the_wait_has_an_end() -> None:
-    queue, room = Queue(), Room()  # type: Any, Any
-    searcher, room.some = QueueSearcher(queue, TuneEvents(queue), room), False
+    queue, room, groups = Queue(), Room(), Groups()  # type: Any, Any, Any
+    searcher, room.some = QueueSearcher(queue, TuneEvents(queue, groups), room, groups), False
     queue.running = [TrialSpec(trial_id="c", family="f")]
     assert searcher.suggest("t0") is None
     assert (room.waited, room.asked) == ([], [{"f": 2}])  # another trial runs: its end gives room
@@ -92,8 +115,9 @@ def test_no_attempt_starts_without_room_for_it_and_the_wait_has_an_end() -> None
 
 def test_starts_and_ends_are_told(tmp_path: Any) -> None:
     queue: Any = Queue()
-    events = TuneEvents(queue)
-    config = QueueSearcher(queue, events, Room()).suggest("t0")
+    groups: Any = Groups()
+    events = TuneEvents(queue, groups)
+    config = QueueSearcher(queue, events, Room(), groups).suggest("t0")
     events.on_trial_start(0, [], trial(config))
     events.on_trial_complete(1, [], trial(config, last_result={"outcome": OUTCOME}))
     events.on_trial_error(2, [], trial(config))
@@ -107,6 +131,18 @@ def test_starts_and_ends_are_told(tmp_path: Any) -> None:
         ("a", "failed", "process lost", "ray.exceptions.ActorDiedError: gone"),
     ]
 
+    assert groups.told == [Worker(cpus=1.0, accelerator="H100"), ("g", True), *[("g", False)] * 3]
+
+
+def test_a_group_that_other_trials_wait_for_is_ended_only_where_nothing_else_can_run() -> None:
+    queue, groups = Queue(), Groups()  # type: Any, Any
+    searcher = QueueSearcher(queue, TuneEvents(queue, groups), Room(), groups)  # type: ignore[arg-type]
+    groups.wanted, queue.running = True, [TrialSpec(trial_id="c", family="f")]
+    queue.next = lambda fits, room, ahead: queue.waiting.pop() if fits(queue.waiting[-1].spec) else None
+    assert searcher.suggest("t0") is None
+    queue.running = []
+    assert searcher.suggest("t1") is not None
+
 
 def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:
     """It ends the sweep at Tune's next step, or when it next asks for a trial where nothing runs."""
@@ -116,8 +152,9 @@ def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:
             raise OSError("the log is gone")
 
     queue: Any = Broken()
-    events = TuneEvents(queue)
-    searcher = QueueSearcher(queue, events, Room())
+    groups: Any = Groups()
+    events = TuneEvents(queue, groups)
+    searcher = QueueSearcher(queue, events, Room(), groups)
     config = searcher.suggest("t0")
     events.on_trial_start(0, [], trial(config))
     events.on_step_end(0, [])
