@@ -1,7 +1,7 @@
 """An attempt at a trial as Ray Tune sees it: an actor that hands a group of workers its job and tells Tune of it.
 
-The actor holds nothing that a worker needs, and does nothing but wait: a trial's work outlives it no more than it
-outlives the trial's work.
+Under `train` the actor holds nothing that a worker needs, and does nothing but wait; under `inprocess` it is the group's
+only worker.
 """
 
 import json
@@ -19,7 +19,8 @@ from ray.exceptions import RayError
 
 from omsweep.align.settings import train_settings_from
 from omsweep.engine.failures import failed
-from omsweep.engine.workers.group import Errand, trial_job
+from omsweep.engine.placement import Worker
+from omsweep.engine.workers.group import Errand, OwnErrand, WorkerGroup, trial_job
 from omsweep.store.records import SHOWN, Outcome, Prepared, TrialSpec
 from omsweep.strict_json import plain
 from omsweep.trial.progress import SECONDS, Losses, progress_file, read_losses
@@ -38,7 +39,8 @@ class Attempt:
         spec: the trial.
         prepared: of its SFT model.
         folder: the sweep's, or the trial's own.
-        group: handle of the group's actor (`omsweep.engine.workers.group.WorkerGroup`), which may still be starting.
+        group: handle of the group's actor (`omsweep.engine.workers.group.WorkerGroup`), which may still be starting; or
+            a group without one, in this process.
         attempt: at this trial, counted from 1; a later one goes on from the last checkpoint.
     """
 
@@ -48,7 +50,8 @@ class Attempt:
         # what a former attempt wrote
         self._position = self._progress.stat().st_size if self._progress.is_file() else 0
         self._seen = Outcome(state="stopped")
-        self._errand = Errand(group, trial_job(spec, prepared, folder, attempt=attempt, started=time.time()))
+        job = trial_job(spec, prepared, folder, attempt=attempt, started=time.time())
+        self._errand = OwnErrand(group, job) if isinstance(group, WorkerGroup) else Errand(group, job)
         self._at_rung = False
         self.outcome: Outcome | None = None
 
@@ -118,12 +121,14 @@ class SweepTrial(Trial):
 
     It is one JSON text, which is one column of a data frame and nothing to TensorBoard, where a mapping would be a
     column for each of its numbers and a histogram for each list. A configuration is `{"spec": fields of a TrialSpec,
-    "attempt": counted from 1, "worker": fields of a Worker, "group": name of the group's actor}`.
+    "attempt": counted from 1, "worker": fields of a Worker, "group": name of the group's actor, None for this one}`.
     """
 
-    def setup(self, config: dict[str, Any], *, prepared: Any = None, folder: str = "") -> None:
-        """Begin an attempt; `prepared` is by family and SFT seed, `folder` the sweep's."""
-        self._prepared, self._folder = prepared, Path(folder)
+    _own: WorkerGroup | None = None
+
+    def setup(self, config: dict[str, Any], *, prepared: Any = None, folder: str = "", group: Any = None) -> None:
+        """Begin an attempt; `prepared` is by family and SFT seed, `folder` the sweep's, `group` how its trials run."""
+        self._prepared, self._folder, self._how = prepared, Path(folder), group
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -144,7 +149,9 @@ class SweepTrial(Trial):
     def _begin(self, config: Mapping[str, Any]) -> None:
         spec = TrialSpec(**config["spec"])
         models = self._prepared[spec.family, spec.sft_seed or 0]
-        group = ray.get_actor(config["group"])
+        if config["group"] is None and self._own is None:
+            self._own = WorkerGroup("", self._how, Worker(**config["worker"]), "")
+        group = self._own if config["group"] is None else ray.get_actor(config["group"])
         self._attempt = Attempt(spec, models, self._folder, group, attempt=config["attempt"])
 
 

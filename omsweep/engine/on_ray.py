@@ -17,7 +17,7 @@ from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
-from omsweep.engine.placement import BESIDE_WORKERS
+from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.prepare import prepare_all
 from omsweep.engine.signals import interruptible
 from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
@@ -47,14 +47,14 @@ class RayExecutor:
         self._space, self._console, self._work, self._folder = space, console, work, folder
         self._train = train = space.file.train
         self._capacity = Capacity(space, lambda text: console.print(text, highlight=False, markup=False))
-        group = Group(
+        self._group = Group(
             backend=train.backend,
             workers=train.workers,
             max_failures=train.max_failures,
             reuse=train.reuse_workers,
             session=work.session,
         )
-        self._pool = Pool(group, f"{folder.name}-{epoch}", str(folder.path / "ray"))
+        self._pool = Pool(self._group, f"{folder.name}-{epoch}", str(folder.path / "ray"))
 
     @classmethod
     @contextmanager
@@ -85,17 +85,26 @@ class RayExecutor:
         for trial in queue.attempts.log.state.trials.values():
             if trial.accelerator_type is not None:
                 capacity.keep_to(trial.spec, trial.accelerator_type)
-        trainable = tune.with_parameters(SweepTrial, prepared=dict(models), folder=str(folder.path))
-        trainable.__name__ = folder.name  # what the dashboard calls Tune's actors, which wait for trial after trial
+        trainable = tune.with_parameters(SweepTrial, prepared=dict(models), folder=str(folder.path), group=self._group)
+        trainable.__name__ = (
+            folder.name
+        )  # what the dashboard and log lines call Tune's actors, which run trial by trial
+        inprocess = train.backend == "inprocess"
+        pool = None if inprocess else self._pool
+
+        def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+            """What a trial's own actor holds."""
+            return tune.PlacementGroupFactory([Worker(**config["worker"]).bundle() if inprocess else BESIDE_WORKERS])
+
         self._console.print(f"running trials, {capacity.at_once()} at a time, backend {train.backend}")
-        events = TuneEvents(queue, self._pool)
+        events = TuneEvents(queue, pool)
         watch = Watch(queue.attempts, events, folder.path, train.trial_timeout)
         tuner = tune.Tuner(
-            tune.with_resources(trainable, tune.PlacementGroupFactory([BESIDE_WORKERS])),
+            tune.with_resources(trainable, own),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=QueueSearcher(queue, events, capacity, self._pool),
-                reuse_actors=True,  # a new actor costs the imports of Ray anew
+                search_alg=QueueSearcher(queue, events, capacity, pool),
+                reuse_actors=train.reuse_workers or not inprocess,  # a new one costs the imports of Ray and torch anew
                 trial_name_creator=_attempt_name,
                 trial_dirname_creator=_attempt_name,
             ),

@@ -21,7 +21,7 @@ from omsweep.engine.capacity import Capacity
 from omsweep.engine.executor import Work
 from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.prepare import check_own_data, prepare_all
-from omsweep.engine.workers.group import Group
+from omsweep.engine.workers.group import Group, WorkerGroup
 from omsweep.engine.workers.pool import END_SECONDS, Started, start
 from omsweep.plan.starting_points import live_knobs
 from omsweep.space.branches import Branch, allowed_knobs
@@ -88,10 +88,9 @@ def trainable(
     )
 
     def own(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        """What a trial holds: under `inprocess` its worker; a family that the space does not have is refused in it."""
+        """What a trial's own actor holds; a family that the space does not have is refused in the trial."""
         worker = workers.get(config.get("family", ""), next(iter(workers.values())))
-        inprocess = train.backend == "inprocess"
-        return tune.PlacementGroupFactory([{}, worker.bundle()] if inprocess else [BESIDE_WORKERS])
+        return tune.PlacementGroupFactory([worker.bundle() if train.backend == "inprocess" else BESIDE_WORKERS])
 
     return tune.with_resources(with_all, own)
 
@@ -134,6 +133,7 @@ class OmsweepTrial(Trial):
     """Trials, one after another in a group of workers that this actor has for itself; see `trainable`."""
 
     _group: Started | None = None
+    _own: WorkerGroup | None = None
     _attempt: Attempt | None = None
     _raises: Exception | None = None
 
@@ -187,7 +187,7 @@ class OmsweepTrial(Trial):
         before = last_place(self._to, self._spec.trial_id)
         attempt = 1 if before is None else before.attempt + 1
         group = self._group_for(self._workers[self._spec.family])
-        return Attempt(self._spec, models, self._to, group.actor, attempt=attempt)
+        return Attempt(self._spec, models, self._to, group, attempt=attempt)
 
     def _leave(self) -> None:
         """A trial that is given up in the middle takes its workers with it."""
@@ -196,13 +196,16 @@ class OmsweepTrial(Trial):
             attempt.leave()
             self._end_group()
 
-    def _group_for(self, worker: Worker) -> Started:
+    def _group_for(self, worker: Worker) -> Any:
+        """Who does the work of a trial: this process under `inprocess`."""
+        if self._how.backend == "inprocess":
+            self._own = self._own or WorkerGroup("", self._how, worker, "")
+            return self._own
         if self._group is not None and (self._group.worker != worker or not self._how.reuse):
             self._end_group()
         if self._group is None:
-            name, within = f"omsweep-{uuid.uuid4().hex[:8]}", ray.util.get_current_placement_group()
-            self._group = start(name, self._how, worker, str(self._to / "ray"), within)
-        return self._group
+            self._group = start(f"omsweep-{uuid.uuid4().hex[:8]}", self._how, worker, str(self._to / "ray"))
+        return self._group.actor
 
     def _end_group(self) -> None:
         if self._group is not None:

@@ -33,10 +33,10 @@ class TuneEvents(tune.Callback):
 
     Args:
         queue: of the sweep.
-        pool: of the groups that its attempts are given.
+        pool: of the groups that its attempts are given, if any.
     """
 
-    def __init__(self, queue: TrialQueue, pool: Pool) -> None:
+    def __init__(self, queue: TrialQueue, pool: Pool | None = None) -> None:
         self._queue, self._pool = queue, pool
         self._hung: dict[str, str] = {}
         self.broken: BaseException | None = None
@@ -54,13 +54,11 @@ class TuneEvents(tune.Callback):
         """What an attempt reported at its end; one that ended after a report of where it was has lost its process."""
         told = trial.last_result.get("outcome")
         outcome = lost(trial) if told is None else Outcome.model_validate_json(told)
-        self._pool.give_back(trial.config["group"], whole=outcome.state != "failed")
         self._end(trial, outcome)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt whose actor died before it could report."""
-        self._pool.give_back(trial.config["group"], whole=False)
-        self._end(trial, lost(trial))
+        self._end(trial, lost(trial), whole=False)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the sweep where something went wrong."""
@@ -78,7 +76,9 @@ class TuneEvents(tune.Callback):
             on_its_node = NodeAffinitySchedulingStrategy(node_id=place.node, soft=False)
             ray.remote(_kill_process).options(num_cpus=0, scheduling_strategy=on_its_node).remote(place.pid)
 
-    def _end(self, trial: Any, outcome: Outcome) -> None:
+    def _end(self, trial: Any, outcome: Outcome, *, whole: bool = True) -> None:
+        if self._pool is not None:
+            self._pool.give_back(trial.config["group"], whole=whole and outcome.state != "failed")
         trial_id = trial.config["spec"]["trial_id"]
         why = self._hung.pop(trial_id, None)
         if why is not None and outcome.reason == "process lost":
@@ -101,10 +101,10 @@ class QueueSearcher(Searcher):
         events: of the same sweep: while nothing runs, Tune does nothing but ask, so what must end the sweep is raised
             here too.
         capacity: of the cluster.
-        pool: of the groups that attempts are given.
+        pool: of the groups that attempts are given; None where each attempt's actor does its work itself.
     """
 
-    def __init__(self, queue: TrialQueue, events: TuneEvents, capacity: Capacity, pool: Pool) -> None:
+    def __init__(self, queue: TrialQueue, events: TuneEvents, capacity: Capacity, pool: Pool | None) -> None:
         super().__init__()
         self._queue, self._events, self._capacity, self._pool = queue, events, capacity, pool
 
@@ -131,7 +131,8 @@ class QueueSearcher(Searcher):
                 return False
             found[spec.trial_id] = worker
             # warm workers that other trials wait for are ended only where nothing else is left to do
-            return not (running and self._pool.displaces(worker, [capacity.workers[name] for name in queue.left()]))
+            wanted = [capacity.workers[name] for name in queue.left()]
+            return not (running and self._pool is not None and self._pool.displaces(worker, wanted))
 
         def room() -> bool:
             some = capacity.any_room(running)
@@ -143,9 +144,10 @@ class QueueSearcher(Searcher):
         capacity.ask_for(queue.running, queue.left())
         if job is not None:
             worker = found[job.spec.trial_id]
-            group = self._pool.take(worker).name
+            group = None if self._pool is None else self._pool.take(worker).name
             return {"spec": job.spec.model_dump(), "attempt": job.attempt, "worker": asdict(worker), "group": group}
-        self._pool.end_old()
+        if self._pool is not None:
+            self._pool.end_old()
         if refused and not running:
             capacity.wait(refused[0])
         return Searcher.FINISHED if queue.finished else None

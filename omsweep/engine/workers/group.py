@@ -200,7 +200,7 @@ class WorkerGroup:
 
     def __init__(self, name: str, group: Group, worker: Worker, storage: str) -> None:
         self._name, self._group, self._worker, self._storage = name, group, worker, storage
-        self._mailbox = Mailbox()
+        self.mailbox = Mailbox()
         self._jobs, self._sizes = 0, [0]
         self._died: str | None = None
         serve_all = self._with_ray_train if group.backend == "train" else self._in_this_process
@@ -217,58 +217,58 @@ class WorkerGroup:
             note_place(folder, trial_id, Place(attempt, ray.get_runtime_context().get_node_id(), os.getpid()))
             job = {**job, "resume_from": _checkpoint(job) if attempt > 1 else None}
         self._jobs += 1
-        return self._mailbox.put(job)
+        return self.mailbox.put(job)
 
     def news(self, number: int) -> News | None:
         """What is new of a job, None where nothing is for a while; RuntimeError where no worker is left to do it."""
         try:
-            return self._mailbox.news(number, WAIT_SECONDS)
+            return self.mailbox.news(number, WAIT_SECONDS)
         except Closed:
             raise RuntimeError(self._died or "the worker group was ended") from None
 
     def decide(self, number: int, go_on: bool) -> None:
         """See `Mailbox.decide`."""
-        self._mailbox.decide(number, go_on)
+        self.mailbox.decide(number, go_on)
 
     def abandon(self, number: int) -> None:
         """See `Mailbox.abandon`."""
-        self._mailbox.abandon(number)
+        self.mailbox.abandon(number)
 
     def worn(self) -> bool:
         """Whether the group should rather be ended than given another job; one that waits at a rung ends there."""
-        self._mailbox.stop_at_rung(WAIT_SECONDS)
-        busy = self._mailbox.unanswered is not None or self._died is not None
+        self.mailbox.stop_at_rung(WAIT_SECONDS)
+        busy = self.mailbox.unanswered is not None or self._died is not None
         grown = self._sizes[-1] - self._sizes[min(1, len(self._sizes) - 1)]
         return busy or not self._group.reuse or self._jobs >= MOST_JOBS or grown > MOST_GROWTH
 
     def end(self) -> None:
         """Let the workers go, and this process."""
-        self._mailbox.close()
+        self.mailbox.close()
         self._thread.join()
         ray.actor.exit_actor()
 
     def take(self, after: int, seconds: float) -> Numbered | None:
         """See `Mailbox.take`."""
-        return self._mailbox.take(after, seconds)
+        return self.mailbox.take(after, seconds)
 
     def give(self, number: int, answer: Any, size: int) -> None:
         """See `Mailbox.give`; `size` is the worker's memory in bytes."""
         self._sizes.append(size)
-        self._mailbox.give(number, answer)
+        self.mailbox.give(number, answer)
 
     def reach(self, number: int, rung: Any) -> None:
         """See `Mailbox.reach`."""
-        self._mailbox.reach(number, rung)
+        self.mailbox.reach(number, rung)
 
     def decision(self, number: int, passed: int, seconds: float) -> bool | None:
         """See `Mailbox.decision`."""
-        return self._mailbox.decision(number, passed, seconds)
+        return self.mailbox.decision(number, passed, seconds)
 
     def _in_this_process(self) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
         def interrupted(number: int) -> bool:
-            if self._mailbox.abandoned(number):
+            if self.mailbox.abandoned(number):
                 raise Abandoned
             return False
 
@@ -289,31 +289,31 @@ class WorkerGroup:
             try:
                 run_workers(f"{self._name}-{run}", self._group, self._worker, self._storage, me)
             except Exception as error:  # whatever it was, it is the job's outcome, or means new workers
-                if self._mailbox.unanswered is None:
+                if self.mailbox.unanswered is None:
                     lost = 0 if done < self._jobs else lost + 1
                     self._died = f"workers were lost {lost} times: {error}" if lost >= IDLE_LOSSES else None
                 else:
                     self._lost(error)
             if self._died is not None:
-                self._mailbox.close()
-            if self._mailbox.closed:
+                self.mailbox.close()
+            if self.mailbox.closed:
                 return
 
     def _lost(self, error: Exception) -> None:
         """Answer the job whose workers are lost, or give it out again."""
-        outcome, at = failed(error), self._mailbox.unanswered
+        outcome, at = failed(error), self.mailbox.unanswered
         assert at is not None, "there is one"
         failures = at.job.get("failures", 0) + (outcome.reason != "preempted")
         if failures > self._group.max_failures or outcome.reason == "out of memory" or "spec" not in at.job:
             self._answer(outcome)
         else:
-            self._mailbox.again(failures=failures, resume_from=_checkpoint(at.job))
+            self.mailbox.again(failures=failures, resume_from=_checkpoint(at.job))
 
     def _answer(self, outcome: Outcome) -> None:
-        at = self._mailbox.unanswered
+        at = self.mailbox.unanswered
         if at is not None:
             answer = outcome.model_dump()
-            self._mailbox.give(at.number, answer if "spec" in at.job else {"raised": answer})
+            self.mailbox.give(at.number, answer if "spec" in at.job else {"raised": answer})
 
 
 class Errand:
@@ -353,6 +353,26 @@ class Errand:
         if self._number is not None:
             with suppress(RayError):
                 ray.get(self._group.abandon.remote(self._number))
+
+
+class OwnErrand:
+    """As `Errand`, in a group that is no actor of its own: its worker is a thread of the process that waits."""
+
+    def __init__(self, group: WorkerGroup, job: Job) -> None:
+        self._group, self._number = group, group.put(job)
+
+    def news(self, seconds: float) -> News | None:
+        """What is new within so many seconds."""
+        return self._group.mailbox.news(self._number, seconds)
+
+    def go_on(self) -> None:
+        """Let the job go on from the rung that it has come to."""
+        self._group.decide(self._number, True)
+
+    def abandon(self) -> None:
+        """Wait no longer than until the job notices that, after its next step."""
+        self._group.abandon(self._number)
+        self._group.mailbox.wait_until_done()
 
 
 def _checkpoint(job: Job) -> str | None:

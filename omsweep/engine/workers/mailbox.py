@@ -86,6 +86,11 @@ class Mailbox:
                 self.decide(self._news.number, False)
                 self._changed.wait_for(lambda: self._closed or self._at is None, seconds)
 
+    def wait_until_done(self) -> None:
+        """Wait for the end of the job that there is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._at is None)
+
     def abandon(self, number: int) -> None:
         """Nobody waits for a job any more."""
         with self._changed:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from omsweep.engine.placement import BESIDE_WORKERS, Worker
@@ -46,7 +46,7 @@ class Started(NamedTuple):
             remove_placement_group(self.place)
 
 
-def start(name: str, group: Group, worker: Worker, storage: str, within: PlacementGroup | None = None) -> Started:
+def start(name: str, group: Group, worker: Worker, storage: str) -> Started:
     """Start a group, without waiting for it.
 
     Args:
@@ -54,16 +54,15 @@ def start(name: str, group: Group, worker: Worker, storage: str, within: Placeme
         group: how trials run.
         worker: what each worker occupies.
         storage: folder for what Ray Train notes of its runs.
-        within: under `inprocess` a placement group that has room for the worker; None: one of its own.
     """
     address = {name: os.environ[name] for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ}
     own: dict[str, Any] = {"num_cpus": 0, "resources": BESIDE_WORKERS}
     place = None
     if group.backend == "inprocess":
         bundle = worker.bundle()
-        place = placement_group([bundle], name=name) if within is None else None
+        place = placement_group([bundle], name=name)
         own = {"num_cpus": bundle.pop("CPU", 0), "num_gpus": bundle.pop("GPU", 0), "memory": bundle.pop("memory", None)}
-        own |= {"resources": bundle, "scheduling_strategy": PlacementGroupSchedulingStrategy(place or within)}
+        own |= {"resources": bundle, "scheduling_strategy": PlacementGroupSchedulingStrategy(place)}
     actor = ray.remote(WorkerGroup).options(
         name=name,
         max_concurrency=8 + 2 * group.workers,  # every worker, the trial and the driver may wait at the same time
