@@ -1,7 +1,6 @@
 """An attempt at a trial as Ray Tune sees it: an actor that hands a group of workers its job and tells Tune of it.
 
-Under `train` the actor holds nothing that a worker needs, and does nothing but wait; under `inprocess` it is the group's
-only worker.
+Under `train` the actor holds nothing that a worker needs, and only waits; under `inprocess` it is the group's worker.
 """
 
 import json

@@ -14,7 +14,7 @@ from omsweep.store.folder import SweepFolder
 from omsweep.store.log import SweepLog
 from omsweep.store.records import Outcome, TrialRecord, TrialSpec
 from omsweep.store.state import SweepState
-from omsweep.trial.session import policy_folder, training_folders
+from omsweep.trial.session import policy_folder, training_folder
 
 SMALL_FILES = 4_000_000
 """Bytes of log, tables, report and a tracking database: a small sweep's."""
@@ -87,7 +87,7 @@ def _checkpoints(space: SearchSpace) -> int:
     ):
         return 0
     written = train.steps // train.checkpoint_every
-    copies = min(CHECKPOINTS, written) + (min(1, written) if train.backend == "train" else 0)
+    copies = min(CHECKPOINTS, written)
     sizes = []
     for family in space.families:
         dtype = train.dtype or family.dtype
@@ -113,7 +113,7 @@ class Retention:
     def ended(self, record: TrialRecord, outcome: Outcome) -> None:
         """A trial has ended: its optimizer's state is of no more use, unless it failed and may be tried again."""
         if self._keep.checkpoints == "unfinished" and record.kind == "trained" and record.state != "failed":
-            self._remove(record.trial_id, "training", training_folders(self._folder.path, record.trial_id))
+            self._remove(record.trial_id, "training", [training_folder(self._folder.path, record.trial_id)])
 
     def closed(self) -> None:
         """The sweep is complete: policies that are not kept go."""

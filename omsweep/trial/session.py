@@ -35,7 +35,6 @@ def run_session(
     rank: int = 0,
     resume_from: Path | None = None,
     on_step: Callable[[int, dict], None] | None = None,
-    on_checkpoint: Callable[[int, Path], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
     at_rung: Callable[[Mapping[str, Any] | None], bool] | None = None,
 ) -> Outcome | None:
@@ -51,7 +50,6 @@ def run_session(
         rank: of this process in the trial's worker group.
         resume_from: checkpoint folder to continue from.
         on_step: called with step and metrics after each optimizer step; None: what `omsweep.trial.progress` does.
-        on_checkpoint: called with step and folder of each checkpoint.
         interrupted: asked on every rank after each step; True, on all of them: a checkpoint is written at once, because
             a node will be gone soon.
         at_rung: called on every rank at each of the trial's rungs, on rank 0 with the `Outcome` fields that it would
@@ -76,7 +74,6 @@ def run_session(
         trained = session.train(
             resume_from=resume_from,
             on_step=stepped,
-            on_checkpoint=on_checkpoint,
             at_rung=None if at_rung is None else partial(_at_rung, session, rank, at_rung),
         )
         if rank > 0:
@@ -129,7 +126,6 @@ class TrialSession:
         *,
         resume_from: Path | None = None,
         on_step: Callable[[int, dict], bool | None] | None = None,
-        on_checkpoint: Callable[[int, Path], None] | None = None,
         at_rung: Callable[[Any], bool] | None = None,
     ) -> Outcome:
         """Train the policy from the SFT model.
@@ -154,9 +150,8 @@ class TrialSession:
             data=Path(prepared.data[spec.data][settings.algorithm]),
             replay=Path(prepared.replay) if settings.replay_share and prepared.replay else None,
             task_vector=open_task_vector(prepared.task_vectors[spec.task_vector]) if uses_tau else None,
-            output_dir=self.folder / "work" / spec.trial_id,
+            output_dir=training_folder(self.folder, spec.trial_id),
             on_step=on_step,
-            on_checkpoint=on_checkpoint,
             resume_from=resume_from,
             rungs=[step for _, step, _ in spec.rungs],
             at_rung=at_rung,
@@ -289,18 +284,18 @@ def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: st
 
 def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
     """The newest whole checkpoint that earlier attempts at a trial left, None where there is none."""
-    found = (folder / "work" / trial_id).glob(f"checkpoint-*/{WHOLE}")
+    found = training_folder(folder, trial_id).glob(f"checkpoint-*/{WHOLE}")
     return max((one.parent for one in found), key=lambda one: int(one.name.rpartition("-")[2]), default=None)
 
 
 def trained_note(folder: Path, trial_id: str) -> Path:
     """The file that says that a trial is trained, and what its training gave: `spec` and `outcome`."""
-    return folder / "work" / trial_id / "trained.json"
+    return training_folder(folder, trial_id) / "trained.json"
 
 
-def training_folders(folder: Path, trial_id: str) -> list[Path]:
-    """Folders with the training state of a trial's attempts: checkpoints, and what Ray Train keeps of them."""
-    return [folder / "work" / trial_id, folder / "checkpoints" / trial_id]
+def training_folder(folder: Path, trial_id: str) -> Path:
+    """Where a sweep's folder keeps the training state of a trial's attempts: checkpoints, and that it is trained."""
+    return folder / "work" / trial_id
 
 
 def policy_folder(folder: Path, trial_id: str) -> Path:

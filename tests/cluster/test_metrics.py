@@ -256,4 +256,4 @@ def test_prometheus_reads_a_sweep_while_it_runs_and_of_the_next_driver_the_same(
         parents = {trial.fields.get("parent") for trial in sweep.state.trials.values()} - {None}
         assert {f"merge {parent}" for parent in parents} <= tasks
         actors = running_ray.listed("actors")
-        assert {one["repr_name"] for one in actors if one["class_name"].endswith("ImplicitFunc")} == {"s"}
+        assert {one["repr_name"] for one in actors if one["class_name"].endswith("ResourceTrainable")} == {"s"}

@@ -50,7 +50,6 @@ def test_checkpoints_of_the_trials_at_work_count() -> None:
     assert written(train=train)["checkpoints of 2 at work"] == 2 * 2 * 3 * POLICY
     kept = written(train=train, keep={"checkpoints": "all"})
     assert kept["checkpoints of 4 at work"] == 4 * 2 * 3 * POLICY
-    assert written(train=train | {"backend": "train"})["checkpoints of 2 at work"] == 2 * 3 * 3 * POLICY
 
 
 def test_merged_policies_count_that_are_kept() -> None:
@@ -90,7 +89,7 @@ def log(folder: SweepFolder) -> Iterator[SweepLog]:
     made.append("created", name="s", resolved={})
     for name, known in TRIALS.items():
         made.append("proposed", trial_id=name, trial={"family": "f"})
-        for place in ("work", "checkpoints", "policies"):
+        for place in ("work", "policies"):
             (folder.path / place / name).mkdir(parents=True)
             (folder.path / place / name / "weights").write_bytes(b"12345")
         outcome = {"state": "completed", "policy_path": str(policy_folder(folder.path, name)), **known}
@@ -110,16 +109,16 @@ def test_training_state_goes_when_a_trial_has_ended_well(log: SweepLog, folder: 
     for record in log.state.records():
         retention.ended(record, Outcome(state=record.state))
     retention.closed()
-    assert left(folder, "work") == left(folder, "checkpoints") == ["failed"]
+    assert left(folder, "work") == ["failed"]
     assert left(folder, "policies") == sorted(TRIALS)
-    assert log.state.reclaimed == 3 * 2 * 5
+    assert log.state.reclaimed == 3 * 5
 
 
 def test_checkpoints_stay_where_that_is_asked(log: SweepLog, folder: SweepFolder) -> None:
     retention = Retention(Keep(checkpoints="all"), log, folder)
     for record in log.state.records():
         retention.ended(record, Outcome(state=record.state))
-    assert left(folder, "checkpoints") == sorted(TRIALS)
+    assert left(folder, "work") == sorted(TRIALS)
 
 
 @pytest.mark.parametrize(("policies", "stays"), [("front", ["best", "parent"]), ("none", [])])

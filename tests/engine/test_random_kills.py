@@ -59,15 +59,16 @@ BACKENDS = {
     "inprocess": Backend(
         {"steps": 60, "batch_size": 8, "backend": "inprocess", "checkpoint_every": 5},
         {"work": "steps"},
-        {"session": r"^ray::ImplicitFunc", "head": HEAD},
+        {"session": r"^ray::.*ResourceTrainable", "head": HEAD},
     ),
     "train": Backend(
         {"steps": 24, "batch_size": 8, "backend": "train", "checkpoint_every": 4},
         {},
         {
-            "session": r"^ray::ImplicitFunc",
-            "controller": r"^ray::TrainController",
-            "worker": r"^ray::RayTrainWorker",
+            "session": r"^ray::.*ResourceTrainable",
+            "group": r"^ray::.*WorkerGroup",
+            "controller": r"^ray::.*TrainController",
+            "worker": r"^ray::.*RayTrainWorker",
             "head": HEAD,
         },
     ),

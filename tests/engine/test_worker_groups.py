@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from omsweep.cluster.connect import connect
-from omsweep.engine.attempt import Group, run_in_workers
 from omsweep.engine.placement import Worker
+from omsweep.engine.workers.group import Errand, Group, trial_job
+from omsweep.engine.workers.pool import start
 from omsweep.families.load import load_model
 from omsweep.merging.randomness import mask_key
 from omsweep.merging.sparsify import random_mask, top_mask
@@ -24,6 +25,7 @@ from omsweep.optim.task_vector_file import open_task_vector
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
 from omsweep.space.specs import preparation
+from omsweep.store.records import Outcome, Prepared, TrialSpec
 from omsweep.trial.prepare.family import prepare_family
 from omsweep.trial.prepare.reference import score_references
 
@@ -86,15 +88,14 @@ def space(method: str, **train: Any) -> dict[str, Any]:
     }
 
 
-def recorded(job: dict[str, Any]) -> dict[str, Any] | None:
-    """What a trial's worker does, every step of the optimizer written down beside it."""
-    import ray.train
+def recorded(spec: TrialSpec, prepared: Prepared, folder: Path, *, rank: int = 0, **given: Any) -> Outcome | None:
+    """A trial's session, every step of the optimizer written down beside it."""
     from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-    from omsweep.engine.attempt import train_in_worker
     from omsweep.merging.names import canonical_name
     from omsweep.optim.adamw import OnlineMergeAdamW
     from omsweep.optim.sharding import full
+    from omsweep.trial.session import run_session
 
     steps: list[Step] = []
     before: dict[str, Tensor] = {}
@@ -118,27 +119,26 @@ def recorded(job: dict[str, Any]) -> dict[str, Any] | None:
 
     hooks = [register_optimizer_step_pre_hook(note_before), register_optimizer_step_post_hook(note_after)]
     try:
-        outcome = train_in_worker(job)
+        outcome = run_session(spec, prepared, folder, rank=rank, **given)
     finally:
         for hook in hooks:
             hook.remove()
-    if ray.train.get_context().get_world_rank() == 0:
-        torch.save([tuple(step) for step in steps], Path(job["folder"]) / f"{job['spec']['trial_id']}.pt")
+    if rank == 0:
+        torch.save([tuple(step) for step in steps], folder / f"{spec.trial_id}.pt")
     return outcome
 
 
-def interrupted(job: dict[str, Any]) -> dict[str, Any] | None:
+def interrupted(spec: TrialSpec, prepared: Prepared, folder: Path, **given: Any) -> Outcome | None:
     """As `recorded`, but the first attempt dies at step 12."""
-    import ray.train
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     def die(optimizer: Any, *_: Any) -> None:
         if optimizer.param_groups[0].get("steps_taken") == 12:
             raise RuntimeError("a worker died")
 
-    if ray.train.get_checkpoint() is None:
+    if given["resume_from"] is None:
         register_optimizer_step_post_hook(die)
-    return recorded(job)
+    return recorded(spec, prepared, folder, **given)
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +155,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
         score_references(wanted, prepared, tqdm)
         spec = draw(checked)[0].model_copy(update={"trial_id": f"{method}-{group}"})
         train = checked.file.train
-        workers = Group(backend="train", workers=train.workers, max_failures=train.max_failures)
-        loop = interrupted if group == "interrupted" else recorded
-        outcome = run_in_workers(spec, prepared, str(folder), workers, Worker(cpus=0.9), started=time.time(), loop=loop)
+        session = interrupted if group == "interrupted" else recorded
+        how = Group(backend="train", workers=train.workers, max_failures=train.max_failures, session=session)
+        started = start(f"{method}-{group}", how, Worker(cpus=0.9), str(folder / "ray"))
+        errand = Errand(started.actor, trial_job(spec, prepared, folder, attempt=1, started=time.time()))
+        while (news := errand.news(5)) is None:
+            continue
+        started.kill()
+        outcome = Outcome(**news.answer)
         assert outcome.state == "completed"
         steps = [Step(*step) for step in torch.load(folder / f"{spec.trial_id}.pt")]
         task_vector = dict(open_task_vector(prepared.task_vectors["real"]))
