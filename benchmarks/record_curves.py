@@ -1,8 +1,8 @@
 """Record what trials of the tiny family score at their rungs, for `benchmarks/stopping_simulated.py`.
 
-Trains every recipe of a grid for 64 steps, one after another in this process, and scores the policy on the way: after
-4, 8, 16 and 32 steps on nested random subsets of the search split, at the end on all of it. Of the items is kept what
-the log keeps of a rung: both means, and what 32 groups of items add to their errors.
+Trains every recipe of a grid for 64 steps, one after another in this process and in random order, and scores the policy
+on the way: after `SCORED_AT` steps on nested random subsets of the search split, at the end on all of it. Of the items
+is kept what the log keeps of a rung: both means, and what 32 groups of items add to their errors.
 
     PYTHONPATH=. python benchmarks/record_curves.py benchmarks/data/recorded_curves.json.gz
 
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -46,7 +47,7 @@ from omsweep.trial.prepare.family import prepare_family
 from omsweep.trial.prepare.reference import score_references
 from omsweep.trial.scoring import EVALUATION_SEED, reference_table
 
-STEPS, SCORED_AT = 64, (4, 8, 16, 32)
+STEPS, SCORED_AT = 64, (4, 8, 12, 16, 24, 32, 36)
 LIMITS = (16, 32, 64)
 """Items per task, and prompts, that a rung may be scored on; they are nested."""
 TIMED = 4
@@ -78,10 +79,11 @@ class Named(NamedTuple):
 
 
 def grid() -> Iterator[TrialSpec]:
-    """A trial for each recipe."""
-    proposer = StudyProposer(build_space(SPACE))
+    """A trial for each recipe, shuffled, so that the first so many are a sample of all."""
+    proposer, specs = StudyProposer(build_space(SPACE)), []
     while (made := proposer.next()) is not None:
-        yield made.spec
+        specs.append(made.spec)
+    yield from Random(0).sample(specs, len(specs))
 
 
 def subset(frame: pd.DataFrame, limit: int) -> pd.DataFrame:

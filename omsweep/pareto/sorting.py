@@ -29,17 +29,18 @@ def front_numbers(losses: ArrayLike) -> NDArray[np.int64]:
     if not np.isfinite(array).all():
         raise ValueError("losses must be finite")
     order = np.lexsort((array[:, 1], array[:, 0]))
+    first_of_equals = np.ones(len(order), dtype=bool)
+    first_of_equals[1:] = (np.diff(array[order], axis=0) != 0).any(axis=1)
     numbers: list[int] = []
     least: list[float] = []  # second loss of each front's newest member: rises from front to front
-    before = None
-    for point in array[order].tolist():
-        if point != before:
-            front = bisect_right(least, point[1])
-            least[front : front + 1] = [point[1]]
-            before = point
+    for second in array[order, 1][first_of_equals].tolist():
+        front = bisect_right(least, second)
+        if front == len(least):
+            least.append(second)
+        least[front] = second
         numbers.append(front)
     found = np.empty(len(array), dtype=np.int64)
-    found[order] = numbers
+    found[order] = np.asarray(numbers, dtype=np.int64)[np.cumsum(first_of_equals) - 1]
     return found
 
 

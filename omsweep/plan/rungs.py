@@ -62,7 +62,11 @@ class Arrivals:
         """How many trials come before one in the order of the rung."""
         rows = self._filled
         groups = _groups(rows)
-        own = np.flatnonzero(groups == groups[index])
+        asked = groups == groups[index]
+        if groups[index] == 0:  # what it dominates comes after it and moves nobody before it
+            worse = rows[:, :VIOLATION] >= rows[index, :VIOLATION]
+            asked &= ~worse.all(axis=1) | (rows[:, :VIOLATION] == rows[index, :VIOLATION]).all(axis=1)
+        own = np.flatnonzero(asked)
         at = int(np.searchsorted(own, index))
         before = int((groups < groups[index]).sum())
         if groups[index] == 0:

@@ -72,7 +72,7 @@ def test_only_what_is_outside_the_best_and_beaten_beyond_noise_is_stopped(search
     sweep = Sweep(space_with(search, eta=3))
     assert sweep.arrive("a", rung(1.0, 1.0)) == "go on"
     assert sweep.arrive("b", rung(2.0, 0.5)) == "stop"
-    assert sweep.arrive("c", rung(1.005, 0.995)) == "go on"  # worse by less than noise
+    assert sweep.arrive("c", rung(1.005, 0.995, error=-0.01)) == "go on"  # worse by less than noise
     assert sweep.arrive("d", rung(0.5, 0.5)) == "go on"  # a trade-off
     assert sweep.arrive("e", rung(9.0, 0.9)) == "stop"
     assert sweep.arrive("f", rung(-1.0, 0.001)) == "stop"  # a low tax alone
