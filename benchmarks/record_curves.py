@@ -1,8 +1,8 @@
 """Record what trials of the tiny family score at their rungs, for `benchmarks/stopping_simulated.py`.
 
-Trains every recipe of a grid for 64 steps, one after another in this process and in random order, and scores the policy
-on the way: after `SCORED_AT` steps on nested random subsets of the search split, at the end on all of it. Of the items
-is kept what the log keeps of a rung: both means, and what 32 groups of items add to their errors.
+Trains every recipe of a grid for 48 steps, one after another in this process and in random order, and scores the policy
+on the way: after `SCORED_AT` steps on nested random subsets of the search split, at the end on a larger one. Of the
+items is kept what the log keeps of a rung: both means, and what 32 groups of items add to their errors.
 
     PYTHONPATH=. python benchmarks/record_curves.py benchmarks/data/recorded_curves.json.gz
 
@@ -47,9 +47,9 @@ from omsweep.trial.prepare.family import prepare_family
 from omsweep.trial.prepare.reference import score_references
 from omsweep.trial.scoring import EVALUATION_SEED, reference_table
 
-STEPS, SCORED_AT = 64, (4, 8, 12, 16, 24, 32, 36)
-LIMITS = (16, 32, 64)
-"""Items per task, and prompts, that a rung may be scored on; they are nested."""
+STEPS, SCORED_AT = 48, (4, 8, 16, 24, 32)
+LIMITS, LAST_LIMIT = (16, 32), 128
+"""Items per task, and prompts, that a rung may be scored on, and that the end is; they are nested."""
 TIMED = 4
 """Recipes whose policy is scored at every limit, for the seconds."""
 SPACE: dict[str, Any] = {
@@ -58,7 +58,7 @@ SPACE: dict[str, Any] = {
     "families": ["tiny-llama"],
     "space": {
         "algorithm": {"choice": ["dpo", "ipo"]},
-        "learning_rate": {"choice": [1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3]},
+        "learning_rate": {"choice": [2e-4, 4e-4, 8e-4, 1.6e-3]},
         "beta": {"choice": [0.05, 0.2]},
         "method": {
             "adamw": {},
@@ -68,6 +68,7 @@ SPACE: dict[str, Any] = {
     },
     "search": {"algorithm": "grid"},
     "train": {"steps": STEPS, "batch_size": 32, "backend": "inprocess"},
+    "evaluate": {"limit": LAST_LIMIT},
 }
 
 
@@ -107,16 +108,16 @@ class Recorder:
 
     def __init__(self, prepared: Prepared, evaluate: EvaluateSettings) -> None:
         self.prepared, self.evaluate = prepared, evaluate
-        self.tokenizer, self.sft = sft_tokenizer(prepared), sft_model(prepared)
+        self.tokenizer = sft_tokenizer(prepared)
         self.reference = reference_table(evaluate, prepared, "search")
 
     def curve(self, spec: TrialSpec, timed: bool) -> dict[str, Any]:
         """Scores and seconds of one recipe."""
-        model, rungs, scoring = sft_model(self.prepared), {}, [0.0]
+        model, rungs, scoring = sft_model(self.prepared), dict[int, Any](), [0.0]
         settings = train_settings_from(spec.train or {})
 
         def stepped(step: int, _metrics: dict[str, float]) -> None:
-            if step in SCORED_AT:
+            if step in SCORED_AT or (timed and step == STEPS):
                 began = time.process_time()
                 policy = self.scored(model, max(LIMITS))
                 rungs[step] = {limit: self.numbers(policy, limit) for limit in LIMITS}
@@ -136,16 +137,18 @@ class Recorder:
         seconds = {"train": time.process_time() - began - scoring[0]}
         for limit in LIMITS if timed else ():
             began = time.process_time()
-            self.scored(model, limit)
+            policy = self.scored(model, limit)
             seconds[f"score_{limit}"] = time.process_time() - began
+        if timed:  # what is scored on the way is what is scored after training
+            assert self.numbers(policy, max(LIMITS)) == rungs.pop(STEPS)[max(LIMITS)]
         began = time.process_time()
-        policy = self.scored(model, None)
+        policy = self.scored(model, LAST_LIMIT)
         seconds["score"] = time.process_time() - began
         return {"recipe": recipe_of(spec), "state": outcome.state, "seconds": seconds, "rungs": rungs,
                 "end": numbers(policy, self.reference)}  # fmt: skip
 
-    def scored(self, model: Any, limit: int | None) -> pd.DataFrame:
-        """The policy's table on the search split; at the end with the KL to the SFT model, as trials have it."""
+    def scored(self, model: Any, limit: int) -> pd.DataFrame:
+        """The policy's table on the search split, without the KL to the SFT model."""
         settings = EvaluateSettings(limit=limit, samples=self.evaluate.samples)
         return score_policy(
             model,
@@ -153,7 +156,6 @@ class Recorder:
             settings=settings,
             split="search",
             seed=EVALUATION_SEED,
-            reference_model=self.sft if limit is None else None,
             decoding=Decoding(**self.prepared.decoding),
         )
 

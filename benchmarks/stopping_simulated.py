@@ -64,7 +64,7 @@ class Recording:
         return found
 
     def recorded(self, space: SearchSpace, spec: TrialSpec) -> Recorded:
-        """A recipe's curve at the rungs of a space's rule; what 64 items of a task cost is the most a rung scores."""
+        """A recipe's curve at the rungs of a space's rule; of `items` at most what was recorded."""
         curve, rule, most = self.curves[_key(recipe_of(spec))], space.file.scheduler, max(self.scoring)
         rungs = {}
         for level, step in rungs_of(rule, self.content["steps"]):
