@@ -11,6 +11,7 @@ passage, a dialogue) count as one observation: with e = (d - mean of its task) /
 mean is G/(G-1) x the sum over the task's G clusters of (sum of e)^2.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,9 @@ from omsweep.evaluation.cross_fitted import regressed, worst
 
 RIGHT_ABOVE = 0.5
 """An item counts as right when its score is above this."""
+
+NOISE_GROUPS = 32
+"""Groups of clusters that the error of a rung's scores is made of; from so many it is known to about an eighth."""
 
 _ITEM = ["task", "item_id"]
 _DECODERS = ("greedy", "sampled")
@@ -53,14 +57,49 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
     return {name: _plain(value) for name, value in result.items()}
 
 
+def rung_noise(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, list[float]]:
+    """What groups of items add to the errors of reward and of tax, for comparing trials on the same items.
+
+    The squares of a list add up to the variance of the mean; and where two policies were scored on the same items,
+    those of the difference of their lists to the variance of the difference of their means. Clusters are dealt to
+    `NOISE_GROUPS` groups in turn, in the order of a hash of their names: equal places hold equal items.
+
+    Returns:
+        `reward_noise`, scorer's unit, and `tax_noise`, points; to six digits, as a log keeps them.
+    """
+    noise = {
+        "reward_noise": _reward_noise(policy, reference),
+        "tax_noise": _tax_noise(_paired_items(policy, reference)),
+    }
+    return {name: [float(f"{one:.6g}") for one in _grouped(found)] for name, found in noise.items()}
+
+
+def _grouped(noise: pd.Series) -> np.ndarray:
+    dealt = sorted(noise.index, key=lambda cluster: hashlib.sha256(str(cluster).encode()).digest())
+    return np.bincount(np.arange(len(noise)) % NOISE_GROUPS, weights=noise[dealt].to_numpy())
+
+
+def _reward_noise(policy: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:
+    """What each cluster of prompts adds to the error of the reward."""
+    drawn = _rows(policy, "reward", "sampled")
+    clusters = drawn.groupby(_ITEM)["cluster"].first().reset_index(drop=True)
+    noise = _noise(pd.Series(_prompt_gains(policy, reference, "sampled")), [np.zeros(len(clusters))], clusters)
+    cluster, names = pd.factorize(clusters)
+    return pd.Series(np.bincount(cluster, weights=noise, minlength=len(names)), index=names)
+
+
+def _tax_noise(items: pd.DataFrame) -> pd.Series:
+    """What each cluster of items adds to the error of the tax, in points."""
+    noise = _category_noise(items)
+    return pd.Series(noise.sum(axis=1) / max(1, noise.shape[1]), index=pd.factorize(items["cluster"])[1])
+
+
 def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     gains = {decoder: _prompt_gains(policy, reference, decoder) for decoder in _DECODERS}
     drawn, drawn_reference = _rows(policy, "reward", "sampled"), _rows(reference, "reward", "sampled")
-    clusters = drawn.groupby(_ITEM)["cluster"].first().reset_index(drop=True)
-    noise = _noise(pd.Series(gains["sampled"]), [np.zeros(len(clusters))], clusters)
     return {
         "reward": _mean(gains["sampled"]),
-        "reward_se_items": _standard_error(np.bincount(pd.factorize(clusters)[0], weights=noise)),
+        "reward_se_items": _standard_error(_reward_noise(policy, reference).to_numpy()),
         "rewards": {decoder: _mean(values) for decoder, values in gains.items()},
         "reward_absolute": _mean(_by_prompt(drawn, "score")),
         "kl": _mean(_by_prompt(drawn, "kl")),

@@ -23,7 +23,7 @@ def hypervolume(losses: ArrayLike, reference_point: ArrayLike) -> float:
     Raises:
         ValueError: another shape, or a reference that is not finite.
     """
-    reference, array = _reference(reference_point), as_losses(losses)
+    reference, array = as_reference(reference_point), as_losses(losses)
     inside = array[(array < reference).all(axis=1)]
     if len(inside) == 0:
         return 0.0
@@ -46,7 +46,7 @@ def hypervolumes(losses: ArrayLike, reference_point: ArrayLike) -> NDArray[np.fl
     Raises:
         ValueError: another shape, or a reference that is not finite.
     """
-    reference, sets = _reference(reference_point), np.asarray(losses, dtype=np.float64)
+    reference, sets = as_reference(reference_point), np.asarray(losses, dtype=np.float64)
     if sets.ndim < 2 or sets.shape[-1] != 2 or sets.shape[-2] < 1:
         raise ValueError(f"losses must have shape [..., N, 2], got {list(sets.shape)}")
     counts = (sets < reference).all(axis=-1, keepdims=True)  # false for NaN
@@ -58,7 +58,8 @@ def hypervolumes(losses: ArrayLike, reference_point: ArrayLike) -> NDArray[np.fl
     return area
 
 
-def _reference(reference_point: ArrayLike) -> NDArray[np.float64]:
+def as_reference(reference_point: ArrayLike) -> NDArray[np.float64]:
+    """`reference_point` as two finite float64 numbers; ValueError for anything else."""
     reference = np.asarray(reference_point, dtype=np.float64)
     if reference.shape != (2,) or not np.isfinite(reference).all():
         raise ValueError(f"reference_point must be two finite numbers, got {reference_point!r}")

@@ -36,6 +36,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     _check_mode(file)
     _check_backend(file)
     _check_objectives(file)
+    _check_scheduler(file)
     branches = read_branches(file.space.get("method"))
     space = SearchSpace(
         file=file,
@@ -117,6 +118,27 @@ def _check_objectives(file: SpaceFile) -> None:
             f"{file.objectives.tax} is corrected for item noise, which one item of each task does not show: give"
             " evaluate.limit at least 2, or use tax",
         )
+
+
+def _check_scheduler(file: SpaceFile) -> None:
+    given, steps = file.scheduler, file.train.steps
+    if given.algorithm == "none":
+        if idle := sorted(given.model_fields_set - {"algorithm"}):
+            raise SpaceError(f"scheduler.{idle[0]}", "needs scheduler.algorithm, moasha or median: none stops nothing")
+        return
+    if file.mode == "compare":
+        raise SpaceError(
+            "scheduler.algorithm",
+            f"{given.algorithm} is of mode search: arms are compared on trials that ran to the end",
+        )
+    if file.objectives.tax != "tax":
+        raise SpaceError("objectives.tax", f"must be tax, whose noise stopping knows, got {file.objectives.tax}")
+    if given.algorithm == "median" and given.variant == "promote":
+        raise SpaceError("scheduler.variant", "promote is of moasha: the median rule stops only")
+    if given.first_rung >= steps and "steps" not in file.space:
+        raise SpaceError("scheduler.first_rung", f"must be below train.steps, {steps}, got {given.first_rung}")
+    if file.evaluate.limit == 1:
+        raise SpaceError("evaluate.limit", "must be at least 2 where trials are stopped: one item shows no noise")
 
 
 def _check_names(space: SearchSpace) -> None:

@@ -126,9 +126,21 @@ class Comparison(Section):
 
 
 class Scheduler(Section):
-    """Early stopping of trials; only `none` exists."""
+    """Early stopping of a search's trials, see docs/stopping.md; without `algorithm` nothing else here counts.
 
-    algorithm: Literal["none"] = "none"
+    Rungs lie at `first_rung` x `eta`^k optimizer steps, `items` x `eta`^k items of each task and prompts are scored
+    there. `noise` are the standard errors of a paired difference that show that one trial is worse than another.
+    """
+
+    algorithm: Literal["none", "moasha", "median"] = "none"
+    variant: Literal["stop", "promote"] = "stop"
+    first_rung: PositiveInt = 8
+    eta: Annotated[int, Field(ge=2, le=MOST)] = 3
+    items: Annotated[int, Field(ge=2, le=MOST)] | None = 32
+    noise: NonNegative = 1.0
+    never_stop: Annotated[float, Field(ge=0, le=1)] = 0.1
+    min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.6
+    min_trials: Annotated[int, Field(ge=3, le=MOST)] = 10
 
 
 class Train(Section):

@@ -61,6 +61,10 @@ class SearchSpace:
     def resolved(self) -> dict[str, Any]:
         """The whole space as plain data with every default filled in: what `sweep.json` records."""
         content = self.file.model_dump(mode="json", exclude={"design", "search", "baselines"})
+        if (
+            self.file.scheduler.algorithm == "none"
+        ):  # nothing else of it counts, and sweeps from before had nothing else
+            content["scheduler"] = {"algorithm": "none"}
         if self.file.mode == "compare":
             content["design"] = self.design.model_dump(mode="json")
         else:

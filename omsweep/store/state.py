@@ -33,6 +33,37 @@ class Lost(NamedTuple):
     traceback: str | None
 
 
+class Rung(NamedTuple):
+    """What a copy of a trial's policy scored on its way, and what was decided on it (`omsweep.plan.stopping`).
+
+    Attributes:
+        level: number of the rung, from 0.
+        step: optimizer steps it was scored after.
+        reward, tax: gain and loss over the SFT model, on the rung's items.
+        reward_noise, tax_noise: what groups of items add to the errors of both
+            (`omsweep.evaluation.statistics.rung_noise`).
+        constraints: one number each, kept where it is at most 0.
+        decision: `go on`, `stop` or `pause`.
+        why: in one line.
+        arrived: `seq` of its event.
+    """
+
+    level: int
+    step: int
+    reward: float
+    tax: float
+    reward_noise: tuple[float, ...]
+    tax_noise: tuple[float, ...]
+    constraints: tuple[float, ...] = ()
+    decision: str = ""
+    why: str = ""
+    arrived: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The data of its event."""
+        return {name: value for name, value in self._asdict().items() if name != "arrived"}
+
+
 class TrialState(NamedTuple):
     """One trial so far.
 
@@ -45,6 +76,7 @@ class TrialState(NamedTuple):
         started: Unix time of the last start.
         accelerator_type: kind of accelerator that its last attempt was bound to, in Ray's words.
         steps: optimizer steps whose loss is known.
+        rungs: at which it was scored, in that order.
         trained: what its training gave (fields of an `Outcome`), while it is not ended.
         lost: attempts that ended without a result.
         outcome: how it ended (fields of `omsweep.store.records.Ended`).
@@ -62,6 +94,7 @@ class TrialState(NamedTuple):
     started: float | None = None
     accelerator_type: str | None = None
     steps: int = 0
+    rungs: tuple[Rung, ...] = ()
     trained: Mapping[str, Any] | None = None
     lost: tuple[Lost, ...] = ()
     outcome: Mapping[str, Any] | None = None
@@ -226,6 +259,17 @@ def _progress(state: SweepState, event: Event) -> Changes:
     return _trial(state, event, steps=event.data["first_step"] + len(event.data["losses"]) - 1)
 
 
+def _rung(state: SweepState, event: Event) -> Changes:
+    """Scores at a rung and what was decided; a second event of a rung says what was decided since."""
+    found = {name: event.data[name] for name in Rung._fields if name in event.data}
+    found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+    found |= {name: math.nan for name, value in found.items() if value is None}
+    rungs = {one.level: one for one in state.trials[str(event.trial_id)].rungs}
+    known = rungs.get(found["level"])
+    rungs[found["level"]] = Rung(arrived=event.seq, **found) if known is None else known._replace(**found)
+    return _trial(state, event, rungs=tuple(rungs.values()))
+
+
 def _trained(state: SweepState, event: Event) -> Changes:
     return _trial(state, event, phase="trained", trained=event.data["outcome"])
 
@@ -282,6 +326,7 @@ KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
     "proposed": _proposed,
     "started": _started,
     "progress": _progress,
+    "rung": _rung,
     "trained": _trained,
     "lost": _lost,
     "ended": _ended,

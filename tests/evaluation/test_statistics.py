@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from omsweep.evaluation.cross_fitted import regressed, worst
-from omsweep.evaluation.statistics import reward_and_tax
+from omsweep.evaluation.statistics import NOISE_GROUPS, reward_and_tax, rung_noise
 from omsweep.store.records import TRIAL_FIELDS
 
 
@@ -258,3 +258,21 @@ def test_different_items_are_named_up_to_five(swapped):
 def test_another_split_is_another_item():
     with pytest.raises(ValueError, match="missing from the reference"):
         reward_and_tax(POLICY, REFERENCE.assign(split="report"))
+
+
+def test_noise_of_rungs_gives_the_error_of_a_score_and_of_the_difference_of_two():
+    other = POLICY.assign(score=POLICY["score"].sample(frac=1, random_state=0).to_numpy())
+    ours, theirs = (rung_noise(policy, REFERENCE) for policy in (POLICY, other))
+    for name in ("reward", "tax"):
+        first, second = (np.array(noise[f"{name}_noise"]) for noise in (ours, theirs))
+        assert np.linalg.norm(first) == pytest.approx(reward_and_tax(POLICY, REFERENCE)[f"{name}_se_items"], rel=1e-5)
+        paired = reward_and_tax(POLICY, other)[f"{name}_se_items"]
+        assert np.linalg.norm(first - second) == pytest.approx(paired, rel=1e-5)
+
+
+def test_noise_of_many_items_is_kept_in_groups():
+    reward = pd.DataFrame(reward_rows("sampled", [[1.0]] * 2))
+    reference, policy = (pd.concat([large(*chances), reward]) for chances in ((0.9, 0.8), (0.7, 0.8)))
+    noise = rung_noise(policy, reference)["tax_noise"]
+    assert len(noise) == NOISE_GROUPS
+    assert np.linalg.norm(noise) == pytest.approx(reward_and_tax(policy, reference)["tax_se_items"], rel=0.5)
