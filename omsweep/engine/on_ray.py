@@ -19,6 +19,7 @@ from omsweep.engine.memory_kill import trials_outlive_memory_kills
 from omsweep.engine.merging import merge_on_ray
 from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.prepare import prepare_all
+from omsweep.engine.scheduler import RungScheduler
 from omsweep.engine.signals import interruptible
 from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
 from omsweep.engine.watching import Watch, watched
@@ -97,13 +98,14 @@ class RayExecutor:
             return tune.PlacementGroupFactory([Worker(**config["worker"]).bundle() if inprocess else BESIDE_WORKERS])
 
         self._console.print(f"running trials, {capacity.at_once()} at a time, backend {train.backend}")
-        events = TuneEvents(queue, pool)
+        events, objectives = TuneEvents(queue, pool), self._space.file.objectives
         watch = Watch(queue.attempts, events, folder.path, train.trial_timeout)
         tuner = tune.Tuner(
             tune.with_resources(trainable, own),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
                 search_alg=QueueSearcher(queue, events, capacity, pool),
+                scheduler=RungScheduler(events, (objectives.reward, objectives.tax)),
                 reuse_actors=train.reuse_workers or not inprocess,  # a new one costs the imports of Ray and torch anew
                 trial_name_creator=_attempt_name,
                 trial_dirname_creator=_attempt_name,

@@ -26,6 +26,7 @@ from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.proposer import DesignProposer, Proposer
 from omsweep.plan.starting_points import trial_count
+from omsweep.plan.stopping import Stopping
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
@@ -208,7 +209,8 @@ def _run(
         attempts = Attempts(log, [terminal, retention])
         state = log.state
         proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
-        executor.train(TrialQueue(attempts, proposer), models)
+        stopping = None if space.file.scheduler.algorithm == "none" else Stopping(space, state)
+        executor.train(TrialQueue(attempts, proposer, stopping), models)
         _merge(space, attempts, folder, executor, models, terminal, console)
     _rescore(space, log, folder, executor, models, console)
     retention.closed()

@@ -22,6 +22,7 @@ from omsweep.engine.placement import Worker
 from omsweep.engine.workers.pool import Pool
 from omsweep.plan.attempts import Job, TrialQueue
 from omsweep.store.records import Outcome, TrialSpec
+from omsweep.store.state import Rung
 from omsweep.trial.progress import Place
 
 
@@ -60,6 +61,10 @@ class TuneEvents(tune.Callback):
         """An attempt whose actor died before it could report."""
         self._end(trial, lost(trial), whole=False)
 
+    def reach(self, trial: Any, rung: Rung) -> bool:
+        """An attempt has come to a rung; whether it goes on."""
+        return self._told(self._queue.reach, trial.config["spec"]["trial_id"], rung) is not False
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the sweep where something went wrong."""
         self.check()
@@ -85,12 +90,13 @@ class TuneEvents(tune.Callback):
             outcome = outcome.model_copy(update={"reason": "hung", "error": f"hung: {why}"})
         self._told(self._queue.end, trial_id, outcome)
 
-    def _told(self, call: Any, *given: Any) -> None:
+    def _told(self, call: Any, *given: Any) -> Any:
         try:
             if self.broken is None:
-                call(*given)
+                return call(*given)
         except BaseException as error:
             self.broken = error
+        return None
 
 
 class QueueSearcher(Searcher):

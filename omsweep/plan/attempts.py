@@ -7,14 +7,16 @@ the trial is tried again as often as `AGAIN` allows for that reason. What a tria
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from omsweep.plan.proposer import Proposer
+from omsweep.plan.stopping import Decision, Stopping
 from omsweep.redaction import redacted
 from omsweep.store.log import SweepLog
 from omsweep.store.records import Ended, Outcome, TrialRecord, TrialSpec
-from omsweep.store.state import TrialState
+from omsweep.store.state import Rung, TrialState
 from omsweep.strict_json import plain
 
 
@@ -132,6 +134,13 @@ class Attempts:
             one.ended(record, outcome)
         return True
 
+    def note_rung(self, trial_id: str, rung: Rung, decision: Decision) -> None:
+        """Note what a running trial scored at a rung and what was decided on it, unless that is known."""
+        trial = self.log.state.trials[trial_id]
+        if all(one.level != rung.level for one in trial.rungs):
+            data = rung._replace(decision=decision.verdict, why=decision.why).to_json()
+            self.log.append("rung", trial_id=trial_id, attempt=max(1, trial.attempt), **plain(data))
+
     def running(self) -> list[str]:
         """Trials that are being trained or scored after training."""
         trials = self.log.state.trials.values()
@@ -187,11 +196,12 @@ class TrialQueue:
     Args:
         attempts: of the sweep.
         proposer: made from the same state.
+        stopping: the rule that ends trials on their way, made from the same state; None: all run to their end.
     """
 
-    def __init__(self, attempts: Attempts, proposer: Proposer) -> None:
+    def __init__(self, attempts: Attempts, proposer: Proposer, stopping: Stopping | None = None) -> None:
         self.attempts = attempts
-        self._proposer = proposer
+        self._proposer, self._stopping = proposer, stopping
         begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
         self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
         self._running: dict[str, TrialSpec] = {}
@@ -221,7 +231,7 @@ class TrialQueue:
         while len(waits) < ahead and self._proposer.left() and room():
             proposal = self._proposer.next()
             assert proposal is not None, "there are some left"
-            self.attempts.propose(proposal.spec, proposal.drawn)
+            self.attempts.propose(self._with_rungs(proposal.spec), proposal.drawn)
             if fits(proposal.spec):
                 return self._starting(proposal.spec.trial_id)
             waits.append(proposal.spec.trial_id)
@@ -255,6 +265,13 @@ class TrialQueue:
         """Note that a job runs, and on which kind of accelerator where it is bound to one."""
         self.attempts.start(job, accelerator)
 
+    def reach(self, trial_id: str, rung: Rung) -> bool:
+        """Note what a job scored at a rung; whether it goes on."""
+        assert self._stopping is not None, "without a rule there are no rungs"
+        decision = self._stopping.decide(trial_id, self._spec(trial_id).family, rung)
+        self.attempts.note_rung(trial_id, rung, decision)
+        return not decision.stop
+
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Note how a job ended."""
         final = self.attempts.end(trial_id, outcome)
@@ -264,6 +281,8 @@ class TrialQueue:
             ended = self.attempts.state_of(trial_id)
             assert ended is not None
             self._proposer.tell(trial_id, ended.outcome)
+            if self._stopping is not None:
+                self._stopping.tell(trial_id, ended.outcome)
         else:
             self._waiting.append(trial_id)
             self._paused_until = time.monotonic() + AGAIN[str(outcome.reason)].pause
@@ -272,6 +291,12 @@ class TrialQueue:
         job = self.attempts.job(trial_id)
         self._running[trial_id] = job.spec
         return job
+
+    def _with_rungs(self, spec: TrialSpec) -> TrialSpec:
+        with suppress(ValueError):  # settings that no trainer takes are the trial's failure
+            if self._stopping is not None:
+                return spec.model_copy(update={"rungs": self._stopping.rungs(spec)})
+        return spec
 
     def _spec(self, trial_id: str) -> TrialSpec:
         return self.attempts.log.state.trials[trial_id].spec

@@ -13,9 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from omsweep.align.settings import train_settings_from
+from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.plan.rungs import Arrivals, ordered
 from omsweep.space.schema import Scheduler
 from omsweep.space.search_space import SearchSpace
+from omsweep.store.records import TrialSpec
 from omsweep.store.state import Rung, SweepState
 
 Verdict = Literal["go on", "stop", "pause"]
@@ -113,6 +116,13 @@ class Stopping:
         for trial in trials.values():
             if trial.outcome is not None:
                 self.tell(trial.trial_id, trial.outcome)
+
+    def rungs(self, spec: TrialSpec) -> tuple[tuple[int, int, int | None], ...]:
+        """Where a trial is scored on its way, as its spec says it; ValueError for settings that no trainer takes."""
+        settings = train_settings_from(spec.train or {})
+        limit = EvaluateSettings(**spec.evaluate).limit
+        levels = rungs_of(self._rule, settings.steps, settings.merge.gap_steps)
+        return tuple((level, step, items_at(self._rule, level, limit)) for level, step in levels)
 
     def decide(self, trial_id: str, family: str, rung: Rung) -> Decision:
         """What becomes of a trial that has reached a rung; of one that was there before what was decided then.
