@@ -6,8 +6,8 @@ cold       a sweep with `backend: train` and `reuse_workers: false`
 warm       a sweep with `backend: train`
 inprocess  a sweep with `backend: inprocess`
 
-All read the same prepared models and data. Lost seconds a trial = (wall x slots - train - evaluate) / trials; wall is from
-the first start of a trial to the end of the last, the start of the first workers included. The ways take turns,
+All read the same prepared models and data. Lost seconds a trial = (wall x slots - train - evaluate) / trials; wall is
+from the first start of a trial to the end of the last, the start of the first workers included. The ways take turns,
 `--rounds` times; ratios within one run mean something, single seconds on a shared machine do not.
 """
 
