@@ -1,6 +1,7 @@
 """A whole sweep, begun or gone on with: prepare, train, merge, rescore the front, write the report."""
 
 import shutil
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,12 @@ from omsweep.engine.prepare import check_own_data, reference_key
 from omsweep.engine.terminal import Terminal
 from omsweep.foreign import error_line
 from omsweep.plan.attempts import Attempts, TrialQueue
+from omsweep.plan.budget import admitted
 from omsweep.plan.design import draw
-from omsweep.plan.forking import forked_trials
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.proposer import DesignProposer, Proposer
-from omsweep.plan.starting_points import trial_count
+from omsweep.plan.size import left_of, spent_of, trials_of
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
@@ -97,7 +98,8 @@ def run_sweep(
         forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and forked is None and not unfinished(space, specs, log.state):
-            console.print(f"sweep {name} is finished; its report is written again")
+            said = spent_of(space, specs, log.state) or f"sweep {name} is finished"
+            console.print(f"{said}; its report is written again", highlight=False)
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
         with connected(space, console, work, name) as executor, shown(log.storage, warn):
@@ -151,27 +153,13 @@ def keep_traceback(log: SweepLog, error: BaseException) -> str:
 
 def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> bool:
     """Whether anything of a sweep is still to be done."""
-    wanted = trials_of(space, specs, state)
-    trained = [one for one in state.trials.values() if one.fields.get("kind", "trained") == "trained"]
-    if len(trained) < wanted or any(one.outcome is None for one in state.trials.values()):
+    going_on = (one for one in state.trials.values() if one.attempt > 0 or one.fields.get("kind") == "posthoc")
+    if left_of(space, specs, state) or any(one.outcome is None for one in going_on):
         return True
     merged = plan_posthoc(space, state.records()).specs.values()
     if any(spec.trial_id not in state.trials for specs_ in merged for spec in specs_):
         return True
     return bool(_members_to_score(state))
-
-
-def left_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> Sequence[TrialSpec] | int:
-    """The trials that are still to be trained; only how many, where a search proposes them."""
-    trained = {one.trial_id for one in state.trials.values() if one.outcome or one.trained}
-    if specs is not None:
-        return [spec for spec in specs if spec.trial_id not in trained]
-    return max(0, trials_of(space, specs, state) - len(trained))
-
-
-def trials_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> int:
-    """How many trained trials a sweep has once it is complete, those taken over included."""
-    return trial_count(space) + forked_trials(state) if specs is None else len(specs)
 
 
 def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready: Ready) -> None:
@@ -208,7 +196,12 @@ def _run(
         attempts = Attempts(log, [terminal, retention])
         state = log.state
         proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
-        executor.train(TrialQueue(attempts, proposer), models, folder)
+        budget = space.file.budget
+        queue = TrialQueue(attempts, proposer, lambda: admitted(budget, log.state, time.time()))
+        executor.train(queue, models, folder)
+        if (said := spent_of(space, specs, log.state)) is not None:
+            log.append("spent", said=said, used=log.state.used_until(log.state.time)._asdict())
+            console.print(f"[yellow]stopped[/] starting trials: {escape(said)}", highlight=False)
         _merge(space, attempts, folder, executor, models, terminal, console)
     _rescore(space, log, folder, executor, models, console)
     retention.closed()
