@@ -111,9 +111,14 @@ def keep_within(root: Path, limit: int) -> None:
     if before > limit:
         stay = f"; the {_gb(total)} that stay are in use" if total > limit else ""
         logger.warning(
-            "the cache %s was larger than $%s, %s: %d entries that were not used for the longest time are removed, %s%s",
-            *(root, LIMIT, _gb(limit), removed, _gb(before - total), stay),
+            "the cache %s was larger than $%s, %s: removed %s, %s, not used for the longest time%s",
+            *(root, LIMIT, _gb(limit), counted(removed), _gb(before - total), stay),
         )
+
+
+def counted(count: int) -> str:
+    """So many entries, in words."""
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _gb(size: int) -> str:

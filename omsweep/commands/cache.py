@@ -5,7 +5,6 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sized
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from omsweep.cache import RECIPE_FILE, cache_root, take_in
 from omsweep.cache.content import (
     GB,
     LIMIT,
+    counted,
     entries,
     last_used,
     limit_bytes,
@@ -62,7 +62,7 @@ def _list(options: argparse.Namespace) -> int:
     limit = limit_bytes()
     of = "" if limit is None else f" of at most {decimal(limit)} (${LIMIT})"
     by_kind = ", ".join(f"{kind} {decimal(size)}" for kind, size in sizes.most_common())
-    _say(f"{_count(found)}, {decimal(sizes.total())}{of} in {cache_root()}{': ' if by_kind else ''}{by_kind}")
+    _say(f"{counted(len(found))}, {decimal(sizes.total())}{of} in {cache_root()}{': ' if by_kind else ''}{by_kind}")
     return DONE
 
 
@@ -80,7 +80,7 @@ def _verify(options: argparse.Namespace) -> int:
         if state:
             _say(f"{name_of(path)}: {state}")
     damaged = sum(state not in ("", OLD) for state in found)
-    _say(f"{_count(found)}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
+    _say(f"{counted(len(found))}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
     if OLD in found:
         _say(f"{found.count(OLD)} from before manifests, not checked: the next use takes them in, so does --repair")
     return FAILED if damaged and not options.repair else DONE
@@ -117,7 +117,7 @@ def _remove(options: argparse.Namespace) -> int:
             continue
         _say(f"{_verb(options)} {name_of(path)}, {decimal(sizes[path])}")
         total, removed = total - sizes[path], removed + 1
-    _say(f"{_verb(options)} {_entries(removed)}, {decimal(before - total)}; {decimal(total)} left")
+    _say(f"{_verb(options)} {counted(removed)}, {decimal(before - total)}; {decimal(total)} left")
     return DONE
 
 
@@ -151,14 +151,6 @@ def _state(path: Path) -> str:
 
 def _day(time: float) -> str:
     return datetime.fromtimestamp(time).isoformat(" ", "minutes")
-
-
-def _count(found: Sized) -> str:
-    return _entries(len(found))
-
-
-def _entries(count: int) -> str:
-    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _say(line: str) -> None:

@@ -39,7 +39,7 @@ from omsweep.store.folder import SweepFolder
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import SweepLog
 from omsweep.store.records import TrialSpec
-from omsweep.store.state import SweepState
+from omsweep.store.state import SweepState, family_key
 from omsweep.strict_json import plain
 from omsweep.trial.merge import SCRATCH
 
@@ -171,11 +171,12 @@ def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready:
             "family": family,
             "sft_seed": key,
             "reference": plain(models.reference.model_dump(exclude_unset=True) | named),
-            "models": plain(models.model_dump()),
+            "models": plain(models.model_dump(exclude={"made"})),
         }
         folder.write_reference_scores(family, table, sft_seed=key)
-        if data not in log.state.prepared.values():
-            log.append("prepared", **data)
+        known = log.state.prepared.get(family_key(family, key), {})
+        if data != {name: known.get(name) for name in data}:
+            log.append("prepared", **data, made=models.made)
 
 
 def _run(

@@ -52,8 +52,8 @@ def status(view: SweepView) -> RenderableType:
 
 
 def counts(view: SweepView) -> list[str]:
-    """`12 of 96 trials have ended, 2 running, 82 waiting; 11 with both objectives, 4 on a front`, then what was lost and
-    what was used."""
+    """`12 of 96 trials have ended, 2 running, 82 waiting; 11 with both objectives, 4 on a front`, then what was lost
+    and what was used."""
     progress, summary = view.progress, view.summary
     parts = [captions.ended(progress)]
     merged, more = captions.merges(progress), (captions.lost(progress), captions.budget(progress))

@@ -43,8 +43,8 @@ def test_a_build_is_followed_by_what_the_limit_asks(
     assert there(tmp_path) == {name_of(path) for path in (first, third, fourth)}
     [said] = [record.getMessage() for record in caplog.records]
     assert said == (
-        f"the cache {tmp_path} was larger than $OMSWEEP_CACHE_GB, 0.00031 GB: 1 entries that were not used for the"
-        " longest time are removed, 0.0001 GB"
+        f"the cache {tmp_path} was larger than $OMSWEEP_CACHE_GB, 0.00031 GB: removed 1 entry, 0.0001 GB,"
+        " not used for the longest time"
     )
     assert not second.exists()
 
@@ -52,7 +52,7 @@ def test_a_build_is_followed_by_what_the_limit_asks(
 def test_what_is_built_or_used_or_new_stays_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used, locked_, free = (built(tmp_path, n, days_ago=9 - n) for n in range(3))
+    used, locked_, _free = (built(tmp_path, n, days_ago=9 - n) for n in range(3))
     hold(used)
     with locked(lock_file(locked_), "builds it"):
         keep_within(tmp_path, 1)

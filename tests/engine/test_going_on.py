@@ -146,3 +146,19 @@ def test_what_a_budget_admitted_is_finished_by_the_next_driver(tmp_path: Path) -
     assert run(made, tmp_path)[0] == 0
     [trial] = folder.trials()
     assert trial.attempts == 2
+
+
+def test_what_was_made_and_what_the_cache_had_is_in_the_log_once(tmp_path: Path) -> None:
+    """The next driver finds all of it in the cache, which makes no other models of them."""
+    made = {"tokens": True, "SFT scores": False}
+
+    def prepare(wanted: Any, progress: Any) -> Any:
+        models, table = stub_work.prepare(wanted, progress)
+        return models.model_copy(update={"made": dict(made)}), table
+
+    work = replace(stub_work.STUB, prepare=prepare)
+    assert run(MADE, tmp_path, replace(work, session=interrupted))[0] == 130
+    made["tokens"] = False
+    assert run(MADE, tmp_path, work)[0] == 0
+    state = SweepFolder(tmp_path, "s").state()
+    assert state.prepared["tiny-llama"]["made"] == {"tokens": True, "SFT scores": False}
