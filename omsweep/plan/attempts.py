@@ -99,7 +99,7 @@ class Attempts:
         trial = self.log.state.trials[trial_id]
         return Job(trial.spec, trial.attempt + 1)
 
-    def start(self, job: Job, accelerator: str | None = None, *, cpus: float = 0.0, gpus: float = 0.0) -> None:
+    def start(self, job: Job, accelerator: str | None = None, cpus: float = 0.0, gpus: float = 0.0) -> None:
         """Note that an attempt runs.
 
         Args:
@@ -268,9 +268,9 @@ class TrialQueue:
         """Whether nothing is left to start and nothing runs."""
         return not (self._running or self.left())
 
-    def start(self, job: Job, accelerator: str | None = None, *, cpus: float = 0.0, gpus: float = 0.0) -> None:
+    def start(self, job: Job, accelerator: str | None = None, cpus: float = 0.0, gpus: float = 0.0) -> None:
         """Note that a job runs, see `Attempts.start`."""
-        self.attempts.start(job, accelerator, cpus=cpus, gpus=gpus)
+        self.attempts.start(job, accelerator, cpus, gpus)
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Note how a job ended."""
