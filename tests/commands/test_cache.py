@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omsweep.cache import build_once
-from omsweep.cache.content import lock_file
+from omsweep.cache.content import lock_file, size_of
 from omsweep.cache.lock import locked
 from omsweep.cache.manifest import MANIFEST_FILE
 from omsweep.cache.use import hold
@@ -121,7 +121,8 @@ def test_kinds_go_and_no_more_than_until_the_cache_is_small_enough(capsys: pytes
     old, middle, new = (built(kind, days_ago=days) for kind, days in (("c", 3), ("b", 2), ("a", 1)))
     assert said(capsys, "rm", "--to", "0.0000000001", "--kind", "b", "--dry-run")[0].startswith("would remove b/")
     assert said(capsys, "rm", "--to", "1")[0].startswith("removed 0 entries, 0 bytes; ")
-    assert said(capsys, "rm", "--to", "2e-6")[0].startswith(f"removed c/{old.name}, ")
+    one_too_many = str((sum(map(size_of, (old, middle, new))) - 1) / 1e9)
+    assert said(capsys, "rm", "--to", one_too_many)[0].startswith(f"removed c/{old.name}, ")
     assert (old.exists(), middle.exists(), new.exists()) == (False, True, True)
     assert said(capsys, "rm", "--kind", "a")[0].startswith(f"removed a/{new.name}, ")
     assert middle.exists()
