@@ -98,8 +98,8 @@ def run_sweep(
         forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and forked is None and not unfinished(space, specs, log.state):
-            said = spent_of(space, specs, log.state) or f"sweep {name} is finished"
-            console.print(f"{said}; its report is written again", highlight=False)
+            said = spent_of(space, specs, log.state)
+            console.print(f"sweep {name} is finished{f': {said}' if said else ''}; its report is written again")
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
         with connected(space, console, work, name) as executor, shown(log.storage, warn):
@@ -202,7 +202,7 @@ def _run(
         executor.train(queue, models, folder)
         if (said := spent_of(space, specs, log.state)) is not None:
             log.append("spent", said=said, used=log.state.used_until(log.state.time)._asdict())
-            console.print(f"[yellow]stopped[/] starting trials: {escape(said)}", highlight=False)
+            console.print(f"[yellow]no more trials[/]: {escape(said)}", highlight=False)
         _merge(space, attempts, folder, executor, models, terminal, console)
     _rescore(space, log, folder, executor, models, console)
     retention.closed()

@@ -64,8 +64,7 @@ def admitted(budget: Budget, state: SweepState, now: float = 0.0) -> float:
 
 
 def describe(found: Sequence[Use], not_started: int) -> str | None:
-    """`budget.trials is used up, 3 of 3 trials; 5 trials were not started`; None while nothing is used up."""
-    up = [f"budget.{one.name} is used up, {one}" for one in found if one.up]
-    if not up:
-        return None
-    return f"{', '.join(up)}; {not_started} trial{'s were' if not_started != 1 else ' was'} not started"
+    """`the budget is used up (budget.trials: 3 of 3 trials); 5 trials were not started`; None while nothing is."""
+    up = ", ".join(f"budget.{one.name}: {one}" for one in found if one.up)
+    which = f"{not_started} trials were" if not_started != 1 else "1 trial was"
+    return f"the budget is used up ({up}); {which} not started" if up else None

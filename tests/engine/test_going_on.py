@@ -120,8 +120,8 @@ def test_a_budget_that_is_used_up_ends_a_sweep_and_raising_it_goes_on(
     made = MADE | {"design": {"blocks": 5}, "budget": {"trials": 2}}
     code, ran = run(made, tmp_path)
     assert (code, [what for what, _ in ran]) == (0, ["train", "train", "score"])
-    used_up = "budget.trials is used up, 2 of 2 trials; 3 trials were not started"
-    assert f"stopped starting trials: {used_up}" in capsys.readouterr().out
+    used_up = "the budget is used up (budget.trials: 2 of 2 trials); 3 trials were not started"
+    assert f"no more trials: {used_up}" in capsys.readouterr().out
     folder = SweepFolder(tmp_path, "s")
     view = read_view(folder)
     assert folder.state().closed == "completed"
@@ -130,7 +130,7 @@ def test_a_budget_that_is_used_up_ends_a_sweep_and_raising_it_goes_on(
     assert captions.missing(view.progress) == used_up
     assert folder.sweep()["spent"]["said"] == used_up
     assert run(made, tmp_path) == (0, [])
-    assert f"{used_up}; its report is written again" in capsys.readouterr().out
+    assert f"sweep s is finished: {used_up}; its report is written again" in capsys.readouterr().out
     code, ran = run(made | {"budget": {"trials": 3}}, tmp_path)
     assert (code, [what for what, _ in ran]) == (0, ["train"])
     code, ran = run(made | {"budget": {}}, tmp_path)

@@ -74,7 +74,7 @@ def test_lost_attempts_count_and_the_time_between_two_drivers_does_not() -> None
     assert describe(uses(budget, state(*killed, *after)), 3) is None
     small = Budget(money=30, per_gpu_hour=2, per_cpu_hour=0.5, currency="EUR")
     said = describe(uses(small, state(*killed, *after)), 1)
-    assert said == "budget.money is used up, 30 of 30 EUR; 1 trial was not started"
+    assert said == "the budget is used up (budget.money: 30 of 30 EUR); 1 trial was not started"
 
 
 def test_what_was_taken_over_and_merged_points_are_not_begun_trials() -> None:
