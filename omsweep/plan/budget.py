@@ -29,7 +29,8 @@ class Use:
         return self.used >= self.limit
 
     def __str__(self) -> str:
-        return f"{self.used:,.4g} of {self.limit:,.4g} {self.unit}"
+        used, limit = (f"{round(number, 2):,.10g}" for number in (self.used, self.limit))
+        return f"{used} of {limit} {self.unit}"
 
 
 def uses(budget: Budget, state: SweepState, now: float = 0.0) -> list[Use]:
