@@ -119,7 +119,7 @@ def test_a_budget_that_is_used_up_ends_a_sweep_and_raising_it_goes_on(
 ) -> None:
     made = MADE | {"design": {"blocks": 5}, "budget": {"trials": 2}}
     code, ran = run(made, tmp_path)
-    assert (code, [what for what, _ in ran]) == (0, ["train", "train", "score"])
+    assert (code, [what for what, _ in ran]) == (0, ["train", "train", "score", "score"])
     used_up = "the budget is used up (budget.trials: 2 of 2 trials); 3 trials were not started"
     assert f"no more trials: {used_up}" in capsys.readouterr().out
     folder = SweepFolder(tmp_path, "s")
@@ -132,9 +132,9 @@ def test_a_budget_that_is_used_up_ends_a_sweep_and_raising_it_goes_on(
     assert run(made, tmp_path) == (0, [])
     assert f"sweep s is finished: {used_up}; its report is written again" in capsys.readouterr().out
     code, ran = run(made | {"budget": {"trials": 3}}, tmp_path)
-    assert (code, [what for what, _ in ran]) == (0, ["train"])
+    assert (code, [what for what, _ in ran]) == (0, ["train", "score"])
     code, ran = run(made | {"budget": {}}, tmp_path)
-    assert (code, [what for what, _ in ran]) == (0, ["train", "train"])
+    assert (code, [what for what, _ in ran]) == (0, ["train", "train", "score", "score"])
     assert "spent" not in folder.sweep()
     assert len(folder.trials()) == 5
     assert "used up" not in captions.standing(read_view(folder).progress)

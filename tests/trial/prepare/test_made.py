@@ -40,7 +40,7 @@ def ready(compare: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return prepared
 
 
-def test_a_second_sweep_tokenises_and_scores_nothing(
+def test_a_second_sweep_tokenises_and_scores_nothing_and_a_larger_one_what_is_new_alone(
     ready: Callable[..., dict[str, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = ready(1)
@@ -50,14 +50,11 @@ def test_a_second_sweep_tokenises_and_scores_nothing(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("no model may be loaded")
 
-    for place in ("omsweep.families.load.load_model", "omsweep.align.data.load_model"):
-        monkeypatch.setattr(place, never)
-    assert ready(1) == dict.fromkeys(made, False)
-
-
-def test_a_larger_sweep_scores_what_is_new_to_it_alone(ready: Callable[..., dict[str, bool]]) -> None:
-    made = ready(1)
-    assert ready(2) == dict.fromkeys(made, False) | {LOG_PROBS: True}
+    with monkeypatch.context() as patched:
+        for place in ("omsweep.families.load.load_model", "omsweep.align.data.load_model"):
+            patched.setattr(place, never)
+        assert ready(1) == dict.fromkeys(made, False)
+    assert ready(2) == dict.fromkeys(made, False) | {LOG_PROBS: True}, "a larger one reads pairs that are new to it"
 
 
 def test_a_part_of_several_entries_was_made_where_one_was() -> None:
