@@ -191,14 +191,18 @@ def _add_prefs(parser: argparse.ArgumentParser) -> None:
 def _add_cache(parser: argparse.ArgumentParser) -> None:
     parser.description = "The cache is $OMSWEEP_CACHE, or ~/.cache/omsweep."
     verbs = parser.add_subparsers(required=True, metavar="COMMAND", dest="action")
-    verbs.add_parser("list", help="kind, size, last use and state of every entry")
+    verbs.add_parser("ls", help="kind, size, age, last use and state of every entry")
     verify = verbs.add_parser("verify", help="read every entry and compare it with what was built; 1 if one is damaged")
     verify.add_argument("--repair", action="store_true", help="remove damaged entries: the next use builds them again")
-    prune = verbs.add_parser("prune", help="remove entries and leftovers of builds; none that is being built")
-    which = prune.add_mutually_exclusive_group(required=True)
-    which.add_argument("--older-than", type=float, metavar="DAYS", help="those last used more than so many days ago")
-    which.add_argument("--all", action="store_true", help="all of them")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    rm = verbs.add_parser(
+        "rm",
+        help="remove entries and leftovers of builds, the longest unused first; none that a process builds or uses",
+    )
+    rm.add_argument("--kind", action="append", help="those of this kind, as ls shows it; may be given more than once")
+    rm.add_argument("--older-than", type=float, metavar="DAYS", help="those last used more than so many days ago")
+    rm.add_argument("--to", type=float, metavar="GB", help="only until the cache has at most so many GB")
+    rm.add_argument("--all", action="store_true", help="all of them")
+    rm.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:

@@ -16,12 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from omsweep.cache.content import HASH_DIGITS, keep_within, last_used, limit_bytes, lock_file, set_aside
 from omsweep.cache.lock import locked
 from omsweep.cache.manifest import damage, has_manifest, synced, write_manifest
+from omsweep.cache.use import hold, note
 
 RECIPE_FILE = "recipe.json"
-HASH_DIGITS = 16
 CLOSED_FOLDER = 0o770
+TRIED = ".tried-"
+ABANDONED_SECONDS = 600
+"""Trying takes milliseconds, and a driver gives up after 30 s: what is older is a dead process's."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +48,9 @@ def build_once(
     """Return the folder of `recipe`, calling `build(folder)` first if nobody has built it yet or it is damaged.
 
     The entry is checked as `omsweep.cache.manifest.damage` says. A damaged one is named in a warning and built again,
-    by one process where several find it. An entry from before manifests is taken in as it is.
+    by one process where several find it. An entry from before manifests is taken in as it is. While this process lives
+    the entry is not removed. Where `$OMSWEEP_CACHE_GB` is set, a build is followed by
+    `omsweep.cache.content.keep_within`.
 
     Args:
         kind: subfolder of the cache, for example `families`.
@@ -59,31 +65,43 @@ def build_once(
         ValueError: the storage refuses locks, or a damaged entry lies where nothing can be written.
     """
     shelf = (root or cache_root()) / kind
-    target = shelf / recipe_hash(recipe)
+    target, built = shelf / recipe_hash(recipe), False
+    hold(target)  # before it is looked for: from here on nobody removes it
     if not _usable(target):
         _make_root(shelf.parent)
         shelf.mkdir(exist_ok=True)
+        hold(target)  # where there was no shelf
         with locked(lock_file(target), f"builds {kind}/{target.name}"):
-            if not _usable(target, repair=True):
+            if built := not _usable(target, repair=True):
                 _build(target, recipe, build)
     with suppress(OSError):  # a cache that is mounted to be read only
         os.utime(target)
+    note(target, built=built)
+    if built and (limit := limit_bytes()) is not None:
+        keep_within(shelf.parent, limit)
     return target
 
 
 def try_out(root: Path | None = None) -> None:
     """Write, lock and rename in the cache as a build does; one that cannot be written is fine where it has entries.
 
+    What processes left that were killed while they tried goes.
+
     Args:
         root: cache folder, default `cache_root()`.
 
     Raises:
-        ValueError: neither can be built in nor read from; the message names the folder.
+        ValueError: neither can be built in nor read from, or `$OMSWEEP_CACHE_GB` is no size; the message says so.
     """
     root = root or cache_root()
+    limit_bytes()
     try:
         _make_root(root)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".tried-") as place:
+        with tempfile.TemporaryDirectory(dir=root, prefix=TRIED) as place:
+            now = Path(place).stat().st_mtime  # by the storage's own clock
+            for left in root.glob(f"{TRIED}*"):
+                if now - last_used(left) > ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
             partial = Path(place) / "partial"
             with locked(lock_file(partial), "tries the cache"):
                 partial.mkdir()
@@ -97,18 +115,6 @@ def try_out(root: Path | None = None) -> None:
 def _make_root(root: Path) -> None:
     """Make the cache, which holds preference data too, closed to others than owner and group."""
     root.mkdir(CLOSED_FOLDER, parents=True, exist_ok=True)
-
-
-def lock_file(target: Path) -> Path:
-    """The lock under which an entry is built, repaired and removed. It stays: another process may wait on it."""
-    return target.with_name(target.name + ".lock")
-
-
-def set_aside(target: Path) -> Path:
-    """Turn an entry into the leftover of a build, which nobody reads and the next build replaces; under its lock."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    return target.rename(partial)
 
 
 def take_in(target: Path) -> str | None:

@@ -12,6 +12,7 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from rich.console import Console
 
 from omsweep.cache import cache_root
+from omsweep.cache.content import LIMIT
 from omsweep.cluster.storage import in_ray_job
 from omsweep.foreign import calling
 
@@ -36,7 +37,7 @@ LOCAL_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process per trial that watches for nodes taken away
 }
 PASSED_ON = (
-    *("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS"),
+    *("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", LIMIT),
     *("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "RAY_TRAIN_ENABLE_STATE_TRACKING", *LOCAL_SETTINGS),
 )
 QUIET_LOGGERS = (

@@ -1,12 +1,10 @@
 """`omsweep cache`: what the cache holds, whether it is sound, and what may go."""
 
 import argparse
-import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sized
-from contextlib import suppress
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -15,12 +13,26 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from omsweep.cache import HASH_DIGITS, cache_root, lock_file, set_aside, take_in
+from omsweep.cache import RECIPE_FILE, cache_root, take_in
+from omsweep.cache.content import (
+    GB,
+    LIMIT,
+    counted,
+    entries,
+    last_used,
+    limit_bytes,
+    lock_file,
+    name_of,
+    remove,
+    set_aside,
+    size_of,
+    target_of,
+)
 from omsweep.cache.lock import holder_of, locked
 from omsweep.cache.manifest import damage, has_manifest
+from omsweep.cache.use import unused
 from omsweep.commands import DONE, FAILED
 
-ENTRY = re.compile(rf"[0-9a-f]{{{HASH_DIGITS}}}(\.partial)?")
 OLD = "no manifest"
 UNFINISHED = "unfinished"
 DAY_SECONDS = 86_400
@@ -28,48 +40,47 @@ TABLE_WIDTH = 200
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run `omsweep cache list|verify|prune`."""
-    action = {"list": _list, "verify": _verify, "prune": _prune}[options.action]
+    """Run `omsweep cache ls|verify|rm`."""
+    action = {"ls": _list, "verify": _verify, "rm": _remove}[options.action]
     return action(options)
-
-
-def entries(root: Path) -> Iterator[Path]:
-    """The folders of the cache's entries and of unfinished builds (`.partial`), sorted by kind and hash."""
-    for path in sorted(root.glob("*/*")):
-        if ENTRY.fullmatch(path.name) and path.is_dir():
-            yield path
 
 
 def _list(options: argparse.Namespace) -> int:
     table = Table("kind", "entry", box=None, pad_edge=False)
-    for title in ("size", "last used", "state"):
+    for title in ("size", "built", "last used", "state"):
         table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
-    sizes = []
-    for path in entries(cache_root()):
-        sizes.append(_size(path))
-        used = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes")
-        table.add_row(path.parent.name, _target(path).name, decimal(sizes[-1]), used, _state(path))
-    if sizes:
+    sizes: Counter[str] = Counter()
+    found = list(entries(cache_root()))
+    for path in found:
+        size = size_of(path)
+        sizes[path.parent.name] += size
+        built = _day((path / RECIPE_FILE).stat().st_mtime) if (path / RECIPE_FILE).is_file() else ""
+        row = (decimal(size), built, _day(last_used(path)), _state(path))
+        table.add_row(path.parent.name, target_of(path).name, *row)
+    if found:
         Console(highlight=False, markup=False, width=TABLE_WIDTH).print(table)
-    _say(f"{_count(sizes)}, {decimal(sum(sizes))} in {cache_root()}")
+    limit = limit_bytes()
+    of = "" if limit is None else f" of at most {decimal(limit)} (${LIMIT})"
+    by_kind = ", ".join(f"{kind} {decimal(size)}" for kind, size in sizes.most_common())
+    _say(f"{counted(len(found))}, {decimal(sizes.total())}{of} in {cache_root()}{': ' if by_kind else ''}{by_kind}")
     return DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
     found: list[str] = []
     for path in entries(cache_root()):
-        if path != _target(path):
+        if path != target_of(path):
             continue
         if options.repair:
-            with locked(lock_file(path), f"checks {_name(path)}"):
+            with locked(lock_file(path), f"checks {name_of(path)}"):
                 state = _repaired(path)
         else:
             state = (damage(path, read="all") or "") if has_manifest(path) else OLD
         found.append(state)
         if state:
-            _say(f"{_name(path)}: {state}")
+            _say(f"{name_of(path)}: {state}")
     damaged = sum(state not in ("", OLD) for state in found)
-    _say(f"{_count(found)}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
+    _say(f"{counted(len(found))}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
     if OLD in found:
         _say(f"{found.count(OLD)} from before manifests, not checked: the next use takes them in, so does --repair")
     return FAILED if damaged and not options.repair else DONE
@@ -85,65 +96,61 @@ def _repaired(path: Path) -> str:
     return wrong or ""
 
 
-def _prune(options: argparse.Namespace) -> int:
-    days = 0.0 if options.all else options.older_than
-    if not days >= 0:
-        raise ValueError(f"--older-than must be a number of days of at least 0, got {days:g}")
-    removed, verb = [], "would remove" if options.dry_run else "removed"
-    for path in entries(cache_root()):
-        lock = lock_file(_target(path))
-        try:
-            with locked(lock, f"removes {_name(path)}", wait=False):
-                if not path.is_dir() or (not options.all and _idle_days(path) <= days):
-                    continue
-                removed.append(_size(path))
-                if not options.dry_run:
-                    shutil.rmtree(path if path != _target(path) else set_aside(path))
-        except Timeout:
-            _say(f"kept {_name(path)}: it is held by {holder_of(lock)}")
+def _remove(options: argparse.Namespace) -> int:
+    """Those that the options name, the ones that were not used for the longest time first."""
+    _check(options)
+    root, sizes, removed = cache_root(), {path: size_of(path) for path in entries(cache_root())}, 0
+    total = before = sum(sizes.values())
+    unknown = sorted({*(options.kind or ())} - {path.parent.name for path in sizes})
+    if unknown:
+        kinds = ", ".join(sorted({path.parent.name for path in sizes})) or "none"
+        raise ValueError(f"--kind {unknown[0]} has no entry in {root}; there are {kinds}")
+    for path in sorted(sizes, key=last_used):
+        if options.kind and path.parent.name not in options.kind:
             continue
-        _say(f"{verb} {_name(path)}, {decimal(removed[-1])}")
-    _say(f"{verb} {_count(removed)}, {decimal(sum(removed))}")
+        if options.older_than is not None and time.time() - last_used(path) <= options.older_than * DAY_SECONDS:
+            continue
+        if options.to is not None and total <= options.to * GB:
+            break
+        if (held := remove(path, dry_run=options.dry_run)) is not None:
+            _say(f"kept {name_of(path)}: it is held by {held}")
+            continue
+        _say(f"{_verb(options)} {name_of(path)}, {decimal(sizes[path])}")
+        total, removed = total - sizes[path], removed + 1
+    _say(f"{_verb(options)} {counted(removed)}, {decimal(before - total)}; {decimal(total)} left")
     return DONE
 
 
-def _idle_days(path: Path) -> float:
-    return (time.time() - path.stat().st_mtime) / DAY_SECONDS
+def _check(options: argparse.Namespace) -> None:
+    if not options.all and options.kind is None and options.older_than is None and options.to is None:
+        raise ValueError("cache rm needs to know which: --kind KIND, --older-than DAYS, --to GB, or --all")
+    for name, unit, value in (("older-than", "days", options.older_than), ("to", "GB", options.to)):
+        if value is not None and not value >= 0:
+            raise ValueError(f"--{name} must be a number of {unit} of at least 0, got {value:g}")
+
+
+def _verb(options: argparse.Namespace) -> str:
+    return "would remove" if options.dry_run else "removed"
 
 
 def _state(path: Path) -> str:
     """What can be told without reading content."""
-    if path != _target(path):
+    if path != target_of(path):
         try:
-            with locked(lock_file(_target(path)), "lists the cache", wait=False):
+            with locked(lock_file(target_of(path)), "lists the cache", wait=False):
                 return UNFINISHED
         except Timeout:
-            return f"being built: {holder_of(lock_file(_target(path)))}"
+            return f"being built: {holder_of(lock_file(target_of(path)))}"
     if not has_manifest(path):
         return OLD
-    wrong = damage(path, read="nothing")
-    return f"damaged: {wrong}" if wrong else "whole"
+    if wrong := damage(path, read="nothing"):
+        return f"damaged: {wrong}"
+    with unused(path) as free:
+        return "whole" if free else "whole, in use"
 
 
-def _target(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".partial"))
-
-
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _count(found: Sized) -> str:
-    return "1 entry" if len(found) == 1 else f"{len(found)} entries"
-
-
-def _size(path: Path) -> int:
-    """Bytes of its files; what vanishes meanwhile counts nothing."""
-    size = 0
-    for file in path.rglob("*"):
-        with suppress(FileNotFoundError):
-            size += file.stat().st_size if file.is_file() else 0
-    return size
+def _day(time: float) -> str:
+    return datetime.fromtimestamp(time).isoformat(" ", "minutes")
 
 
 def _say(line: str) -> None:

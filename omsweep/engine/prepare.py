@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import RECIPE_FILE
-from omsweep.engine.executor import Ready, Work
+from omsweep.cache.use import hold, noted
+from omsweep.engine.executor import Family, Ready, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
 from omsweep.evaluation.settings import TAX_SUITES
@@ -26,6 +28,10 @@ from omsweep.space.search_space import SearchSpace
 from omsweep.space.specs import preparation
 from omsweep.store.records import Prepared, TrialSpec
 from omsweep.trial.prepare.family import Milestones
+from omsweep.trial.prepare.made import describe, made_of
+
+Used = Mapping[Path, bool]
+"""Entries of the cache, and whether they were built for it."""
 
 
 def check_own_data(space: SearchSpace) -> None:
@@ -110,16 +116,32 @@ def prepare_all(
     }
     drawn, parts = console.is_terminal, space.file.train.workers
     waiting = {key: start("prepare", *key, work.prepare, drawn, one) for key, one in wanted.items()}
-    prepared = {key: _result(reference, f"family {key[0]}") for key, reference in waiting.items()}
+    prepared: dict[Family, tuple[Prepared, Any]] = {}
+    used: dict[Family, Used] = {}
+    for key, reference in waiting.items():
+        prepared[key], used[key] = _result(reference, f"family {key[0]}")
     scoring = [
-        (key[0], start("reference", *key, work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
+        (key, start("reference", *key, work.reference, drawn, one, prepared[key][0], part=part, parts=parts))
         for key, one in wanted.items()
         for part in range(parts)
     ]
-    for name, reference in scoring:
-        _result(reference, f"family {name}")
+    scored = Counter(dict.fromkeys(wanted, 0))
+    for key, reference in scoring:
+        scored[key] += _result(reference, f"family {key[0]}")[0]
+    for entry in (one for found in used.values() for one in found):
+        hold(entry)  # the processes that made it ready may end before the sweep does
+    for key, (models, table) in prepared.items():
+        prepared[key] = models.model_copy(update={"made": made_of(used[key], scored=scored[key])}), table
+    _say(space, prepared, console)
+    console.print(f"prepared in {time.monotonic() - started:.0f} s")
+    return prepared
+
+
+def _say(space: SearchSpace, prepared: Ready, console: Console) -> None:
+    """A few lines on what is ready; refuses a tax that the suite's items cannot give."""
     for (name, seed), (models, _) in prepared.items():
         check_tax(space.file.objectives.tax, models)
+        console.print(f"  {name}: {describe(models.made)}", highlight=False)
         which = f" {seed}" if space.design.names_sft_seeds else ""
         average = models.reference.benchmark_average
         console.print(f"  {name}: SFT model{which} scores {average:.1f} points on the tax suite", highlight=False)
@@ -134,8 +156,6 @@ def prepare_all(
             console.print(f"  {escape(line)}", highlight=False)
     for found in of_data(prepared, "contamination"):
         console.print(f"  {escape(Contamination(**found).describe())}", highlight=False)
-    console.print(f"prepared in {time.monotonic() - started:.0f} s")
-    return prepared
 
 
 def check_tax(tax: str, models: Prepared) -> None:
@@ -170,11 +190,13 @@ def _trials_from(specs: Sequence[TrialSpec] | None, family: str, sft_seed: int) 
     return [spec for spec in specs if (spec.family, spec.sft_seed or 0) == (family, sft_seed)]
 
 
-def _prepare_task(prepare: Callable[..., Any], drawn: bool, *wanted: Any, **options: Any) -> Any:
+def _prepare_task(prepare: Callable[..., Any], drawn: bool, *wanted: Any, **options: Any) -> tuple[Any, Used]:
+    """What `prepare` returns, and the cache entries it was given."""
     from ray.experimental import tqdm_ray
 
     try:
-        return prepare(*wanted, tqdm_ray.tqdm if drawn else Milestones, **options)
+        with noted() as used:
+            return prepare(*wanted, tqdm_ray.tqdm if drawn else Milestones, **options), used
     except Exception as error:
         said = refusal(error)  # while its traceback is there to tell whose it is
         if said is None:

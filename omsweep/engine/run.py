@@ -1,6 +1,7 @@
 """A whole sweep, begun or gone on with: prepare, train, merge, rescore the front, write the report."""
 
 import shutil
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,12 @@ from omsweep.engine.prepare import check_own_data, reference_key
 from omsweep.engine.terminal import Terminal
 from omsweep.foreign import error_line
 from omsweep.plan.attempts import Attempts, TrialQueue
+from omsweep.plan.budget import admitted
 from omsweep.plan.design import draw
-from omsweep.plan.forking import forked_trials
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.proposer import DesignProposer, Proposer
-from omsweep.plan.starting_points import trial_count
+from omsweep.plan.size import left_of, spent_of, trials_of
 from omsweep.plan.stopping import Stopping
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
@@ -39,7 +40,7 @@ from omsweep.store.folder import SweepFolder
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import SweepLog
 from omsweep.store.records import TrialSpec
-from omsweep.store.state import SweepState
+from omsweep.store.state import SweepState, family_key
 from omsweep.strict_json import plain
 from omsweep.trial.merge import SCRATCH
 
@@ -98,7 +99,8 @@ def run_sweep(
         forked = fork_of(space, specs, inputs, log.state, fork)
         sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
         if log.state.created and forked is None and not unfinished(space, specs, log.state):
-            console.print(f"sweep {name} is finished; its report is written again")
+            said = spent_of(space, specs, log.state)
+            console.print(f"sweep {name} is finished{f': {said}' if said else ''}; its report is written again")
             sink.start()
             return _close(log, sink, folder, console, log.state.closed or "completed")
         with connected(space, console, work, folder, log.epoch) as executor, shown(log.storage, warn):
@@ -152,27 +154,13 @@ def keep_traceback(log: SweepLog, error: BaseException) -> str:
 
 def unfinished(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> bool:
     """Whether anything of a sweep is still to be done."""
-    wanted = trials_of(space, specs, state)
-    trained = [one for one in state.trials.values() if one.fields.get("kind", "trained") == "trained"]
-    if len(trained) < wanted or any(one.outcome is None for one in state.trials.values()):
+    going_on = (one for one in state.trials.values() if one.attempt > 0 or one.fields.get("kind") == "posthoc")
+    if left_of(space, specs, state) or any(one.outcome is None for one in going_on):
         return True
     merged = plan_posthoc(space, state.records()).specs.values()
     if any(spec.trial_id not in state.trials for specs_ in merged for spec in specs_):
         return True
     return bool(_members_to_score(state))
-
-
-def left_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> Sequence[TrialSpec] | int:
-    """The trials that are still to be trained; only how many, where a search proposes them."""
-    trained = {one.trial_id for one in state.trials.values() if one.outcome or one.trained}
-    if specs is not None:
-        return [spec for spec in specs if spec.trial_id not in trained]
-    return max(0, trials_of(space, specs, state) - len(trained))
-
-
-def trials_of(space: SearchSpace, specs: Sequence[TrialSpec] | None, state: SweepState) -> int:
-    """How many trained trials a sweep has once it is complete, those taken over included."""
-    return trial_count(space) + forked_trials(state) if specs is None else len(specs)
 
 
 def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready: Ready) -> None:
@@ -184,11 +172,12 @@ def keep_prepared(space: SearchSpace, log: SweepLog, folder: SweepFolder, ready:
             "family": family,
             "sft_seed": key,
             "reference": plain(models.reference.model_dump(exclude_unset=True) | named),
-            "models": plain(models.model_dump()),
+            "models": plain(models.model_dump(exclude={"made"})),
         }
         folder.write_reference_scores(family, table, sft_seed=key)
-        if data not in log.state.prepared.values():
-            log.append("prepared", **data)
+        known = log.state.prepared.get(family_key(family, key), {})
+        if data != {name: known.get(name) for name in data}:
+            log.append("prepared", **data, made=models.made)
 
 
 def _run(
@@ -210,7 +199,12 @@ def _run(
         state = log.state
         proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
         stopping = None if space.file.scheduler.algorithm == "none" else Stopping(space, state)
-        executor.train(TrialQueue(attempts, proposer, stopping), models)
+        budget = space.file.budget
+        queue = TrialQueue(attempts, proposer, lambda: admitted(budget, log.state, time.time()), stopping)
+        executor.train(queue, models)
+        if (said := spent_of(space, specs, log.state)) is not None:
+            log.append("spent", said=said, used=log.state.used_until(log.state.time)._asdict())
+            console.print(f"[yellow]no more trials[/]: {escape(said)}", highlight=False)
         _merge(space, attempts, folder, executor, models, terminal, console)
     _rescore(space, log, folder, executor, models, console)
     retention.closed()

@@ -48,8 +48,9 @@ class TuneEvents(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt runs."""
-        job = Job(TrialSpec(**trial.config["spec"]), trial.config["attempt"])
-        self._told(self._queue.start, job, trial.config["worker"]["accelerator"])
+        job, worker = Job(TrialSpec(**trial.config["spec"]), trial.config["attempt"]), trial.config["worker"]
+        count = job.spec.params.get("workers", 1)
+        self._told(self._queue.start, job, worker["accelerator"], count * worker["cpus"], count * worker["gpus"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """What an attempt reported at its end; one that ended after a report of where it was has lost its process."""

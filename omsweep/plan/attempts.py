@@ -4,6 +4,7 @@ An attempt that is lost (its process died, it hung, the disk was full) is no res
 the trial is tried again as often as `AGAIN` allows for that reason. What a trial itself raises is its result.
 """
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -100,9 +101,16 @@ class Attempts:
         trial = self.log.state.trials[trial_id]
         return Job(trial.spec, trial.attempt + 1)
 
-    def start(self, job: Job, accelerator: str | None = None) -> None:
-        """Note that an attempt runs, and on which kind of accelerator where it is bound to one."""
+    def start(self, job: Job, accelerator: str | None = None, cpus: float = 0.0, gpus: float = 0.0) -> None:
+        """Note that an attempt runs.
+
+        Args:
+            job: the attempt.
+            accelerator: the kind that it is bound to, None for any.
+            cpus, gpus: what all its workers hold together.
+        """
         where: dict[str, Any] = {} if accelerator is None else {"accelerator_type": accelerator}
+        where |= {name: amount for name, amount in (("cpus", cpus), ("gpus", gpus)) if amount}
         self.log.append("started", trial_id=job.spec.trial_id, attempt=job.attempt, **where)
 
     def end(self, trial_id: str, outcome: Outcome) -> bool:
@@ -196,12 +204,20 @@ class TrialQueue:
     Args:
         attempts: of the sweep.
         proposer: made from the same state.
+        admits: how many trials may still be begun (`omsweep.plan.budget.admitted`); those that were are finished.
         stopping: the rule that ends trials on their way, made from the same state; None: all run to their end.
     """
 
-    def __init__(self, attempts: Attempts, proposer: Proposer, stopping: Stopping | None = None) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        proposer: Proposer,
+        admits: Callable[[], float] = lambda: math.inf,
+        stopping: Stopping | None = None,
+    ) -> None:
         self.attempts = attempts
         self._proposer, self._stopping = proposer, stopping
+        self._admits = admits
         begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
         self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
         self._running: dict[str, TrialSpec] = {}
@@ -223,22 +239,24 @@ class TrialQueue:
         """
         if self._alone is not None or time.monotonic() < self._paused_until:
             return None
-        waits = [one for one in self._waiting if not self._must_be_alone(one)]
+        may_start, more = self._admitted()
+        waits = [one for one in may_start if not self._must_be_alone(one)]
         for trial_id in waits:
             if fits(self._spec(trial_id)):
                 self._waiting.remove(trial_id)
                 return self._starting(trial_id)
-        while len(waits) < ahead and self._proposer.left() and room():
-            proposal = self._proposer.next()
+        while len(waits) < ahead and more > 0 and self._proposer.left() and room():
+            proposal, more = self._proposer.next(), more - 1
             assert proposal is not None, "there are some left"
             self.attempts.propose(self._with_rungs(proposal.spec), proposal.drawn)
             if fits(proposal.spec):
                 return self._starting(proposal.spec.trial_id)
             waits.append(proposal.spec.trial_id)
             self._waiting.append(proposal.spec.trial_id)
-        alone = bool(self._waiting) and not (waits or self._proposer.left() or self._running)
-        if alone and fits(self._spec(self._waiting[0])):
-            self._alone = self._waiting.popleft()
+        alone = bool(may_start) and not (waits or self._running or (more > 0 and self._proposer.left()))
+        if alone and fits(self._spec(may_start[0])):
+            self._alone = may_start[0]
+            self._waiting.remove(self._alone)
             return self._starting(self._alone)
         return None
 
@@ -248,8 +266,13 @@ class TrialQueue:
         return list(self._running.values())
 
     def left(self) -> Mapping[str, int]:
-        """How many trials are still to be started, by family."""
-        return Counter(self._spec(one).family for one in self._waiting) + Counter(self._proposer.left())
+        """How many trials are still to be started, by family; nothing of those that are not admitted."""
+        may_start, more = self._admitted()
+        left = Counter(self._spec(one).family for one in may_start)
+        for family, count in self._proposer.left().items():
+            left[family] += (taken := int(min(count, more)))
+            more -= taken
+        return +left
 
     @property
     def epoch(self) -> int:
@@ -259,11 +282,11 @@ class TrialQueue:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start and nothing runs."""
-        return not (self._proposer.left() or self._waiting or self._running)
+        return not (self._running or self.left())
 
-    def start(self, job: Job, accelerator: str | None = None) -> None:
-        """Note that a job runs, and on which kind of accelerator where it is bound to one."""
-        self.attempts.start(job, accelerator)
+    def start(self, job: Job, accelerator: str | None = None, cpus: float = 0.0, gpus: float = 0.0) -> None:
+        """Note that a job runs, see `Attempts.start`."""
+        self.attempts.start(job, accelerator, cpus, gpus)
 
     def reach(self, trial_id: str, rung: Rung) -> bool:
         """Note what a job scored at a rung; whether it goes on."""
@@ -286,6 +309,18 @@ class TrialQueue:
         else:
             self._waiting.append(trial_id)
             self._paused_until = time.monotonic() + AGAIN[str(outcome.reason)].pause
+
+    def _admitted(self) -> tuple[list[str], float]:
+        """Of the trials that wait those that may start, and how many more may be thought of."""
+        trials = self.attempts.log.state.trials
+        more = self._admits() - sum(trials[one].attempt == 0 for one in self._running)
+        may_start = []
+        for trial_id in self._waiting:
+            new = trials[trial_id].attempt == 0
+            if more > 0 or not new:
+                may_start.append(trial_id)
+                more -= new
+        return may_start, max(0, more)
 
     def _starting(self, trial_id: str) -> Job:
         job = self.attempts.job(trial_id)

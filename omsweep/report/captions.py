@@ -1,5 +1,6 @@
 """Sentences that stand under plots and in the page, the same in both."""
 
+from omsweep.plan.budget import describe
 from omsweep.results.front import EXPLORATORY
 from omsweep.results.numbers import counted, fixed, short
 from omsweep.results.progress import Progress
@@ -28,13 +29,13 @@ def standing(progress: Progress) -> str:
             return "failed: no trial completed; `omsweep retry` tries failed ones again"
         case "former":
             return "from before omsweep kept a log: it can be reported, not gone on with"
-    return "completed"
+    return f"completed; {found}" if (found := used_up(progress)) else "completed"
 
 
 def missing(progress: Progress) -> str | None:
     """`interrupted: 12 of 96 trials have ended`; None of a sweep of which nothing is known to be missing."""
     if not progress.unfinished:
-        return None
+        return used_up(progress)
     state = {
         "running": "running when this was written",
         "abandoned": "its driver is silent" if progress.driver else "its driver is gone",
@@ -43,6 +44,16 @@ def missing(progress: Progress) -> str | None:
     }.get(progress.state, progress.state)
     merged = merges(progress) if progress.ended_count == progress.planned else None
     return f"{state}: {ended(progress)}" + ("" if merged is None else f", {merged}")
+
+
+def used_up(progress: Progress) -> str | None:
+    """Which limits of the budget are used up, and what was not started; None while none is, or nothing is left out."""
+    return describe(progress.budget, progress.not_started) if progress.not_started else None
+
+
+def budget(progress: Progress) -> str | None:
+    """`budget: 3 of 10 trials, 1.25 of 2 GPU hours`; None where no limit is set."""
+    return f"budget: {', '.join(map(str, progress.budget))} used" if progress.budget else None
 
 
 def ended(progress: Progress) -> str:

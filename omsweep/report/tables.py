@@ -52,15 +52,16 @@ def status(view: SweepView) -> RenderableType:
 
 
 def counts(view: SweepView) -> list[str]:
-    """`12 of 96 trials have ended, 2 running, 82 waiting; 11 with both objectives, 4 on a front`, and what was lost."""
+    """`12 of 96 trials have ended, 2 running, 82 waiting; 11 with both objectives, 4 on a front`, then what was lost
+    and what was used."""
     progress, summary = view.progress, view.summary
     parts = [captions.ended(progress)]
-    merged, lost = captions.merges(progress), captions.lost(progress)
+    merged, more = captions.merges(progress), (captions.lost(progress), captions.budget(progress))
     parts += [f"{progress.running} running"] if progress.state == "running" else []
     parts += [f"{progress.waiting} waiting"] if progress.unfinished else []
     parts += [] if merged is None else [merged]
     found = f"{summary['scored']} with both objectives, {len(summary['members'])} on a front"
-    return [f"{', '.join(parts)}; {found}", *([] if lost is None else [lost])]
+    return [f"{', '.join(parts)}; {found}", *(line for line in more if line is not None)]
 
 
 def trial_table(view: SweepView) -> Table:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from omsweep.plan.budget import Use, uses
 from omsweep.plan.posthoc import plan_posthoc
-from omsweep.plan.size import merged_count, trained_count
+from omsweep.plan.size import begun, merged_count, trained_count
 from omsweep.space.build import build_space
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
@@ -64,6 +65,8 @@ class Progress:
         planned: trials that are to be trained, None where this omsweep cannot read the sweep's search space.
         ended: how many of these ended in which state.
         running, waiting: how many are at work, and how many are still to be started or gone on with.
+        budget: how much was used of every limit that the search space sets.
+        not_started: trials that are not begun because a limit is used up.
         merges_planned: post-hoc points, while trials are still trained an upper limit; None as `planned`.
         merged: how many of these ended in which state.
         lost: attempts that ended without a result, by reason; their trials were tried again unless they failed.
@@ -77,6 +80,8 @@ class Progress:
     ended: Mapping[str, int]
     running: int
     waiting: int
+    budget: Sequence[Use]
+    not_started: int
     merges_planned: int | None
     merged: Mapping[str, int]
     lost: Mapping[str, int]
@@ -109,6 +114,8 @@ def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: s
     known = len(kinds["trained"])
     planned = None if space is None else max(trained_count(space), known)
     running = sum(map(_runs, kinds["trained"])) if standing == "running" else 0
+    budget = [] if space is None else uses(space.file.budget, state)
+    not_started = planned - len(begun(state)) if planned is not None and any(one.up for one in budget) else 0
     return Progress(
         state=standing,
         driver=driver,
@@ -116,8 +123,12 @@ def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: s
         planned=planned,
         ended=ended,
         running=running,
-        waiting=(known if planned is None else planned) - sum(ended.values()) - running,
-        merges_planned=None if space is None else _merges(space, state, whole=sum(ended.values()) == planned),
+        waiting=(known if planned is None else planned) - sum(ended.values()) - running - not_started,
+        budget=budget,
+        not_started=not_started,
+        merges_planned=None
+        if space is None
+        else _merges(space, state, whole=sum(ended.values()) + not_started == planned),
         merged=merged,
         lost=dict(Counter(one.reason for trial in state.trials.values() for one in trial.lost).most_common()),
         failures=[_failure(one) for one in state.ended() if (one.outcome or {})["state"] not in SCORED],

@@ -17,6 +17,7 @@ from omsweep.space.branches import (
     read_branches,
     read_shared,
 )
+from omsweep.space.checks.budget import check_budget
 from omsweep.space.checks.controls import check_sft_seeds, check_task_vectors
 from omsweep.space.checks.corners import check_kind, edges, lies_idle
 from omsweep.space.checks.study import check_study
@@ -52,6 +53,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
     )
     _check_names(space)
     _check_size(space)
+    check_budget(file.budget, file.train, space.families)
     _check_dtypes(space)
     check_sft_seeds(space.families, space.design.sft_range)
     check_task_vectors(space.families, space.shared, space.branches)

@@ -233,6 +233,22 @@ class Keep(Section):
     checkpoints: Literal["unfinished", "all"] = "unfinished"
 
 
+class Budget(Section):
+    """When a sweep starts no more trials; what was begun is finished (`omsweep.plan.budget`).
+
+    `trials` counts those that were begun; `wall_hours` the time of drivers from when models and data are ready;
+    `gpu_hours` the GPUs that attempts hold; `money` these and their CPUs at the two prices, in `currency`, a label.
+    """
+
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
+    wall_hours: Positive | None = None
+    gpu_hours: Positive | None = None
+    money: Positive | None = None
+    per_gpu_hour: Positive | None = None
+    per_cpu_hour: Positive | None = None
+    currency: Name | None = None
+
+
 class SpaceFile(Section):
     """A whole search space file, before its `space`, `families` and `preferences` are read.
 
@@ -256,3 +272,4 @@ class SpaceFile(Section):
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     keep: Keep = Keep()
+    budget: Budget = Budget()

@@ -16,7 +16,7 @@ from omsweep.trial.prepare.request import Preparation
 OPERATIONAL = (
     *(f"train.{name}" for name in ("max_failures", "reuse_workers", "trial_timeout", "wait_timeout")),
     *("train.concurrent_trials", "train.resources_per_worker"),
-    *("keep.", "evaluate.allow_suite_code"),
+    *("keep.", "budget.", "evaluate.allow_suite_code"),
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
 UNRECORDED = (

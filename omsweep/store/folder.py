@@ -172,9 +172,11 @@ def reference_of(
 
 
 def describe(state: SweepState) -> dict[str, Any]:
-    """What `sweep.json` says: name, time, resolved space, records and contamination of the data, versions, revision."""
+    """What `sweep.json` says: name, time, resolved space, records and contamination of the data, versions, revision,
+    and where its budget is used up, what was."""
     created = datetime.fromtimestamp(state.created["created"], UTC).isoformat(timespec="seconds")
     of_data: dict[str, list[Any]] = {"contamination": [], "records": []}
     for (what, found), data in itertools.product(of_data.items(), state.prepared.values()):
         found += [one for one in data["models"].get(what, ()) if one not in found]
-    return plain({**state.created, "created": created, **of_data})
+    spent = {"spent": state.spent} if state.spent else {}
+    return plain({**state.created, "created": created, **of_data, **spent})

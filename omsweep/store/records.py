@@ -383,6 +383,7 @@ class Prepared(Record):
             (`omsweep.preferences.summary.Summary`).
         reference: the SFT model's own scores on the search split.
         versions: of the libraries of the process that made it ready (`omsweep.provenance.versions`).
+        made: by part, whether any of it was made for this driver; the cache had the others. Not kept with the models.
     """
 
     v: Literal[1] = VERSION
@@ -404,6 +405,7 @@ class Prepared(Record):
     records: tuple[Mapping[str, Any], ...] = ()
     reference: Scores = Scores()
     versions: Mapping[str, str | None] = Field(default_factory=dict)
+    made: Mapping[str, bool] = Field(default_factory=dict)
 
 
 TRIAL_FIELDS: tuple[str, ...] = tuple(TrialRecord.model_fields)

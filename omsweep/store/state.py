@@ -15,6 +15,7 @@ from omsweep.pareto.volume import hypervolume
 from omsweep.store.events import Event, collection_paused
 from omsweep.store.former import data_key
 from omsweep.store.records import Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
+from omsweep.store.used import Holding, Used
 
 Phase = Literal["proposed", "started", "trained", "ended"]
 SCORED = ("completed", "stopped")
@@ -150,6 +151,10 @@ class SweepState(NamedTuple):
             one that was killed.
         reclaimed: bytes that were freed by removing what is no longer needed.
         driver: versions and git revision that the last driver was started with.
+        began: Unix time at which the driver began that wrote the last event; None before it did.
+        spent: which budget was used up, data of the last event of that kind; empty where it was raised since.
+        used: by drivers that are gone and by attempts that ended; `used_until` has all.
+        holding: attempts that run, by trial id.
     """
 
     seq: int = 0
@@ -164,11 +169,22 @@ class SweepState(NamedTuple):
     closed: str | None = None
     reclaimed: int = 0
     driver: Mapping[str, Any] = Map()
+    began: float | None = None
+    spent: Mapping[str, Any] = Map()
+    used: Used = Used()
+    holding: Map[str, Holding] = Map()
 
     @property
     def resolved(self) -> Mapping[str, Any]:
         """The resolved search space."""
         return self.created.get("resolved", {})
+
+    def used_until(self, now: float) -> Used:
+        """What was used until a time (Unix), by the driver that is at work and by attempts that run too."""
+        used = self.used
+        for one in self.holding.values():
+            used = used.and_held(one, now)
+        return used._replace(wall_seconds=used.wall_seconds + (0.0 if self.began is None else now - self.began))
 
     def ended(self) -> list[TrialState]:
         """Trials that ended, in that order."""
@@ -210,6 +226,8 @@ def fold(events: Iterable[Event], state: SweepState | None = None) -> SweepState
 
 def apply(state: SweepState, event: Event) -> SweepState:
     """The state after one more event; of a trial whose proposal was damaged and left out, nothing is known."""
+    if event.epoch != state.epoch:  # what the last driver left running ended with its last event
+        state = state._replace(used=state.used_until(state.time), holding=Map(), began=None)
     change = KINDS.get(event.kind)
     unknown = event.trial_id is not None and event.trial_id not in state.trials and change is not _proposed
     changes = {} if change is None or unknown else change(state, event)
@@ -227,16 +245,17 @@ def _created(state: SweepState, event: Event) -> Changes:
 
 def _changed(state: SweepState, event: Event) -> Changes:
     """Counts that grew (`resolved`), or failed trials that are tried again (`retry`)."""
-    trials, counts, created = state.trials, state.counts, state.created
+    trials, counts, created, spent = state.trials, state.counts, state.created, state.spent
     if "resolved" in event.data:
         created = {**created, "resolved": event.data["resolved"]}
+        spent = spent if created["resolved"].get("budget") == state.resolved.get("budget") else Map()
     for trial_id in event.data.get("retry", ()):
         trial = trials.get(trial_id)
         if trial is not None and trial.outcome is not None and trial.outcome["state"] not in SCORED:
             counts = _counted(counts, trial.outcome["state"], -1)
             again = trial._replace(phase="proposed", outcome=None, ended=0, traceback=None, steps=0)
             trials = trials.set(trial_id, again)
-    return {"trials": trials, "counts": counts, "created": created, "closed": None}
+    return {"trials": trials, "counts": counts, "created": created, "spent": spent, "closed": None}
 
 
 def _prepared(state: SweepState, event: Event) -> Changes:
@@ -251,8 +270,15 @@ def _proposed(state: SweepState, event: Event) -> Changes:
 
 
 def _started(state: SweepState, event: Event) -> Changes:
-    kind = event.data.get("accelerator_type")
-    return _trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, accelerator_type=kind)
+    kind, trial_id = event.data.get("accelerator_type"), str(event.trial_id)
+    trial = state.trials[trial_id]
+    new = trial.attempt == 0 and trial.fields.get("kind", "trained") == "trained"
+    held = Holding(event.time, event.data.get("cpus", 0.0), event.data.get("gpus", 0.0))
+    return {
+        **_trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, accelerator_type=kind),
+        "used": state.used._replace(trials=state.used.trials + new),
+        "holding": state.holding.set(trial_id, held),
+    }
 
 
 def _progress(state: SweepState, event: Event) -> Changes:
@@ -277,7 +303,8 @@ def _trained(state: SweepState, event: Event) -> Changes:
 def _lost(state: SweepState, event: Event) -> Changes:
     data = event.data
     lost = Lost(event.attempt or 1, event.epoch, data["reason"], data["error"], data.get("traceback"))
-    return _trial(state, event, phase="proposed", lost=(*state.trials[str(event.trial_id)].lost, lost))
+    before = state.trials[str(event.trial_id)].lost
+    return {**_trial(state, event, phase="proposed", lost=(*before, lost)), **_given_back(state, event)}
 
 
 def _ended(state: SweepState, event: Event) -> Changes:
@@ -291,6 +318,7 @@ def _ended(state: SweepState, event: Event) -> Changes:
     ended = {"outcome": outcome, "ended": event.seq, "traceback": event.data.get("traceback")}
     return {
         **_trial(state, event, phase="ended", trained=None, **ended),
+        **_given_back(state, event),
         "counts": _counted(state.counts, outcome["state"], 1),
         "fronts": state.fronts.set(family, front),
     }
@@ -315,8 +343,12 @@ def _reclaimed(state: SweepState, event: Event) -> Changes:
 
 
 def _driver(state: SweepState, event: Event) -> Changes:
-    began = {"driver": event.data} if event.data.get("did") == "started" else {}
+    began = {"driver": event.data, "began": event.time} if event.data.get("did") == "started" else {}
     return {"closed": event.data.get("closed"), **began}
+
+
+def _spent(state: SweepState, event: Event) -> Changes:
+    return {"spent": event.data}
 
 
 KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
@@ -334,12 +366,21 @@ KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
     "tracked": _tracked,
     "reclaimed": _reclaimed,
     "driver": _driver,
+    "spent": _spent,
 }
 
 
 def _trial(state: SweepState, event: Event, **changes: Any) -> Changes:
     trial_id = str(event.trial_id)
     return {"trials": state.trials.set(trial_id, state.trials[trial_id]._replace(**changes))}
+
+
+def _given_back(state: SweepState, event: Event) -> Changes:
+    """What an attempt held counts as used, once it has ended."""
+    held = state.holding.get(str(event.trial_id))
+    if held is None:
+        return {}
+    return {"used": state.used.and_held(held, event.time), "holding": state.holding.delete(str(event.trial_id))}
 
 
 def _counted(counts: Map[str, int], state: str, by: int) -> Map[str, int]:

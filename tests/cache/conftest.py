@@ -1,5 +1,6 @@
 """A process of its own that builds an entry, slowly."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omsweep.cache import recipe_hash
+from omsweep.cache import recipe_hash, use
 
 RECIPE = {"of": "a test", "seed": 1}
 KIND = "kind"
@@ -24,8 +25,10 @@ def build(folder):
     time.sleep(seconds)
     (folder / "data").write_text("content")
 
-root, seconds = Path(sys.argv[1]), float(sys.argv[2])
+root, seconds, lives = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 build_once("kind", {"of": "a test", "seed": 1}, build, root=root)
+(root / "done").touch()
+time.sleep(lives)
 """
 NO_FLOCK = """
 import errno, fcntl
@@ -49,9 +52,9 @@ def start_builder(tmp_path: Path) -> Iterator[StartBuilder]:
     """Start a process that builds the entry of `RECIPE`; it is killed at the end of the test."""
     started = []
 
-    def start(*, seconds: float, flock: bool = True) -> "subprocess.Popen[bytes]":
+    def start(*, seconds: float, flock: bool = True, lives: float = 0.0) -> "subprocess.Popen[bytes]":
         program = BUILDER if flock else NO_FLOCK + BUILDER
-        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(seconds)])
+        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(seconds), str(lives)])
         started.append(process)
         return process
 
@@ -59,6 +62,12 @@ def start_builder(tmp_path: Path) -> Iterator[StartBuilder]:
     for process in started:
         process.kill()
         process.wait()
+
+
+def let_go() -> None:
+    """Use nothing any more, as a process that has ended."""
+    while use._held:
+        os.close(use._held.popitem()[1])
 
 
 def wait_until(there: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -207,6 +208,16 @@ def test_a_cache_is_tried_without_leaving_anything(tmp_path: Path) -> None:
         try_out(tmp_path / "file" / "c")
 
 
+def test_what_killed_processes_left_when_they_tried_the_cache_goes(tmp_path: Path) -> None:
+    dead, living = tmp_path / ".tried-dead", tmp_path / ".tried-living"
+    for left in (dead, living):
+        (left / "partial").mkdir(parents=True)
+    then = time.time() - 3600
+    os.utime(dead, (then, then))
+    try_out(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [living.name]
+
+
 def test_a_cache_that_can_only_be_read_is_fine_where_it_has_entries(
     tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +241,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, build: Build, entry: 
 
     with pytest.raises(type(error)):
         build_once(KIND, RECIPE, failing, root=tmp_path)
-    assert [path.name for path in entry.parent.iterdir()] == [f"{entry.name}.lock"]
+    assert sorted(path.name for path in entry.parent.iterdir()) == [f"{entry.name}.lock", f"{entry.name}.use"]
 
 
 def test_a_manifest_is_written_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

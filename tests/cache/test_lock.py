@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from omsweep.cache import build_once, lock, lock_file
+from omsweep.cache import build_once, lock
+from omsweep.cache.content import lock_file
 from omsweep.cache.lock import holder_of, locked
 from tests.cache.conftest import KIND, RECIPE, StartBuilder, wait_until
 

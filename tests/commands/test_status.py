@@ -26,7 +26,7 @@ def test_plain_data(demo, capsys):
     assert told["families"]["tiny-llama"]["members"] == demo_members(demo)
     assert told.keys() == {
         *("name", "state", "driver", "traceback", "planned", "ended", "running", "waiting", "merges_planned", "merged"),
-        *("lost", "failures", "scored", "hypervolume", "families"),
+        *("budget", "not_started", "lost", "failures", "scored", "hypervolume", "families"),
     }
 
 

@@ -9,6 +9,8 @@ import pytest
 from omsweep.commands.retry import retry
 from omsweep.engine import opened
 from omsweep.engine import run as driver
+from omsweep.report import captions
+from omsweep.results.view import read_view
 from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 from tests import stub_work
@@ -110,3 +112,53 @@ def test_a_failed_trial_is_tried_again_when_that_is_asked(tmp_path: Path) -> Non
     [again] = [one for one in folder.trials() if one.trial_id == failed]
     assert (again.state, again.attempts, again.error) == ("completed", 2, None)
     assert dict(folder.state().counts) == {"completed": 2}
+
+
+def test_a_budget_that_is_used_up_ends_a_sweep_and_raising_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = MADE | {"design": {"blocks": 5}, "budget": {"trials": 2}}
+    code, ran = run(made, tmp_path)
+    assert (code, [what for what, _ in ran]) == (0, ["train", "train", "score", "score"])
+    used_up = "the budget is used up (budget.trials: 2 of 2 trials); 3 trials were not started"
+    assert f"no more trials: {used_up}" in capsys.readouterr().out
+    folder = SweepFolder(tmp_path, "s")
+    view = read_view(folder)
+    assert folder.state().closed == "completed"
+    assert (view.progress.not_started, view.progress.waiting, view.progress.unfinished) == (3, 0, False)
+    assert captions.standing(view.progress) == f"completed; {used_up}"
+    assert captions.missing(view.progress) == used_up
+    assert folder.sweep()["spent"]["said"] == used_up
+    assert run(made, tmp_path) == (0, [])
+    assert f"sweep s is finished: {used_up}; its report is written again" in capsys.readouterr().out
+    code, ran = run(made | {"budget": {"trials": 3}}, tmp_path)
+    assert (code, [what for what, _ in ran]) == (0, ["train", "score"])
+    code, ran = run(made | {"budget": {}}, tmp_path)
+    assert (code, [what for what, _ in ran]) == (0, ["train", "train", "score", "score"])
+    assert "spent" not in folder.sweep()
+    assert len(folder.trials()) == 5
+    assert "used up" not in captions.standing(read_view(folder).progress)
+
+
+def test_what_a_budget_admitted_is_finished_by_the_next_driver(tmp_path: Path) -> None:
+    made = MADE | {"design": {"blocks": 3}, "budget": {"trials": 1}}
+    folder = broken_off(made, tmp_path)
+    assert run(made, tmp_path)[0] == 0
+    [trial] = folder.trials()
+    assert trial.attempts == 2
+
+
+def test_what_was_made_and_what_the_cache_had_is_in_the_log_once(tmp_path: Path) -> None:
+    """The next driver finds all of it in the cache, which makes no other models of them."""
+    made = {"tokens": True, "SFT scores": False}
+
+    def prepare(wanted: Any, progress: Any) -> Any:
+        models, table = stub_work.prepare(wanted, progress)
+        return models.model_copy(update={"made": dict(made)}), table
+
+    work = replace(stub_work.STUB, prepare=prepare)
+    assert run(MADE, tmp_path, replace(work, session=interrupted))[0] == 130
+    made["tokens"] = False
+    assert run(MADE, tmp_path, work)[0] == 0
+    state = SweepFolder(tmp_path, "s").state()
+    assert state.prepared["tiny-llama"]["made"] == {"tokens": True, "SFT scores": False}

@@ -45,6 +45,7 @@ def test_log_probs_are_spread_over_a_trials_workers_and_overlaps_are_said(
     shown = capsys.readouterr().out
     assert shown.count("preferences mine: of 3 prompts 0 are the same") == 1
     assert shown.count("preferences mine: 4 records, 3 taken") == shown.count("1  dropped: the prompt is empty") == 1
+    assert shown.count("tiny-llama: reference log-probs cached") == 1
     assert of_data(ready, "contamination") == [FOUND | {"listed": ""}]
 
 

@@ -31,8 +31,8 @@ class Queue:
     def left(self) -> dict[str, int]:
         return {"f": len(self.waiting)} if self.waiting else {}
 
-    def start(self, job: Job, accelerator: str | None) -> None:
-        self.told.append((job, accelerator))
+    def start(self, job: Job, accelerator: str | None, cpus: float, gpus: float) -> None:
+        self.told.append((job, accelerator, cpus, gpus))
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
         self.told.append((trial_id, outcome.state, outcome.reason, outcome.error))
@@ -125,7 +125,7 @@ def test_starts_and_ends_are_told(tmp_path: Any) -> None:
     (tmp_path / "error").write_text("Traceback\nray.exceptions.ActorDiedError: gone")
     events.on_trial_error(3, [], trial(config, error_file=str(tmp_path / "error")))
     assert queue.told == [
-        (Job(TrialSpec(trial_id="a", family="f"), 2), "H100"),
+        (Job(TrialSpec(trial_id="a", family="f"), 2), "H100", 1.0, 0.0),
         ("a", "completed", None, None),
         *[("a", "failed", "process lost", "the trial's process died without a message")] * 2,
         ("a", "failed", "process lost", "ray.exceptions.ActorDiedError: gone"),
@@ -160,7 +160,7 @@ def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:
     events.on_step_end(0, [])
     events.on_trial_complete(1, [], trial(config, last_result={"outcome": OUTCOME}))
     events.on_trial_error(2, [], trial(config))
-    assert queue.told == [(Job(TrialSpec(trial_id="a", family="f"), 2), "H100")]
+    assert queue.told == [(Job(TrialSpec(trial_id="a", family="f"), 2), "H100", 1.0, 0.0)]
     for asks in (lambda: events.on_step_end(2, []), lambda: searcher.suggest("t1"), events.check):
         with pytest.raises(OSError, match="the log is gone"):
             asks()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from immutables import Map
 
 from omsweep.store import lease as lease_module
 from omsweep.store import log as log_module
@@ -23,6 +24,7 @@ from omsweep.store.lease import LeaseLost
 from omsweep.store.log import LogReader, SweepLog, read_state
 from omsweep.store.state import SweepState, fold
 from omsweep.store.storage import EVENTS, FolderStorage, Storage, StorageAway, StorageFull
+from omsweep.store.used import Used
 from tests.store.conftest import Again
 from tests.store.logs.make import HAPPENED
 
@@ -42,7 +44,8 @@ def without_clock(state: SweepState) -> SweepState:
     trials = state.trials
     for key, trial in trials.items():
         trials = trials.set(key, trial._replace(started=None))
-    return state._replace(time=0.0, epoch=0, created={**state.created, "created": 0.0}, trials=trials)
+    used = {"used": Used(trials=state.used.trials), "holding": Map(), "began": None}
+    return state._replace(time=0.0, epoch=0, created={**state.created, "created": 0.0}, trials=trials, **used)
 
 
 def test_what_was_appended_is_read_by_everyone(again: Again) -> None:

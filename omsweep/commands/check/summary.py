@@ -71,6 +71,8 @@ def summary(space: SearchSpace) -> str:
 def notes(space: SearchSpace) -> list[str]:
     """What a user should know although it is no mistake."""
     found = []
+    if (most := space.file.budget.trials) is not None and most < trained_count(space):
+        found.append(f"budget.trials: at most {most} of these {trained_count(space)} trials are begun")
     if code := space.evaluate.code:
         found.append(f"evaluate.tax: loading the suite runs Python of its own: {', '.join(code)}")
     if space.file.mode == "compare" and space.design.seeds * space.design.blocks * space.design.sft_seeds == 1:
