@@ -124,34 +124,38 @@ class SweepTrial(Trial):
     """
 
     _own: WorkerGroup | None = None
+    _attempt: Attempt | None = None
 
     def setup(self, config: dict[str, Any], *, prepared: Any = None, folder: str = "", group: Any = None) -> None:
-        """Begin an attempt; `prepared` is by family and SFT seed, `folder` the sweep's, `group` how its trials run."""
+        """Take what all attempts share: `prepared` by family and SFT seed, the sweep's `folder`, how its trials run."""
         self._prepared, self._folder, self._how = prepared, Path(folder), group
-        self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another attempt in the same actor."""
-        self._attempt.leave()
-        self._begin(new_config)
+        """Make room for another attempt in the same actor."""
+        self.cleanup()
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next row."""
+        """The next row; the first begins the attempt, so that its start is in the log before anything it does."""
+        if self._attempt is None:
+            self._attempt = self._begun()
         row, outcome = self._attempt.row(), self._attempt.outcome
         return row if outcome is None else {**row, "outcome": outcome.model_dump_json(), "done": True}
 
     def cleanup(self) -> None:
         """End the attempt where it is."""
-        self._attempt.leave()
+        if self._attempt is not None:
+            self._attempt.leave()
+        self._attempt = None
 
-    def _begin(self, config: Mapping[str, Any]) -> None:
+    def _begun(self) -> Attempt:
+        config = self.config
         spec = TrialSpec(**config["spec"])
         models = self._prepared[spec.family, spec.sft_seed or 0]
         if config["group"] is None and self._own is None:
             self._own = WorkerGroup("", self._how, Worker(**config["worker"]), "")
         group = self._own if config["group"] is None else ray.get_actor(config["group"])
-        self._attempt = Attempt(spec, models, self._folder, group, attempt=config["attempt"])
+        return Attempt(spec, models, self._folder, group, attempt=config["attempt"])
 
 
 def _lost(error: RayError) -> Outcome:
