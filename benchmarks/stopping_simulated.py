@@ -15,6 +15,7 @@ rank. It knows no noise and stops anybody. It is here as a baseline; its order w
 import argparse
 import gzip
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,21 +52,33 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.content = json.loads(gzip.decompress(path.read_bytes()))
-        self.curves = {_key(curve["recipe"]): curve for curve in self.content["curves"]}
-        self.specs = list(_proposed(StudyProposer(build_space(self.content["space"]))))
+        self.curves = self.content["curves"]
+        self.grid = list(_proposed(StudyProposer(build_space(self.content["space"]))))
+        self.specs = [spec for spec in self.grid if self.curve(spec)["recipe"] == recipe_of(spec)]
         timed = [curve["seconds"] for curve in self.content["curves"] if "score_16" in curve["seconds"]]
         self.scoring = {
             limit: float(np.median([one[f"score_{limit}"] for one in timed])) for limit in self.content["limits"]
         }
 
+    def curve(self, spec: TrialSpec) -> Record:
+        """The curve of a trial's recipe; of one that was not recorded the nearest recipe's."""
+        asked = recipe_of(spec)
+
+        def distance(curve: Record) -> float:
+            there = curve["recipe"]
+            others = sum(asked[name] != there[name] for name in ("label", "algorithm", "beta"))
+            return others + abs(math.log2(asked["learning_rate"] / there["learning_rate"]))
+
+        return min(self.curves, key=distance)
+
     def end(self, spec: TrialSpec) -> Record:
         """What a recipe scored at the end."""
-        found: Record = self.curves[_key(recipe_of(spec))]["end"]
+        found: Record = self.curve(spec)["end"]
         return found
 
     def recorded(self, space: SearchSpace, spec: TrialSpec) -> Recorded:
         """A recipe's curve at the rungs of a space's rule; of `items` at most what was recorded."""
-        curve, rule, most = self.curves[_key(recipe_of(spec))], space.file.scheduler, max(self.scoring)
+        curve, rule, most = self.curve(spec), space.file.scheduler, max(self.scoring)
         rungs = {}
         for level, step in rungs_of(rule, self.content["steps"]):
             items = items_at(rule, level, most)
@@ -92,8 +105,8 @@ class Nsga2:
     """Optuna's NSGA-II over the recipes' own parameters, told what completes."""
 
     def __init__(self, specs: Sequence[TrialSpec], trials: int, seed: int) -> None:
-        self._recipes = {_key(recipe_of(spec)): spec for spec in specs}
         self._left, self._asked = trials, dict[str, optuna.Trial]()
+        self._specs = specs
         recipes = [recipe_of(spec) for spec in specs]
         self._values = {name: sorted({one[name] for one in recipes if name in one}) for name in
                         ("label", "algorithm", "learning_rate", "beta")}  # fmt: skip
@@ -107,7 +120,7 @@ class Nsga2:
             return None
         trial = self._study.ask()
         drawn = {name: trial.suggest_categorical(name, values) for name, values in self._values.items()}
-        spec = next(one for one in self._recipes.values() if drawn.items() <= recipe_of(one).items())
+        spec = next(one for one in self._specs if drawn.items() <= recipe_of(one).items())
         spec = spec.model_copy(update={"trial_id": f"{spec.trial_id}-{trial.number}"})
         self._left, self._asked[spec.trial_id] = self._left - 1, trial
         return Proposal(spec)
@@ -206,7 +219,7 @@ def run_arm(
     proposers: dict[str, Callable[[], Proposer]] = {
         "random order": lambda: DesignProposer(chosen, SweepState()),
         "tpe": lambda: StudyProposer(space),
-        "nsga2": lambda: Nsga2(recording.specs, len(chosen), seed),
+        "nsga2": lambda: Nsga2(recording.grid, len(chosen), seed),
     }
     return simulate(
         proposers[arm.search](),
@@ -270,10 +283,6 @@ def _losses(scores: Mapping[str, Any]) -> tuple[float, float]:
 def _rung(scores: Record, level: int, step: int) -> Rung:
     noise = {name: tuple(scores[name]) for name in ("reward_noise", "tax_noise")}
     return Rung(level=level, step=step, reward=scores["reward"], tax=scores["tax"], **noise)
-
-
-def _key(recipe: Mapping[str, Any]) -> str:
-    return json.dumps(recipe, sort_keys=True)
 
 
 def _proposed(proposer: Proposer) -> Iterator[TrialSpec]:
