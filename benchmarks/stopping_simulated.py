@@ -33,6 +33,7 @@ from omsweep.pareto.dominance import front
 from omsweep.pareto.volume import hypervolume, hypervolumes
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.proposer import DesignProposer, Proposal, Proposer
+from omsweep.plan.rungs import rank_correlation
 from omsweep.plan.simulate import Ended, Recorded, recipe_of, simulate
 from omsweep.plan.stopping import Decision, Stopping, items_at, rungs_of
 from omsweep.space.build import build_space
@@ -266,8 +267,20 @@ def page(found: Mapping[str, Sequence[Found]], recording: Recording, options: ar
         f"# Stopping, simulated on recorded trials, {datetime.now(UTC).date().isoformat()}\n\n"
         f"{len(recording.curves)} recipes of tiny-llama, {recording.content['steps']} steps, recorded"
         f" {recording.content['date']} on {recording.content['machine']}; {options.seeds} seeds, {options.trials}"
-        f" recipes each, {options.slots} slots; {settings}.\n\n" + "\n".join(lines) + "\n"
+        f" recipes each, {options.slots} slots; {settings}.\n\n"
+        + "\n".join(lines)
+        + f"\n\n{correlations(recording, options)}\n"
     )
+
+
+def correlations(recording: Recording, options: argparse.Namespace) -> str:
+    """How well the rule's order of all recipes after so many steps tells that at the end."""
+    ends = [_rung(curve["end"], 0, 0)._replace(reward_noise=(), tax_noise=()) for curve in recording.curves]
+    said = []
+    for step in recording.curves[0]["rungs"]:
+        here = [_rung(curve["rungs"][step][str(options.items)], 0, int(step)) for curve in recording.curves]
+        said.append(f"{rank_correlation(here, ends, options.noise, REFERENCE):.2f} after {step} steps")
+    return f"Rank correlation with the end over all recipes, {options.items} items: {', '.join(said)}."
 
 
 def upper(shares: Sequence[float]) -> float:
@@ -290,7 +303,8 @@ def _proposed(proposer: Proposer) -> Iterator[TrialSpec]:
         yield made.spec
 
 
-def main() -> int:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, default=30)
@@ -301,7 +315,11 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--page", type=Path, help="also write the table to this file")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    options = parser().parse_args()
     recording = Recording(options.data)
     began = time.monotonic()
     seeds = [searched(recording, options, seed) for seed in range(options.seeds)]
