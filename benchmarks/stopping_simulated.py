@@ -15,6 +15,7 @@ rank. It knows no noise and stops anybody. It is here as a baseline; its order w
 import argparse
 import gzip
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from omsweep.pareto.dominance import front
 from omsweep.pareto.volume import hypervolume, hypervolumes
 from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.proposer import DesignProposer, Proposal, Proposer
+from omsweep.plan.rungs import rank_correlation
 from omsweep.plan.simulate import Ended, Recorded, recipe_of, simulate
 from omsweep.plan.stopping import Decision, Stopping, items_at, rungs_of
 from omsweep.space.build import build_space
@@ -51,21 +53,33 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.content = json.loads(gzip.decompress(path.read_bytes()))
-        self.curves = {_key(curve["recipe"]): curve for curve in self.content["curves"]}
-        self.specs = list(_proposed(StudyProposer(build_space(self.content["space"]))))
+        self.curves = self.content["curves"]
+        self.grid = list(_proposed(StudyProposer(build_space(self.content["space"]))))
+        self.specs = [spec for spec in self.grid if self.curve(spec)["recipe"] == recipe_of(spec)]
         timed = [curve["seconds"] for curve in self.content["curves"] if "score_16" in curve["seconds"]]
         self.scoring = {
             limit: float(np.median([one[f"score_{limit}"] for one in timed])) for limit in self.content["limits"]
         }
 
+    def curve(self, spec: TrialSpec) -> Record:
+        """The curve of a trial's recipe; of one that was not recorded the nearest recipe's."""
+        asked = recipe_of(spec)
+
+        def distance(curve: Record) -> float:
+            there = curve["recipe"]
+            others = sum(asked[name] != there[name] for name in ("label", "algorithm", "beta"))
+            return others + abs(math.log2(asked["learning_rate"] / there["learning_rate"]))
+
+        return min(self.curves, key=distance)
+
     def end(self, spec: TrialSpec) -> Record:
         """What a recipe scored at the end."""
-        found: Record = self.curves[_key(recipe_of(spec))]["end"]
+        found: Record = self.curve(spec)["end"]
         return found
 
     def recorded(self, space: SearchSpace, spec: TrialSpec) -> Recorded:
         """A recipe's curve at the rungs of a space's rule; of `items` at most what was recorded."""
-        curve, rule, most = self.curves[_key(recipe_of(spec))], space.file.scheduler, max(self.scoring)
+        curve, rule, most = self.curve(spec), space.file.scheduler, max(self.scoring)
         rungs = {}
         for level, step in rungs_of(rule, self.content["steps"]):
             items = items_at(rule, level, most)
@@ -92,8 +106,8 @@ class Nsga2:
     """Optuna's NSGA-II over the recipes' own parameters, told what completes."""
 
     def __init__(self, specs: Sequence[TrialSpec], trials: int, seed: int) -> None:
-        self._recipes = {_key(recipe_of(spec)): spec for spec in specs}
         self._left, self._asked = trials, dict[str, optuna.Trial]()
+        self._specs = specs
         recipes = [recipe_of(spec) for spec in specs]
         self._values = {name: sorted({one[name] for one in recipes if name in one}) for name in
                         ("label", "algorithm", "learning_rate", "beta")}  # fmt: skip
@@ -107,7 +121,7 @@ class Nsga2:
             return None
         trial = self._study.ask()
         drawn = {name: trial.suggest_categorical(name, values) for name, values in self._values.items()}
-        spec = next(one for one in self._recipes.values() if drawn.items() <= recipe_of(one).items())
+        spec = next(one for one in self._specs if drawn.items() <= recipe_of(one).items())
         spec = spec.model_copy(update={"trial_id": f"{spec.trial_id}-{trial.number}"})
         self._left, self._asked[spec.trial_id] = self._left - 1, trial
         return Proposal(spec)
@@ -206,7 +220,7 @@ def run_arm(
     proposers: dict[str, Callable[[], Proposer]] = {
         "random order": lambda: DesignProposer(chosen, SweepState()),
         "tpe": lambda: StudyProposer(space),
-        "nsga2": lambda: Nsga2(recording.specs, len(chosen), seed),
+        "nsga2": lambda: Nsga2(recording.grid, len(chosen), seed),
     }
     return simulate(
         proposers[arm.search](),
@@ -253,8 +267,20 @@ def page(found: Mapping[str, Sequence[Found]], recording: Recording, options: ar
         f"# Stopping, simulated on recorded trials, {datetime.now(UTC).date().isoformat()}\n\n"
         f"{len(recording.curves)} recipes of tiny-llama, {recording.content['steps']} steps, recorded"
         f" {recording.content['date']} on {recording.content['machine']}; {options.seeds} seeds, {options.trials}"
-        f" recipes each, {options.slots} slots; {settings}.\n\n" + "\n".join(lines) + "\n"
+        f" recipes each, {options.slots} slots; {settings}.\n\n"
+        + "\n".join(lines)
+        + f"\n\n{correlations(recording, options)}\n"
     )
+
+
+def correlations(recording: Recording, options: argparse.Namespace) -> str:
+    """How well the rule's order of all recipes after so many steps tells that at the end."""
+    ends = [_rung(curve["end"], 0, 0)._replace(reward_noise=(), tax_noise=()) for curve in recording.curves]
+    said = []
+    for step in recording.curves[0]["rungs"]:
+        here = [_rung(curve["rungs"][step][str(options.items)], 0, int(step)) for curve in recording.curves]
+        said.append(f"{rank_correlation(here, ends, options.noise, REFERENCE):.2f} after {step} steps")
+    return f"Rank correlation with the end over all recipes, {options.items} items: {', '.join(said)}."
 
 
 def upper(shares: Sequence[float]) -> float:
@@ -272,16 +298,13 @@ def _rung(scores: Record, level: int, step: int) -> Rung:
     return Rung(level=level, step=step, reward=scores["reward"], tax=scores["tax"], **noise)
 
 
-def _key(recipe: Mapping[str, Any]) -> str:
-    return json.dumps(recipe, sort_keys=True)
-
-
 def _proposed(proposer: Proposer) -> Iterator[TrialSpec]:
     while (made := proposer.next()) is not None:
         yield made.spec
 
 
-def main() -> int:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, default=30)
@@ -292,7 +315,11 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--page", type=Path, help="also write the table to this file")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    options = parser().parse_args()
     recording = Recording(options.data)
     began = time.monotonic()
     seeds = [searched(recording, options, seed) for seed in range(options.seeds)]

@@ -137,12 +137,23 @@ class Arrivals:
         return self._rows[: len(self.names)]
 
 
-def ordered(rungs: Iterable[Rung], noise: float, reference_point: Sequence[float]) -> NDArray[np.int64]:
+def places(rungs: Iterable[Rung], noise: float, reference_point: Sequence[float]) -> NDArray[np.int64]:
     """The place of each of these in their order, 0 the best."""
     arrivals = Arrivals(noise, reference_point)
     for number, rung in enumerate(rungs):
         arrivals.add(str(number), rung)
     return np.argsort(arrivals.order())
+
+
+def rank_correlation(
+    here: Sequence[Rung], there: Sequence[Rung], noise: float, reference_point: Sequence[float]
+) -> float | None:
+    """Spearman's between the orders of the same trials at two rungs; None for fewer than three."""
+    count = len(here)
+    if count < 3:
+        return None
+    apart = places(here, noise, reference_point) - places(there, noise, reference_point)
+    return 1.0 - 6.0 * float((apart**2).sum()) / (count * (count**2 - 1))
 
 
 _COLUMN = {1: REWARD, 2: VIOLATION}

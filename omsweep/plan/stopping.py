@@ -10,12 +10,12 @@ A decision follows from what the log holds: the same events before it, the same 
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
-from omsweep.plan.rungs import Arrivals, ordered
+from omsweep.plan.rungs import Arrivals, rank_correlation
 from omsweep.space.schema import Scheduler
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialSpec
@@ -165,7 +165,9 @@ class Stopping:
                 for trial_id, (own, rungs) in self._kept.items()
                 if own == family and level in rungs and trial_id in self._ends
             ]
-            self._known[key] = Correlation(self._spearman(pairs), len(pairs))
+            here, there = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+            value = rank_correlation(here, there, self._rule.noise, self._reference_point)
+            self._known[key] = Correlation(value, len(pairs))
         return self._known[key]
 
     def is_off(self, family: str, level: int) -> bool:
@@ -239,13 +241,6 @@ class Stopping:
         self._decided[trial_id, level] = decision
         if decision.verdict == "pause":
             self._paused.setdefault((family, level), set()).add(index)
-
-    def _spearman(self, pairs: Sequence[tuple[Rung, Rung]]) -> float | None:
-        count = len(pairs)
-        if count < 3:
-            return None
-        here, there = (ordered(rungs, self._rule.noise, self._reference_point) for rungs in zip(*pairs, strict=True))
-        return 1.0 - 6.0 * float(((here - there) ** 2).sum()) / (count * (count**2 - 1))
 
 
 def _drawn(seed: int, family: str, trial_id: str) -> float:

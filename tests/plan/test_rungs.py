@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from omsweep.plan.rungs import Arrivals, ordered
+from omsweep.plan.rungs import Arrivals, places, rank_correlation
 from omsweep.store.state import Rung
 
 REFERENCE = (4.0, 0.0)
@@ -179,6 +179,15 @@ def test_places_are_those_of_the_order() -> None:
     for _ in range(100):
         rungs = some_rungs(draw)
         arrivals = arrived(rungs)
-        places = ordered(rungs, 1.0, REFERENCE)
-        assert places.tolist() == [arrivals.place(i) for i in range(len(rungs))]
-        assert sorted(places) == list(np.arange(len(rungs)))
+        found = places(rungs, 1.0, REFERENCE)
+        assert found.tolist() == [arrivals.place(i) for i in range(len(rungs))]
+        assert sorted(found) == list(np.arange(len(rungs)))
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    chain = [rung(0.0, 1.0 + number) for number in range(5)]
+    assert rank_correlation(chain, chain, 1.0, REFERENCE) == 1.0
+    assert rank_correlation(chain, chain[::-1], 1.0, REFERENCE) == -1.0
+    swapped = [chain[1], chain[0], *chain[2:]]
+    assert rank_correlation(chain, swapped, 1.0, REFERENCE) == pytest.approx(0.9)
+    assert rank_correlation(chain[:2], chain[:2], 1.0, REFERENCE) is None

@@ -12,6 +12,7 @@ from omsweep.plan.stopping import Stopping
 from omsweep.space.build import build_space
 from omsweep.store.records import TrialSpec
 from omsweep.store.state import Rung, SweepState
+from tests.benchmark_scripts import benchmark_script
 
 REWARDS = (1.0, 0.2, 0.9, 0.1)
 """Of four trials, from the first rung on; whoever has less pays more tax, so that one beats all."""
@@ -89,3 +90,17 @@ def made_up(spec: TrialSpec) -> Recorded:
     end: Mapping[str, Any] = {"reward": 1 - (rate - 0.6) ** 2, "tax": 3 * rate}
     rung = Rung(0, 0, end["reward"], end["tax"], (0.001,), (0.001,))
     return Recorded(rungs=dict.fromkeys((8, 24, 72), (rung, 1.0)), end=end, step_seconds=0.1, score_seconds=1.0)
+
+
+def test_what_was_recorded_is_replayed() -> None:
+    """One seed of the benchmark: rules and searches end all trials, and what cannot stop keeps the whole front."""
+    script = benchmark_script("stopping_simulated")
+    recording = script.Recording(script.DATA)
+    assert len(recording.specs) == len(recording.curves) > 20
+    options = script.parser().parse_args(["--trials", "20"])
+    found = script.searched(recording, options, seed=1)
+    assert found.keys() == script.ARMS.keys()
+    plain, stopped = found["no stopping"], found["MO-ASHA, stop"]
+    assert (plain.seconds, plain.final, plain.stopped, plain.lost[0]) == (1.0, 1.0, 0.0, 0)
+    assert 0 < stopped.stopped < 1
+    assert stopped.seconds < 1.1
