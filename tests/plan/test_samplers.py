@@ -1,4 +1,4 @@
-"""What a sampler proposes from a study: of its branch alone, from what the study knows, and the study stays as it is."""
+"""What a sampler proposes from a study: of its branch alone, from what the study knows; the study stays as it is."""
 
 from typing import Any
 
