@@ -78,7 +78,7 @@ class StudyProposer:
         if not left:
             return None
         first = self._space.search.transfer_from
-        name = first if first in left else min(left, key=lambda one: self._families[one].started)
+        name = first if first is not None and first in left else min(left, key=lambda one: self._families[one].started)
         family = self._families[name]
         noted = {} if family.points is not None else self._begin(family)
         trial, proposal = self._ask(name, family)
@@ -123,7 +123,7 @@ class StudyProposer:
             point = points.popleft()
             given, proposal = dict(point.params), point.proposal
         source = None if self._is_whole(given) else self._source(family)
-        if source is study and space.search.algorithm == "tpe":
+        if source is not None and source is study and space.search.algorithm == "tpe":
             study.sampler = tpe(seed)
             proposal = "model" if proposal == "random" else proposal
         elif source is not None:

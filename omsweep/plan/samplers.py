@@ -168,7 +168,7 @@ class _OnBranches:
     def eval_acqf(self, x: "torch.Tensor") -> "torch.Tensor":
         """The acquisition's logarithm at points `[..., D]`."""
         alive = self._alive[x[..., self._method].detach().long()]
-        return self._acquisition.eval_acqf(alive * x + ~alive * self._middle)  # type: ignore[no-any-return]
+        return self._acquisition.eval_acqf(alive * x + ~alive * self._middle)
 
     def eval_acqf_no_grad(self, x: np.ndarray) -> np.ndarray:
         """The same in numpy."""

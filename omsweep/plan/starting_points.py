@@ -95,17 +95,14 @@ def _check_sources(space: SearchSpace) -> None:
 
 def recipe_count(space: SearchSpace) -> int | None:
     """How many recipes there are; None where a branch draws a real number."""
-    levels = [[_levels(knob) for _, knob in live_knobs(space, branch).values()] for branch in space.branches]
-    return None if any(None in one for one in levels) else sum(math.prod(map(int, one)) for one in levels)
+    knobs = [[knob for _, knob in live_knobs(space, branch).values()] for branch in space.branches]
+    if any(isinstance(knob, Interval) for of_branch in knobs for knob in of_branch):
+        return None
+    return sum(math.prod(map(_levels, of_branch)) for of_branch in knobs)
 
 
-def _levels(knob: Knob) -> int | None:
-    match knob:
-        case Interval():
-            return None
-        case Integer(low, high):
-            return high - low + 1
-    return len(edge_values(knob))
+def _levels(knob: Knob) -> int:
+    return knob.high - knob.low + 1 if isinstance(knob, Integer) else len(edge_values(knob))
 
 
 def startup_trials(space: SearchSpace) -> int:
