@@ -25,7 +25,7 @@ def test_the_report_of_a_search_has_its_studies(search: dict[str, Any], tmp_path
 
     folder.optuna_log.unlink()
     broken = {**created, "resolved": {**space.resolved(), "families": ["none"]}}
-    with pytest.warns(UserWarning, match="no optuna.log: .*unknown"):
+    with pytest.warns(UserWarning, match="no optuna.log: .*family must be one of"):
         write_report(folder, states[-1]._replace(created=broken))
     assert folder.report_html.is_file()
     assert not folder.optuna_log.exists()
