@@ -55,13 +55,12 @@ class FamilyStudy:
         self.points: deque[Point] | None = None
         self._taken_over: list[Params] = []
         self._numbers: dict[str, int] = {}
-        for trial in past:
+        for place, trial in enumerate(past, start=len(start.get("known", ()))):
             frozen = _known_trial(space, trial)
             self.study.add_trial(frozen)
             forked = frozen.user_attrs["proposal"] == FORKED
             self._taken_over += [frozen.params] if forked else []
-            number = len(self.study.get_trials(deepcopy=False)) - 1
-            self._enter(trial.trial_id, number, frozen.params, int(trial.fields["seed"]), own=not forked)
+            self._enter(trial.trial_id, place, frozen.params, int(trial.fields["seed"]), own=not forked)
 
     def trial(self, number: int) -> FrozenTrial:
         """A trial of its study, not to be changed."""

@@ -1,10 +1,12 @@
 """Where another seed is expected to change the front most: by hand, against sampling, and for ties."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from omsweep.pareto.volume import hypervolume
-from omsweep.plan.replicates import Recipe, Result, expected_changes, most_telling
+from omsweep.plan.replicates import NODES, WEIGHTS, Recipe, Result, expected_changes, most_telling
 
 REFERENCE = (20.0, 0.0)
 
@@ -28,6 +30,23 @@ def test_the_expectation_is_that_of_the_definition() -> None:
     found = expected_changes(means, moves, REFERENCE)
     assert found[:3] == pytest.approx(drawn[:3], rel=0.2)
     assert found[3] == 0.0  # far behind the front: nothing it could score changes it
+
+
+def test_points_far_behind_the_front_change_no_expectation() -> None:
+    """Against the rule over all points: those behind the second front are left out of it."""
+    rng = np.random.default_rng(1)
+    means = np.column_stack([rng.uniform(0, 15, 60), -rng.uniform(0, 1, 60)])
+    moves = np.tile([1.0, 0.05], (60, 1))
+    points, expected = np.vstack([means, [0.0, 0.0]]), np.zeros(60)
+    for (a, p), (b, q) in itertools.product(zip(NODES, WEIGHTS, strict=True), repeat=2):
+        for i in range(60):
+            moved = points.copy()
+            moved[i] += moves[i] * (a, b)
+            change = abs(hypervolume(moved, REFERENCE) - hypervolume(points, REFERENCE))
+            expected[i] += p * q / (2 * np.pi) * change
+    found = expected_changes(means, moves, REFERENCE)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert 3 < np.count_nonzero(found) < 60
 
 
 def test_noise_of_a_member_draws_seeds_and_seeds_it_has_had_do_not() -> None:
