@@ -43,11 +43,12 @@ class Terminal:
 
 def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> str:
     """One line of terminal text (rich markup) about a finished trial."""
+    again = f"  a replicate, seed {record.seed}" if record.params.get("proposal") == "replicate" else ""
     if record.state == "completed" and record.reward is not None and record.tax is not None:
         took = sum(v for v in record.seconds.values() if v is not None)
         numbers = f"reward [bold]{record.reward:+.3f}[/] ±{1.96 * (record.reward_se_items or 0):.3f}  "
         numbers += f"tax [bold]{record.tax:+.2f}[/] ±{1.96 * (record.tax_se_items or 0):.2f} points"
         share = preflight.get("truncated_share")
         numbers += f"  {took:.0f} s" + (f"  [yellow]{share:.1%} of examples truncated[/]" if share else "")
-        return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}"
+        return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}{again}"
     return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(record.error or '')}"

@@ -67,7 +67,7 @@ def _trained(
         return
     for trial in old.proposed():
         if trial.drawn is not None and usable(trial):
-            yield Candidate(trial, _again(space, trial))
+            yield Candidate(trial, again(space, trial, str(trial.fields["family"])))
 
 
 def _by_id(specs: Sequence[TrialSpec] | Iterator[TrialSpec], old: SweepState, usable: Usable) -> Iterator[Candidate]:
@@ -77,11 +77,11 @@ def _by_id(specs: Sequence[TrialSpec] | Iterator[TrialSpec], old: SweepState, us
             yield Candidate(trial, Proposal(spec))
 
 
-def _again(space: SearchSpace, trial: TrialState) -> Proposal | None:
-    """A search's trial as the new space would make it; None where it could not draw it."""
+def again(space: SearchSpace, trial: TrialState, family: str) -> Proposal | None:
+    """A trained trial as a search would make it for a family; None where it could not draw it."""
     fields: Mapping[str, Any] = {**trial.fields.get("params", {}), **trial.fields}
     branch = next((one for one in space.branches if one.label == fields["label"]), None)
-    if branch is None or fields["family"] not in space.family_names:
+    if branch is None or family not in space.family_names:
         return None
     live = live_knobs(space, branch)
     if not all(name in fields and contains(knob, fields[name]) for name, (_, knob) in live.items()):
@@ -91,7 +91,7 @@ def _again(space: SearchSpace, trial: TrialState) -> Proposal | None:
         branch,
         {name: fields[name] for name in live},
         trial_id=trial.trial_id,
-        family=fields["family"],
+        family=family,
         block=None,
         seed=fields["seed"],
         baseline=bool(fields.get("baseline")),

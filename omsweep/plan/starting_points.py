@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,13 +13,16 @@ from omsweep.space.knobs import Fixed, Integer, Interval, Knob, SpaceError, cont
 from omsweep.space.schema import MOST_TRIALS
 from omsweep.space.search_space import SearchSpace
 
+LEAST_GENERATION = 10
+"""Trials in a generation of NSGA-II where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class Point:
     """A point enqueued in every family's study: study parameters by key path, and why it is there."""
 
     params: Mapping[str, Any]
-    proposal: Literal["baseline", "first", "grid"]
+    proposal: Literal["baseline", "transfer", "first", "grid"]
 
 
 def plan(space: SearchSpace) -> list[Point]:
@@ -41,28 +45,70 @@ def plan(space: SearchSpace) -> list[Point]:
 def trial_count(space: SearchSpace) -> int:
     """How many trials the search starts over all families; raises SpaceError where `trials` is missing or too few."""
     points, families, trials = plan(space), len(space.families), space.search.trials
+    replicates = space.search.replicates
     if space.search.algorithm == "grid":
-        whole = len(points) * families
+        whole = len(points) * families + replicates
         if trials is not None and trials != whole:
-            raise SpaceError("search.trials", f"a grid has {whole} points, got {trials}; leave it out")
+            repeated = f" and {replicates} replicates" if replicates else ""
+            raise SpaceError(
+                "search.trials", f"a grid has {whole - replicates} points{repeated}, got {trials}; leave it out"
+            )
         return whole
     if trials is None:
         raise SpaceError("search.trials", f"is missing; {space.search.algorithm!r} needs the number of trials")
     baselines = sum(point.proposal == "baseline" for point in points) * families
-    if trials < baselines:
-        raise SpaceError("search.trials", f"must be at least the {baselines} baselines, got {trials}")
+    if trials < baselines + replicates:
+        repeated = f" and {replicates} replicates" if replicates else ""
+        raise SpaceError("search.trials", f"must be at least the {baselines} baselines{repeated}, got {trials}")
     return trials
 
 
+def shares(space: SearchSpace, trials: int) -> Counter[str]:
+    """How many of the first so many trials are each family's: they take turns."""
+    families = len(space.families)
+    return Counter({name: (trials - place + families - 1) // families for place, name in enumerate(space.family_names)})
+
+
 def check_trials(space: SearchSpace) -> None:
-    """Whether a search starts as many trials as its starting points need; raises SpaceError."""
+    """Whether a search starts enough trials, and from what it can learn; raises SpaceError."""
     if space.file.mode == "search":
         trial_count(space)
+        _check_sources(space)
+
+
+def _check_sources(space: SearchSpace) -> None:
+    search, source = space.search, space.search.transfer_from
+    for key in ("warm_start", "transfer_from"):
+        if getattr(search, key) and not search.learns:
+            raise SpaceError(f"search.{key}", f"{search.algorithm!r} learns nothing from results; use tpe, nsga2 or gp")
+    if source is None:
+        return
+    if space.family_names == [source]:
+        raise SpaceError("search.transfer_from", f"{source!r} is the only family: name one that others can learn from")
+    if source not in space.family_names and not search.warm_start:
+        allowed = ", ".join(space.family_names)
+        raise SpaceError(
+            "search.transfer_from",
+            f"must be one of the families ({allowed}), or one of the sweeps in warm_start, got {source!r}",
+        )
+
+
+def recipe_count(space: SearchSpace) -> int | None:
+    """How many recipes there are; None where a branch draws a real number."""
+    knobs = [[knob for _, knob in live_knobs(space, branch).values()] for branch in space.branches]
+    if any(isinstance(knob, Interval) for of_branch in knobs for knob in of_branch):
+        return None
+    return sum(math.prod(map(_levels, of_branch)) for of_branch in knobs)
+
+
+def _levels(knob: Knob) -> int:
+    return knob.high - knob.low + 1 if isinstance(knob, Integer) else len(edge_values(knob))
 
 
 def startup_trials(space: SearchSpace) -> int:
-    """Completed trials a family's sampler waits for before it proposes from its model."""
-    return space.search.startup_trials or max(1, len(plan(space)))
+    """Completed trials a family's sampler waits for before it proposes from its model; NSGA-II's first generation."""
+    least = LEAST_GENERATION if space.search.algorithm == "nsga2" else 1
+    return space.search.startup_trials or max(least, len(plan(space)))
 
 
 def live_knobs(space: SearchSpace, branch: Branch) -> dict[str, tuple[str, Knob]]:

@@ -1,11 +1,13 @@
 """Writes what people look at into a sweep's folder: front.json, front.png, report.html, the study, the comparison."""
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from omsweep.foreign import error_line
 from omsweep.report.comparison_chart import comparison_sheet
 from omsweep.report.comparison_tables import comparison_latex, comparison_markdown
 from omsweep.report.draw_matplotlib import image
@@ -16,6 +18,7 @@ from omsweep.report.study_table import study_latex, study_markdown
 from omsweep.results.comparison.reading import as_json, read_findings
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import SweepView, view_of
+from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 from omsweep.store.state import SweepState
 from omsweep.strict_json import plain
@@ -42,7 +45,8 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
 
     Where the sweep asks for a comparison also `comparison.json`, `comparison.md`,
     `comparison.tex` and, where something could be compared, `comparison.png`.
-    Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too.
+    Where the space asks for a study, its `study.md`, `study.tex` and `study.png` too. Of a search `optuna.log`, without
+    which there is a warning.
 
     Args:
         folder: of a sweep that was created.
@@ -52,6 +56,7 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
         FileNotFoundError: there is no such sweep.
         ValueError: the log is damaged, or the folder cannot be written.
     """
+    state = folder.state() if state is None else state
     view = write_front(folder, state)
     view = replace(view, findings=read_findings(folder, view.resolved, view.trials))
     contents = {
@@ -59,6 +64,7 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
         folder.front_png: image(front_sheet(view)),
         folder.report_html: page(view),
         **_study(folder, view),
+        **_optuna(folder, state),
     }
     with _refusals(folder):
         for target, content in contents.items():
@@ -93,6 +99,19 @@ def _study(folder: SweepFolder, view: SweepView) -> Contents:
         folder.study_tex: study_latex(view, result),
         folder.study_png: image(study_sheet(view, result)),
     }
+
+
+def _optuna(folder: SweepFolder, state: SweepState) -> Contents:
+    """The studies of a search for `optuna-dashboard`; nothing, with a warning, where they cannot be made again."""
+    if state.resolved.get("mode") != "search" or not any(one.drawn for one in state.trials.values()):
+        return {}
+    from omsweep.plan.dashboard import journal  # Optuna, which nothing else here needs
+
+    try:
+        return {folder.optuna_log: journal(build_space(state.resolved), state)}
+    except Exception as error:  # Optuna's or that of a file which the space names: the report does without
+        warnings.warn(f"no {folder.optuna_log.name}: {error_line(error)}", stacklevel=2)
+        return {}
 
 
 @contextmanager

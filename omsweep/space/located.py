@@ -32,6 +32,7 @@ def located(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             space, "method", lambda branches: _each(branches, lambda b: _at(b, "preferences", lambda d: _data(d, path)))
         ),
         "evaluate": lambda evaluate: _evaluate(evaluate, path, model),
+        "search": lambda search: _keys(search, path, "warm_start"),
         "report": lambda report: _keys(report, path, "pilot"),
     }
     return {key: places[key](value) if key in places else value for key, value in content.items()}

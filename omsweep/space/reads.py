@@ -6,6 +6,7 @@ from itertools import product
 
 from omsweep.align.order import Reading
 from omsweep.align.settings import TrainSettings, train_settings_from
+from omsweep.space.knobs import Interval
 from omsweep.space.samples import edge_samples, train_settings
 from omsweep.space.schema import Design
 from omsweep.space.search_space import SearchSpace
@@ -27,7 +28,7 @@ def reads_of(trials: Iterable[TrialSpec]) -> Reads:
 
 def possible_reads(space: SearchSpace) -> Reads:
     """The most that trials of a space can read: its longest runs, with every seed of its design or search."""
-    seeds = _seeds(space.design) if space.file.mode == "compare" else [space.search.seed]
+    seeds = _seeds(space.design) if space.file.mode == "compare" else search_seeds(space)
     of_one_seed = _reads(
         ((branch.preferences or space.preferences).key, train_settings(space, sample))
         for branch in space.branches
@@ -39,6 +40,19 @@ def possible_reads(space: SearchSpace) -> Reads:
 
     pairs = {key: of_all(readings) for key, readings in of_one_seed.pairs.items()}
     return Reads(pairs=pairs, replay=of_all(of_one_seed.replay))
+
+
+def search_seeds(space: SearchSpace) -> list[int]:
+    """The training seeds that trials of one recipe in a search may have, in their order.
+
+    Where every branch draws some real number a recipe is only repeated on purpose, and a grid has each of its points
+    once; elsewhere a family may get one recipe as often as it has trials.
+    """
+    search = space.search
+    reals = all(any(isinstance(one, Interval) for one in space.knobs_of(branch).values()) for branch in space.branches)
+    once = search.algorithm == "grid" or search.trials is None or reals
+    most = 1 + search.replicates if once else -(-(search.trials or 1) // len(space.families))
+    return [search.training_seed(repeat) for repeat in range(most)]
 
 
 def _seeds(design: Design) -> list[int]:

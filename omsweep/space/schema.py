@@ -2,12 +2,13 @@
 
 import hashlib
 import itertools
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from omsweep.align.settings import MATCHES, allowed_matches
 from omsweep.families.family import Resources
+from omsweep.store.records import SCORED_NUMBERS
 
 MOST = 1_000_000
 """Upper end of whole numbers that something is done so many times for."""
@@ -87,13 +88,56 @@ class Design(Section):
         return given
 
 
-class Search(Section):
-    """Adaptive search of `mode: search`; `trials` counts everything started, failures too (grid: its points)."""
+class Bound(Section):
+    """What a number of a trial must not leave."""
 
-    algorithm: Literal["tpe", "random", "grid"] = "tpe"
+    at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("at_most or at_least, and is empty")
+        if self.at_most is not None and self.at_least is not None and self.at_most < self.at_least:
+            raise ValueError(f"at_least a number below at_most, got {self.at_least:g} and {self.at_most:g}")
+        return self
+
+
+class Search(Section):
+    """Adaptive search of `mode: search`; `trials` counts everything started, failures too (grid: its points).
+
+    `constraints` bound numbers that a trial scores on the search split; the last `replicates` trials repeat recipes
+    with new seeds; finished trials of the sweeps in `warm_start` are known from the start; the results of the family
+    `transfer_from` say where those of the others begin.
+    """
+
+    algorithm: Literal["tpe", "random", "grid", "nsga2", "gp"] = "tpe"
     trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
     seed: Seed = 0
     startup_trials: PositiveInt | None = None
+    constraints: dict[str, Bound] = {}
+    replicates: Annotated[int, Field(ge=0, le=MOST_TRIALS)] = 0
+    warm_start: list[str] = []
+    transfer_from: str | None = None
+
+    @field_validator("constraints")
+    @classmethod
+    def _scored(cls, given: dict[str, Bound]) -> dict[str, Bound]:
+        unknown = [name for name in given if name not in SCORED_NUMBERS]
+        if unknown:
+            raise ValueError(f"bounds on {', '.join(SCORED_NUMBERS)}: {unknown[0]!r} is none of them")
+        return given
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it proposes depends on results."""
+        return self.algorithm in ("tpe", "nsga2", "gp")
+
+    def training_seed(self, repeat: int) -> int:
+        """The training seed of a recipe's trial after `repeat` others, the same for all recipes: 31 bits, or `seed`."""
+        if repeat == 0:
+            return self.seed
+        return int.from_bytes(hashlib.sha256(f"{self.seed}/repeat/{repeat}".encode()).digest()[:4], "big") >> 1
 
 
 class ReferencePoint(Section):

@@ -416,6 +416,14 @@ TWINS: Mapping[str, str] = {shown.twin_of: name for name, shown in SHOWN.items()
 """Field of the search split -> the same on the report split."""
 
 
+SCORED_NUMBERS: tuple[str, ...] = tuple(
+    name
+    for name, field in Scores.model_fields.items()
+    if field.annotation == Number and name not in TWINS.values() and not name.endswith("_se_items")
+)
+"""Numbers that every policy gets on the search split, standard errors left out."""
+
+
 def on_report_split(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers of the report split, named as those of the search split, under their names in a trial record."""
     return {twin: numbers.get(name) for name, twin in TWINS.items()}

@@ -1,7 +1,5 @@
 """The searcher enqueues baselines, tells every outcome, proposes from its model and ends on time."""
 
-import json
-import math
 from typing import Any
 
 import pytest
@@ -11,17 +9,10 @@ from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.starting_points import plan, startup_trials, trial_count
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
-from omsweep.space.search_space import SearchSpace
-from omsweep.store.events import Event
-from omsweep.store.state import SweepState, apply
-from omsweep.strict_json import plain
+from omsweep.space.reads import possible_reads
+from omsweep.store.state import SweepState
+from tests.driven_search import outcome, searched, some_stopped
 from tests.space_files import flat
-
-
-def outcome(sample: dict[str, Any]) -> dict[str, Any]:
-    """A made-up trade-off: reward and tax both grow with the learning rate."""
-    rate = math.log(sample["learning_rate"])
-    return {"state": "completed", "reward": rate + 9, "tax": math.exp(rate + 8)}
 
 
 def run_to_the_end(proposer: StudyProposer) -> list[dict[str, Any]]:
@@ -92,7 +83,7 @@ def test_failures_do_not_count_towards_the_start_of_the_model(search: dict[str, 
         assert made is not None
         proposals.append(made.spec.params["proposal"])
         proposer.tell(made.spec.trial_id, None)
-    assert proposals[8:] == ["random"] * 4
+    assert set(proposals[8:]) <= {"random", "replicate"}
 
 
 def test_the_same_seed_proposes_the_same(search: dict[str, Any]) -> None:
@@ -100,48 +91,162 @@ def test_the_same_seed_proposes_the_same(search: dict[str, Any]) -> None:
     assert first == second
 
 
+ALGORITHMS = {
+    "tpe": {},
+    "random": {},
+    "nsga2": {"startup_trials": 5},
+    "replicates": {"algorithm": "random", "replicates": 10},
+    "constraints": {"algorithm": "tpe", "constraints": {"kl": {"at_most": 2.0}}},
+    "transfer": {"algorithm": "tpe", "transfer_from": "tiny-qwen2", "startup_trials": 5},
+}
+
+
 @pytest.mark.parametrize("at_once", [1, 3])
-@pytest.mark.parametrize("algorithm", ["tpe", "random"])
-def test_a_search_that_goes_on_proposes_what_it_would_have(
-    search: dict[str, Any], algorithm: str, at_once: int
-) -> None:
+@pytest.mark.parametrize("given", ALGORITHMS)
+def test_a_search_that_goes_on_proposes_what_it_would_have(search: dict[str, Any], given: str, at_once: int) -> None:
     """Whenever it is stopped, and however many trials run then; no study has another trial, or two."""
-    search["families"], search["search"] = ["tiny-llama", "tiny-qwen2"], {"algorithm": algorithm, "trials": 24}
+    search["families"] = ["tiny-llama", "tiny-qwen2"]
+    search["search"] = {"algorithm": given, "trials": 24} | ALGORITHMS[given]
     space = build_space(search)
-    whole, states = searched(space, StudyProposer(space), SweepState(), at_once)
-    for stopped in range(0, len(states), 5):
+    whole, states = searched(space, StudyProposer(space), SweepState(), at_once, some_stopped)
+    for stopped in range(0, len(states), 9):
         proposer = StudyProposer(space, states[stopped])
-        samples, _ = searched(space, proposer, states[stopped], at_once)
+        samples, _ = searched(space, proposer, states[stopped], at_once, some_stopped)
         known = len(states[stopped].trials)
         assert samples == whole[known:]
         assert [len(study.trials) for study in proposer.studies.values()] == [12, 12]
-        assert {trial.state for study in proposer.studies.values() for trial in study.trials} == {TrialState.COMPLETE}
+        ends = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+        assert {trial.state for study in proposer.studies.values() for trial in study.trials} == ends
 
 
-def searched(
-    space: SearchSpace, proposer: StudyProposer, state: SweepState, at_once: int
-) -> tuple[list[dict[str, Any]], list[SweepState]]:
-    """Samples in their order, and the states of the sweep after each event; the oldest of `at_once` trials ends."""
-    samples: list[dict[str, Any]] = []
-    states, running = [state], [one.trial_id for one in state.proposed() if one.outcome is None]
+def test_a_gaussian_process_goes_on_too(search: dict[str, Any]) -> None:
+    """With a constraint, branches, a trial that runs and one that was stopped."""
 
-    def happened(kind: str, trial_id: str, **data: Any) -> None:
-        states.append(apply(states[-1], Event(states[-1].seq + 1, 1, 0.0, kind, trial_id, None, data)))
+    def second_stopped(sample: dict[str, Any]) -> dict[str, Any]:
+        return outcome(sample) | ({"state": "stopped"} if "-001-" in sample["trial_id"] else {})
 
-    while True:
-        made = proposer.next() if len(running) < at_once else None
-        if made is not None:
-            samples.append(flat(made.spec))
-            running.append(made.spec.trial_id)
-            fields = json.loads(json.dumps(plain(made.spec.model_dump(exclude={"trial_id"}))))
-            happened("proposed", made.spec.trial_id, trial=fields, drawn=json.loads(json.dumps(made.drawn)))
-        elif running:
-            trial_id = running.pop(0)
-            ended = outcome(flat(states[-1].trials[trial_id].spec))
-            happened("ended", trial_id, outcome=ended)
-            proposer.tell(trial_id, ended)
-        else:
-            return samples, states
+    given = {"algorithm": "gp", "trials": 6, "startup_trials": 2, "constraints": {"kl": {"at_most": 2.0}}}
+    space = build_space(search | {"search": given, "baselines": {}})
+    whole, states = searched(space, StudyProposer(space), SweepState(), 2, second_stopped)
+    assert [one["proposal"] for one in whole] == ["first"] * 3 + ["random"] + ["model"] * 2
+    state = states[-6]
+    samples, _ = searched(space, StudyProposer(space, state), state, 2, second_stopped)
+    assert samples == whole[4:]
+
+
+def test_grids_go_on_too(search: dict[str, Any]) -> None:
+    space = build_space(all_choice(search) | {"search": {"algorithm": "grid", "replicates": 4}})
+    whole, states = searched(space, StudyProposer(space), SweepState(), 2)
+    assert [one["proposal"] for one in whole] == ["grid"] * 6 + ["replicate"] * 4
+    for state in states[::3]:
+        samples, _ = searched(space, StudyProposer(space, state), state, 2)
+        assert samples == whole[len(state.trials) :]
+
+
+def all_choice(search: dict[str, Any]) -> dict[str, Any]:
+    """Six recipes."""
+    space = {"algorithm": {"choice": ["dpo", "ipo", "kto"]}, "learning_rate": {"choice": [4e-4, 8e-4]}, "beta": 0.1}
+    return search | {"space": space | {"method": {"adamw": {}}}, "baselines": {}}
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "random", "nsga2"])
+def test_a_recipe_that_comes_again_gets_another_seed_and_is_called_a_replicate(
+    search: dict[str, Any], algorithm: str
+) -> None:
+    """No two trials are the same, where a family starts more of them than there are recipes."""
+    space = build_space(all_choice(search) | {"search": {"algorithm": algorithm, "trials": 30, "startup_trials": 12}})
+    samples = run_to_the_end(StudyProposer(space))
+    recipes = [(one["algorithm"], one["learning_rate"]) for one in samples]
+    assert len({(*recipe, one["seed"]) for recipe, one in zip(recipes, samples, strict=True)}) == len(samples) == 30
+    for number, (recipe, sample) in enumerate(zip(recipes, samples, strict=True)):
+        assert (sample["proposal"] == "replicate") == (recipe in recipes[:number])
+        assert sample["seed"] == space.search.training_seed(recipes[:number].count(recipe))
+    assert {one["seed"] for one in samples} <= {
+        reading.seed for reading in possible_reads(space).pairs[space.preferences.key, "dpo"]
+    }
+
+
+def test_the_last_trials_repeat_what_may_change_the_front(search: dict[str, Any]) -> None:
+    del search["space"]["method"]["mine"]  # which draws no real number, and may come again by chance
+    search["search"] = {"algorithm": "random", "trials": 20, "replicates": 6}
+    samples = run_to_the_end(StudyProposer(build_space(search)))
+    assert [one["proposal"] for one in samples].index("replicate") == 14
+    assert {one["proposal"] for one in samples[14:]} == {"replicate"}
+    recipes = [(one["label"], one["algorithm"], one["learning_rate"]) for one in samples]
+    assert set(recipes[14:]) <= set(recipes[:14])
+    assert len({(recipe, one["seed"]) for recipe, one in zip(recipes, samples, strict=True)}) == 20
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+def test_conditional_knobs_are_learnt_and_belong_to_their_branch(search: dict[str, Any], algorithm: str) -> None:
+    """The reward wants a high density under ondare: the model's proposals are nearer to it than chance's."""
+
+    def rewarded(sample: dict[str, Any]) -> dict[str, Any]:
+        density = sample.get("density", 0.0) if sample["label"] == "ondare" else 0.0
+        return {"state": "completed", "reward": density, "tax": -density}
+
+    search["search"] = {"algorithm": algorithm, "trials": 40, "startup_trials": 12}
+    proposer, samples = StudyProposer(build_space(search)), []
+    while (made := proposer.next()) is not None:
+        samples.append(flat(made.spec))
+        proposer.tell(made.spec.trial_id, rewarded(samples[-1]))
+    for sample in samples:
+        assert ("density" in sample) == (sample["label"] == "ondare")
+    model = [rewarded(one)["reward"] for one in samples[26:]]
+    chance = [rewarded(one)["reward"] for one in samples[8:12]]
+    assert {one["proposal"] for one in samples[12:]} <= {"model", "random", "replicate"}
+    assert sum(model) / len(model) > max(0.6, sum(chance) / len(chance))
+
+
+def test_generations_of_nsga2_are_in_the_log(search: dict[str, Any]) -> None:
+    search["search"] = {"algorithm": "nsga2", "trials": 30, "startup_trials": 8}
+    space = build_space(search)
+    _, states = searched(space, StudyProposer(space), SweepState(), 1)
+    drawn = [one.drawn["system"] for one in states[-1].proposed() if one.drawn]
+    assert [one.get("NSGAIISampler:generation", 0) for one in drawn] == [0] * 8 + [1] * 8 + [2] * 8 + [3] * 6
+
+
+def test_stopped_trials_inform_and_do_not_count(search: dict[str, Any]) -> None:
+    """Twenty stopped trials do not end the start; as bad trials they keep TPE away from where they were."""
+    search["search"] = {"algorithm": "tpe", "trials": 60, "startup_trials": 8}
+    proposer, kinds, labels = StudyProposer(build_space(search)), [], []
+    while (made := proposer.next()) is not None:
+        sample = flat(made.spec)
+        kinds.append(sample["proposal"])
+        labels.append(sample["label"])
+        finished = outcome(sample) if len(kinds) > 20 and sample["label"] == "ondare" else {"state": "stopped"}
+        proposer.tell(made.spec.trial_id, finished)
+    first = kinds.index("model")
+    assert first > 20
+    assert labels[first:].count("ondare") > 0.8 * len(labels[first:])
+    states = [trial.state for trial in proposer.studies["tiny-llama"].trials]
+    assert states.count(TrialState.PRUNED) == len(states) - states.count(TrialState.COMPLETE) > 20
+    assert all(trial.values is None for trial in proposer.studies["tiny-llama"].trials if trial.state.name == "PRUNED")
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+def test_constraints_keep_proposals_inside(search: dict[str, Any], algorithm: str) -> None:
+    """Without them a third or more of the model's proposals have a larger learning rate than the bound allows."""
+    search["search"] = {"algorithm": algorithm, "trials": 40, "startup_trials": 10}
+    bounded = search | {"search": search["search"] | {"constraints": {"kl": {"at_most": 1.5}}}}
+    free, inside = (run_to_the_end(StudyProposer(build_space(one))) for one in (search, bounded))
+    outside = [sum(outcome(one)["kl"] > 1.5 for one in samples[20:]) for samples in (free, inside)]
+    assert outside[1] < outside[0] / 2
+
+
+def test_another_family_s_front_and_model_begin(search: dict[str, Any]) -> None:
+    """It has all its trials first; the other starts from its front and, until it has results, its model."""
+    search["families"] = ["tiny-qwen2", "tiny-llama"]
+    search["search"] = {"algorithm": "tpe", "trials": 40, "startup_trials": 10, "transfer_from": "tiny-llama"}
+    samples = run_to_the_end(StudyProposer(build_space(search)))
+    assert [one["family"] for one in samples] == ["tiny-llama"] * 20 + ["tiny-qwen2"] * 20
+    kinds = [one["proposal"] for one in samples[20:]]
+    assert kinds[:6] == ["baseline"] * 6
+    assert kinds[6:].count("transfer") >= 4
+    assert "random" not in kinds
+    assert kinds[-4:] == ["model"] * 4
+    small = {(one["label"], one["learning_rate"]) for one in samples[:20]}
+    assert sum((one["label"], one["learning_rate"]) in small for one in samples[26:]) >= 4
 
 
 def test_a_grid_visits_every_point_once(search: dict[str, Any]) -> None:
@@ -160,7 +265,7 @@ def test_a_grid_visits_every_point_once(search: dict[str, Any]) -> None:
 def test_random_search_never_says_its_proposals_come_from_a_model(search: dict[str, Any]) -> None:
     search["search"] = {"algorithm": "random", "trials": 12}
     samples = run_to_the_end(StudyProposer(build_space(search)))
-    assert {s["proposal"] for s in samples[8:]} == {"random"}
+    assert {s["proposal"] for s in samples[8:]} <= {"random", "replicate"}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +275,11 @@ def test_random_search_never_says_its_proposals_come_from_a_model(search: dict[s
         ({"search": {}}, "search.trials", "is missing"),
         ({"search": {"algorithm": "grid"}}, "space.learning_rate", "a grid needs plain values"),
         ({"baselines": {"learning_rate": 1.0}}, "baselines.learning_rate", "must lie in what space.learning_rate"),
+        (
+            {"search": {"trials": 8, "replicates": 3}},
+            "search.trials",
+            "at least the 6 baselines and 3 replicates, got 8",
+        ),
         ({"baselines": {"density": 1.0}}, "baselines.density", "unknown key"),
     ],
 )

@@ -3,7 +3,7 @@ from typing import Any
 from omsweep.align.order import Reading
 from omsweep.plan.design import draw
 from omsweep.space.build import build_space
-from omsweep.space.reads import possible_reads, reads_of
+from omsweep.space.reads import possible_reads, reads_of, search_seeds
 
 
 def test_drawn_trials_read_what_they_train_and_the_space_no_less(compare: dict[str, Any]) -> None:
@@ -27,10 +27,18 @@ def test_drawn_trials_read_what_they_train_and_the_space_no_less(compare: dict[s
     assert set(possible.replay) == set(found.replay)
 
 
-def test_a_search_reads_by_its_one_seed(search: dict[str, Any]) -> None:
+def test_a_search_reads_by_its_one_seed_and_those_of_its_replicates(search: dict[str, Any]) -> None:
+    del search["space"]["method"]["mine"]  # what is left draws a real number in every branch
+    assert search_seeds(build_space(search)) == [1]
+    search["search"]["replicates"] = 2
     space = build_space(search)
     readings = [reading for read in possible_reads(space).pairs.values() for reading in read]
-    assert {reading.seed for reading in readings} == {search["search"]["seed"]}
+    assert {reading.seed for reading in readings} == {1, *map(space.search.training_seed, (1, 2))}
+
+
+def test_a_recipe_of_choices_may_come_as_often_as_its_family_has_trials(search: dict[str, Any]) -> None:
+    search["families"] = ["tiny-llama", "tiny-qwen2"]
+    assert search_seeds(build_space(search)) == [1, *map(build_space(search).search.training_seed, range(1, 15))]
 
 
 def test_trials_that_their_trainer_refuses_read_nothing(compare: dict[str, Any]) -> None:

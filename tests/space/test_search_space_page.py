@@ -20,6 +20,7 @@ ROWS = dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \|", PAGE, flags=re.MULTILINE))
 SECTIONS = {
     "design.": schema.Design,
     "search.": schema.Search,
+    "search.constraints.NAME.": schema.Bound,
     "posthoc.NAME.": schema.Posthoc,
     "comparison.": schema.Comparison,
 }

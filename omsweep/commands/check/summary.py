@@ -10,8 +10,9 @@ from omsweep.commands.check.comparison import comparison_lines, comparison_notes
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
 from omsweep.commands.check.records import kto_notes
+from omsweep.plan.earlier import read_earlier
 from omsweep.plan.size import merged_count, trained_count
-from omsweep.plan.starting_points import plan, startup_trials, trial_count
+from omsweep.plan.starting_points import plan, recipe_count, startup_trials, trial_count
 from omsweep.space.branches import Branch
 from omsweep.space.checks.extras import extra_notes
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob
@@ -77,13 +78,25 @@ def notes(space: SearchSpace) -> list[str]:
         found.append(f"evaluate.tax: loading the suite runs Python of its own: {', '.join(code)}")
     if space.file.mode == "compare" and space.design.seeds * space.design.blocks * space.design.sft_seeds == 1:
         found.append("one block and one seed: exploratory, the report will rank nothing")
-    if space.file.mode == "search" and space.search.algorithm == "tpe":
-        per_family = trial_count(space) / len(space.families)
-        if per_family <= max(startup_trials(space), len(plan(space))):
-            found.append(
-                f"search.trials: {per_family:g} trials a family, {startup_trials(space)} of them before the first"
-                " proposal of the model: nothing would be model-based"
-            )
+    if space.file.mode == "search":
+        found += _search_notes(space)
+    return found
+
+
+def _search_notes(space: SearchSpace) -> list[str]:
+    found, search = [], space.search
+    per_family = trial_count(space) / len(space.families)
+    if search.learns and per_family <= max(startup_trials(space), len(plan(space))):
+        found.append(
+            f"search.trials: {per_family:g} trials a family, {startup_trials(space)} of them before the first"
+            " proposal of the model: nothing would be model-based"
+        )
+    if (recipes := recipe_count(space)) is not None and recipes < per_family:
+        found.append(
+            f"search.trials: {per_family:g} trials a family and {recipes} recipes: the rest repeat them with new seeds"
+        )
+    if search.warm_start:
+        found += read_earlier(space).said
     return found
 
 
