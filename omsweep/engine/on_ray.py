@@ -99,13 +99,14 @@ class RayExecutor:
 
         self._console.print(f"running trials, {capacity.at_once()} at a time, backend {train.backend}")
         events, objectives = TuneEvents(queue, pool), self._space.file.objectives
+        scheduler = RungScheduler(events, (objectives.reward, objectives.tax), self._space.search.constraints)
         watch = Watch(queue.attempts, events, folder.path, train.trial_timeout)
         tuner = tune.Tuner(
             tune.with_resources(trainable, own),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
                 search_alg=QueueSearcher(queue, events, capacity, pool),
-                scheduler=RungScheduler(events, (objectives.reward, objectives.tax)),
+                scheduler=scheduler,
                 reuse_actors=train.reuse_workers or not inprocess,  # a new one costs the imports of Ray and torch anew
                 trial_name_creator=_attempt_name,
                 trial_dirname_creator=_attempt_name,

@@ -4,11 +4,15 @@ Tune's own schedulers know one metric; the rule is `omsweep.plan.stopping`, and 
 """
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 
 from omsweep.engine.tune_queue import TuneEvents
+from omsweep.plan.constraints import violations
+from omsweep.space.schema import Bound
 from omsweep.store.records import Outcome
 from omsweep.store.state import Rung
 
@@ -19,11 +23,12 @@ class RungScheduler(FIFOScheduler):
     Args:
         events: of the same sweep.
         objectives: trial fields that are reward and tax.
+        constraints: bounds on trial fields.
     """
 
-    def __init__(self, events: TuneEvents, objectives: tuple[str, str]) -> None:
+    def __init__(self, events: TuneEvents, objectives: tuple[str, str], constraints: Mapping[str, Bound]) -> None:
         super().__init__()
-        self._events, self._objectives = events, objectives
+        self._events, self._objectives, self._constraints = events, objectives, constraints
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its scheduler for a restore of its own, and this one belongs to the living driver."""
@@ -42,9 +47,11 @@ class RungScheduler(FIFOScheduler):
         known: dict[str, Any] = {
             name: tuple(one) if isinstance(one, list) else one for name, one in json.loads(result["rung"]).items()
         }
-        rung = Rung(**known, reward=_number(reward), tax=_number(tax))
+        beyond = violations(self._constraints, outcome.model_dump())
+        constraints = (math.nan,) if beyond is None else tuple(beyond.values())
+        rung = Rung(**known, reward=_number(reward), tax=_number(tax), constraints=constraints)
         return self.CONTINUE if self._events.reach(trial, rung) else self.STOP
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+    return math.nan if value is None else value

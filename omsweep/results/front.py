@@ -23,7 +23,6 @@ from omsweep.store.records import SHOWN, STATES, TWINS, TrialRecord, on_report_s
 from omsweep.store.state import SFT_MODEL
 from omsweep.strict_json import plain
 
-SCORED_STATES = ("completed", "stopped")
 EXPLORATORY = "exploratory, no ranking"
 _NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
 _MEMBER_FIELDS = ("trial_id", *(name for name, shown in SHOWN.items() if shown.front))
@@ -81,7 +80,7 @@ def front_summary(
 def is_scored(trial: TrialRecord, objectives: Objectives) -> bool:
     """Whether the trial ended with a policy for which both objectives are finite numbers."""
     values = (getattr(trial, objectives.reward.name), getattr(trial, objectives.tax.name))
-    return trial.state in SCORED_STATES and all(v is not None and math.isfinite(v) for v in values)
+    return trial.state == "completed" and all(v is not None and math.isfinite(v) for v in values)
 
 
 def label_of(trial: TrialRecord) -> str:

@@ -19,7 +19,7 @@ from omsweep.store.used import Holding, Used
 
 Phase = Literal["proposed", "started", "trained", "ended"]
 SCORED = ("completed", "stopped")
-"""States of a trial that left a policy with scores."""
+"""States of a trial that has scores; those of a stopped one are of its last rung, and of no policy that was kept."""
 Changes = dict[str, Any]
 """Fields of a `SweepState` that an event gives other values."""
 
@@ -402,10 +402,10 @@ def _beats(one: Member, other: Member) -> bool:
 
 
 def _losses(outcome: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[float, float] | None:
-    """(tax, reward) as losses; None of a trial that was not scored."""
+    """(tax, reward) as losses; None of a trial that was not scored at its end."""
     asked = resolved.get("objectives") or {}
     tax, reward = (outcome.get(name) for name in (asked.get("tax", "tax"), asked.get("reward", "reward")))
-    if outcome["state"] not in SCORED or tax is None or reward is None:
+    if outcome["state"] != "completed" or tax is None or reward is None:
         return None
     losses = float(tax), -float(reward)
     return losses if math.isfinite(sum(losses)) else None

@@ -54,7 +54,7 @@ def test_the_whole_demo_agrees_with_the_pareto_package(demo):
     ("state", "changes", "counts"),
     [
         ("completed", {}, True),
-        ("stopped", {}, True),
+        ("stopped", {}, False),
         ("diverged", {}, False),
         ("failed", {}, False),
         ("completed", {"tax": None}, False),

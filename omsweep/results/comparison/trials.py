@@ -14,7 +14,6 @@ import pandas as pd
 from omsweep.results.comparison.items import ItemTable, item_readings, item_table
 from omsweep.results.comparison.points import REWARD, TAX, Block, Floats, Points
 from omsweep.results.comparison.question import OfflineGrid, Question
-from omsweep.results.front import SCORED_STATES
 from omsweep.store.records import TrialRecord
 
 GROUPS = 20
@@ -70,7 +69,7 @@ def read_points(
         if block not in failed and _complete(trials, wanted, question)
     }
     read = _reader(scores, reference, groups)
-    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i].state in SCORED_STATES}
+    read_of = {i: read(i, origin[i]) for ids in complete.values() for i in ids if by_id[i].state == "completed"}
     unread = [i for i, (search, report) in read_of.items() if not (_known(search) and _known(report))]
     unread_blocks = {block_of(origin[i]) for i in unread}
     complete = {block: ids for block, ids in complete.items() if block not in unread_blocks}
