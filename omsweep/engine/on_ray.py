@@ -31,6 +31,10 @@ from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TrialSpec
 
 
+Scored = Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]
+"""Jobs with their numbers, or with one line that says why there are none."""
+
+
 class RayExecutor:
     """Runs a sweep's parts on the Ray that this process is connected to.
 
@@ -133,10 +137,30 @@ class RayExecutor:
         at_once = self._capacity.at_once() * self._train.workers
         merge_on_ray(jobs, attempts, self._capacity.workers, self._work, at_once=at_once)
 
-    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]:
+    def score(self, jobs: Sequence[ScoreJob]) -> Scored:
         """The numbers of each job as they come, or one line that says why there are none."""
+        self._capacity.await_nodes()
+        return (self._score_in_tasks if self._train.backend == "inprocess" else self._score_in_groups)(jobs)
+
+    def _score_in_tasks(self, jobs: Sequence[ScoreJob]) -> Scored:
+        """There are no workers that a score could be asked of."""
+        task = ray.remote(self._work.rescore)
+
+        def start(job: ScoreJob) -> Any:
+            own = self._capacity.workers[job.trial.family].task_options(f"rescore {job.trial.trial_id}")
+            return task.options(**own).remote(*_given(job))
+
+        running = {start(job): job for job in jobs}
+        while running:
+            (reference,), _ = ray.wait(list(running), num_returns=1)
+            job = running.pop(reference)
+            try:
+                yield job, ray.get(reference)
+            except ray.exceptions.RayError as error:
+                yield job, failed(error).error or "unknown"
+
+    def _score_in_groups(self, jobs: Sequence[ScoreJob]) -> Scored:
         capacity, waiting = self._capacity, deque(jobs)
-        capacity.await_nodes()
         running: dict[str, tuple[ScoreJob, Errand]] = {}
 
         def room() -> Started | None:
@@ -146,8 +170,7 @@ class RayExecutor:
         while waiting or running:
             while waiting and (group := room()) is not None:
                 job = waiting.popleft()
-                given = (job.trial, job.parent, job.prepared, job.folder, job.evaluate, job.split)
-                running[group.name] = job, Errand(group.actor, call_job(self._work.rescore, *given))
+                running[group.name] = job, Errand(group.actor, call_job(self._work.rescore, *_given(job)))
             if not running:
                 capacity.wait(waiting[0].trial.family)
             ray.wait([errand.waits for _, errand in running.values()] or [ray.put(None)], timeout=LOOK_SECONDS)
@@ -157,6 +180,10 @@ class RayExecutor:
                     del running[name]
                     self._pool.give_back(name, whole="result" in answer)
                     yield job, answer.get("result") or answer["raised"]["error"]
+
+
+def _given(job: ScoreJob) -> tuple[Any, ...]:
+    return job.trial, job.parent, job.prepared, job.folder, job.evaluate, job.split
 
 
 def _answer(errand: Errand) -> Mapping[str, Any] | None:

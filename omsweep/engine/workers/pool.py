@@ -1,4 +1,4 @@
-"""The groups of workers of one sweep: made where a job needs one, given out again, ended where others need the room."""
+"""The worker groups of one sweep: made where a job needs one, given out again, ended where others need the room."""
 
 import os
 import time
@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from omsweep.engine.placement import BESIDE_WORKERS, Worker
 from omsweep.engine.workers.group import Group, WorkerGroup
@@ -28,26 +26,22 @@ class Started(NamedTuple):
         name: of its actor, in the job's namespace.
         worker: what each of its workers occupies.
         actor: handle of its actor.
-        place: the placement group that it lies in, where it is not Ray Train that makes one for its workers.
         since: when it was last given back, on the pool's clock.
     """
 
     name: str
     worker: Worker
     actor: Any
-    place: Any = None
     since: float = 0.0
 
     def kill(self) -> None:
         """End it at once, with its workers."""
         with suppress(RayError):
             ray.kill(self.actor)
-        if self.place is not None:
-            remove_placement_group(self.place)
 
 
 def start(name: str, group: Group, worker: Worker, storage: str) -> Started:
-    """Start a group, without waiting for it.
+    """Start a group under `backend: train`, without waiting for it.
 
     Args:
         name: of the group.
@@ -56,20 +50,14 @@ def start(name: str, group: Group, worker: Worker, storage: str) -> Started:
         storage: folder for what Ray Train notes of its runs.
     """
     address = {name: os.environ[name] for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ}
-    own: dict[str, Any] = {"num_cpus": 0, "resources": BESIDE_WORKERS}
-    place = None
-    if group.backend == "inprocess":
-        bundle = worker.bundle()
-        place = placement_group([bundle], name=name)
-        own = {"num_cpus": bundle.pop("CPU", 0), "num_gpus": bundle.pop("GPU", 0), "memory": bundle.pop("memory", None)}
-        own |= {"resources": bundle, "scheduling_strategy": PlacementGroupSchedulingStrategy(place)}
     actor = ray.remote(WorkerGroup).options(
         name=name,
         max_concurrency=8 + 2 * group.workers,  # every worker, the trial and the driver may wait at the same time
         runtime_env={"env_vars": address},
-        **own,
+        num_cpus=0,
+        resources=BESIDE_WORKERS,
     )
-    return Started(name, worker, actor.remote(name, group, worker, storage), place)
+    return Started(name, worker, actor.remote(name, group, worker, storage))
 
 
 class Pool:
@@ -147,8 +135,4 @@ class Pool:
             self._end(group)
 
     def _end(self, group: Started) -> None:
-        """End a group that does nothing: Ray Train lets go of its workers itself."""
-        if group.place is None:
-            self._ending.append((group.actor.end.remote(), group))
-        else:
-            group.kill()
+        self._ending.append((group.actor.end.remote(), group))
