@@ -30,7 +30,6 @@ from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TrialSpec
 
-
 Scored = Iterator[tuple[ScoreJob, Mapping[str, Any] | str]]
 """Jobs with their numbers, or with one line that says why there are none."""
 
