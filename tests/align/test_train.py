@@ -1,5 +1,6 @@
 import os
 import random
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -238,6 +239,47 @@ def test_what_on_step_raises_ends_the_run(run):
 
     with pytest.raises(KeyboardInterrupt):
         run(hooks={"on_step": stop})
+
+
+@pytest.mark.parametrize("changes", [{"merge": MERGES["ondare"]}, {"lora_rank": 2, "merge": MERGES["adamw"]}])
+def test_a_look_at_rungs_changes_nothing_and_sees_the_policy_as_it_is(changes, run, policy):
+    whole, model = run(steps=4, **changes)
+    shorter, at_two = run(steps=2, **changes)
+    seen = []
+
+    def look(now):
+        other = deepcopy(policy)
+        now.copy_into(other)
+        torch.manual_seed(9)  # what is left of random states is put back by whoever scores
+        seen.append((now.step, now.losses, now.tokens, other.state_dict()))
+        return True
+
+    state = torch.get_rng_state()
+    looked, looked_model = run(steps=4, hooks={"rungs": [2, 3], "at_rung": kept_random_states(look)}, **changes)
+    assert torch.equal(state, torch.get_rng_state())
+    assert [(step, losses) for step, losses, *_ in seen] == [(2, whole.losses[:2]), (3, whole.losses[:3])]
+    assert seen[0][2] == shorter.tokens
+    assert looked.losses == whole.losses
+    assert same_weights(looked_model.state_dict(), model.state_dict())
+    assert same_weights(seen[0][3], at_two.state_dict())
+
+
+def test_a_rung_can_be_the_end(run):
+    whole, _ = run(steps=4)
+    outcome, _ = run(steps=4, hooks={"rungs": [2], "at_rung": lambda now: False})
+    assert (outcome.state, outcome.steps, outcome.losses) == ("stopped", 2, whole.losses[:2])
+
+
+def kept_random_states(look):
+    def at_rung(now):
+        with torch.random.fork_rng():
+            return look(now)
+
+    return at_rung
+
+
+def same_weights(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_more_workers_than_processes_are_refused(run):

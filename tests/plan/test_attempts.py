@@ -11,9 +11,11 @@ import pytest
 
 from omsweep.plan.attempts import AGAIN, Attempts, TrialQueue
 from omsweep.plan.proposer import DesignProposer
+from omsweep.plan.stopping import Decision
 from omsweep.store import log as log_module
 from omsweep.store.log import SweepLog
 from omsweep.store.records import Outcome, TrialRecord, TrialSpec
+from omsweep.store.state import Rung
 from omsweep.store.storage import FolderStorage
 
 SPECS = [TrialSpec(trial_id=name, family="f", seed=3) for name in "abc"]
@@ -206,6 +208,37 @@ def test_losses_of_a_trial_that_is_being_scored_are_noted(log: SweepLog) -> None
     )
     queue.end("a", DONE.model_copy(update={"losses": (0.9, 0.8, 0.7)}))
     assert log.state.trials["a"].steps == 3
+
+
+class Rule:
+    """Stops whatever has no reward, and remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def rungs(self, spec: TrialSpec) -> tuple[tuple[int, int, int | None], ...]:
+        return ((0, 4, 8),)
+
+    def decide(self, trial_id: str, family: str, rung: Rung) -> Decision:
+        return Decision("go on" if rung.reward > 0 else "stop", f"its reward is {rung.reward:g}")
+
+    def tell(self, trial_id: str, outcome: Mapping[str, Any] | None) -> None:
+        self.told.append((trial_id, (outcome or {})["state"]))
+
+
+def test_what_is_decided_at_a_rung_is_in_the_log_once(log: SweepLog) -> None:
+    rule: Any = Rule()
+    queue = TrialQueue(Attempts(log), Told(SPECS, log.state), stopping=rule)
+    first, second = str(begin(queue)), str(begin(queue))
+    assert log.state.trials[first].spec.rungs == ((0, 4, 8),)
+    good, bad = (Rung(0, 4, reward, 1.0, (0.1,), (0.2,)) for reward in (0.3, 0.0))
+    assert [queue.reach(first, good), queue.reach(first, good), queue.reach(second, bad)] == [True, True, False]
+    (known,) = log.state.trials[second].rungs
+    assert (known.decision, known.why, known.reward_noise) == ("stop", "its reward is 0", (0.1,))
+    assert len(log.state.trials[first].rungs) == 1
+    queue.end(second, Outcome(state="stopped", reward=0.0, tax=1.0))
+    assert rule.told == [(second, "stopped")]
+    assert not any(log.state.fronts.values())
 
 
 def test_an_attempt_is_lost_once(log: SweepLog) -> None:
