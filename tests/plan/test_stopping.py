@@ -19,7 +19,7 @@ FAMILY = "tiny-llama"
 
 
 def space_with(search: dict[str, Any], **scheduler: Any) -> SearchSpace:
-    return build_space({**search, "scheduler": {"algorithm": "moasha", "never_stop": 0, **scheduler}})
+    return build_space({**search, "scheduler": {"algorithm": "moasha", "never_stop": 0, "eta": 3, **scheduler}})
 
 
 def rung(tax: float, reward: float, level: int = 0, error: float = 0.01) -> Rung:
