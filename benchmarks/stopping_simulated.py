@@ -4,8 +4,8 @@
 
 For each seed some of the recorded recipes are drawn and searched on two slots, in the same order under every rule. Of a
 rule is told after which share of the seconds that the search takes without stopping its hypervolume is within the item
-noise of what that finds in the end (1 where it never is), and how many members of that final front it stopped. Seconds
-include the scoring of rungs.
+noise of what that finds in the end (1 where it never is), and how many members of that final front it stopped, of those
+that the reference point does not rule out. Seconds include the scoring of rungs.
 
 "Syne Tune's rule as shipped" is written down from its definition, and ranks wrongly on purpose: the trials at a rung
 sorted best first, and what lies at the newest trial's own place in that list, the index of another trial, taken for its
@@ -190,9 +190,8 @@ def searched(recording: Recording, options: argparse.Namespace, seed: int) -> di
     target, whole = within(recording, plain), plain[-1].seconds
     last = hypervolume_of(plain)
     losses = np.array([_losses(one.outcome) for one in plain])
-    members = {
-        one.spec.trial_id for one, on in zip(plain, front(losses), strict=True) if on and one.outcome["reward"] > 0
-    }
+    counts = front(losses) & (losses < REFERENCE).all(axis=1)
+    members = {one.spec.trial_id for one, on in zip(plain, counts, strict=True) if on}
     found = {}
     for name, ends in ran.items():
         times = (one.seconds for number, one in enumerate(ends, 1) if hypervolume_of(ends[:number]) >= target)
@@ -308,10 +307,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--trials", type=int, default=48)
+    parser.add_argument("--trials", type=int, default=32)
     parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--first-rung", type=int, default=8)
-    parser.add_argument("--eta", type=int, default=3)
+    parser.add_argument("--first-rung", type=int, default=16)
+    parser.add_argument("--eta", type=int, default=2)
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--page", type=Path, help="also write the table to this file")

@@ -112,6 +112,8 @@ class Stopping:
         arrived = [(rung.arrived, trial) for trial in trials.values() for rung in trial.rungs]
         for seq, trial in sorted(arrived, key=lambda one: one[0]):
             (rung,) = (one for one in trial.rungs if one.arrived == seq)
+            if rung.decision == "pause" and trial.outcome is not None:
+                rung = rung._replace(decision="stop")  # it was not its turn before the sweep ended
             self._note(trial.trial_id, str(trial.fields["family"]), rung)
         for trial in trials.values():
             if trial.outcome is not None:

@@ -178,9 +178,9 @@ class Scheduler(Section):
 
     algorithm: Literal["none", "moasha", "median"] = "none"
     variant: Literal["stop", "promote"] = "stop"
-    first_rung: PositiveInt = 8
-    eta: Annotated[int, Field(ge=2, le=MOST)] = 3
-    items: Annotated[int, Field(ge=2, le=MOST)] | None = 32
+    first_rung: PositiveInt = 32
+    eta: Annotated[int, Field(ge=2, le=MOST)] = 2
+    items: Annotated[int, Field(ge=2, le=MOST)] | None = 16
     noise: NonNegative = 1.0
     never_stop: Annotated[float, Field(ge=0, le=1)] = 0.1
     min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.6

@@ -32,7 +32,9 @@ def specs() -> list[TrialSpec]:
 
 
 def swept(search: dict[str, Any], slots: int = 1, **scheduler: Any) -> list[Ended]:
-    space = build_space({**search, "scheduler": {"algorithm": "moasha", "never_stop": 0, **scheduler}})
+    space = build_space(
+        {**search, "scheduler": {"algorithm": "moasha", "never_stop": 0, "first_rung": 8, "eta": 3, **scheduler}}
+    )
     rule = Stopping(space) if scheduler else None
     proposer = DesignProposer(specs(), SweepState())
     return simulate(
@@ -74,7 +76,7 @@ def test_paused_trials_wait_and_the_rest_are_stopped_in_the_end(search: dict[str
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_real_search_runs_to_its_end_the_same_twice(search: dict[str, Any], slots: int) -> None:
     def once() -> list[tuple[float, str, str]]:
-        space = build_space({**search, "scheduler": {"algorithm": "moasha"}})
+        space = build_space({**search, "scheduler": {"algorithm": "moasha", "first_rung": 8, "eta": 3}})
         return told(simulate(StudyProposer(space), made_up, scheduler=space.file.scheduler, rule=Stopping(space),
                              slots=slots))  # fmt: skip
 

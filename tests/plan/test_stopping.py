@@ -19,7 +19,7 @@ FAMILY = "tiny-llama"
 
 
 def space_with(search: dict[str, Any], **scheduler: Any) -> SearchSpace:
-    return build_space({**search, "scheduler": {"algorithm": "moasha", "never_stop": 0, **scheduler}})
+    return build_space({**search, "scheduler": {"algorithm": "moasha", "never_stop": 0, "eta": 3, **scheduler}})
 
 
 def rung(tax: float, reward: float, level: int = 0, error: float = 0.01) -> Rung:
@@ -177,6 +177,8 @@ def test_a_paused_trial_goes_on_when_it_is_among_the_best(search: dict[str, Any]
     resumed = sweep.stopping.resume(FAMILY, more=False)
     assert resumed is not None
     assert resumed.trial_id == "c"  # a trade-off, once no trial is left to start
+    sweep.end("c", {"state": "stopped"})
+    assert Stopping(sweep.space, sweep.state).resume(FAMILY, more=False) is None
 
 
 @pytest.mark.parametrize(
