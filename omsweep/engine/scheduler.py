@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from omsweep.engine.tune_queue import TuneEvents
-from omsweep.plan.constraints import violations
+from omsweep.plan.told import violations
 from omsweep.space.schema import Bound
 from omsweep.store.records import Outcome
 from omsweep.store.state import Rung

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from omsweep.plan.constraints import violations
+from omsweep.space.schema import Bound
 from omsweep.space.search_space import SearchSpace
 
 StudyState = Literal["COMPLETE", "PRUNED", "FAIL"]
@@ -47,6 +47,26 @@ def told(space: SearchSpace, outcome: Mapping[str, Any] | None) -> Told:
         return Told("FAIL")
     errors = [_number(record.get(f"{name}_se_items")) or 0.0 for name in (objectives.tax, objectives.reward)]
     return Told(state, (reward, tax), outside, (errors[0] ** 2, errors[1] ** 2))
+
+
+def violations(constraints: Mapping[str, Bound], record: Mapping[str, Any]) -> dict[str, float] | None:
+    """By constraint, how far a trial lies outside of the bound; at most 0 inside.
+
+    A distance is a share of the bound's size (of 1 for a bound at 0), so that distances of numbers with different units
+    can be added, as samplers do.
+
+    Returns:
+        None where one of the numbers does not exist.
+    """
+    found: dict[str, float] = {}
+    for name, bound in constraints.items():
+        value = record.get(name)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        for side, limit, beyond in (("at most", bound.at_most, 1), ("at least", bound.at_least, -1)):
+            if limit is not None:
+                found[f"{name} {side} {limit:g}"] = beyond * (value - limit) / (abs(limit) or 1.0)
+    return found
 
 
 def _number(value: Any) -> float | None:
