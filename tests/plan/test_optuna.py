@@ -120,18 +120,15 @@ def test_a_search_that_goes_on_proposes_what_it_would_have(search: dict[str, Any
 
 
 def test_a_gaussian_process_goes_on_too(search: dict[str, Any]) -> None:
-    """With a constraint, branches, a trial that runs and one that was stopped."""
-
-    def second_stopped(sample: dict[str, Any]) -> dict[str, Any]:
-        return outcome(sample) | ({"state": "stopped"} if "-001-" in sample["trial_id"] else {})
-
-    given = {"algorithm": "gp", "trials": 6, "startup_trials": 2, "constraints": {"kl": {"at_most": 2.0}}}
+    """With a constraint, branches, trials that run, one that was stopped and one that failed."""
+    given = {"algorithm": "gp", "trials": 8, "startup_trials": 3, "constraints": {"kl": {"at_most": 2.0}}}
     space = build_space(search | {"search": given, "baselines": {}})
-    whole, states = searched(space, StudyProposer(space), SweepState(), 2, second_stopped)
-    assert [one["proposal"] for one in whole] == ["first"] * 3 + ["random"] + ["model"] * 2
-    state = states[-6]
-    samples, _ = searched(space, StudyProposer(space, state), state, 2, second_stopped)
-    assert samples == whole[4:]
+    whole, states = searched(space, StudyProposer(space), SweepState(), 2, some_stopped)
+    assert [one["proposal"] for one in whole[-2:]] == ["model"] * 2
+    state = states[-5]
+    samples, _ = searched(space, StudyProposer(space, state), state, 2, some_stopped)
+    assert samples == whole[len(state.trials) :]
+    assert 0 < len(samples) < 4
 
 
 def test_grids_go_on_too(search: dict[str, Any]) -> None:
