@@ -59,7 +59,9 @@ def decisions(trials: int) -> Iterator[tuple[float, str]]:
         decision = stopping.decide(name, "tiny-llama", rung)
         happen("rung", name, **rung._replace(decision=decision.verdict, why=decision.why).to_json())
         state_ = "stopped" if decision.stop else "completed"
-        outcome = {"state": state_} | ({} if decision.stop else {"reward": rung.reward, "tax": rung.tax})
+        outcome = {"state": state_} | (
+            {} if decision.stop else {"reward": rung.reward, "tax": rung.tax, "reward_se_items": 0.11}
+        )
         happen("ended", name, outcome=outcome)
         stopping.tell(name, outcome)
         yield time.perf_counter() - began, decision.verdict
@@ -70,15 +72,14 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=10_000)
     options = parser.parse_args()
     sys.stdout.write(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n")
-    sys.stdout.write("  trials  median ms  worst ms  stopped\n")
+    sys.stdout.write("  trials  median ms  mean ms  worst ms  stopped\n")
     window: list[float] = []
     stopped = 0
     for number, (seconds, verdict) in enumerate(decisions(options.trials), 1):
         window, stopped = [*window[-WINDOW + 1 :], 1e3 * seconds], stopped + (verdict == "stop")
         if number % (options.trials // 10) == 0:
-            sys.stdout.write(
-                f"{number:8,} {statistics.median(window):10.2f} {max(window):9.2f} {stopped / number:8.0%}\n"
-            )
+            middle, mean = statistics.median(window), statistics.mean(window)
+            sys.stdout.write(f"{number:8,} {middle:10.2f} {mean:8.2f} {max(window):9.2f} {stopped / number:8.0%}\n")
     return 0
 
 

@@ -274,7 +274,7 @@ def page(found: Mapping[str, Sequence[Found]], recording: Recording, options: ar
 
 def correlations(recording: Recording, options: argparse.Namespace) -> str:
     """How well the rule's order of all recipes after so many steps tells that at the end."""
-    ends = [_rung(curve["end"], 0, 0)._replace(reward_noise=(), tax_noise=()) for curve in recording.curves]
+    ends = [_rung(curve["end"], 0, 0) for curve in recording.curves]
     said = []
     for step in recording.curves[0]["rungs"]:
         here = [_rung(curve["rungs"][step][str(options.items)], 0, int(step)) for curve in recording.curves]
@@ -307,9 +307,9 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--trials", type=int, default=32)
+    parser.add_argument("--trials", type=int, default=28)
     parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--first-rung", type=int, default=16)
+    parser.add_argument("--first-rung", type=int, default=24)
     parser.add_argument("--eta", type=int, default=2)
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--noise", type=float, default=1.0)

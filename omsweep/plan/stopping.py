@@ -105,8 +105,9 @@ class Stopping:
         self._decided: dict[tuple[str, int], Decision] = {}
         self._paused: dict[tuple[str, int], set[int]] = {}
         self._kept: dict[str, tuple[str, dict[int, Rung]]] = {}
-        """Trials that are never stopped: family and rungs."""
-        self._ends: dict[str, Rung] = {}
+        """Trials that are never stopped and not done: family and rungs."""
+        self._pairs: dict[tuple[str, int], list[tuple[Rung, Rung]]] = {}
+        """Of those that are done, in that order: what they scored at a rung and at the end."""
         self._known: dict[tuple[str, int], Correlation] = {}
         trials = {} if state is None else state.trials
         arrived = [(rung.arrived, trial) for trial in trials.values() for rung in trial.rungs]
@@ -115,9 +116,8 @@ class Stopping:
             if rung.decision == "pause" and trial.outcome is not None:
                 rung = rung._replace(decision="stop")  # it was not its turn before the sweep ended
             self._note(trial.trial_id, str(trial.fields["family"]), rung)
-        for trial in trials.values():
-            if trial.outcome is not None:
-                self.tell(trial.trial_id, trial.outcome)
+        for trial in () if state is None else state.ended():
+            self.tell(trial.trial_id, trial.outcome)
 
     def rungs(self, spec: TrialSpec) -> tuple[tuple[int, int, int | None], ...]:
         """Where a trial is scored on its way, as its spec says it; ValueError for settings that no trainer takes."""
@@ -149,27 +149,26 @@ class Stopping:
         reward, tax = (outcome.get(name) for name in (self._objectives.reward, self._objectives.tax))
         if reward is None or tax is None or not math.isfinite(reward + tax):
             return
-        # at the end, everything that is above 0 has learnt
-        self._ends[trial_id] = Rung(level=-1, step=0, reward=reward, tax=tax, reward_noise=(), tax_noise=())
-        for level in kept[1]:
-            self._known.pop((kept[0], level), None)
+        noise = (outcome.get("reward_se_items") or 0.0,)  # for whether it has learnt
+        end = Rung(level=-1, step=0, reward=reward, tax=tax, reward_noise=noise, tax_noise=())
+        family, rungs = self._kept.pop(trial_id)
+        for level, rung in rungs.items():
+            self._pairs.setdefault((family, level), []).append((rung._replace(constraints=()), end))
 
     def correlation(self, family: str, level: int) -> Correlation:
         """How well a rung tells the end, over the trials that are never stopped and are done.
 
         Spearman's rank correlation between the rule's order of these trials at the rung and at the end. Nobody selected
-        them, so that it is not that of survivors.
+        them, so that it is not that of survivors. Of 32 and more it is taken anew when another sixteenth has come.
         """
         key = family, level
-        if key not in self._known:
-            pairs = [
-                (rungs[level]._replace(constraints=()), self._ends[trial_id])
-                for trial_id, (own, rungs) in self._kept.items()
-                if own == family and level in rungs and trial_id in self._ends
-            ]
-            here, there = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        pairs = self._pairs.get(key, [])
+        grain = max(0, len(pairs).bit_length() - 5)
+        count = len(pairs) >> grain << grain
+        if self._known.get(key, Correlation(None, -1)).trials != count:
+            here, there = [pair[0] for pair in pairs[:count]], [pair[1] for pair in pairs[:count]]
             value = rank_correlation(here, there, self._rule.noise, self._reference_point)
-            self._known[key] = Correlation(value, len(pairs))
+            self._known[key] = Correlation(value, count)
         return self._known[key]
 
     def is_off(self, family: str, level: int) -> bool:
@@ -215,15 +214,15 @@ class Stopping:
         if rule.algorithm == "median":
             beyond = count >= MEDIAN_FROM and arrivals.above_median(index)
             return Decision("stop" if beyond else "go on", f"{'' if beyond else 'not '}worse than both medians")
-        place = arrivals.place(index)
-        where = f"place {place + 1} of {count}"
-        if place < (count // rule.eta if rule.variant == "promote" else -(-count // rule.eta)):
-            return Decision("go on", where)
         if rule.variant == "promote":
-            return Decision("pause", where)
+            place = arrivals.place(index)
+            return Decision("go on" if place < count // rule.eta else "pause", f"place {place + 1} of {count}")
         beaten = arrivals.beaten(index)
-        if beaten is None:
-            return Decision("go on", f"{where}, not beaten beyond noise")
+        if beaten is None:  # asked first: it is the cheaper question
+            return Decision("go on", f"not beaten beyond noise by any of {count}")
+        where = f"place {(place := arrivals.place(index)) + 1} of {count}"
+        if place < -(-count // rule.eta):
+            return Decision("go on", where)
         by = "the SFT model" if beaten.by is None else arrivals.names[beaten.by]
         return Decision("stop", f"{where}; {by} {beaten.why}")
 

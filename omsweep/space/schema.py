@@ -178,7 +178,7 @@ class Scheduler(Section):
 
     algorithm: Literal["none", "moasha", "median"] = "none"
     variant: Literal["stop", "promote"] = "stop"
-    first_rung: PositiveInt = 32
+    first_rung: PositiveInt = 50
     eta: Annotated[int, Field(ge=2, le=MOST)] = 2
     items: Annotated[int, Field(ge=2, le=MOST)] | None = 16
     noise: NonNegative = 1.0
