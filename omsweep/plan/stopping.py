@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.plan.rungs import Arrivals, rank_correlation
+from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Scheduler
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialSpec
@@ -86,6 +87,15 @@ def items_at(scheduler: Scheduler, level: int, limit: int | None) -> int | None:
         return limit
     items = scheduler.items * scheduler.eta**level
     return items if limit is None else min(items, limit)
+
+
+def check_live(space: SearchSpace) -> None:
+    """Refuse what only the simulator does so far; raises SpaceError."""
+    if space.file.scheduler.variant == "promote":
+        raise SpaceError(
+            "scheduler.variant",
+            "promote pauses trials, which sweeps do not yet, only `omsweep.plan.simulate`; use stop",
+        )
 
 
 class Stopping:
