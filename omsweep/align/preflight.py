@@ -105,7 +105,7 @@ def check_rows(data: Path, tokenizer: PreTrainedTokenizerBase, *, root: Path | N
 def check_reference(rows: Dataset, *, algorithm: Algorithm) -> None:
     """Check that every example of a run has the reference's log-probs, numbers; raises PreflightError."""
     for name in COLUMNS[algorithm.data_kind]:
-        missing = int(np.isnan(rows.with_format("numpy")[name]).sum())
+        missing = int(np.isnan(rows.select_columns([name]).with_format("numpy")[:][name]).sum())
         if missing:
             raise PreflightError(
                 f"all examples of a run must have {name}, got {missing} of {len(rows)} without: score_reference was not"
