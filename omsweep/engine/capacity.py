@@ -25,6 +25,7 @@ from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group_table
 
 from omsweep.engine.placement import BESIDE_WORKERS, Amounts, Nodes, Want, Worker, fits, kinds, largest, worker_for
+from omsweep.families.family import GIB
 from omsweep.space.checks.fit import need_of
 from omsweep.space.resources import worker_resources
 from omsweep.space.search_space import SearchSpace
@@ -127,7 +128,8 @@ class Capacity:
         for family in space.families:
             need = need_of(space, family)
             declared = worker_resources(self._train, family)
-            memory = 0 if need is None or declared.gpus else need.total
+            # in whole GiB: families of about one size take each other's workers
+            memory = 0 if need is None or declared.gpus else math.ceil(need.total / GIB) * GIB
             nodes = None if cluster.grows else cluster.total
             worker = worker_for(declared, memory, self._train.workers, nodes)
             self.workers[family.name] = worker

@@ -164,6 +164,6 @@ def test_memory_that_training_is_known_to_need_is_reserved() -> None:
     watched = Watched(cluster(NODE))
     need = need_of(watched.space, watched.space.families[0])
     assert need is not None
-    assert watched.capacity.workers["tiny-llama"].memory == need.total > 1e6
+    assert watched.capacity.workers["tiny-llama"].memory == 2**30 > need.total > 1e6  # in whole GiB
     gpu = Watched(cluster(GPU), resources_per_worker={"gpus": 1})
     assert gpu.capacity.workers["tiny-llama"].memory == 0  # what is known there is the GPU's

@@ -47,6 +47,7 @@ SPACE: dict[str, Any] = {
     "evaluate": {"limit": 4, "samples": 1, "max_new_tokens": 8},
 }
 IDLE_SECONDS = 15.0
+STARTED = "Ray runtime started"
 NODE = {"CPU": 1, "object_store_memory": 150_000_000}
 AUTOSCALER: dict[str, Any] = {
     "cluster_name": "fake",
@@ -91,7 +92,7 @@ class Head:
             *(f"--temp-dir={tempfile.mkdtemp(prefix='ray-')}", *options),
             **environment,
         )
-        wait_for("the head", lambda: "Ray runtime started" in self.log.read_text(), 60, self.log)
+        wait_for("the head", lambda: STARTED in self.log.read_text(), 60, self.log)
 
     def start(self, *options: str, **environment: str) -> "subprocess.Popen[bytes]":
         """`ray start`, until it is ended."""
@@ -132,7 +133,9 @@ class Nodes(Head):
     def join(self) -> None:
         """Another node."""
         name, self._made = str(self._made), self._made + 1
+        started = self.log.read_text().count(STARTED)
         self.up[name] = self.start(f"--address={self.address}", "--num-cpus=1", f"--labels=name={name}")
+        wait_for("a node", lambda: self.log.read_text().count(STARTED) > started, 90, self.log)
 
     def lose(self, name: str) -> None:
         """Kill a node with all of its processes, at once."""
