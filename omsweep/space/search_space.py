@@ -16,6 +16,9 @@ from omsweep.space.knobs import Knob
 from omsweep.space.posthoc import PosthocGrid
 from omsweep.space.schema import Design, Search, SpaceFile
 
+LATER = ("constraints", "replicates", "warm_start", "transfer_from")
+"""Settings of a search that its first version did not have; each asks nothing by default."""
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -59,15 +62,18 @@ class SearchSpace:
         return {name: knob for name, knob in self.shared.items() if name in allowed_knobs(branch.method)}
 
     def resolved(self) -> dict[str, Any]:
-        """The whole space as plain data with every default filled in: what `sweep.json` records."""
+        """The whole space as plain data with every default filled in: what `sweep.json` records.
+
+        Settings of a search that came later are left out where nothing is asked of them: a sweep from before can be
+        gone on with.
+        """
         content = self.file.model_dump(mode="json", exclude={"design", "search", "baselines"})
-        if (
-            self.file.scheduler.algorithm == "none"
-        ):  # nothing else of it counts, and sweeps from before had nothing else
+        if self.file.scheduler.algorithm == "none":
             content["scheduler"] = {"algorithm": "none"}
         if self.file.mode == "compare":
             content["design"] = self.design.model_dump(mode="json")
         else:
-            content["search"] = self.search.model_dump(mode="json")
+            search = self.search.model_dump(mode="json")
+            content["search"] = {name: value for name, value in search.items() if value or name not in LATER}
             content["baselines"] = self.file.baselines
         return content

@@ -248,3 +248,10 @@ def test_check_exits_2_with_one_line_in_under_three_seconds(tmp_path: Path, file
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
     assert time.monotonic() - started < 10  # the bound users see is 3 s; this machine may be busy
+
+
+def test_a_search_from_before_a_setting_came_is_the_same_search(search: dict[str, Any]) -> None:
+    resolved = build_space(search).resolved()
+    assert not {"constraints", "replicates", "warm_start", "transfer_from"} & resolved["search"].keys()
+    search["search"] = {**search["search"], "replicates": 2}
+    assert build_space(search).resolved()["search"]["replicates"] == 2
