@@ -286,7 +286,7 @@ def test_a_space_that_no_node_can_run_is_not_submitted(head: Head, tmp_path: Pat
 def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: Head, tmp_path: Path) -> None:
     """The mission, as users of Ray's own command submit it, in fewer steps; nothing of the job is left either time."""
     folder = SweepFolder(tmp_path / "shared", "mission")
-    smaller = ["train.steps=20", "evaluate.samples=2", "evaluate.limit=16"]
+    smaller = ["train.steps=20", "scheduler.first_rung=10", "evaluate.samples=2", "evaluate.limit=16"]
     job = [
         "python",
         "jobs/sweep.py",
@@ -322,7 +322,8 @@ def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: 
     assert f"going on: {len(before)} trials have ended" in again.stdout
     state = folder.state()
     assert state.closed == "completed"
-    assert dict(state.counts) == {"completed": 18}
+    assert state.counts.keys() <= {"completed", "stopped"}
+    assert sum(state.counts.values()) == 18
     assert {name: state.trials[name].outcome for name in before} == before
     wait_until_nothing_is_left(head)
 
