@@ -56,7 +56,7 @@ def start(name: str, group: Group, worker: Worker, storage: str) -> Started:
         runtime_env={"env_vars": address},
         num_cpus=0,
         resources=BESIDE_WORKERS,
-        scheduling_strategy="DEFAULT",  # else one that a Tune trial starts would be placed within that trial's own place
+        scheduling_strategy="DEFAULT",  # else one that a Tune trial starts would have to fit into that trial's place
     )
     return Started(name, worker, actor.remote(name, group, worker, storage))
 
