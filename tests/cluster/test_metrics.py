@@ -1,6 +1,7 @@
 """What Ray's Prometheus endpoint shows of a sweep: the numbers of its log, whatever went before."""
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -176,7 +177,10 @@ class Endpoint:
         return found
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self._dashboard + path, timeout=30) as answer:
+        token = {"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"}
+        with urllib.request.urlopen(
+            urllib.request.Request(self._dashboard + path, headers=token), timeout=30
+        ) as answer:
             return json.load(answer)
 
     def listed(self, what: str) -> Any:

@@ -259,7 +259,7 @@ def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tm
     assert again.returncode == 2, again.stdout + again.stderr
     assert f"sweep long is run by job {job_id}" in again.stderr
     listed = head.run("omsweep", "list", "--address", head.url)
-    assert re.search(rf"^long +running .* {job_id}$", listed.stdout, flags=re.MULTILINE), listed.stdout
+    assert re.search(rf"^long +running .* {job_id} *$", listed.stdout, flags=re.MULTILINE), listed.stdout
     status = head.run("omsweep", "status", "long", "--address", head.url)
     assert status.stdout.startswith(f"long: job {job_id} on {head.url}, running"), status.stdout + status.stderr
 
