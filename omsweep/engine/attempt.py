@@ -125,6 +125,11 @@ class SweepTrial(Trial):
 
     _own: WorkerGroup | None = None
     _attempt: Attempt | None = None
+    _folder = Path()
+
+    def __repr__(self) -> str:
+        """The sweep's name: what the dashboard and log lines call the actor."""
+        return self._folder.name
 
     def setup(self, config: dict[str, Any], *, prepared: Any = None, folder: str = "", group: Any = None) -> None:
         """Take what all attempts share: `prepared` by family and SFT seed, the sweep's `folder`, how its trials run."""
