@@ -322,7 +322,7 @@ def test_a_job_that_was_stopped_in_the_middle_is_submitted_again_and_done(head: 
     assert f"going on: {len(before)} trials have ended" in again.stdout
     state = folder.state()
     assert state.closed == "completed"
-    assert state.counts.keys() <= {"completed", "stopped"}
+    assert set(state.counts) <= {"completed", "stopped"}
     assert sum(state.counts.values()) == 18
     assert {name: state.trials[name].outcome for name in before} == before
     wait_until_nothing_is_left(head)
