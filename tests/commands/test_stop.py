@@ -30,8 +30,8 @@ def interrupt(*_):
 signal.signal(signal.SIGTERM, interrupt)
 log = SweepLog.open(FolderStorage(Path(sys.argv[1])))
 log.append("created", name="first", resolved={})
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.3)
