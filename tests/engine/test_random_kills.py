@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
 KILLS = int(os.environ.get("OMSWEEP_CAMPAIGN_KILLS", "50"))
 """For each backend; set lower for a look."""
 TRIALS, SEED = 16, 7
+LAST = 0.88
+"""Share of all steps at which the last kill comes: what is left must last until it is made."""
 TRIES = 2
 """How often a trial may lose its process under one driver and be tried again."""
 END_SECONDS = 120.0
@@ -92,7 +94,7 @@ class Kills:
         kinds = ["driver", "mlflow", *backend.titles]
         self._left = [kinds[n % len(kinds)] for n in range(KILLS)]
         self._random.shuffle(self._left)
-        self._moments = [0.97 * (n + self._random.random()) / KILLS for n in range(KILLS)]
+        self._moments = [LAST * (n + self._random.random()) / KILLS for n in range(KILLS)]
         self.done: Counter[str] = Counter()
         self.codes: Counter[int] = Counter()
 
