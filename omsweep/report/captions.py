@@ -104,9 +104,11 @@ def family_line(view: SweepView, family: str) -> str:
     content = view.summary["families"][family]
     counts = {label: entry["members"] for label, entry in content["labels"].items()}
     by_label = ", ".join(f"{label} {counts[label]}" for label in view.labels if counts.get(label))
+    outside = sum(bool(member["outside"]) for member in view.summary["members"] if member["family"] == family)
     return (
         f"hypervolume {fixed(content['hypervolume'])} · front: {len(content['members'])} of "
         f"{counted(content['scored'], 'scored trial')}"
         + (f" ({by_label})" if by_label else "")
+        + (f", {outside} outside of a constraint" if outside else "")
         + (f" · {content['note']}" if content["note"] else "")
     )

@@ -107,12 +107,16 @@ def _member_cells(member: Mapping[str, Any], view: SweepView) -> list[str]:
     on_report_split = [fixed(member[f"{metric.name}_report"], signed=True) for metric in (reward, tax)]
     return [
         escape(member["trial_id"]),
-        escape(f"{member['label'] or MISSING} {member['algorithm'] or ''}"),
+        escape(f"{member['label'] or MISSING} {member['algorithm'] or ''}") + _outside(member),
         short(member["params"].get("learning_rate")),
         with_error(member[reward.name], member.get(reward.standard_error or "")),
         with_error(member[tax.name], member.get(tax.standard_error or "")),
         " / ".join(on_report_split),
     ]
+
+
+def _outside(member: Mapping[str, Any]) -> str:
+    return f"[yellow]; not {escape(', '.join(member['outside']))}[/]" if member["outside"] else ""
 
 
 def _volume_line(view: SweepView) -> Text:

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from omsweep.pareto.dominance import front
 from omsweep.pareto.uncertainty import front_probability
 from omsweep.pareto.volume import hypervolume
+from omsweep.plan.told import violations
 from omsweep.results.numbers import short
 from omsweep.results.objectives import Objectives
+from omsweep.space.schema import Bound
 from omsweep.store.records import SHOWN, STATES, TWINS, TrialRecord, on_report_split
 from omsweep.store.state import SFT_MODEL
 from omsweep.strict_json import plain
@@ -34,24 +36,27 @@ def front_summary(
     *,
     mode: str = "search",
     report_scores: Mapping[str, Mapping[str, Any]] | None = None,
+    constraints: Mapping[str, Bound] | None = None,
 ) -> dict[str, Any]:
     """Fronts and hypervolumes of the trials, family by family.
 
-    A trial counts when it is completed or stopped and both objectives are numbers. The untrained SFT model (reward 0,
-    tax 0) is a candidate of every front and hypervolume, but no trial: who does not beat it is on no front.
+    A trial counts when it is completed and both objectives are numbers; a member that lies outside of one of the
+    `constraints` is marked. The untrained SFT model (reward 0, tax 0) is a candidate of every front and hypervolume,
+    but no trial: who does not beat it is on no front.
 
     Args:
         trials: records of one sweep.
         objectives: of the sweep.
         mode: `compare` adds a hypervolume per label (equal draws make them comparable), `search` does not.
         report_scores: per trial id its numbers on the report split, fields as in the trial object.
+        constraints: bounds on numbers of a trial.
 
     Returns:
         Plain data: `mode, split, objectives, reference_point, trials` (count by state), `scored, seeds` (fewest seeds
-        of a setting), `exploratory, note, hypervolume` (mean over families), `members` (over all families, by tax) and
-        `families: {name: {trials, scored, hypervolume, note (where nothing was found, in words), members (ids),
-        front_probability {id: share}, labels: {label: {method, trials, scored, members, hypervolume, reward_sd_seeds,
-        tax_sd_seeds}}}}`. Missing numbers are None.
+        of a setting), `exploratory, note, hypervolume` (mean over families), `members` (over all families, by tax;
+        `outside` names the constraints that one does not keep) and `families: {name: {trials, scored, hypervolume, note
+        (where nothing was found, in words), members (ids), front_probability {id: share}, labels: {label: {method,
+        trials, scored, members, hypervolume, reward_sd_seeds, tax_sd_seeds}}}}`. Missing numbers are None.
     """
     trials = sorted(trials, key=lambda trial: trial.trial_id)  # not as they ended: what is drawn goes by the row
     scored = [trial for trial in trials if is_scored(trial, objectives)]
@@ -73,7 +78,7 @@ def front_summary(
         "note": EXPLORATORY if seeds < 2 else None,
         "hypervolume": float(np.mean(volumes)) if volumes else None,
         "families": families,
-        "members": _members(scored, families, report_scores or {}),
+        "members": _members(scored, families, report_scores or {}, constraints or {}),
     }
 
 
@@ -153,6 +158,7 @@ def _members(
     scored: Sequence[TrialRecord],
     families: Mapping[str, Mapping[str, Any]],
     report_scores: Mapping[str, Mapping[str, Any]],
+    constraints: Mapping[str, Bound],
 ) -> list[dict[str, Any]]:
     by_id = {trial.trial_id: trial for trial in scored}
     members = []
@@ -164,6 +170,7 @@ def _members(
                 {name: row[name] for name in _MEMBER_FIELDS}
                 | {"label": label_of(by_id[trial_id]), "front_probability": content["front_probability"][trial_id]}
                 | {name: rescored[name] for name in TWINS.values()}
+                | {"outside": [name for name, far in (violations(constraints, row) or {}).items() if far > 0]}
             )
     return members
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omsweep.results.front import front_summary, is_scored, label_of, parent_label
 from omsweep.results.objectives import Objectives
 from omsweep.results.progress import Driver, Progress, progress_of
+from omsweep.space.schema import Bound
 from omsweep.store.folder import SweepFolder, describe, reference_of
 from omsweep.store.records import TrialRecord
 from omsweep.store.state import SweepState
@@ -119,12 +120,13 @@ def view_of(folder: SweepFolder, state: SweepState) -> SweepView:
     stopped = f"tracebacks/driver-{state.epoch}.txt"
     there = stopped if (folder.path / stopped).is_file() else None
     trials, resolved = state.records(), state.resolved
-    objectives = Objectives.from_settings(resolved.get("objectives") or {})
+    objectives, search = Objectives.from_settings(resolved.get("objectives") or {}), resolved.get("search") or {}
     summary = front_summary(
         trials,
         objectives,
         mode=resolved.get("mode", "search"),
         report_scores=state.report_scores(),
+        constraints={name: Bound(**bound) for name, bound in search.get("constraints", {}).items()},
     )
     return SweepView(
         description=describe(state),

@@ -8,6 +8,7 @@ import pytest
 from omsweep.pareto import front, hypervolume
 from omsweep.results.front import EXPLORATORY, front_summary, parent_label
 from omsweep.results.objectives import Objectives
+from omsweep.space.schema import Bound
 
 OBJECTIVES = Objectives()
 
@@ -84,6 +85,13 @@ def test_the_report_split_changes_no_membership(make_trial):
     without = front_summary(trials, OBJECTIVES)
     assert without["members"][0]["reward_report"] is None
     assert without["hypervolume"] == summary["hypervolume"]
+
+
+def test_a_member_outside_of_a_constraint_is_marked(make_trial):
+    trials = [make_trial("a", reward=0.5, tax=1.0, kl=3.0), make_trial("b", reward=1.0, tax=4.0, kl=30.0)]
+    summary = front_summary(trials, OBJECTIVES, constraints={"kl": Bound(at_most=20)})
+    assert {member["trial_id"]: member["outside"] for member in summary["members"]} == {"a": [], "b": ["kl at most 20"]}
+    assert [member["outside"] for member in front_summary(trials, OBJECTIVES)["members"]] == [[], []]
 
 
 def test_hypervolume_per_label_only_in_compare_mode(make_trial):
