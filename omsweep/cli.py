@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="show the first local records as each family's template writes them",
     )
+    check.add_argument(
+        "--replay", metavar="SWEEP", help="what the file's scheduler would have done to a sweep's trials"
+    )
+    _add_storage(check)
 
     list_ = commands.add_parser("list", help="list the sweeps of a storage, or the jobs of a cluster that run some")
     _add_where(list_)

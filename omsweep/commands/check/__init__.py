@@ -1,8 +1,9 @@
 """`omsweep check`: what a search space would run, before anything does. Torch-free but for `--show-examples`."""
 
 import argparse
+import sys
 
-from omsweep.commands import DONE
+from omsweep.commands import DEFAULT_STORAGE, DONE
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -14,6 +15,13 @@ def execute(options: argparse.Namespace) -> int:
     space = load_checked(options.space, options.overrides)
     print_check(options.space, space)
     print_records(space)
+    if options.replay is not None:
+        from omsweep.cluster.storage import storage_path
+        from omsweep.commands.check.replay import replay_lines
+        from omsweep.store.folder import SweepFolder
+
+        folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.replay)
+        sys.stdout.write("\n".join(replay_lines(space, folder)) + "\n")
     if options.show_examples:
         from omsweep.commands.check.examples import print_examples
 

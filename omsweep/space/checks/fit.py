@@ -132,6 +132,8 @@ def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator
         )
         matched = match_of(space, sample) == "share"
         terms = training_bytes(load, merge.resolved(), pilot=matched and known_share(merge) is None)
+        if space.file.scheduler.algorithm != "none":
+            terms = {**terms, "scoring at rungs": _scoring_bytes(load)}
         yield Need(terms, load, sample["label"], sample["algorithm"])
 
 
