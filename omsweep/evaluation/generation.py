@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers import (
 
 from omsweep.evaluation.isolation import evaluation_mode
 from omsweep.evaluation.sampling import InverseCdfSampling, uniforms
+from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.families.decoding import Decoding, resolved_decoding
 
 Messages = Sequence[Mapping[str, str]]
@@ -60,6 +62,7 @@ def generate(
     max_new_tokens: int = 64,
     seed: int = 0,
     batch_size: int = 256,
+    spread: Spread = alone,
     on_finished: Callable[[int], object] | None = None,
 ) -> list[list[Completion]]:
     """Complete every prompt `samples` times.
@@ -80,6 +83,7 @@ def generate(
         max_new_tokens: longest completion, in tokens, end token included.
         seed: at least 0.
         batch_size: completions generated at a time.
+        spread: who generates the batches.
         on_finished: called with the number of completions finished since it was called last.
 
     Returns:
@@ -107,28 +111,24 @@ def generate(
         key=lambda row: (-len(prompt_ids[row[0]]), row),
     )
     tokens: dict[Row, list[int]] = {row: [] for row in rows}
-    with evaluation_mode(model):
-        for first, last in _phases(max_new_tokens):
-            longest = last == max_new_tokens
-            for start in range(0, len(rows), batch_size):
-                batch = rows[start : start + batch_size]
-                processors: list[LogitsProcessor] = []
-                if points is not None:
-                    of_batch = torch.stack([points[prompt, sample, first:last] for prompt, sample in batch])
-                    processors.append(InverseCdfSampling(of_batch.to(model.device), temperature=temperature))
-                contexts = [prompt_ids[row[0]] + tokens[row] for row in batch]
-                extended = extend(
-                    model,
-                    *left_padded(contexts, pad=ends[0]),
-                    steps=last - first,
-                    decoding=decoding,
-                    processors=processors,
-                )
-                for row, more in zip(batch, extended, strict=True):
-                    tokens[row] += more
-                if on_finished is not None:
-                    on_finished(len(batch) if longest else sum(tokens[row][-1] in ends for row in batch))
-            rows = [row for row in rows if tokens[row][-1] not in ends]
+    models = Models(model)
+    for first, last in _phases(max_new_tokens):
+        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        work = [
+            (
+                [prompt_ids[row[0]] + tokens[row] for row in batch],
+                None if points is None else torch.stack([points[row][first:last] for row in batch]),
+            )
+            for batch in batches
+        ]
+        compute = partial(_extended, steps=last - first, decoding=decoding, temperature=temperature)
+        for batch, extended in zip(batches, spread(compute, models, work), strict=True):
+            for row, more in zip(batch, extended, strict=True):
+                tokens[row] += more
+            if on_finished is not None:
+                longest = last == max_new_tokens
+                on_finished(len(batch) if longest else sum(tokens[row][-1] in ends for row in batch))
+        rows = [row for row in rows if tokens[row][-1] not in ends]
     completions = {row: _completion(tokenizer, tokens[row], ends) for row in tokens}
     return [[completions[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
 
@@ -143,6 +143,19 @@ def _phases(max_new_tokens: int) -> Iterator[tuple[int, int]]:
     while first < max_new_tokens:
         yield first, min(first + length, max_new_tokens)
         first, length = first + length, 2 * length
+
+
+def _extended(
+    models: Models, batch: tuple[Any, Tensor | None], *, steps: int, decoding: Decoding, temperature: float
+) -> list[list[int]]:
+    """More tokens for the contexts of a batch, drawn at its points `[rows, steps]`, or greedily without any."""
+    contexts, points = batch
+    model, processors = models.policy, []
+    if points is not None:
+        processors.append(InverseCdfSampling(points.to(model.device), temperature=temperature))
+    with evaluation_mode(model):
+        padded = left_padded(contexts, pad=decoding.ends[0])
+        return extend(model, *padded, steps=steps, decoding=decoding, processors=processors)
 
 
 def extend(

@@ -1,6 +1,7 @@
 """How far a policy is from its SFT model on given completions."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 
 from omsweep.evaluation.isolation import evaluation_mode
+from omsweep.evaluation.spread import Models, Spread, alone
 
 LOGITS_AT_A_TIME = {"cpu": 2**21}
 """Most logits of one batch by device type: what stays near a CPU's caches takes half the time of larger batches."""
@@ -23,6 +25,7 @@ def divergences(
     completions: Sequence[Sequence[int]],
     *,
     batch_size: int = 256,
+    spread: Spread = alone,
 ) -> np.ndarray:
     """Two divergences of each completion y of x from the same passes: `[rows, 2]`, float64, nats per completion.
 
@@ -41,20 +44,17 @@ def divergences(
         prompts: token ids of each row's prompt, at least one token.
         completions: token ids of each row's completion, end token included if it counts.
         batch_size: most rows at a time; fewer are taken where rows are long and the vocabulary large.
+        spread: who computes the batches.
     """
     limit = LOGITS_AT_A_TIME.get(model.device.type, LOGITS_AT_A_TIME_ELSEWHERE)
     vocabulary = model.config.get_text_config().vocab_size
     result = np.zeros((len(prompts), 2))
     lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
-    with evaluation_mode(model), evaluation_mode(reference_model):
-        for rows in _batches(lengths, tokens=limit // vocabulary, rows=batch_size):
-            result[rows] = _of_batch(
-                model,
-                reference_model,
-                [prompts[row] for row in rows],
-                [completions[row] for row in rows],
-                tokens_at_a_time=max(1, limit // vocabulary),
-            )
+    batches = list(_batches(lengths, tokens=limit // vocabulary, rows=batch_size))
+    work = [([prompts[row] for row in rows], [completions[row] for row in rows]) for rows in batches]
+    compute = partial(_of_batch, tokens_at_a_time=max(1, limit // vocabulary))
+    for rows, found in zip(batches, spread(compute, Models(model, reference=reference_model), work), strict=True):
+        result[rows] = found
     return result
 
 
@@ -68,16 +68,14 @@ def _batches(lengths: Sequence[int], *, tokens: int, rows: int) -> Iterator[list
 
 
 def _of_batch(
-    model: Any,
-    reference_model: Any,
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[int]],
-    *,
-    tokens_at_a_time: int,
+    models: Models, batch: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]], *, tokens_at_a_time: int
 ) -> np.ndarray:
+    model, reference_model = models.policy, models.reference
+    prompts, completions = batch
     input_ids, attention_mask = _right_padded([[*x, *y] for x, y in zip(prompts, completions, strict=True)])
     inputs = {"input_ids": input_ids.to(model.device), "attention_mask": attention_mask.to(model.device)}
-    policy, reference = (one(**inputs, use_cache=False).logits for one in (model, reference_model))
+    with evaluation_mode(model), evaluation_mode(reference_model):
+        policy, reference = (one(**inputs, use_cache=False).logits for one in (model, reference_model))
     # (row, position) of every completion token
     places = torch.tensor(
         [

@@ -12,6 +12,7 @@ from omsweep.evaluation.likelihood import divergences
 from omsweep.evaluation.prompts import read_reward_prompts
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings, prompts_path, reward_from
+from omsweep.evaluation.spread import Spread, alone
 from omsweep.families.chat_template import check_prompts, template_of
 from omsweep.families.decoding import Decoding, resolved_decoding
 
@@ -30,6 +31,7 @@ def score_reward(
     limit: int | None = None,
     reference_model: Any = None,
     decoding: Decoding | None = None,
+    spread: Spread = alone,
 ) -> pd.DataFrame:
     """Scores of `samples` drawn completions and the greedy one for every prompt of a split.
 
@@ -46,6 +48,7 @@ def score_reward(
         limit: prompts, a random sample of the split; None = all.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
         decoding: stop tokens and penalty, as for `score_tax`; None: those of tokenizer and model.
+        spread: who computes the batches.
 
     Returns:
         One row per completion, in the columns of `score.COLUMNS`. `length` counts tokens without the end
@@ -69,22 +72,23 @@ def score_reward(
         warnings.warn(
             f"kl is that without a penalty, but samples are drawn with repetition_penalty {penalty}", stacklevel=2
         )
-    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "decoding": decoding}
-    sampled = generate(model, tokenizer, chats, samples=samples, temperature=temperature, seed=seed, **how)
-    greedy = generate(model, tokenizer, chats, temperature=0.0, **how)
+    how: dict[str, Any] = {"batch_size": batch_size, "spread": spread}
+    drawing: dict[str, Any] = {"max_new_tokens": max_new_tokens, "decoding": decoding, **how}
+    sampled = generate(model, tokenizer, chats, samples=samples, temperature=temperature, seed=seed, **drawing)
+    greedy = generate(model, tokenizer, chats, temperature=0.0, **drawing)
     rows: list[tuple[int, str, int, Completion]] = [
         (number, decoder, sample, completion)
         for decoder, drawn in (("sampled", sampled), ("greedy", greedy))
         for number, completions in enumerate(drawn)
         for sample, completion in enumerate(completions)
     ]
-    scores = make_scorer(reward).score([chats[row[0]] for row in rows], [row[3].text for row in rows])
+    scores = make_scorer(reward).score([chats[row[0]] for row in rows], [row[3].text for row in rows], spread=spread)
     kl = np.full((len(rows), 2), math.nan)
     if reference_model is not None:
         # The drawn completions come first, prompt by prompt.
         prompt_ids = [ids for ids in encode_prompts(tokenizer, chats) for _ in range(samples)]
         drawn_ids = [completion.token_ids for completions in sampled for completion in completions]
-        kl[: len(drawn_ids)] = divergences(model, reference_model, prompt_ids, drawn_ids, batch_size=batch_size)
+        kl[: len(drawn_ids)] = divergences(model, reference_model, prompt_ids, drawn_ids, **how)
     return pd.DataFrame(
         {
             "kind": "reward",

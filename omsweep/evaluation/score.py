@@ -11,6 +11,7 @@ from omsweep.cache import build_once, recipe_hash
 from omsweep.evaluation.reward import score_reward
 from omsweep.evaluation.reward_models import REWARD_MODELS, reward_recipe
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings, prompts_path, suite_folder
+from omsweep.evaluation.spread import Spread, alone
 from omsweep.evaluation.suite_files import content_hash, folder_files
 from omsweep.evaluation.tax import score_tax
 from omsweep.families.decoding import Decoding, resolved_decoding
@@ -48,6 +49,7 @@ def score_policy(
     seed: int,
     reference_model: Any = None,
     decoding: Decoding | None = None,
+    spread: Spread = alone,
 ) -> pd.DataFrame:
     """Tax items and reward completions of a policy, one row each, columns `COLUMNS`.
 
@@ -60,6 +62,7 @@ def score_policy(
         seed: of the drawn completions. Give policy and SFT model the same one, so that they are paired.
         reference_model: SFT model for `kl`; without it `kl` is NaN.
         decoding: of both; None: that of tokenizer and model.
+        spread: who computes the batches.
 
     Raises:
         ValueError: see `score_tax` and `score_reward`.
@@ -73,6 +76,7 @@ def score_policy(
         limit=settings.limit,
         batch_size=settings.batch_size,
         decoding=decoding,
+        spread=spread,
     )
     reward = score_reward(
         model,
@@ -87,6 +91,7 @@ def score_policy(
         limit=settings.limit,
         reference_model=reference_model,
         decoding=decoding,
+        spread=spread,
     )
     return pd.concat([tax, reward], ignore_index=True)[list(COLUMNS)]
 

@@ -2,7 +2,10 @@
 
 import math
 import warnings
-from functools import partialmethod
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial, partialmethod
+from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -17,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from omsweep.evaluation.generation import extend
 from omsweep.evaluation.isolation import evaluation_mode, own_random_state, quiet_libraries
 from omsweep.evaluation.settings import check_split, suite_folder
+from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.evaluation.suite import Item, Suite, load_suite
 from omsweep.evaluation.tasks import item_score
 from omsweep.families.chat_template import check_prompts, template_of
@@ -67,6 +71,66 @@ class QuietHFLM(HFLM):
         return torch.cat([context, filled.to(context.device)], dim=1)
 
 
+class SpreadHFLM(QuietHFLM):
+    """As `QuietHFLM`, whose batches are formed here, as lm-eval forms them, and computed where `spread` says."""
+
+    def __init__(self, *, spread: Spread, models: Models, batch_size: int, decoding: Decoding, **settings: Any) -> None:
+        how: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding, **settings}
+        super().__init__(pretrained=models.policy, tokenizer=models.tokenizer, **how)
+        self._spread, self._models, self._how, self._rows = spread, models, how, batch_size
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
+        """As lm-eval's: from the longest context to the shortest, those with the same settings together."""
+        asked = [request.args for request in requests]
+        lengths = [len(self.tok_encode(context)) for context, _ in asked]
+        kinds = list(dict.fromkeys(str(settings) for _, settings in asked))
+        batches = []
+        for kind in kinds:
+            rows = [row for row, (_, settings) in enumerate(asked) if str(settings) == kind]
+            rows.sort(key=lambda row: (-lengths[row], asked[row][0]))
+            batches += [rows[start : start + self._rows] for start in range(0, len(rows), self._rows)]
+        return self._each(_answers, asked, batches)
+
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = True, override_bs: int | None = None
+    ) -> list[Any]:
+        """As lm-eval's: from the longest to the shortest, those that differ in their last token in one row."""
+        together: dict[Hashable, list[int]] = {}
+        for row, (_, context, continuation) in enumerate(requests):
+            together.setdefault((*context, *continuation[:-1]), []).append(row)
+        order = sorted(together.values(), key=lambda rows: _longest_first(requests[rows[0]]))
+        batches = [[*chain(*order[start : start + self._rows])] for start in range(0, len(order), self._rows)]
+        return self._each(_likelihoods, requests, batches)
+
+    def _each(self, compute: Callable[..., list[Any]], asked: Sequence[Any], batches: Sequence[list[int]]) -> list[Any]:
+        work = [[asked[row] for row in batch] for batch in batches]
+        answers: list[Any] = [None] * len(asked)
+        found = self._spread(partial(compute, how=self._how), self._models, work)
+        for batch, of_batch in zip(batches, found, strict=True):
+            for row, answer in zip(batch, of_batch, strict=True):
+                answers[row] = answer
+        return answers
+
+
+def _longest_first(request: tuple[Any, list[int], list[int]]) -> tuple[int, list[int]]:
+    tokens = request[1] + request[2]
+    return -len(tokens), tokens
+
+
+def _answers(models: Models, batch: list[Any], *, how: dict[str, Any]) -> list[str]:
+    with quiet_libraries(), evaluation_mode(models.policy):
+        return _one_batch(models, how).generate_until([SimpleNamespace(args=asked) for asked in batch])
+
+
+def _likelihoods(models: Models, batch: list[Any], *, how: dict[str, Any]) -> list[Any]:
+    with quiet_libraries(), evaluation_mode(models.policy):
+        return _one_batch(models, how)._loglikelihood_tokens(batch, disable_tqdm=True)
+
+
+def _one_batch(models: Models, how: dict[str, Any]) -> QuietHFLM:
+    return QuietHFLM(pretrained=models.policy, tokenizer=models.tokenizer, **how)
+
+
 def score_tax(
     model: Any,
     tokenizer: Any,
@@ -76,6 +140,7 @@ def score_tax(
     limit: int | None = None,
     batch_size: int = 256,
     decoding: Decoding | None = None,
+    spread: Spread = alone,
 ) -> pd.DataFrame:
     """Item scores of one split of a suite; only its items are run.
 
@@ -92,6 +157,7 @@ def score_tax(
         limit: items per task, a random sample of the split; None = all.
         batch_size: items at a time.
         decoding: of generated answers, as for `score_reward`; None: that of tokenizer and model.
+        spread: who computes the batches.
 
     Returns:
         One row per item in the columns of `score.COLUMNS`. `score` is in [0, 1], more is better: the task's
@@ -112,9 +178,9 @@ def score_tax(
         task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
     with quiet_libraries(), own_random_state(DEFAULT_OTHER_SEED), evaluation_mode(model):
         results = evaluate(
-            lm=QuietHFLM(
-                pretrained=model,
-                tokenizer=tokenizer,
+            lm=SpreadHFLM(
+                spread=spread,
+                models=Models(model, tokenizer),
                 batch_size=batch_size,
                 # the template writes the BOS, as in training and for reward prompts
                 add_bos_token=False if templated else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.evaluation.spread import Models
 from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
@@ -58,7 +59,8 @@ class PointScorer:
             split = split_of(model, self._sft, self._prepared)
             merged_at = time.time()
             evaluate = EvaluateSettings(**spec.evaluate)
-            frame, fields = score_splits(evaluate, self._prepared, model, self._tokenizer, self._sft, spec.splits)
+            models = Models(model, self._tokenizer, self._sft)
+            frame, fields = score_splits(evaluate, self._prepared, models, spec.splits)
         SweepFolder(self._folder.parent, self._folder.name).write_scores(spec.trial_id, frame)
         return Outcome(
             **fields,

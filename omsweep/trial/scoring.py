@@ -1,10 +1,12 @@
 """A policy's scores against its SFT model's: tables per item, and the numbers of the trial record made from them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from omsweep.cache import recipe_hash
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.families.decoding import Decoding
 from omsweep.store.records import Prepared, on_report_split
 from omsweep.trial.models import sft_model, sft_tokenizer
@@ -33,35 +35,40 @@ def reference_table(evaluate: EvaluateSettings, prepared: Prepared, split: str) 
 
 
 def score_split(
-    evaluate: EvaluateSettings, prepared: Prepared, model: Any, tokenizer: Any, sft: Any, split: str
+    evaluate: EvaluateSettings, prepared: Prepared, models: Models, split: str, *, spread: Spread = alone
 ) -> tuple[Any, dict[str, Any]]:
     """A policy's table of scores on a split, and the numbers of `Scores` from it, named as on the search split.
 
     Args:
         evaluate: what is measured.
         prepared: of the policy's SFT model.
-        model: the policy.
-        tokenizer: its tokenizer.
-        sft: the SFT model, for `kl`.
+        models: the policy with its tokenizer, and the SFT model for `kl`.
         split: `search` or `report`.
+        spread: who computes the batches.
     """
-    from omsweep.evaluation.score import score_policy
     from omsweep.evaluation.statistics import reward_and_tax
 
-    frame = score_policy(
-        model,
-        tokenizer,
-        settings=evaluate,
-        split=split,
-        seed=EVALUATION_SEED,
-        reference_model=sft,
-        decoding=Decoding(**prepared.decoding),
-    )
+    frame = _policy_table(evaluate, prepared, models, split, spread)
     return frame, reward_and_tax(frame, reference_table(evaluate, prepared, split))
 
 
+def score_rung(
+    evaluate: EvaluateSettings, prepared: Prepared, models: Models, limit: int | None, *, spread: Spread = alone
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """A policy's numbers on the first `limit` items of the search split's, and their noise (`rung_noise`).
+
+    The SFT model is not scored for it: its rows are taken from its table on all items of `evaluate`.
+    """
+    from omsweep.evaluation.statistics import reward_and_tax, rung_noise
+
+    frame = _policy_table(replace(evaluate, limit=limit), prepared, models, "search", spread)
+    items = ["kind", "task", "item_id"]
+    reference = reference_table(evaluate, prepared, "search").merge(frame[items].drop_duplicates(), on=items)
+    return reward_and_tax(frame, reference), rung_noise(frame, reference)
+
+
 def score_splits(
-    evaluate: EvaluateSettings, prepared: Prepared, model: Any, tokenizer: Any, sft: Any, splits: Sequence[str]
+    evaluate: EvaluateSettings, prepared: Prepared, models: Models, splits: Sequence[str], *, spread: Spread = alone
 ) -> tuple[Any, dict[str, Any]]:
     """As `score_split` over splits, one table, and the `decoding` of both; the report split's are named `_report`."""
     import pandas
@@ -69,7 +76,22 @@ def score_splits(
     frames: list[Any] = []
     fields: dict[str, Any] = {"decoding": prepared.decoding}
     for split in splits:
-        frame, numbers = score_split(evaluate, prepared, model, tokenizer, sft, split)
+        frame, numbers = score_split(evaluate, prepared, models, split, spread=spread)
         frames.append(frame)
         fields |= numbers if split == "search" else on_report_split(numbers)
     return pandas.concat(frames, ignore_index=True), fields
+
+
+def _policy_table(evaluate: EvaluateSettings, prepared: Prepared, models: Models, split: str, spread: Spread) -> Any:
+    from omsweep.evaluation.score import score_policy
+
+    return score_policy(
+        models.policy,
+        models.tokenizer,
+        settings=evaluate,
+        split=split,
+        seed=EVALUATION_SEED,
+        reference_model=models.reference,
+        decoding=Decoding(**prepared.decoding),
+        spread=spread,
+    )

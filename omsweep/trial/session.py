@@ -1,6 +1,7 @@
 """One trial's work in one process: train with the online merging optimizer, save the policy, score it.
 
-Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0 saves and scores, the others train.
+Runs in a Ray Train worker or in the Tune actor itself and knows neither. Rank 0 saves and scores; the others train,
+and compute their share of the batches that are scored.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 
 from omsweep.align.settings import WHOLE, train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
+from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.foreign import error_line
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialSpec
@@ -20,7 +22,7 @@ from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.progress import ProgressWriter, progress_file
-from omsweep.trial.scoring import reference_table, score_split, score_splits
+from omsweep.trial.scoring import score_rung, score_split, score_splits
 from omsweep.trial.split import merge_active, split_of, with_displacement
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ def run_session(
     Returns:
         The outcome; None from ranks above 0.
     """
+    from omsweep.trial.ranks import all_ranks, help_rank_0
+
     session = TrialSession(spec, prepared, folder)
     begun = time.time()
     trained = session.trained_before()
@@ -76,22 +80,25 @@ def run_session(
             on_step=stepped,
             at_rung=None if at_rung is None else partial(_at_rung, session, rank, at_rung),
         )
-        if rank > 0:
-            return None
         start = begun - started + (trained.seconds["start"] or 0.0)
         trained = trained.model_copy(update={"seconds": {**trained.seconds, "start": start, "evaluate": 0.0}})
-        if trained.state != "completed":
-            return trained
-        scored_from = time.time()
-        trained = session.keep(trained)  # first what was dear: a scorer that fails must not cost the weights
-    elif rank > 0:
+    if rank > 0:
+        help_rank_0(session.models)
         return None
-    else:
-        scored_from = time.time()
+    with all_ranks() as spread:
+        return _scored(session, trained, spread)
+
+
+def _scored(session: "TrialSession", trained: Outcome, spread: Spread) -> Outcome:
+    scored_from = time.time()
+    if trained.state != "completed":
+        return trained
+    if trained.policy_path is None:
+        trained = session.keep(trained)  # first what was dear: a scorer that fails must not cost the weights
     try:
-        found = session.evaluate()
+        found = session.evaluate(spread)
     except Exception as error:  # whatever it was, the policy is there and can be scored again
-        logger.exception("scoring %s failed", spec.trial_id)
+        logger.exception("scoring %s failed", session.spec.trial_id)
         text = f"scoring failed: {error_line(error)}"
         found = {"state": "failed", "error": text, "reason": "scoring failed", "traceback": traceback.format_exc()}
     seconds = {**trained.seconds, "evaluate": time.time() - scored_from}
@@ -99,8 +106,15 @@ def run_session(
 
 
 def _at_rung(session: "TrialSession", rank: int, at_rung: Callable[[Mapping[str, Any] | None], bool], now: Any) -> bool:
-    model = session.copy_of_policy(now)
-    return at_rung(session.score_rung(model, now) if rank == 0 else None)
+    from omsweep.trial.ranks import all_ranks, help_rank_0
+
+    models = session.copied(now)
+    if rank > 0:
+        help_rank_0(lambda: models)
+        return at_rung(None)
+    with all_ranks() as spread:
+        found = session.score_rung(models, now, spread)
+    return at_rung(found)
 
 
 class TrialSession:
@@ -171,21 +185,24 @@ class TrialSession:
             seconds={**outcome.seconds, "start": loading + outcome.seconds["start"]},
         )
 
-    def copy_of_policy(self, now: Any) -> Any:
-        """The policy as it is at a rung, in a model of its own, as it would be scored at the end; on every rank."""
+    def models(self) -> Models:
+        """What is scored at the end: the policy just trained, or the one that `keep` left; on every rank."""
+        if self._model is None:
+            self._model = _saved_policy(str(self.policy_folder), self.prepared)
+        self._model = placed(self._model).eval()
+        return Models(self._model, self._tokenizer, self._sft)
+
+    def copied(self, now: Any) -> Models:
+        """What is scored at a rung: the policy as it is there, in a model of its own; on every rank."""
         model = sft_model(self.prepared)
         now.copy_into(model)
-        return model.eval()
+        return Models(model.eval(), self._tokenizer, self._sft)
 
-    def score_rung(self, model: Any, now: Any) -> dict[str, Any]:
+    def score_rung(self, models: Models, now: Any, spread: Spread = alone) -> dict[str, Any]:
         """Score a copy of the policy on the items of a rung of the search split; see `run_session`."""
-        from omsweep.evaluation.statistics import rung_noise
-
-        spec, prepared = self.spec, self.prepared
+        spec, prepared, began = self.spec, self.prepared, time.time()
         level, step, limit = next(one for one in spec.rungs if one[1] == now.step)
-        evaluate, began = EvaluateSettings(**{**spec.evaluate, "limit": limit}), time.time()
-        frame, fields = score_split(evaluate, prepared, model, self._tokenizer, self._sft, "search")
-        noise = rung_noise(frame, reference_table(evaluate, prepared, "search"))
+        fields, noise = score_rung(EvaluateSettings(**spec.evaluate), prepared, models, limit, spread=spread)
         outcome = Outcome(
             **fields,
             state="stopped",
@@ -240,19 +257,11 @@ class TrialSession:
     def _note(self) -> Path:
         return trained_note(self.folder, self.spec.trial_id)
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self, spread: Spread = alone) -> dict[str, Any]:
         """Score the policy on the trial's splits and keep the table; returns the numbers of `Scores`."""
-        spec, prepared = self.spec, self.prepared
-        if self._model is None:
-            self._model = _saved_policy(str(self.policy_folder), prepared)
-        frame, fields = score_splits(
-            EvaluateSettings(**spec.evaluate),
-            prepared,
-            self._model.eval(),
-            self._tokenizer,
-            self._sft,
-            spec.splits,
-        )
+        spec = self.spec
+        evaluate = EvaluateSettings(**spec.evaluate)
+        frame, fields = score_splits(evaluate, self.prepared, self.models(), spec.splits, spread=spread)
         SweepFolder(self.folder.parent, self.folder.name).write_scores(spec.trial_id, frame)
         return fields
 
@@ -279,7 +288,8 @@ def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: st
     hold_gpu_memory(prepared.gpu_memory_gib)
     policy = _saved_policy(policy_path, prepared)
     tokenizer = load_tokenizer(policy_path, chat_template=prepared.chat_template)
-    return score_split(EvaluateSettings(**evaluate), prepared, policy, tokenizer, sft_model(prepared), split)[1]
+    models = Models(policy, tokenizer, sft_model(prepared))
+    return score_split(EvaluateSettings(**evaluate), prepared, models, split)[1]
 
 
 def last_checkpoint(folder: Path, trial_id: str) -> Path | None:

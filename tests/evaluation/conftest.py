@@ -63,6 +63,33 @@ def make_llama(tokenizer):
 
 
 @pytest.fixture(scope="session")
+def make_judge(tokenizer, tmp_path_factory):
+    """Make folders with a reward model of random weights."""
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    def make(*, template=True, labels=1, context=64):
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=24,
+            initializer_range=0.5,
+            max_position_embeddings=context,
+            num_labels=labels,
+        )
+        folder = tmp_path_factory.mktemp("reward")
+        LlamaForSequenceClassification(config).save_pretrained(folder)
+        kept, tokenizer.chat_template = tokenizer.chat_template, tokenizer.chat_template if template else None
+        tokenizer.save_pretrained(folder)
+        tokenizer.chat_template = kept
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def llama(make_llama):
     return make_llama(0)
 

@@ -42,7 +42,7 @@ def test_the_answer_is_right_and_anything_more_or_less_is_wrong(random_model, mo
     def speak(self, requests, disable_tqdm=False):
         return [says.format(answer=request.doc["answer"]) for request in requests]
 
-    monkeypatch.setattr(tax.QuietHFLM, "generate_until", speak)
+    monkeypatch.setattr(tax.SpreadHFLM, "generate_until", speak)
     scores = score_tax(*random_model, suite="tiny", split="search")
     assert set(scores["category"]) == CATEGORIES
     assert set(scores["score"]) == {score}

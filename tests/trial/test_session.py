@@ -45,7 +45,7 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> TrialSpec:
         self._model = Saved("weights")
         return TRAINED
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise MemoryError("the judge does not fit")
 
     monkeypatch.setattr(TrialSession, "train", train)
@@ -88,7 +88,7 @@ def test_a_saved_policy_is_scored_in_a_session_of_its_own(
     run_session(spec, PREPARED, tmp_path, started=0.0)
     frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
     monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
-    monkeypatch.setattr(session, "score_splits", lambda _, __, model, *___: (frame, {"reward": 0.5}))
+    monkeypatch.setattr(session, "score_splits", lambda *_, **__: (frame, {"reward": 0.5}))
     assert TrialSession(spec, PREPARED, tmp_path).evaluate() == {"reward": 0.5}
     assert (tmp_path / "scores" / "one.parquet").exists()
 
@@ -107,7 +107,7 @@ def test_a_trial_that_is_trained_is_scored_and_not_trained_again(
     assert "MemoryError" in str(before.traceback)
     frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
     monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
-    monkeypatch.setattr(session, "score_splits", lambda *_: (frame, {"reward": 0.5}))
+    monkeypatch.setattr(session, "score_splits", lambda *_, **__: (frame, {"reward": 0.5}))
     trained: list[str] = []
     train = TrialSession.train
 

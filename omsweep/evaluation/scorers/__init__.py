@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Protocol
 
 from omsweep.evaluation.settings import SCORERS, RewardSettings
+from omsweep.evaluation.spread import Spread, alone
 
 __all__ = ["Scorer", "make_scorer"]
 
@@ -13,8 +14,10 @@ __all__ = ["Scorer", "make_scorer"]
 class Scorer(Protocol):
     """Gives each completion of a chat a number; more is better, the unit is the scorer's own."""
 
-    def score(self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]) -> list[float]:
-        """One score for each pair of chat and completion."""
+    def score(
+        self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str], *, spread: Spread = alone
+    ) -> list[float]:
+        """One score for each pair of chat and completion; `spread` computes the batches of a model."""
 
 
 @lru_cache(maxsize=2)

@@ -2,21 +2,23 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 
 from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.settings import RewardSettings
+from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.foreign import calling
 
 
 class RewardModelScorer:
     """The model's single logit, raw, for the chat with the completion as the assistant's turn.
 
-    Model and tokenizer are loaded at the first score, onto the GPU where there is one. A tokenizer with a
-    chat template renders the whole chat; one without gets the last turn and the completion as a text pair.
+    Model and tokenizer are loaded at the first score, onto the GPU where there is one, and kept by the process. A
+    tokenizer with a chat template renders the whole chat; one without gets the last turn and the completion as a text
+    pair.
 
     Args:
         model: folder or hub id, also `id@revision`; safetensors only, no remote code.
@@ -28,9 +30,11 @@ class RewardModelScorer:
     def __init__(self, model: str, *, revision: str | None, dtype: str, batch_size: int = 16) -> None:
         self.name, self.revision, self.dtype, self.batch_size = model, revision, dtype, batch_size
 
-    def score(self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[str], *, spread: Spread = alone
+    ) -> list[float]:
         """One logit for each pair; warns when pairs had to be cut to the model's context."""
-        model, tokenizer = self._loaded
+        model, tokenizer = loaded(self.name, self.revision, self.dtype)
         encoded = [
             self._encode(tokenizer, messages, completion)
             for messages, completion in zip(prompts, completions, strict=True)
@@ -43,39 +47,14 @@ class RewardModelScorer:
                 stacklevel=2,
             )
         order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]["input_ids"]))
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        work = [[{key: ids[:context] for key, ids in encoded[row].items()} for row in batch] for batch in batches]
+        compute = partial(_logits, name=self.name, revision=self.revision, dtype=self.dtype)
         scores = [0.0] * len(encoded)
-        with torch.no_grad():
-            for start in range(0, len(order), self.batch_size):
-                batch = order[start : start + self.batch_size]
-                rows = [{key: ids[:context] for key, ids in encoded[row].items()} for row in batch]
-                inputs = tokenizer.pad(rows, padding_side="right", return_tensors="pt").to(model.device)
-                for row, logit in zip(batch, model(**inputs).logits.float()[:, 0].tolist(), strict=True):
-                    scores[row] = logit
+        for batch, logits in zip(batches, spread(compute, Models(), work), strict=True):
+            for row, logit in zip(batch, logits, strict=True):
+                scores[row] = logit
         return scores
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-        from omsweep.families.load import find
-
-        folder, _ = find(self.name, revision=self.revision)
-        with calling(f"load the reward model {self.name}"):
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                dtype=getattr(torch, self.dtype),
-                use_safetensors=True,
-                trust_remote_code=False,
-            )
-        if model.config.num_labels != 1:
-            raise ValueError(f"reward model {self.name!r} must have 1 output, got {model.config.num_labels}")
-        if tokenizer.pad_token_id is None:
-            raise ValueError(f"the tokenizer of reward model {self.name!r} has no padding token: give it a pad_token")
-        if model.config.pad_token_id is None:
-            # Decoder classifiers find a row's last token by the padding token.
-            model.config.pad_token_id = tokenizer.pad_token_id
-        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
     def _encode(self, tokenizer: Any, messages: Sequence[Mapping[str, str]], completion: str) -> dict[str, Any]:
         if not tokenizer.chat_template:
@@ -85,6 +64,40 @@ class RewardModelScorer:
         with calling(f"{what} {self.name}"):
             text = tokenizer.apply_chat_template(chat, tokenize=False)
         return dict(tokenizer(text, add_special_tokens=False))
+
+
+@torch.no_grad()
+def _logits(models: Models, batch: list[dict[str, Any]], *, name: str, revision: str | None, dtype: str) -> list[float]:
+    model, tokenizer = loaded(name, revision, dtype)
+    inputs = tokenizer.pad(batch, padding_side="right", return_tensors="pt").to(model.device)
+    logits: list[float] = model(**inputs).logits.float()[:, 0].tolist()
+    return logits
+
+
+@lru_cache(maxsize=2)
+def loaded(name: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
+    """A reward model and its tokenizer, on the GPU where there is one."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from omsweep.families.load import find
+
+    folder, _ = find(name, revision=revision)
+    with calling(f"load the reward model {name}"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    if model.config.num_labels != 1:
+        raise ValueError(f"reward model {name!r} must have 1 output, got {model.config.num_labels}")
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"the tokenizer of reward model {name!r} has no padding token: give it a pad_token")
+    if model.config.pad_token_id is None:
+        # Decoder classifiers find a row's last token by the padding token.
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
 def build(reward: RewardSettings) -> RewardModelScorer:

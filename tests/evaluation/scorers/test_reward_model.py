@@ -8,32 +8,6 @@ CHATS = [[{"role": "user", "content": text}] for text in ("say one", "sum one tw
 REPLIES = ["good .", "yes", "no no no six"]
 
 
-@pytest.fixture(scope="module")
-def make_folder(tokenizer, tmp_path_factory):
-    from transformers import LlamaConfig, LlamaForSequenceClassification
-
-    def make(*, template=True, labels=1, context=64):
-        torch.manual_seed(0)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=24,
-            initializer_range=0.5,
-            max_position_embeddings=context,
-            num_labels=labels,
-        )
-        folder = tmp_path_factory.mktemp("reward")
-        LlamaForSequenceClassification(config).save_pretrained(folder)
-        kept, tokenizer.chat_template = tokenizer.chat_template, tokenizer.chat_template if template else None
-        tokenizer.save_pretrained(folder)
-        tokenizer.chat_template = kept
-        return folder
-
-    return make
-
-
 def scorer_of(folder):
     return make_scorer(RewardSettings(scorer="reward_model", model=str(folder)))
 
@@ -47,8 +21,8 @@ def logit_by_hand(folder, token_ids):
         return float(model.score(hidden))
 
 
-def test_the_logit_at_the_last_token_of_the_chat(make_folder, tokenizer):
-    folder = make_folder()
+def test_the_logit_at_the_last_token_of_the_chat(make_judge, tokenizer):
+    folder = make_judge()
     texts = [
         f"<user> {chat[0]['content']} <assistant> {reply} <eos> " for chat, reply in zip(CHATS, REPLIES, strict=True)
     ]
@@ -56,48 +30,48 @@ def test_the_logit_at_the_last_token_of_the_chat(make_folder, tokenizer):
     assert scorer_of(folder).score(CHATS, REPLIES) == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_without_a_template_prompt_and_reply_are_a_pair(make_folder, tokenizer):
-    folder = make_folder(template=False)
+def test_without_a_template_prompt_and_reply_are_a_pair(make_judge, tokenizer):
+    folder = make_judge(template=False)
     texts = [f"{chat[0]['content']} {reply}" for chat, reply in zip(CHATS, REPLIES, strict=True)]
     by_hand = [logit_by_hand(folder, tokenizer(text)["input_ids"]) for text in texts]
     assert scorer_of(folder).score(CHATS, REPLIES) == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_batches_and_order_change_nothing(make_folder):
-    scorer = scorer_of(make_folder())
+def test_batches_and_order_change_nothing(make_judge):
+    scorer = scorer_of(make_judge())
     together = scorer.score(CHATS * 7, REPLIES * 7)
     assert together == pytest.approx([scorer.score([c], [r])[0] for c, r in zip(CHATS, REPLIES, strict=True)] * 7)
 
 
-def test_cutting_warns(make_folder):
+def test_cutting_warns(make_judge):
     with pytest.warns(UserWarning, match="1 of 3 completions were cut to the reward model's 8 tokens"):
-        scorer_of(make_folder(context=8)).score(CHATS, REPLIES)
+        scorer_of(make_judge(context=8)).score(CHATS, REPLIES)
 
 
-def test_more_than_one_output_is_refused(make_folder):
+def test_more_than_one_output_is_refused(make_judge):
     with pytest.raises(ValueError, match="must have 1 output, got 3"):
-        scorer_of(make_folder(labels=3)).score(CHATS, REPLIES)
+        scorer_of(make_judge(labels=3)).score(CHATS, REPLIES)
 
 
 def test_nothing_is_loaded_before_the_first_score():
     scorer_of("nowhere/at-all")
 
 
-def test_a_whole_policy_can_be_judged_by_it(make_folder, llama, tokenizer, prompts_file):
+def test_a_whole_policy_can_be_judged_by_it(make_judge, llama, tokenizer, prompts_file):
     from omsweep.evaluation.reward import score_reward
 
-    reward = RewardSettings(scorer="reward_model", model=str(make_folder()), prompts=str(prompts_file))
+    reward = RewardSettings(scorer="reward_model", model=str(make_judge()), prompts=str(prompts_file))
     scores = score_reward(llama, tokenizer, scorer=reward, split="search", samples=2, max_new_tokens=6)
     assert set(scores["task"]) == {"reward_model"}
     assert scores["score"].nunique() > 10
 
 
-def test_what_cannot_be_loaded_or_rendered_is_one_sentence(make_folder):
-    folder = make_folder()
+def test_what_cannot_be_loaded_or_rendered_is_one_sentence(make_judge):
+    folder = make_judge()
     (folder / "chat_template.jinja").write_text("{{ raise_exception('only poems') }}")
     with pytest.raises(ValueError, match=r"^cannot render the chat that ends with 'say one' .*: only poems"):
         scorer_of(folder).score(CHATS, REPLIES)
-    folder = make_folder()  # a process keeps a model that it has loaded
+    folder = make_judge()  # a process keeps a model that it has loaded
     (folder / "config.json").write_text('{"model_type": "llama9"}')
     with pytest.raises(ValueError, match=f"^cannot load the reward model {folder}: "):
         scorer_of(folder).score(CHATS, REPLIES)

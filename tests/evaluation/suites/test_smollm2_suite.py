@@ -44,8 +44,8 @@ def test_lm_eval_scores_the_right_choice_and_the_right_word(tmp_path: Path, monk
     def speak(self, requests, disable_tqdm=False):
         return [f" {r.doc['answer']} " if r.doc["split"] == "search" else "no" for r in requests]
 
-    monkeypatch.setattr(tax.QuietHFLM, "loglikelihood", likelihoods)
-    monkeypatch.setattr(tax.QuietHFLM, "generate_until", speak)
+    monkeypatch.setattr(tax.SpreadHFLM, "loglikelihood", likelihoods)
+    monkeypatch.setattr(tax.SpreadHFLM, "generate_until", speak)
     model, tokenizer = load_model(str(folder)), load_tokenizer(str(folder))
     scores = {split: score_tax(model, tokenizer, suite="smollm2", split=split) for split in SPLITS}
     assert set(scores["search"]["category"]) == set(SKILLS)
