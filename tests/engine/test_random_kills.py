@@ -69,7 +69,6 @@ BACKENDS = {
         {
             "session": r"^ray::.*ResourceTrainable",
             "group": r"^ray::.*WorkerGroup",
-            "controller": r"^ray::.*TrainController",
             "worker": r"^ray::.*RayTrainWorker",
             "head": HEAD,
         },

@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 
 import psutil
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
@@ -32,6 +33,8 @@ from omsweep.trial.session import last_checkpoint, run_session
 
 WAIT_SECONDS = 5.0
 """How long one question to a group waits for its answer."""
+AGAIN_SECONDS = 1.0
+"""After how long a group that could not be reached is asked again."""
 IDLE_LOSSES = 3
 """So often in a row workers may be lost before they took a job."""
 MOST_JOBS, MOST_GROWTH = 200, 2 * 2**30
@@ -136,6 +139,8 @@ def serve(
             box.give(done, answer, psutil.Process().memory_info().rss)
         del taken, job, answer
         _tidy()
+        if done == 1:
+            gc.freeze()  # what a first job leaves stays, modules mostly: no later collection looks through it
 
 
 def _train(
@@ -279,6 +284,7 @@ class WorkerGroup:
                 return
             except Exception as error:  # whatever it was, it is this job's outcome
                 self._answer(failed(error))
+            _tidy()
 
     def _with_ray_train(self) -> None:
         from omsweep.engine.workers.train_run import run_workers
@@ -337,6 +343,12 @@ class Errand:
         try:
             found = ray.get(self.waits, timeout=seconds)
         except GetTimeoutError:
+            return None
+        except ActorUnavailableError:  # it answers again, or Ray finds out that it has died
+            if self._number is None:
+                raise
+            time.sleep(min(seconds, AGAIN_SECONDS))
+            self.waits = self._group.news.remote(self._number)
             return None
         if self._number is None:
             self._number, found = found, None

@@ -1,5 +1,6 @@
 """The workers of a group under `backend: train`: one Ray Train run that takes jobs until a worker is lost."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.execution import context
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
-from ray.train.v2.api import data_parallel_trainer
 
 from omsweep.engine.placement import Worker
 from omsweep.engine.workers.group import Group, serve
@@ -28,28 +28,27 @@ PREEMPTION_GRACE_SECONDS = 30.0
 
 
 class DiskDataTrainer(TorchTrainer):
-    """A TorchTrainer without the actor that hands out Ray data sets, a process per run: prepared data lie on disk.
+    """A TorchTrainer with two processes less: nothing hands out Ray data sets, for prepared data lie on disk, and the
+    controller runs in the actor that calls `fit`.
 
-    The dashboard, and what Ray puts before lines that are printed, call its controller and workers by the run's name.
-    Overrides private methods of the pinned Ray; the tests of this file guard it.
+    The dashboard, and what Ray puts before lines that are printed, call its workers by the run's name. Overrides
+    private methods of the pinned Ray; the tests of this file guard it.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         return [made for made in super()._create_default_callbacks() if not isinstance(made, DatasetsCallback)]
 
     def _initialize_and_run_controller(self, **given: Any) -> Any:
-        name = str(self.run_config.name)
-        workers = type("WorkerGroup", (WorkerGroup,), {"_worker_cls": _called(name, RayTrainWorker)})
-        data_parallel_trainer.TrainController = _called(name, TrainController, worker_group_cls=workers)
-        try:
-            return super()._initialize_and_run_controller(**given)
-        finally:
-            data_parallel_trainer.TrainController = TrainController
+        controller = controller_class(str(self.run_config.name))(**given)
+        asyncio.run(controller.run())
+        return controller.get_result()
 
 
-def _called(name: str, actor: type, **changed: Any) -> type:
-    """A class of actors that are shown under a name."""
-    return type(actor.__name__, (actor,), {"__repr__": lambda self: name, **changed})
+def controller_class(name: str) -> type:
+    """A controller whose workers are shown under a name."""
+    worker = type(RayTrainWorker.__name__, (RayTrainWorker,), {"__repr__": lambda self: name})
+    workers = type(WorkerGroup.__name__, (WorkerGroup,), {"_worker_cls": worker})
+    return type(TrainController.__name__, (TrainController,), {"worker_group_cls": workers})
 
 
 def run_workers(name: str, group: Group, worker: Worker, storage: str, mailbox: Any) -> None:

@@ -1,8 +1,9 @@
 """What is taken out of the pinned Ray Train is still there to be taken."""
 
+import inspect
+import os
 import pickle
 from typing import Any
-from unittest import mock
 
 import pytest
 from ray import cloudpickle
@@ -10,9 +11,10 @@ from ray.train import RunConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2.api import data_parallel_trainer
+from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
 
-from omsweep.engine.workers.train_run import DiskDataTrainer
+from omsweep.engine.workers import train_run
+from omsweep.engine.workers.train_run import DiskDataTrainer, controller_class
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -23,23 +25,27 @@ def test_only_the_data_set_actor_is_left_out() -> None:
     assert [type(made) for made in without] == [type(m) for m in with_it if not isinstance(m, DatasetsCallback)]
 
 
-def test_controller_and_workers_are_called_by_the_runs_name() -> None:
-    made = []
+def test_workers_are_called_by_the_runs_name() -> None:
+    made = pickle.loads(cloudpickle.dumps(controller_class("s-t0-1")))  # as it comes to an actor's process
+    worker = made.worker_group_cls._worker_cls
+    assert (repr(worker.__new__(worker)), worker.__name__) == ("s-t0-1", "RayTrainWorker")
 
-    def remote(**_: Any) -> Any:
-        def actor(cls: type) -> Any:
-            made.append(pickle.loads(cloudpickle.dumps(cls)))  # as it comes to the actor's process
-            raise InterruptedError
 
-        return actor
+def test_the_controller_runs_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Controller:
+        def __init__(self, **given: Any) -> None:
+            self.given, self.ran = given, 0
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data_parallel_trainer.ray, "remote", remote)
-        patch.setattr(data_parallel_trainer.ray, "get_runtime_context", mock.MagicMock())
-        with pytest.raises(InterruptedError):
-            DiskDataTrainer(print, run_config=RunConfig(name="s-t0-1"))._initialize_and_run_controller()
-    (controller,) = made
-    worker = controller.worker_group_cls._worker_cls
-    assert [repr(cls.__new__(cls)) for cls in (controller, worker)] == ["s-t0-1"] * 2
-    assert [cls.__name__ for cls in (controller, worker)] == ["TrainController", "RayTrainWorker"]
-    assert data_parallel_trainer.TrainController is TrainController
+        async def run(self) -> None:
+            self.ran = os.getpid()
+
+        def get_result(self) -> tuple[Any, int]:
+            return self.given, self.ran
+
+    monkeypatch.setattr(train_run, "controller_class", lambda name: Controller)
+    trainer = DiskDataTrainer(print, run_config=RunConfig(name="s-t0-1"))
+    assert trainer._initialize_and_run_controller(callbacks=[]) == ({"callbacks": []}, os.getpid())
+    assert inspect.iscoroutinefunction(TrainController.run)
+    assert not inspect.iscoroutinefunction(TrainController.get_result)
+    assert TrainController.worker_group_cls is WorkerGroup
+    assert WorkerGroup._worker_cls is RayTrainWorker
