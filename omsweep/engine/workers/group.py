@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psutil
 import ray
+from ray._common.utils import get_system_memory
+from ray._private.utils import get_used_memory
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 
 from omsweep.engine.failures import failed
@@ -37,8 +39,9 @@ AGAIN_SECONDS = 1.0
 """After how long a group that could not be reached is asked again."""
 IDLE_LOSSES = 3
 """So often in a row workers may be lost before they took a job."""
-MOST_JOBS, MOST_GROWTH = 200, 2 * 2**30
-"""A worker that has done so many jobs, or has grown by so many bytes since its first, makes place for a new one."""
+MOST_JOBS, MOST_GROWTH, MOST_USED = 200, 2 * 2**30, 0.9
+"""A worker that has done so many jobs, has grown by so many bytes since its first, or has left so large a share of its
+node's memory used, makes place for a new one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,13 @@ class Group:
     session: Callable[..., Outcome | None] = run_session
 
 
+class Held(NamedTuple):
+    """Memory at the end of a job: bytes of the worker, and which share of its node's is used."""
+
+    size: int
+    used: float
+
+
 class Abandoned(Exception):
     """Nobody waits for the job that is being done."""
 
@@ -70,7 +80,7 @@ class Box(Protocol):
     def take(self, after: int, seconds: float) -> Numbered | None:
         """The next job."""
 
-    def give(self, number: int, answer: Any, size: int) -> None:
+    def give(self, number: int, answer: Any, held: Held) -> None:
         """Answer a job."""
 
     def reach(self, number: int, rung: Any) -> None:
@@ -136,7 +146,8 @@ def serve(
         done, job = taken
         answer = _call(job, rank) if "call" in job else _train(job, done, session, rank, box, interrupted)
         if rank == 0:
-            box.give(done, answer, psutil.Process().memory_info().rss)
+            used = get_used_memory() / get_system_memory()  # of the container's where there is one
+            box.give(done, answer, Held(psutil.Process().memory_info().rss, used))
         del taken, job, answer
         _tidy()
         if done == 1:
@@ -206,7 +217,7 @@ class WorkerGroup:
     def __init__(self, name: str, group: Group, worker: Worker, storage: str) -> None:
         self._name, self._group, self._worker, self._storage = name, group, worker, storage
         self.mailbox = Mailbox()
-        self._jobs, self._sizes = 0, [0]
+        self._jobs, self._held = 0, [Held(0, 0.0)]
         self._died: str | None = None
         serve_all = self._with_ray_train if group.backend == "train" else self._in_this_process
         self._thread = threading.Thread(target=serve_all, name="group", daemon=True)
@@ -243,8 +254,9 @@ class WorkerGroup:
         """Whether the group should rather be ended than given another job; one that waits at a rung ends there."""
         self.mailbox.stop_at_rung(WAIT_SECONDS)
         busy = self.mailbox.unanswered is not None or self._died is not None
-        grown = self._sizes[-1] - self._sizes[min(1, len(self._sizes) - 1)]
-        return busy or not self._group.reuse or self._jobs >= MOST_JOBS or grown > MOST_GROWTH
+        first, last = self._held[min(1, len(self._held) - 1)], self._held[-1]
+        full = last.size - first.size > MOST_GROWTH or last.used > MOST_USED
+        return busy or full or not self._group.reuse or self._jobs >= MOST_JOBS
 
     def end(self) -> None:
         """Let the workers go, and this process."""
@@ -256,9 +268,9 @@ class WorkerGroup:
         """See `Mailbox.take`."""
         return self.mailbox.take(after, seconds)
 
-    def give(self, number: int, answer: Any, size: int) -> None:
-        """See `Mailbox.give`; `size` is the worker's memory in bytes."""
-        self._sizes.append(size)
+    def give(self, number: int, answer: Any, held: Held) -> None:
+        """See `Mailbox.give`; what the worker held then."""
+        self._held.append(held)
         self.mailbox.give(number, answer)
 
     def reach(self, number: int, rung: Any) -> None:

@@ -18,7 +18,7 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import RayTrainWorker, WorkerGroup
 
 from omsweep.engine.placement import Worker
-from omsweep.engine.workers.group import Group, serve
+from omsweep.engine.workers.group import Group, Held, serve
 from omsweep.engine.workers.mailbox import Closed, Numbered
 
 CONTROLLER_FAILURES = 3
@@ -105,9 +105,9 @@ class Remote:
         """See `Mailbox.take`."""
         return self._get(self._mailbox.take, after, seconds)
 
-    def give(self, number: int, answer: Any, size: int) -> None:
+    def give(self, number: int, answer: Any, held: Held) -> None:
         """See `WorkerGroup.give`."""
-        self._get(self._mailbox.give, number, answer, size)
+        self._get(self._mailbox.give, number, answer, held)
 
     def reach(self, number: int, rung: Any) -> None:
         """See `Mailbox.reach`."""
