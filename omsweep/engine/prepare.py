@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from omsweep.evaluation.settings import TAX_SUITES
 from omsweep.families.chat_template import template_at_hand, template_of
 from omsweep.families.family import TinyRecipe
 from omsweep.foreign import Refused, calling, refusal
+from omsweep.plan.stopping import rung_limits
 from omsweep.preferences.contamination import Contamination, refuse_same
 from omsweep.preferences.summary import check_algorithms, summary_from
 from omsweep.space.checks.extras import require_extras
@@ -108,8 +110,9 @@ def prepare_all(
         return task.options(**own).remote(*given, **options)
 
     wanted = {
-        (name, seed): preparation(
-            space, name, sft_seed=seed, trials=_trials_from(specs, name, seed), every_row=every_row
+        (name, seed): replace(
+            preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed), every_row=every_row),
+            rung_limits=rung_limits(space),
         )
         for name in space.family_names
         for seed in space.design.sft_range

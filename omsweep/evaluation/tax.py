@@ -72,7 +72,10 @@ class QuietHFLM(HFLM):
 
 
 class SpreadHFLM(QuietHFLM):
-    """As `QuietHFLM`, whose batches are formed here, as lm-eval forms them, and computed where `spread` says."""
+    """As `QuietHFLM`, whose batches are formed here, as lm-eval forms them, and computed where `spread` says.
+
+    Rolling log-likelihoods come a batch at a time, so that there is nothing to spread.
+    """
 
     def __init__(self, *, spread: Spread, models: Models, batch_size: int, decoding: Decoding, **settings: Any) -> None:
         how: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding, **settings}

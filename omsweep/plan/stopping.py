@@ -17,6 +17,7 @@ from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.plan.rungs import Arrivals, rank_correlation
 from omsweep.space.knobs import SpaceError
+from omsweep.space.samples import edge_samples
 from omsweep.space.schema import Scheduler
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialSpec
@@ -87,6 +88,13 @@ def items_at(scheduler: Scheduler, level: int, limit: int | None) -> int | None:
         return limit
     items = scheduler.items * scheduler.eta**level
     return items if limit is None else min(items, limit)
+
+
+def rung_limits(space: SearchSpace) -> tuple[int | None, ...]:
+    """What `items_at` says of every rung that some trial of a space may come to."""
+    steps = max(sample.get("steps", space.file.train.steps) for sample in edge_samples(space))
+    rule, limit = space.file.scheduler, space.evaluate.limit
+    return tuple(dict.fromkeys(items_at(rule, level, limit) for level, _ in rungs_of(rule, steps)))
 
 
 def check_live(space: SearchSpace) -> None:

@@ -116,7 +116,7 @@ def _member_cells(member: Mapping[str, Any], view: SweepView) -> list[str]:
 
 
 def _outside(member: Mapping[str, Any]) -> str:
-    return f"[yellow]; not {escape(', '.join(member['outside']))}[/]" if member["outside"] else ""
+    return f"[yellow]; outside of {escape(', '.join(member['outside']))}[/]" if member["outside"] else ""
 
 
 def _volume_line(view: SweepView) -> Text:

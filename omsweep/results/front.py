@@ -170,9 +170,14 @@ def _members(
                 {name: row[name] for name in _MEMBER_FIELDS}
                 | {"label": label_of(by_id[trial_id]), "front_probability": content["front_probability"][trial_id]}
                 | {name: rescored[name] for name in TWINS.values()}
-                | {"outside": [name for name, far in (violations(constraints, row) or {}).items() if far > 0]}
+                | {"outside": [one for name, bound in constraints.items() for one in _outside(name, bound, row)]}
             )
     return members
+
+
+def _outside(name: str, bound: Bound, row: Mapping[str, Any]) -> list[str]:
+    found = violations({name: bound}, row)
+    return [f"{name} not known"] if found is None else [which for which, far in found.items() if far > 0]
 
 
 def _settings(trial: TrialRecord) -> str:

@@ -1,5 +1,7 @@
 """All workers of a trial compute the batches of its scoring: rank 0 scores, the others compute their share."""
 
+import pickle
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -7,11 +9,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from omsweep.evaluation.spread import Compute, Models, Spread, alone
+from omsweep.foreign import error_line
 
-PATIENCE = timedelta(days=2)
-"""How long ranks wait for rank 0, which may score by itself for long; one that is lost is noticed at once."""
+MEETING, PATIENCE = timedelta(minutes=10), timedelta(days=2)
+"""How long ranks try to reach each other, and then wait for rank 0, which may score by itself for long; a rank that is
+lost is noticed at once."""
 
 
 class Share(NamedTuple):
@@ -67,7 +72,18 @@ def _share(compute: Compute, models: Callable[[], Models], batches: Sequence[Any
         mine = batches[dist.get_rank() :: _ranks()]
         return Share([compute(models(), batch) for batch in mine])
     except Exception as error:  # rank 0 raises it, and this one goes on helping
-        return Share(raised=error)
+        return Share(raised=_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """An error as another process can read it, with where it was raised."""
+    where = f"on rank {dist.get_rank()}:\n{''.join(traceback.format_exception(error))}"
+    try:
+        found: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever it is that it holds
+        found = RuntimeError(error_line(error))
+    found.add_note(where)
+    return found
 
 
 def _ranks() -> int:
@@ -77,4 +93,6 @@ def _ranks() -> int:
 @lru_cache(maxsize=1)
 def _group() -> Any:
     """All ranks, to send plain objects between CPUs; each makes it at its first scoring."""
-    return dist.new_group(backend="gloo", timeout=PATIENCE)
+    group = dist.new_group(backend="gloo", timeout=MEETING)
+    _set_pg_timeout(PATIENCE, group)
+    return group

@@ -55,15 +55,16 @@ def score_split(
 def score_rung(
     evaluate: EvaluateSettings, prepared: Prepared, models: Models, limit: int | None, *, spread: Spread = alone
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """A policy's numbers on the first `limit` items of the search split's, and their noise (`rung_noise`).
+    """A policy's numbers on `limit` items of the search split, and their noise (`rung_noise`).
 
-    The SFT model is not scored for it: its rows are taken from its table on all items of `evaluate`.
+    The SFT model's table is one of its own, not a part of its table on all items: which examples a prompt shows, and
+    which draws a prompt that comes twice is answered with, depend on the items that are asked before it.
     """
     from omsweep.evaluation.statistics import reward_and_tax, rung_noise
 
-    frame = _policy_table(replace(evaluate, limit=limit), prepared, models, "search", spread)
-    items = ["kind", "task", "item_id"]
-    reference = reference_table(evaluate, prepared, "search").merge(frame[items].drop_duplicates(), on=items)
+    part = replace(evaluate, limit=limit)
+    frame = _policy_table(part, prepared, models, "search", spread)
+    reference = reference_table(part, prepared, "search")
     return reward_and_tax(frame, reference), rung_noise(frame, reference)
 
 

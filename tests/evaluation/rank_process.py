@@ -2,6 +2,8 @@
 
 import json
 import sys
+import traceback
+from functools import partial
 from pathlib import Path
 
 import torch.distributed as dist
@@ -18,14 +20,15 @@ def main() -> None:
     dist.init_process_group("gloo")
     models = Models(load_model(job["policy"]), load_tokenizer(job["policy"]), load_model(job["reference"]))
     if dist.get_rank() > 0:
-        for _ in range(2):
+        for _ in range(3):
             help_rank_0(lambda: models)
     else:
-        try:
-            with all_ranks() as spread:
-                list(spread(refuse, models, [1, 2, 3]))
-        except ValueError as error:
-            Path(job["refused"]).write_text(str(error))
+        for kind, name in ((Refused, "refused"), (Odd, "odd")):
+            try:
+                with all_ranks() as spread:
+                    list(spread(partial(refuse, kind=kind), models, [1, 2, 3]))
+            except Exception as error:
+                Path(job[name]).write_text("".join(traceback.format_exception(error)))
         with all_ranks() as spread:
             table = score_policy(
                 models.policy,
@@ -40,10 +43,21 @@ def main() -> None:
     dist.destroy_process_group()
 
 
-def refuse(models: Models, batch: int) -> int:
-    """Raise for the second batch, which is the other rank's."""
+class Refused(Exception):
+    """An error as most are."""
+
+
+class Odd(Exception):
+    """An error that no other process can read."""
+
+    def __init__(self, batch: str) -> None:
+        super().__init__(batch, lambda: None)
+
+
+def refuse(models: Models, batch: int, *, kind: type[Exception]) -> int:
+    """Raise for the second batch, which is another rank's."""
     if batch == 2:
-        raise ValueError(f"not {batch}")
+        raise kind(f"not {batch}")
     return batch
 
 

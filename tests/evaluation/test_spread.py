@@ -28,7 +28,7 @@ def test_scores_are_those_of_one_rank_bit_for_bit(
         tokenizer.save_pretrained(tmp_path / name)
     reward = {"scorer": "reward_model", "model": str(make_judge()), "prompts": str(prompts_file)}
     settings = {"tax": str(suite_path), "reward": reward, "samples": 3, "max_new_tokens": 20, "batch_size": 4}
-    files = {name: str(tmp_path / name) for name in ("policy", "reference", "table", "refused")}
+    files = {name: str(tmp_path / name) for name in ("policy", "reference", "table", "refused", "odd")}
     (tmp_path / "job.json").write_text(json.dumps({**files, "settings": settings}))
     common = os.environ | {"WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     command = [sys.executable, str(Path(__file__).with_name("rank_process.py")), str(tmp_path / "job.json")]
@@ -45,4 +45,8 @@ def test_scores_are_those_of_one_rank_bit_for_bit(
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table"), alone, check_exact=True)
     assert set(alone["task"]) == {"answer", "choosing", "repeat", "reward_model"}
     assert alone["kl"].max() > 0
-    assert (tmp_path / "refused").read_text() == "not 2"  # what raised on another rank, which went on
+    for name, said in (("refused", "Refused: not 2"), ("odd", "RuntimeError: ")):  # another rank raised, and went on
+        text = (tmp_path / name).read_text()
+        assert said in text
+        assert "on rank 1:" in text
+        assert "raise kind(" in text

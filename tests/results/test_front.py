@@ -92,6 +92,10 @@ def test_a_member_outside_of_a_constraint_is_marked(make_trial):
     summary = front_summary(trials, OBJECTIVES, constraints={"kl": Bound(at_most=20)})
     assert {member["trial_id"]: member["outside"] for member in summary["members"]} == {"a": [], "b": ["kl at most 20"]}
     assert [member["outside"] for member in front_summary(trials, OBJECTIVES)["members"]] == [[], []]
+    trials[0] = make_trial("a", reward=0.5, tax=1.0, kl=None)
+    bounds = {"kl": Bound(at_most=20), "reward": Bound(at_least=0.7)}
+    (first, _) = front_summary(trials, OBJECTIVES, constraints=bounds)["members"]
+    assert first["outside"] == ["kl not known", "reward at least 0.7"]
 
 
 def test_hypervolume_per_label_only_in_compare_mode(make_trial):

@@ -4,10 +4,11 @@ Trials that ran to their end, with what they scored at their rungs, go through t
 in which they were proposed, on virtual time (`omsweep.plan.simulate`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omsweep.pareto.dominance import front
 from omsweep.pareto.volume import hypervolume
@@ -18,7 +19,7 @@ from omsweep.plan.stopping import Stopping, items_at, rungs_of
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TrialSpec
-from omsweep.store.state import Rung, SweepState, TrialState
+from omsweep.store.state import SFT_MODEL, Rung, SweepState, TrialState
 
 
 def replay_lines(space: SearchSpace, folder: SweepFolder) -> list[str]:
@@ -37,6 +38,7 @@ def replay_lines(space: SearchSpace, folder: SweepFolder) -> list[str]:
     if not folder.exists():
         raise ValueError(f"--replay: no sweep {folder.name} in {folder.storage}")
     state = folder.state()
+    _check_same_scores(space, folder.name, state)
     ended = [one for one in state.ended() if one.fields.get("kind") != "posthoc"]
     whole = [one for one in ended if _is_whole(one, space)]
     usable = [one for one in whole if not _missing(space, one)]
@@ -59,8 +61,7 @@ def _of_family(space: SearchSpace, folder: SweepFolder, trials: Sequence[TrialSt
     recorded = {one.trial_id: _recorded(space, folder, one) for one in trials}
     plain, stopped = (_simulated(space, trials, recorded, rule) for rule in (None, Stopping(space)))
     losses = {one.spec.trial_id: _losses(space, one.outcome) for one in plain}
-    found = np.array(list(losses.values()))
-    on_front = front(found) & (found < reference_point).all(axis=1)
+    on_front = front(_with_sft_model(losses.values()))[:-1]
     members = {trial_id for trial_id, on in zip(losses, on_front, strict=True) if on}
     lost = [one.spec.trial_id for one in stopped if one.state == "stopped"]
     share = stopped[-1].seconds / plain[-1].seconds
@@ -73,10 +74,15 @@ def _of_family(space: SearchSpace, folder: SweepFolder, trials: Sequence[TrialSt
         f": {', '.join(of_front)}" if of_front else ""
     )
     kept = [losses[one.spec.trial_id] for one in stopped if one.state == "completed"]
-    before, after = (hypervolume(np.array(one), reference_point) for one in (list(losses.values()), kept))
+    before, after = (hypervolume(_with_sft_model(one), reference_point) for one in (losses.values(), kept))
     yield f"hypervolume {after:.2f} of {before:.2f}"
     for level in sorted({rung.level for one in trials for rung in one.rungs}):
-        pairs = [(rung, _end(space, one)) for one in trials for rung in one.rungs if rung.level == level]
+        pairs = [
+            (rung._replace(constraints=()), _end(space, one))
+            for one in trials
+            for rung in one.rungs
+            if rung.level == level
+        ]
         here, there = zip(*pairs, strict=True)
         value = rank_correlation(here, there, space.file.scheduler.noise, reference_point)
         steps = sorted({rung.step for rung in here})
@@ -95,6 +101,26 @@ def _simulated(
         scheduler=space.file.scheduler,
         rule=rule,
     )
+
+
+def _check_same_scores(space: SearchSpace, name: str, state: SweepState) -> None:
+    """ValueError where the sweep's rungs were scored, or judged feasible, by other numbers than the file's would be."""
+    theirs, ours = state.resolved, space.resolved()
+    for path in (("objectives",), ("search", "constraints")):
+        old, new = (_at(one, path) for one in (theirs, ours))
+        if old != new:
+            key = ".".join(path)
+            raise ValueError(f"--replay: the rungs of {name} were scored under {key} {old}, and the file has {new}")
+
+
+def _at(content: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        content = (content or {}).get(key)
+    return content or {}
+
+
+def _with_sft_model(losses: Iterable[tuple[float, float]]) -> NDArray[np.float64]:
+    return np.array([*losses, SFT_MODEL[:2]])
 
 
 def _is_whole(trial: TrialState, space: SearchSpace) -> bool:
@@ -141,7 +167,7 @@ def _recorded(space: SearchSpace, folder: SweepFolder, trial: TrialState) -> Rec
     scoring = {rung.step: seconds["evaluate"] * _share(folder, trial, rung) for rung in trial.rungs}
     return Recorded(
         rungs={rung.step: (rung, scoring[rung.step]) for rung in trial.rungs},
-        end={name: outcome[name] for name in {"reward", "tax", *_objectives(space)}},
+        end={name: outcome[name] for name in (*_objectives(space), "reward_se_items")},
         step_seconds=max(0.0, seconds["train"] - sum(scoring.values())) / steps,
         score_seconds=seconds["evaluate"],
     )

@@ -6,6 +6,7 @@ Everything lands in the cache, keyed by recipe; what is returned is plain data t
 
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from omsweep.cache import recipe_hash
@@ -107,6 +108,8 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
 
     data = training_data(wanted, models, tokenizer, load_pairs, scored)
     tables = {split: reference_table(wanted.evaluate, models, split) for split in wanted.splits}
+    for limit in wanted.rung_limits:
+        reference_table(replace(wanted.evaluate, limit=limit), models, "search")
     made = {
         "task_vectors": task_vectors,
         **data,

@@ -20,6 +20,7 @@ class Preparation:
         gpu_memory_gib: what each process is held to, None for no limit.
         evaluate: what is measured.
         splits: on which splits, `search` first.
+        rung_limits: items of each task, and prompts, of the search split that trials are scored on at rungs.
         task_vectors: kinds of task vector that some trial merges.
         task_vector_dtype: how they are stored.
         sources: every preference data set that is trained on, with the algorithms that train on it and how their runs
@@ -38,6 +39,7 @@ class Preparation:
     gpu_memory_gib: float | None = None
     evaluate: EvaluateSettings
     splits: tuple[str, ...] = ("search",)
+    rung_limits: tuple[int | None, ...] = ()
     task_vectors: tuple[str, ...] = ()
     task_vector_dtype: str = "float32"
     sources: tuple[tuple[PreferenceData, tuple[tuple[str, tuple[Reading, ...] | None], ...]], ...] = ()

@@ -18,12 +18,12 @@ SPACE: dict[str, Any] = {
     "mode": "search",
     "families": ["tiny-llama"],
     "space": {"algorithm": "dpo", "learning_rate": {"loguniform": [1e-4, 1e-3]}, "beta": 0.1, "method": {"adamw": {}}},
-    "search": {"algorithm": "random", "trials": 5},
+    "search": {"algorithm": "random", "trials": 6},
     "train": {"steps": 40},
     "scheduler": {"algorithm": "moasha", "first_rung": 20, "items": 4, "eta": 2, "never_stop": 0},
 }
-GOOD, CHEAP, BAD = (1.0, 0.5), (0.5, 0.4), (6.0, 0.1)
-"""Tax and reward."""
+GOOD, CHEAP, BAD, WORSE = (1.0, 0.5), (0.5, 0.4), (6.0, 0.1), (0.2, -0.1)
+"""Tax and reward; the last is worse than the SFT model."""
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def file(tmp_path: Path) -> Path:
     """A file whose rung lies where the sweep `old` was scored: two good trials, a bad one, one that became good."""
     path, sweep = tmp_path / "space.yaml", WrittenSweep(tmp_path, "old")
     path.write_text(yaml.safe_dump(SPACE))
-    sweep.create({})
+    sweep.create(build_space(SPACE).resolved())
     proposer = StudyProposer(build_space(SPACE))
-    ends = [(GOOD, GOOD), (CHEAP, (0.8, 0.4)), (BAD, BAD), (BAD, (0.5, 0.45)), (BAD, None)]
+    ends = [(GOOD, GOOD), (CHEAP, (0.8, 0.4)), (BAD, BAD), (BAD, (0.5, 0.45)), (BAD, None), (WORSE, WORSE)]
     for here, end in ends:
         made = proposer.next()
         assert made is not None
@@ -59,14 +59,14 @@ def replay(file: Path, *overrides: str) -> int:
 def test_it_says_what_stopping_saves_and_whom_it_costs(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay(file) == 0
     said = capsys.readouterr().out.splitlines()[-5:]
-    assert said[0].startswith("replay of old: 4 of its 5 trials, one at a time; 1 that ")
-    # 19 s of training and 4 s of scoring each, half of the items at a rung: 2 s; two trials leave after 11.5 s
+    assert said[0].startswith("replay of old: 5 of its 6 trials, one at a time; 1 that ")
+    # 19 s of training and 4 s of scoring each, half of the items at a rung: 2 s; three trials leave after 11.5 s
     assert said[1].startswith(
-        f"  tiny-llama: would stop 2 of 4 trials and take {(2 * 25 + 2 * 11.5) / (4 * 23):.0%} of"
+        f"  tiny-llama: would stop 3 of 5 trials and take {(2 * 25 + 3 * 11.5) / (5 * 23):.0%} of"
     )
     assert said[2] == "  tiny-llama: of the 2 members of the front 1 would be stopped: tiny-llama-003-adamw"
     assert said[3] == "  tiny-llama: hypervolume 9.58 of 9.72"
-    assert said[4] == "  tiny-llama: rung 0, after 20 steps: rank correlation with the end 0.40 over 4 trials"
+    assert said[4] == "  tiny-llama: rung 0, after 20 steps: rank correlation with the end 0.70 over 5 trials"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,11 @@ def test_it_says_what_stopping_saves_and_whom_it_costs(file: Path, capsys: pytes
         ("scheduler.first_rung=10", "lie after 10 steps (4 items), 20 steps (8 items), and tiny-llama-000-adamw was"),
         ("scheduler.items=5", "lie after 20 steps (5 items), and tiny-llama-000-adamw was scored after 20 steps (4"),
         ("scheduler={}", "scheduler.algorithm is none"),
+        (
+            "search.constraints={kl: {at_most: 3}}",
+            "scored under search.constraints {}, and the file has {'kl': {'at_most'",
+        ),
+        ("objectives.reference_point={reward: 0, tax: 5}", "of old were scored under objectives {"),
     ],
 )
 def test_a_rule_that_cannot_be_asked_is_named(
