@@ -66,8 +66,8 @@ class Result(NamedTuple):
         return 3600 * len(self.outcomes) / self.wall
 
 
-def space(blocks: int, steps: int, **train: Any) -> dict[str, Any]:
-    """A design of three trials a block on the embedded LLaMA family."""
+def space(blocks: int, steps: int, limit: int | None = None, **train: Any) -> dict[str, Any]:
+    """A design of three trials a block on the embedded LLaMA family; `limit` items of each task are scored."""
     return {
         "name": "throughput",
         "mode": "compare",
@@ -84,6 +84,7 @@ def space(blocks: int, steps: int, **train: Any) -> dict[str, Any]:
         },
         "design": {"blocks": blocks, "match": "none"},
         "train": {"steps": steps, "batch_size": 32, "concurrent_trials": SLOTS, **train},
+        "evaluate": {} if limit is None else {"limit": limit},
         "keep": {"policies": "none"},
     }
 
@@ -148,6 +149,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=6, help="of three trials each")
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--limit", type=int, help="items of each task, and prompts, that are scored (default: all)")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ways", nargs="+", default=["plain", "trainer", "cold", "warm", "inprocess"])
     parser.add_argument(CHILD, action="store_true", help=argparse.SUPPRESS)
@@ -155,7 +157,7 @@ def main() -> int:
     if options.child:
         sys.stdout.write("\n" + json.dumps(trial(json.load(sys.stdin))) + "\n")
         return 0
-    made = partial(space, options.blocks, options.steps)
+    made = partial(space, options.blocks, options.steps, options.limit)
     checked = build_space(made(backend="inprocess"))
     wanted = preparation(checked, "tiny-llama")
     prepared, _ = prepare_family(wanted, tqdm)
@@ -183,7 +185,10 @@ def report(found: Mapping[str, Sequence[Result]], options: argparse.Namespace) -
     """Print the table, and whether all ways gave the same weights and scores."""
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     say = sys.stdout.write
-    say(f"{datetime.now(UTC).date()}  {where}  {3 * options.blocks} trials of {options.steps} steps\n")
+    say(
+        f"{datetime.now(UTC).date()}  {where}  {3 * options.blocks} trials of {options.steps} steps,"
+        f" {'all' if options.limit is None else options.limit} items scored\n"
+    )
     say("way         lost s/trial   train s   evaluate s   trials/hour   (medians of rounds; of trials within)\n")
     for way, results in found.items():
         outcomes = [one for result in results for one in result.outcomes.values()]
