@@ -17,7 +17,7 @@ from tests.driver_process import HUNGRY_GIB
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
-DISK = "6m"
+DISK = "28m"
 SPARE_GIB = 0.5 * HUNGRY_GIB
 SPACE: dict[str, Any] = {
     "name": "short",
@@ -75,7 +75,7 @@ def test_a_trial_without_end_of_memory_fails_alone_after_a_try_alone(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with room for a sweep and little else."""
+    """A file system of its own with what a sweep asks for beforehand, and little else."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
