@@ -109,10 +109,11 @@ def prepare_all(
         own = workers[family].task_options(f"{what} {family} {seed}")
         return task.options(**own).remote(*given, **options)
 
+    limits = rung_limits(space)
     wanted = {
         (name, seed): replace(
             preparation(space, name, sft_seed=seed, trials=_trials_from(specs, name, seed), every_row=every_row),
-            rung_limits=rung_limits(space),
+            rung_limits=limits,
         )
         for name in space.family_names
         for seed in space.design.sft_range
