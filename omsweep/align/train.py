@@ -48,6 +48,7 @@ def train(
     resume_from: Path | None = None,
     rungs: Collection[int] = (),
     at_rung: Callable[[OnTheWay], bool] | None = None,
+    save_at_rungs: bool = False,
 ) -> TrainOutcome:
     """Train `model` in place with an online merging optimizer.
 
@@ -74,6 +75,7 @@ def train(
         resume_from: a checkpoint folder of the same settings; the run continues bit for bit.
         rungs: steps after which `at_rung` is called on every worker; where it returns False on all of them the run
             ends. The run is the same whatever it computes, as long as it leaves random states as they are.
+        save_at_rungs: write a checkpoint at each rung first, from which a run that ended there goes on.
 
     Returns:
         The outcome, equal on all workers but for `seconds`.
@@ -110,7 +112,8 @@ def train(
         piloted = time.perf_counter()
         trainer = build(model=deepcopy(model) if settings.sharded else model, watch=watch)
         if at_rung is not None:
-            watch.at_step = lambda step: step not in rungs or at_rung(_on_the_way(settings, trainer))
+            watch.rungs, watch.save_at_rungs = rungs, save_at_rungs
+            watch.at_rung = lambda: at_rung(_on_the_way(settings, trainer))
         started = time.perf_counter()
         try:
             outcome = _run(
@@ -126,7 +129,7 @@ def train(
         finally:
             if settings.lora_rank:
                 trainer.model.unload()  # the same modules and parameters again, with the values they have now
-        watch.trainer = watch.at_step = trainer = None  # so that leaving the block frees the optimizer's state
+        watch.trainer = watch.at_rung = trainer = None  # so that leaving the block frees the optimizer's state
     seconds = {"start": checked - began + started - piloted, "pilot": piloted - checked}
     return replace(outcome, seconds=seconds | outcome.seconds)
 

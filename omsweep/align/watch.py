@@ -1,7 +1,7 @@
 """A trainer callback that checks the first batch, notices divergence and passes on steps and checkpoints."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,21 @@ class Watch(TrainerCallback):
         check_start: see `omsweep.align.preflight`.
         on_step: called with (step, metrics) after each step; True on every worker: a checkpoint is to follow.
         on_checkpoint: called with (step, folder) when a checkpoint has been written.
-        at_step: called with each step after `on_step`; False on every worker: training ends there.
+        rungs: steps after which `at_rung` is called.
+        at_rung: called after `on_step`; False on every worker: training ends there.
+        save_at_rungs: whether a checkpoint is written at a rung, before `at_rung` is called.
         preflight: what `check_start` returned, empty after a resume.
         diverged: whether a loss was not finite; training then stops after that step.
-        stopped: whether `at_step` ended training.
+        stopped: whether `at_rung` ended training.
     """
 
     beta: float
     check_start: CheckStart
     on_step: OnStep | None
     on_checkpoint: OnCheckpoint | None
-    at_step: Callable[[int], bool] | None = None
+    rungs: Collection[int] = ()
+    at_rung: Callable[[], bool] | None = None
+    save_at_rungs: bool = False
     trainer: Any = None
     preflight: dict[str, float] = field(default_factory=dict)
     diverged: bool = False
@@ -70,8 +74,10 @@ class Watch(TrainerCallback):
             control.should_training_stop = True
         if self.on_step is not None and self.on_step(state.global_step, dict(logs)):
             control.should_save = True
-        if self.at_step is not None and not self.diverged and not self.at_step(state.global_step):
-            self.stopped = control.should_training_stop = True
+        if self._is_rung(state) and self.save_at_rungs:
+            control.should_save = True
+        elif self._is_rung(state):
+            self._reach(control)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark a checkpoint folder as whole and pass it on, once every worker has written its part."""
@@ -81,6 +87,16 @@ class Watch(TrainerCallback):
             (folder / WHOLE).touch()
         if self.on_checkpoint is not None:
             self.on_checkpoint(state.global_step, folder)
+        if self._is_rung(state) and self.save_at_rungs:
+            self._reach(control)
+
+    def _is_rung(self, state: TrainerState) -> bool:
+        return self.at_rung is not None and not self.diverged and state.global_step in self.rungs
+
+    def _reach(self, control: TrainerControl) -> None:
+        assert self.at_rung is not None
+        if not self.at_rung():
+            self.stopped = control.should_training_stop = True
 
 
 def losses_of(state: TrainerState) -> list[float]:

@@ -89,7 +89,7 @@ class Tally:
             return
         sweep = str(state.created.get("name", ""))
         running = self._phases["started"] + self._phases["trained"]
-        waiting = self._phases["proposed"] + max(0, self._planned - self._known)
+        waiting = self._phases["proposed"] + self._phases["paused"] + max(0, self._planned - self._known)
         trials = dict.fromkeys(STATES, 0) | dict(state.counts) | {"running": running, "waiting": waiting}
         fronts = {family: len(members) for family, members in state.fronts.items()}
         values: Mapping[str, Mapping[str, float]] = {

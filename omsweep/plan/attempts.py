@@ -149,6 +149,15 @@ class Attempts:
             data = rung._replace(decision=decision.verdict, why=decision.why).to_json()
             self.log.append("rung", trial_id=trial_id, attempt=max(1, trial.attempt), **plain(data))
 
+    def pause(self, trial_id: str) -> None:
+        """Note that a trial waits at its rung and holds nothing."""
+        self.log.append("paused", trial_id=trial_id, attempt=max(1, self.log.state.trials[trial_id].attempt))
+
+    def resume(self, trial_id: str, level: int, why: str) -> None:
+        """Note that a paused trial is to go on from its rung."""
+        attempt = max(1, self.log.state.trials[trial_id].attempt)
+        self.log.append("rung", trial_id=trial_id, attempt=attempt, level=level, decision="go on", why=why)
+
     def running(self) -> list[str]:
         """Trials that are being trained or scored after training."""
         trials = self.log.state.trials.values()
@@ -219,7 +228,10 @@ class TrialQueue:
         self._proposer, self._stopping = proposer, stopping
         self._admits = admits
         begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
-        self._waiting = deque(one.trial_id for one in begun if one.fields.get("kind", "trained") == "trained")
+        trained = [one for one in begun if one.fields.get("kind", "trained") == "trained"]
+        self._waiting = deque(one.trial_id for one in trained if not one.is_paused)
+        self._paused = {one.trial_id: None for one in trained if one.is_paused}
+        """Trials that wait at a rung and hold nothing, in the order in which they came."""
         self._running: dict[str, TrialSpec] = {}
         self._alone: str | None = None
         self._paused_until = 0.0
@@ -240,6 +252,8 @@ class TrialQueue:
         if self._alone is not None or time.monotonic() < self._paused_until:
             return None
         may_start, more = self._admitted()
+        if not may_start and room() and self._resume(more=more > 0 and bool(self._proposer.left())):
+            may_start, more = self._admitted()
         waits = [one for one in may_start if not self._must_be_alone(one)]
         for trial_id in waits:
             if fits(self._spec(trial_id)):
@@ -282,7 +296,7 @@ class TrialQueue:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start and nothing runs."""
-        return not (self._running or self.left())
+        return not (self._running or self.left() or self._paused)
 
     def start(self, job: Job, accelerator: str | None = None, cpus: float = 0.0, gpus: float = 0.0) -> None:
         """Note that a job runs, see `Attempts.start`."""
@@ -293,22 +307,54 @@ class TrialQueue:
         assert self._stopping is not None, "without a rule there are no rungs"
         decision = self._stopping.decide(trial_id, self._spec(trial_id).family, rung)
         self.attempts.note_rung(trial_id, rung, decision)
-        return not decision.stop
+        return decision.verdict == "go on"
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
-        """Note how a job ended."""
-        final = self.attempts.end(trial_id, outcome)
+        """Note how a job ended, or that it paused."""
+        paused = outcome.state == "stopped" and self.attempts.log.state.trials[trial_id].is_paused
+        if paused:
+            self.attempts.pause(trial_id)
+        final = not paused and self.attempts.end(trial_id, outcome)
         self._running.pop(trial_id, None)
         self._alone = None if self._alone == trial_id else self._alone
         if final:
-            ended = self.attempts.state_of(trial_id)
-            assert ended is not None
-            self._proposer.tell(trial_id, ended.outcome)
-            if self._stopping is not None:
-                self._stopping.tell(trial_id, ended.outcome)
+            self._tell(trial_id)
+        elif self.attempts.log.state.trials[trial_id].is_paused:
+            self._paused[trial_id] = None
         else:
             self._waiting.append(trial_id)
             self._paused_until = time.monotonic() + AGAIN[str(outcome.reason)].pause
+
+    def _tell(self, trial_id: str) -> None:
+        ended = self.attempts.state_of(trial_id)
+        assert ended is not None
+        self._proposer.tell(trial_id, ended.outcome)
+        if self._stopping is not None:
+            self._stopping.tell(trial_id, ended.outcome)
+
+    def _resume(self, *, more: bool) -> bool:
+        """Let the paused trial go on whose turn it is; where it will be nobody's any more, all of them are stopped.
+
+        Args:
+            more: whether trials are still to be begun.
+        """
+        if not self._paused or self._stopping is None:
+            return False
+        trials = self.attempts.log.state.trials
+        for family in sorted({str(trials[one].fields["family"]) for one in self._paused}):
+            found = self._stopping.resume(family, more=more)
+            if found is not None:
+                self.attempts.resume(*found)
+                del self._paused[found.trial_id]
+                self._waiting.append(found.trial_id)
+                return True
+        if not (more or self._running):
+            for trial_id in list(self._paused):
+                rung = trials[trial_id].rungs[-1]
+                self.attempts.end(trial_id, Outcome(state="stopped", steps=rung.step, reward=rung.reward, tax=rung.tax))
+                del self._paused[trial_id]
+                self._tell(trial_id)
+        return False
 
     def _admitted(self) -> tuple[list[str], float]:
         """Of the trials that wait those that may start, and how many more may be thought of."""
@@ -330,7 +376,7 @@ class TrialQueue:
     def _with_rungs(self, spec: TrialSpec) -> TrialSpec:
         with suppress(ValueError):  # settings that no trainer takes are the trial's failure
             if self._stopping is not None:
-                return spec.model_copy(update={"rungs": self._stopping.rungs(spec)})
+                return spec.model_copy(update={"rungs": self._stopping.rungs(spec), "pauses": self._stopping.pauses})
         return spec
 
     def _spec(self, trial_id: str) -> TrialSpec:

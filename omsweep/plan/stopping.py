@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 from omsweep.align.settings import train_settings_from
 from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.plan.rungs import Arrivals, rank_correlation
-from omsweep.space.knobs import SpaceError
 from omsweep.space.samples import edge_samples
 from omsweep.space.schema import Scheduler
 from omsweep.space.search_space import SearchSpace
@@ -97,15 +96,6 @@ def rung_limits(space: SearchSpace) -> tuple[int | None, ...]:
     return tuple(dict.fromkeys(items_at(rule, level, limit) for level, _ in rungs_of(rule, steps)))
 
 
-def check_live(space: SearchSpace) -> None:
-    """Refuse what only the simulator does so far; raises SpaceError."""
-    if space.file.scheduler.variant == "promote":
-        raise SpaceError(
-            "scheduler.variant",
-            "promote pauses trials, which sweeps do not yet, only `omsweep.plan.simulate`; use stop",
-        )
-
-
 class Stopping:
     """Decides at rungs; made anew from the state a sweep goes on from.
 
@@ -136,6 +126,11 @@ class Stopping:
             self._note(trial.trial_id, str(trial.fields["family"]), rung)
         for trial in () if state is None else state.ended():
             self.tell(trial.trial_id, trial.outcome)
+
+    @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs (`variant: promote`)."""
+        return self._rule.algorithm == "moasha" and self._rule.variant == "promote"
 
     def rungs(self, spec: TrialSpec) -> tuple[tuple[int, int, int | None], ...]:
         """Where a trial is scored on its way, as its spec says it; ValueError for settings that no trainer takes."""

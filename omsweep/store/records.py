@@ -136,6 +136,7 @@ class TrialSpec(TrialIdentity):
         splits: on which splits, `search` first.
         rungs: where a copy is scored on its way: level, optimizer step, and items of each task and prompts, None for
             all.
+        pauses: whether a checkpoint is written there, from which it goes on after a pause.
         point: of a post-hoc trial: method, weight, density and seed (`omsweep.merging.posthoc.PosthocPoint`).
         keep: whether a post-hoc trial's merged weights stay once they are scored.
     """
@@ -146,6 +147,7 @@ class TrialSpec(TrialIdentity):
     evaluate: Mapping[str, Any] = Field(default_factory=dict)
     splits: tuple[str, ...] = ("search",)
     rungs: tuple[tuple[int, int, int | None], ...] = ()
+    pauses: bool = False
     point: Mapping[str, Any] | None = None
     keep: bool = False
 

@@ -17,7 +17,7 @@ from omsweep.store.former import data_key
 from omsweep.store.records import Ended, Prepared, TrialIdentity, TrialRecord, TrialSpec
 from omsweep.store.used import Holding, Used
 
-Phase = Literal["proposed", "started", "trained", "ended"]
+Phase = Literal["proposed", "started", "trained", "paused", "ended"]
 SCORED = ("completed", "stopped")
 """States of a trial that has scores; those of a stopped one are of its last rung, and of no policy that was kept."""
 Changes = dict[str, Any]
@@ -113,6 +113,11 @@ class TrialState(NamedTuple):
     def spec(self) -> TrialSpec:
         """What it was to do."""
         return TrialSpec(**{**self.fields, "data": data_key(self.fields.get("data", ""))})
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it waits at a rung to be among the best, in a process or without one."""
+        return self.outcome is None and bool(self.rungs) and self.rungs[-1].decision == "pause"
 
     @property
     def record(self) -> TrialRecord:
@@ -296,6 +301,10 @@ def _rung(state: SweepState, event: Event) -> Changes:
     return _trial(state, event, rungs=tuple(rungs.values()))
 
 
+def _paused(state: SweepState, event: Event) -> Changes:
+    return {**_trial(state, event, phase="paused"), **_given_back(state, event)}
+
+
 def _trained(state: SweepState, event: Event) -> Changes:
     return _trial(state, event, phase="trained", trained=event.data["outcome"])
 
@@ -359,6 +368,7 @@ KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
     "started": _started,
     "progress": _progress,
     "rung": _rung,
+    "paused": _paused,
     "trained": _trained,
     "lost": _lost,
     "ended": _ended,

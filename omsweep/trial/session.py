@@ -169,6 +169,7 @@ class TrialSession:
             resume_from=resume_from,
             rungs=[step for _, step, _ in spec.rungs],
             at_rung=at_rung,
+            save_at_rungs=spec.pauses,
         )
         self._model = model
         return Outcome(

@@ -13,6 +13,7 @@ from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.order import example_order
 from omsweep.align.preflight import PreflightError
 from omsweep.align.reference import open_prepared
+from omsweep.align.settings import WHOLE
 from omsweep.optim.settings import OnlineMerge
 
 MERGES = {
@@ -268,6 +269,23 @@ def test_a_rung_can_be_the_end(run):
     whole, _ = run(steps=4)
     outcome, _ = run(steps=4, hooks={"rungs": [2], "at_rung": lambda now: False})
     assert (outcome.state, outcome.steps, outcome.losses) == ("stopped", 2, whole.losses[:2])
+
+
+def test_a_run_that_paused_at_a_rung_goes_on_from_it(run, tmp_path):
+    whole, model = run(steps=4)
+    there = []
+
+    def pause(now):
+        there.extend((tmp_path / "out").glob(f"checkpoint-{now.step}/{WHOLE}"))
+        return False
+
+    hooks = {"rungs": [2], "at_rung": pause, "save_at_rungs": True}
+    paused, _ = run(steps=4, hooks=hooks)
+    assert (paused.state, paused.steps) == ("stopped", 2)
+    (mark,) = there
+    again, again_model = run(steps=4, hooks={"resume_from": mark.parent})
+    assert again.losses == whole.losses
+    assert same_weights(again_model.state_dict(), model.state_dict())
 
 
 def kept_random_states(look):

@@ -306,6 +306,32 @@ def test_backends_and_numbers_of_workers_agree(tmp_path: Path, workers: int) -> 
     assert workers > 1 or hashes[0] == hashes[1]
 
 
+@pytest.mark.parametrize("backend", ["inprocess", pytest.param("train", marks=pytest.mark.campaign)])
+def test_trials_that_pause_end_as_if_they_had_not(tmp_path: Path, backend: str) -> None:
+    """Every trial pauses at its rung and waits for its turn; who goes on has the weights of a run without rungs."""
+    grid = {"algorithm": "dpo", "learning_rate": {"choice": [1e-5, 4e-4, 8e-4]}, "beta": 0.1, "method": {"adamw": {}}}
+    content = space(mode="search", search={"algorithm": "grid"}, space=grid)
+    content["train"] |= {"backend": backend}
+    del content["design"]
+    _, whole, _ = run(tmp_path, content, "whole")
+    rule = {"algorithm": "moasha", "variant": "promote", "first_rung": 4, "never_stop": 0, "items": 4, "noise": 0.0}
+    code, trials, folder = run(tmp_path, content | {"scheduler": rule}, "paused")
+    assert code == 0
+    states = folder.state().trials
+    assert all([rung.step for rung in one.rungs] == [4] for one in states.values())
+    kinds = [json.loads(line)["kind"] for line in folder.events_jsonl.read_text().splitlines()]
+    assert kinds.count("paused") >= 2
+    ended = {one.trial_id: one for one in trials if one.state == "completed"}
+    assert ended
+    assert {one.attempts for one in ended.values()} <= {1, 2}
+    assert max(one.attempts for one in ended.values()) == 2
+    without = {one.trial_id: one.weights_hash for one in whole}
+    assert {name: one.weights_hash for name, one in ended.items()} == {name: without[name] for name in ended}
+    stopped = [one for one in trials if one.state == "stopped"]
+    assert len(stopped) + len(ended) == 3
+    assert all((one.attempts, one.steps) == (1, 4) for one in stopped)
+
+
 def planted(draw: Callable[..., list[TrialSpec]]) -> Callable[..., list[TrialSpec]]:
     """The design with one trial that no trainer accepts."""
 

@@ -3,15 +3,18 @@
 import dataclasses
 import errno
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from omsweep.plan.attempts import AGAIN, Attempts, TrialQueue
+from omsweep.plan.attempts import AGAIN, Attempts, Job, TrialQueue
+from omsweep.plan.optuna import StudyProposer
 from omsweep.plan.proposer import DesignProposer
-from omsweep.plan.stopping import Decision
+from omsweep.plan.stopping import Decision, Stopping
+from omsweep.space.build import build_space
 from omsweep.store import log as log_module
 from omsweep.store.log import SweepLog
 from omsweep.store.records import Outcome, TrialRecord, TrialSpec
@@ -213,6 +216,8 @@ def test_losses_of_a_trial_that_is_being_scored_are_noted(log: SweepLog) -> None
 class Rule:
     """Stops whatever has no reward, and remembers what it is told."""
 
+    pauses = False
+
     def __init__(self) -> None:
         self.told: list[Any] = []
 
@@ -239,6 +244,69 @@ def test_what_is_decided_at_a_rung_is_in_the_log_once(log: SweepLog) -> None:
     queue.end(second, Outcome(state="stopped", reward=0.0, tax=1.0))
     assert rule.told == [(second, "stopped")]
     assert not any(log.state.fronts.values())
+
+
+PROMOTING: dict[str, Any] = {
+    "name": "n",
+    "mode": "search",
+    "families": ["tiny-llama"],
+    "space": {"algorithm": "dpo", "learning_rate": 5e-4, "beta": 0.1, "method": {"adamw": {}}},
+    "search": {"algorithm": "random", "trials": 5},
+    "train": {"steps": 8},
+    "scheduler": {"algorithm": "moasha", "variant": "promote", "first_rung": 4, "never_stop": 0},
+}
+
+
+def driven(log: SweepLog, *, events: int | None = None) -> list[str]:
+    """Two slots under a rule that pauses, for so many ends and pauses; what happened."""
+    space, scores = build_space(PROMOTING), {"a": 0.1, "b": 0.4, "c": 0.6, "d": 0.2, "e": 0.5}
+    proposer = StudyProposer(space)
+    specs = [made.spec.model_copy(update={"trial_id": name}) for name in scores if (made := proposer.next())]
+    queue = TrialQueue(Attempts(log), DesignProposer(specs, log.state), stopping=Stopping(space, log.state))
+    happened: list[str] = []
+    running: deque[Job] = deque()
+    while True:
+        while len(running) < 2 and (job := queue.next()) is not None:
+            queue.start(job)
+            running.append(job)
+            happened.append(f"{'start' if job.attempt == 1 else 'go on'} {job.spec.trial_id}")
+        if queue.finished or events == 0:
+            return happened
+        job, events = running.popleft(), None if events is None else events - 1
+        name = job.spec.trial_id
+        assert job.spec.pauses
+        rung = Rung(0, 4, scores[name], 1.0 + 9 * (scores[name] < 0.3), (0.01,), (0.01,))
+        if not log.state.trials[name].rungs and not queue.reach(name, rung):
+            queue.end(name, Outcome(state="stopped", steps=4, reward=scores[name]))
+            happened.append(f"pause {name}")
+        else:
+            queue.end(name, Outcome(state="completed", steps=8, reward=scores[name], tax=1.0))
+            happened.append(f"end {name}")
+
+
+def test_trials_pause_at_a_rung_until_it_is_their_turn(log: SweepLog) -> None:
+    """The better half goes on; once nothing is left to begin, others do too, but for the beaten: these are stopped."""
+    happened = driven(log)
+    assert happened[:3] == ["start a", "start b", "pause a"]
+    ends = {name: one.outcome or {} for name, one in log.state.trials.items()}
+    assert {name: end["state"] for name, end in ends.items()} == {
+        "a": "stopped",
+        "b": "completed",
+        "c": "completed",
+        "d": "stopped",
+        "e": "completed",
+    }
+    assert (ends["a"]["reward"], ends["a"]["steps"]) == (0.1, 4)
+    assert [one.phase for one in log.state.trials.values()] == ["ended"] * 5
+    assert not log.state.holding
+
+
+@pytest.mark.parametrize("events", range(9))
+def test_a_sweep_goes_on_with_the_pauses_of_an_earlier_driver(log: SweepLog, events: int) -> None:
+    driven(log, events=events)
+    driven(log)
+    states = {name: (one.outcome or {})["state"] for name, one in log.state.trials.items()}
+    assert states == {"a": "stopped", "b": "completed", "c": "completed", "d": "stopped", "e": "completed"}
 
 
 def test_an_attempt_is_lost_once(log: SweepLog) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from omsweep.plan.stopping import Correlation, Stopping, check_live, items_at, rungs_of
+from omsweep.plan.stopping import Correlation, Stopping, items_at, rungs_of
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import Scheduler
@@ -201,9 +201,3 @@ def test_a_comparison_stops_nobody(compare: dict[str, Any], search: dict[str, An
         build_space({**search, "scheduler": {"algorithm": "moasha"}, "objectives": {"tax": "tax_worst"}})
     assert build_space(compare).resolved()["scheduler"] == {"algorithm": "none"}
     assert space_with(search).resolved()["scheduler"]["eta"] == 3
-
-
-def test_what_is_simulated_only_is_refused_by_commands(search: dict[str, Any]) -> None:
-    check_live(space_with(search))
-    with pytest.raises(SpaceError, match="scheduler.variant: promote pauses trials"):
-        check_live(space_with(search, variant="promote"))

@@ -8,7 +8,6 @@ from omsweep.commands.check.records import check_records
 from omsweep.commands.check.templates import check_templates
 from omsweep.plan.earlier import check_earlier
 from omsweep.plan.starting_points import check_trials
-from omsweep.plan.stopping import check_live
 from omsweep.space.inputs import check_files
 from omsweep.space.load import load_space
 from omsweep.space.search_space import SearchSpace
@@ -22,5 +21,5 @@ def load_checked(path: Path, overrides: Sequence[str] = (), *, files_here: bool 
         files_here: whether the sweep would find its files on this machine.
     """
     files = [check_files, check_earlier] if files_here else []
-    also = (check_trials, check_live, check_comparison, *files, check_records, check_templates)
+    also = (check_trials, check_comparison, *files, check_records, check_templates)
     return load_space(path, overrides, also=also)
