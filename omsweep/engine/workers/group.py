@@ -39,9 +39,9 @@ AGAIN_SECONDS = 1.0
 """After how long a group that could not be reached is asked again."""
 IDLE_LOSSES = 3
 """So often in a row workers may be lost before they took a job."""
-MOST_JOBS, MOST_GROWTH, MOST_USED = 200, 2 * 2**30, 0.9
-"""A worker that has done so many jobs, has grown by so many bytes since its first, or has left so large a share of its
-node's memory used, makes place for a new one."""
+MOST_JOBS, MOST_GROWTH, MOST_USED, SOME_GROWTH = 200, 2 * 2**30, 0.9, 2**28
+"""A worker that has done so many jobs, or has grown by so many bytes since its first, makes place for a new one; some
+growth is enough where so large a share of its node's memory is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,20 +138,21 @@ def serve(
         Closed: there are no more jobs.
         Exception: what a session raised.
     """
-    done = 0
+    done, frozen = 0, False
     while not leave():
         taken = box.take(done, WAIT_SECONDS)
         if taken is None:
             continue
         done, job = taken
         answer = _call(job, rank) if "call" in job else _train(job, done, session, rank, box, interrupted)
+        _tidy()
+        if not frozen:
+            gc.freeze()  # what a first job leaves stays, modules mostly: no later collection looks through it
+            frozen = True
         if rank == 0:
             used = get_used_memory() / get_system_memory()  # of the container's where there is one
             box.give(done, answer, Held(psutil.Process().memory_info().rss, used))
         del taken, job, answer
-        _tidy()
-        if done == 1:
-            gc.freeze()  # what a first job leaves stays, modules mostly: no later collection looks through it
 
 
 def _train(
@@ -255,7 +256,7 @@ class WorkerGroup:
         self.mailbox.stop_at_rung(WAIT_SECONDS)
         busy = self.mailbox.unanswered is not None or self._died is not None
         first, last = self._held[min(1, len(self._held) - 1)], self._held[-1]
-        full = last.size - first.size > MOST_GROWTH or last.used > MOST_USED
+        full = last.size - first.size > (SOME_GROWTH if last.used > MOST_USED else MOST_GROWTH)
         return busy or full or not self._group.reuse or self._jobs >= MOST_JOBS
 
     def end(self) -> None:
@@ -359,7 +360,7 @@ class Errand:
         except ActorUnavailableError:  # it answers again, or Ray finds out that it has died
             if self._number is None:
                 raise
-            time.sleep(min(seconds, AGAIN_SECONDS))
+            time.sleep(AGAIN_SECONDS)
             self.waits = self._group.news.remote(self._number)
             return None
         if self._number is None:
@@ -370,7 +371,11 @@ class Errand:
 
     def go_on(self) -> None:
         """Let the job go on from the rung that it has come to."""
-        ray.get(self._group.decide.remote(self._number, True))
+        while True:
+            try:
+                return ray.get(self._group.decide.remote(self._number, True))
+            except ActorUnavailableError:  # a decision that arrived is not taken again
+                time.sleep(AGAIN_SECONDS)
 
     def abandon(self) -> None:
         """Wait no longer."""

@@ -40,8 +40,12 @@ class DiskDataTrainer(TorchTrainer):
 
     def _initialize_and_run_controller(self, **given: Any) -> Any:
         controller = controller_class(str(self.run_config.name))(**given)
-        asyncio.run(controller.run())
-        return controller.get_result()
+        try:
+            asyncio.run(controller.run())
+            return controller.get_result()
+        finally:  # workers that Ray Train could not end would go with a controller's process
+            if (left := controller.get_worker_group()) is not None:
+                left.abort()
 
 
 def controller_class(name: str) -> type:

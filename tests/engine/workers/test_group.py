@@ -8,10 +8,11 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from omsweep.engine.placement import Worker
 from omsweep.engine.workers import group as group_module
-from omsweep.engine.workers.group import MOST_GROWTH, MOST_JOBS, Errand, Group, Held, WorkerGroup
+from omsweep.engine.workers.group import MOST_GROWTH, MOST_JOBS, SOME_GROWTH, Errand, Group, Held, WorkerGroup
 from omsweep.engine.workers.mailbox import News
 
 CALM, FULL = 0.5, 0.95
+"""Shares of a node's memory that are used."""
 BYTES = 2**30
 
 
@@ -30,11 +31,14 @@ def group() -> Iterator[WorkerGroup]:
         ([Held(BYTES, CALM), Held(BYTES + MOST_GROWTH, CALM)], False),
         ([Held(BYTES, CALM), Held(BYTES + MOST_GROWTH + 1, CALM)], True),
         ([Held(9 * BYTES, CALM)], False),  # what the first job takes is no growth
-        ([Held(BYTES, FULL)], True),
-        ([Held(BYTES, FULL), Held(BYTES, CALM)], False),
+        ([Held(BYTES, FULL)], False),  # others use it
+        ([Held(BYTES, CALM), Held(BYTES + SOME_GROWTH + 1, FULL)], True),
+        ([Held(BYTES, CALM), Held(BYTES + SOME_GROWTH + 1, FULL), Held(BYTES, CALM)], False),
     ],
 )
-def test_a_group_that_has_grown_or_whose_node_is_full_is_worn(group: WorkerGroup, held: list[Held], worn: bool) -> None:
+def test_a_group_that_has_grown_is_worn_and_sooner_where_its_node_is_full(
+    group: WorkerGroup, held: list[Held], worn: bool
+) -> None:
     for one in held:
         group.give(1, None, one)
     assert group.worn() == worn

@@ -4,6 +4,7 @@ import inspect
 import os
 import pickle
 from typing import Any
+from unittest import mock
 
 import pytest
 from ray import cloudpickle
@@ -34,17 +35,23 @@ def test_workers_are_called_by_the_runs_name() -> None:
 def test_the_controller_runs_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     class Controller:
         def __init__(self, **given: Any) -> None:
-            self.given, self.ran = given, 0
+            self.given, self.ran, self.left = given, 0, mock.Mock()
 
         async def run(self) -> None:
             self.ran = os.getpid()
 
-        def get_result(self) -> tuple[Any, int]:
-            return self.given, self.ran
+        def get_result(self) -> Any:
+            return self
+
+        def get_worker_group(self) -> Any:
+            return self.left
 
     monkeypatch.setattr(train_run, "controller_class", lambda name: Controller)
     trainer = DiskDataTrainer(print, run_config=RunConfig(name="s-t0-1"))
-    assert trainer._initialize_and_run_controller(callbacks=[]) == ({"callbacks": []}, os.getpid())
+    made = trainer._initialize_and_run_controller(callbacks=[])
+    assert (made.given, made.ran) == ({"callbacks": []}, os.getpid())
+    made.left.abort.assert_called_once_with()
+    assert TrainController.get_worker_group
     assert inspect.iscoroutinefunction(TrainController.run)
     assert not inspect.iscoroutinefunction(TrainController.get_result)
     assert TrainController.worker_group_cls is WorkerGroup
