@@ -8,7 +8,7 @@ next one's would count a sweep's beginning twice.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ray
 from ray.util.metrics import Gauge
@@ -44,7 +44,7 @@ METRICS: Mapping[str, Metric] = {
     "omsweep_hypervolume": Metric(("sweep", "family"), "Hypervolume of a family's front"),
     "omsweep_front_size": Metric(("sweep", "family"), "Trials on a family's front"),
     "omsweep_tokens_per_second": Metric(
-        ("sweep", "family"), "Tokens trained per second in the last trial that ended, all its workers together"
+        ("sweep", "family"), "Tokens trained per second in the last trial that was trained, all its workers together"
     ),
     "omsweep_phase_seconds_total": Metric(("sweep", "phase"), "Seconds that the trials which ended spent in a phase"),
     "omsweep_attempts_lost_total": Metric(("sweep", "reason"), "Attempts that ended without a result"),
@@ -112,16 +112,15 @@ class Tally:
         self._phases[now.phase] += 1
         if before is not None and len(now.lost) > len(before.lost):
             self._lost[now.lost[-1].reason] += 1
+        gave = now.outcome or now.trained or {}
+        seconds = {phase: took for phase, took in (gave.get("seconds") or {}).items() if took is not None}
         if now.outcome is not None and (before is None or before.outcome is None):
-            self._ended(now, now.outcome)
-
-    def _ended(self, trial: TrialState, outcome: Mapping[str, Any]) -> None:
-        seconds = {phase: took for phase, took in (outcome.get("seconds") or {}).items() if took is not None}
-        for phase, value in seconds.items():
-            self._seconds[phase] += value
-        tokens, took = outcome.get("tokens"), seconds.get("train")
-        if tokens and took and trial.attempt <= 1:  # a later attempt's seconds are not those of all its tokens
-            self._speeds[str(trial.fields["family"])] = tokens / took
+            for phase, value in seconds.items():
+                self._seconds[phase] += value
+        moved = before is None or before.phase != now.phase
+        tokens, took = gave.get("tokens"), seconds.get("train")
+        if moved and tokens and took and now.attempt <= 1:  # a later attempt's seconds are not those of all its tokens
+            self._speeds[str(now.fields["family"])] = tokens / took
 
 
 @contextmanager

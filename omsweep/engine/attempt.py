@@ -20,7 +20,7 @@ from omsweep.align.settings import train_settings_from
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
 from omsweep.engine.workers.group import Errand, OwnErrand, WorkerGroup, trial_job
-from omsweep.store.records import SHOWN, Outcome, Prepared, TrialSpec
+from omsweep.store.records import SHOWN, Outcome, Part, Prepared, TrialSpec
 from omsweep.strict_json import plain
 from omsweep.trial.progress import SECONDS, Losses, progress_file, read_losses
 
@@ -41,15 +41,18 @@ class Attempt:
         group: handle of the group's actor (`omsweep.engine.workers.group.WorkerGroup`), which may still be starting; or
             a group without one, in this process.
         attempt: at this trial, counted from 1; a later one goes on from the last checkpoint.
+        part: see `omsweep.trial.session.run_session`.
     """
 
-    def __init__(self, spec: TrialSpec, prepared: Prepared, folder: Path, group: Any, *, attempt: int) -> None:
+    def __init__(
+        self, spec: TrialSpec, prepared: Prepared, folder: Path, group: Any, *, attempt: int, part: Part = "whole"
+    ) -> None:
         self.passes = passes_a_step(spec, prepared)
         self._progress = progress_file(folder, spec.trial_id)
         # what a former attempt wrote
         self._position = self._progress.stat().st_size if self._progress.is_file() else 0
         self._seen = Outcome(state="stopped")
-        job = trial_job(spec, prepared, folder, attempt=attempt, started=time.time())
+        job = trial_job(spec, prepared, folder, attempt=attempt, started=time.time(), part=part)
         self._errand = OwnErrand(group, job) if isinstance(group, WorkerGroup) else Errand(group, job)
         self._at_rung = False
         self.outcome: Outcome | None = None
@@ -120,7 +123,8 @@ class SweepTrial(Trial):
 
     It is one JSON text, which is one column of a data frame and nothing to TensorBoard, where a mapping would be a
     column for each of its numbers and a histogram for each list. A configuration is `{"spec": fields of a TrialSpec,
-    "attempt": counted from 1, "worker": fields of a Worker, "group": name of the group's actor, None for this one}`.
+    "attempt": counted from 1, "part": of the trial, "worker": fields of a Worker, "group": name of the group's actor,
+    None for this one}`.
     """
 
     _own: WorkerGroup | None = None
@@ -155,12 +159,12 @@ class SweepTrial(Trial):
 
     def _begun(self) -> Attempt:
         config = self.config
-        spec = TrialSpec(**config["spec"])
-        models = self._prepared[spec.family, spec.sft_seed or 0]
+        spec, worker = TrialSpec(**config["spec"]), Worker(**config["worker"])
+        models = worker.held(self._prepared[spec.family, spec.sft_seed or 0])
         if config["group"] is None and self._own is None:
-            self._own = WorkerGroup("", self._how, Worker(**config["worker"]), "")
+            self._own = WorkerGroup("", self._how, worker, "")
         group = self._own if config["group"] is None else ray.get_actor(config["group"])
-        return Attempt(spec, models, self._folder, group, attempt=config["attempt"])
+        return Attempt(spec, models, self._folder, group, attempt=config["attempt"], part=config["part"])
 
 
 def _lost(error: RayError) -> Outcome:

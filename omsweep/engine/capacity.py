@@ -25,9 +25,10 @@ from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group_table
 
 from omsweep.engine.placement import BESIDE_WORKERS, Amounts, Nodes, Want, Worker, fits, kinds, largest, worker_for
-from omsweep.families.family import GIB
-from omsweep.space.checks.fit import need_of
-from omsweep.space.resources import worker_resources
+from omsweep.families.family import GIB, Resources
+from omsweep.plan.attempts import scoring
+from omsweep.space.checks.fit import need_of, scoring_bytes
+from omsweep.space.resources import scorer_resources, worker_resources
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialIdentity
 
@@ -104,6 +105,12 @@ class Capacity:
         look: at the cluster.
         clock: seconds.
 
+    Attributes:
+        workers: what a group of each family's occupies.
+        needs: the same, and under `omsweep.plan.attempts.scoring` of a family what one occupies that only scores, where
+            there are such.
+        scores: whether a trial's job, running or wanted, is for one of these.
+
     Raises:
         ValueError: a family's trial fits on no node that there is or may be.
     """
@@ -115,35 +122,34 @@ class Capacity:
         look: Callable[[], Cluster] = look,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._train = space.file.train
+        self._train = train = space.file.train
+        self.scores: Callable[[TrialIdentity], bool] = lambda spec: False
         self._say, self._look_at, self._clock = say, look, clock
         self._seen: tuple[float, Cluster] = (-math.inf, Cluster({}, {}))
         self._waits: tuple[float, float] | None = None  # since when, and when that was said last
         self._asked = -math.inf
         self._coordinator: DefaultAutoscalingCoordinator | None = None
         self._kinds: dict[tuple[str, int], str] = {}
-        cluster = self._look()
-        self.workers: dict[str, Worker] = {}
+        self.needs: dict[str, Worker] = {}
         self._asks: dict[str, Worker] = {}
         for family in space.families:
-            need = need_of(space, family)
-            declared = worker_resources(self._train, family)
-            # in whole GiB: families of about one size take each other's workers
-            memory = 0 if need is None or declared.gpus else math.ceil(need.total / GIB) * GIB
-            nodes = None if cluster.grows else cluster.total
-            worker = worker_for(declared, memory, self._train.workers, nodes)
-            self.workers[family.name] = worker
-            self._asks[family.name] = replace(worker, memory=worker.memory if declared.memory_gib else 0.0)
-            self._refuse_for_good(family.name, worker, cluster)
+            need, declared = need_of(space, family), worker_resources(train, family)
+            self._add("train", family.name, declared, 0 if need is None else need.total, train.workers)
+        self.workers = dict(self.needs)
+        if (count := (evaluate := space.file.evaluate).workers) is not None:
+            for family in space.families:
+                need, declared = need_of(space, family), scorer_resources(evaluate, train, family)
+                known = 0 if need is None else scoring_bytes(need.load)
+                self._add("evaluate", scoring(family.name), declared, known, count)
 
     def await_nodes(self) -> None:
-        """Wait until a trial of every family would fit on the nodes that are up, whatever else runs there.
+        """Wait until each job of every family would fit on the nodes that are up, whatever else runs there.
 
         Raises:
             NoRoom: none came within `train.wait_timeout`.
         """
-        while missing := [name for name in self.workers if not fits([self._want(name)], self._look().total)]:
-            self.ask(list(self.workers))
+        while missing := [name for name in self.needs if not fits([self._want(name)], self._look().total)]:
+            self.ask(list(self.needs))
             self.wait(missing[0])
             time.sleep(LOOK_SECONDS)
         self._waits = None
@@ -155,12 +161,12 @@ class Capacity:
         """
         if self._train.concurrent_trials is not None and len(running) >= self._train.concurrent_trials:
             return None
-        cluster, worker = self._look(), self.workers[spec.family]
-        held = [self._want(one.family, self._kinds.get(_block(one))) for one in running]
-        known = self._kinds.get(_block(spec))
+        key = self.key_of(spec)
+        cluster, worker, held = self._look(), self.needs[key], self._held(running)
+        known = self._kinds.get(_block(spec)) if worker.gpus else None
         choices: list[str | None] = [known] if known else [*kinds(cluster.total)] if worker.gpus else []
         for kind in choices or [None]:
-            if self._free_for(self._want(spec.family, kind), held, cluster):
+            if self._free_for(self._want(key, kind), held, cluster):
                 if kind is not None and spec.block is not None:
                     self._kinds[_block(spec)] = kind
                 self._waits = None
@@ -176,8 +182,17 @@ class Capacity:
         limit = self._train.concurrent_trials
         if limit is not None and len(running) >= limit:
             return False
-        held = [self._want(one.family, self._kinds.get(_block(one))) for one in running]
+        held = self._held(running)
         return any(self._free_for(self._want(name), held, self._look()) for name in self.workers)
+
+    def fits_beside(self, worker: Worker, running: Sequence[TrialIdentity], idle: Sequence[Worker]) -> bool:
+        """Whether a group fits beside those of running trials and idle ones, where groups train or score."""
+        held = [*self._held(running), *(one.want() for one in idle)]
+        return len(self.needs) > len(self.workers) and self._free_for(worker.want(), held, self._look())
+
+    def key_of(self, spec: TrialIdentity) -> str:
+        """Under which key of `needs` a trial's job is."""
+        return scoring(spec.family) if self.scores(spec) else spec.family
 
     def at_once(self) -> int:
         """How many trials of the smallest family the nodes that are up could hold, with nothing else on them."""
@@ -187,8 +202,8 @@ class Capacity:
             count += 1
         return min(count, self._train.concurrent_trials or count)
 
-    def ask(self, families: Sequence[str]) -> None:
-        """Ask the autoscaler, if there is one, for room for a trial of each of these families; it gives what it may.
+    def ask(self, jobs: Sequence[str]) -> None:
+        """Ask the autoscaler, if there is one, for room for each of these (keys of `needs`); it gives what it may.
 
         Memory that nobody declared is not asked for: some node types are not known to have any.
         """
@@ -197,16 +212,16 @@ class Capacity:
             return
         if self._coordinator is None:
             self._coordinator = DefaultAutoscalingCoordinator(_requester())
-        bundles = [self._asks[family].bundle() for family in families for _ in range(self._train.workers)]
+        bundles = [self._asks[key].bundle() for key in jobs for _ in range(self._asks[key].count)]
         self._coordinator.request_resources(bundles, expire_after_s=ASKED_FOR_SECONDS)
         self._asked = now
 
     def ask_for(self, running: Sequence[TrialIdentity], left: Mapping[str, int]) -> None:
-        """Ask for room for the trials that run and, as far as they may run at once, those that are left by family.
+        """Ask for room for the trials that run and, as far as they may run at once, for what is left by key of `needs`.
 
         Under `backend: train` Ray Train asks for the workers of those that run.
         """
-        held = [] if self._train.backend == "train" else [one.family for one in running]
+        held = [] if self._train.backend == "train" else [self.key_of(one) for one in running]
         limit = MOST_AT_ONCE if self._train.concurrent_trials is None else self._train.concurrent_trials - len(running)
         more = [name for name, count in left.items() for _ in range(min(count, max(0, limit)))]
         self.ask([*held, *more[: max(0, limit)]])
@@ -216,8 +231,8 @@ class Capacity:
         if self._coordinator is not None:
             self._coordinator.cancel_request()
 
-    def wait(self, family: str) -> None:
-        """Note that nothing runs and a trial of a family waits for room; it is said, and said again each minute.
+    def wait(self, key: str) -> None:
+        """Note that nothing runs and a job (by key of `needs`) waits for room; it is said, and said again each minute.
 
         Raises:
             NoRoom: it has waited for `train.wait_timeout`.
@@ -225,7 +240,7 @@ class Capacity:
         now, limit = self._clock(), self._train.wait_timeout
         since, said = self._waits or (now, -math.inf)
         cluster = self._look()
-        needs = f"a trial of {family} needs {self.workers[family].describe(self._train.workers)}"
+        needs = f"a trial of {key} needs {self.needs[key].describe()}"
         if now - since >= limit:
             raise NoRoom(
                 f"{needs}, and nodes with that free did not come within train.wait_timeout, {limit:g} s; the nodes that"
@@ -243,8 +258,12 @@ class Capacity:
             self._seen = now, self._look_at()
         return self._seen[1]
 
-    def _want(self, family: str, kind: str | None = None) -> Want:
-        return Want(replace(self.workers[family], accelerator=kind).bundle(), self._train.workers)
+    def _want(self, key: str, kind: str | None = None) -> Want:
+        return replace(self.needs[key], accelerator=kind).want()
+
+    def _held(self, running: Sequence[TrialIdentity]) -> list[Want]:
+        keys = [(self.key_of(one), self._kinds.get(_block(one))) for one in running]
+        return [self._want(key, kind if self.needs[key].gpus else None) for key, kind in keys]
 
     def _free_for(self, want: Want, held: Sequence[Want], cluster: Cluster) -> bool:
         """Whether a trial fits beside those that run, some of which wait for their workers.
@@ -258,15 +277,23 @@ class Capacity:
                 free[node][name] = free[node].get(name, 0.0) + amount
         return fits([*waiting, want], free)
 
-    def _refuse_for_good(self, family: str, worker: Worker, cluster: Cluster) -> None:
-        """ValueError where no node takes a worker and none is added; a head alone may get nodes by hand."""
+    def _add(self, section: str, key: str, declared: Resources, known: float, count: int) -> None:
+        """Note what a job needs, workers of which take so many bytes of memory as far as is known.
+
+        ValueError where no node takes a worker and none is added; a head alone may get nodes by hand.
+        """
+        cluster = self._look()
+        # in whole GiB: families of about one size take each other's workers
+        memory = 0 if declared.gpus else math.ceil(known / GIB) * GIB
+        worker = worker_for(declared, memory, count, None if cluster.grows else cluster.total)
+        self.needs[key] = worker
+        self._asks[key] = replace(worker, memory=worker.memory if declared.memory_gib else 0.0)
         nodes = cluster.total.values()
         alone = not any(amounts.get("CPU") for amounts in nodes)
-        if not (alone or cluster.grows or fits([Want(worker.bundle(), self._train.workers)], cluster.total)):
+        if not (alone or cluster.grows or fits([worker.want()], cluster.total)):
             raise ValueError(
-                f"train.resources_per_worker cannot be placed: a trial of {family} needs"
-                f" {worker.describe(self._train.workers)}, and the nodes have at most {largest(nodes)} each,"
-                f" {len(nodes)} of them; a worker lies on one node"
+                f"{section}.resources_per_worker cannot be placed: a trial of {key} needs {worker.describe()}, and the"
+                f" nodes have at most {largest(nodes)} each, {len(nodes)} of them; a worker lies on one node"
             )
 
 

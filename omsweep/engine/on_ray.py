@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -53,7 +54,6 @@ class RayExecutor:
         self._capacity = Capacity(space, lambda text: console.print(text, highlight=False, markup=False))
         self._group = Group(
             backend=train.backend,
-            workers=train.workers,
             max_failures=train.max_failures,
             reuse=train.reuse_workers,
             session=work.session,
@@ -93,6 +93,7 @@ class RayExecutor:
         trainable.__name__ = (
             folder.name
         )  # what the dashboard and log lines call Tune's actors, which run trial by trial
+        capacity.scores = queue.scores
         inprocess = train.backend == "inprocess"
         pool = None if inprocess else self._pool
 
@@ -160,6 +161,7 @@ class RayExecutor:
 
     def _score_in_groups(self, jobs: Sequence[ScoreJob]) -> Scored:
         capacity, waiting = self._capacity, deque(jobs)
+        capacity.scores = lambda trial: self._space.file.evaluate.workers is not None
         running: dict[str, tuple[ScoreJob, Errand]] = {}
 
         def room() -> Started | None:
@@ -169,9 +171,10 @@ class RayExecutor:
         while waiting or running:
             while waiting and (group := room()) is not None:
                 job = waiting.popleft()
+                job = replace(job, prepared=group.worker.held(job.prepared))
                 running[group.name] = job, Errand(group.actor, call_job(self._work.rescore, *_given(job)))
             if not running:
-                capacity.wait(waiting[0].trial.family)
+                capacity.wait(capacity.key_of(waiting[0].trial))
             ray.wait([errand.waits for _, errand in running.values()] or [ray.put(None)], timeout=LOOK_SECONDS)
             for name, (job, errand) in list(running.items()):
                 answer = _answer(errand)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from omsweep.families.family import GIB, Resources
+from omsweep.store.records import Prepared
 
 Amounts = Mapping[str, float]
 """By Ray's name of a resource."""
@@ -25,19 +26,27 @@ SLACK = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """What one worker occupies.
+    """What one worker of a group occupies, and how many of them the group has.
 
     Attributes:
         cpus: CPUs.
         gpus: GPUs, or a share of one.
         memory: host memory in bytes, 0 where none is reserved.
         accelerator: kind of accelerator that its node must have, in Ray's words; None for any.
+        gpu_memory_gib: what its process is held to, None for no limit.
+        count: workers of the group.
     """
 
     cpus: float
     gpus: float = 0.0
     memory: float = 0.0
     accelerator: str | None = None
+    gpu_memory_gib: float | None = None
+    count: int = 1
+
+    def held(self, prepared: Prepared) -> Prepared:
+        """What a trial starts from, in a process that is held to this one's GPU memory."""
+        return prepared.model_copy(update={"gpu_memory_gib": self.gpu_memory_gib})
 
     def bundle(self) -> dict[str, float]:
         """It under Ray's names, without what is 0."""
@@ -49,12 +58,16 @@ class Worker:
         """What a Ray task that takes as much as a worker is called, and given."""
         return {"name": name, "num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
 
-    def describe(self, workers: int) -> str:
-        """So many of them, in words."""
+    def describe(self) -> str:
+        """All of them, in words."""
         parts = [f"{self.cpus:g} CPUs"] + ([f"{self.gpus:g} GPUs"] if self.gpus else [])
         parts += [f"{self.memory / GIB:.1f} GiB of memory"] if self.memory else []
         parts += [f"an accelerator of type {self.accelerator}"] if self.accelerator else []
-        return f"{workers} worker{'s' if workers > 1 else ''} of " + ", ".join(parts)
+        return f"{self.count} worker{'s' if self.count > 1 else ''} of " + ", ".join(parts)
+
+    def want(self) -> "Want":
+        """The room for all of them."""
+        return Want(self.bundle(), self.count)
 
 
 class Want(NamedTuple):
@@ -77,12 +90,18 @@ def worker_for(declared: Resources, memory: float, workers: int, nodes: Nodes | 
         nodes: all that there will be; None where others may come.
     """
     reserved = memory if declared.memory_gib is None else declared.memory_gib * GIB
-    given = Worker(cpus=declared.cpus or 1.0, gpus=declared.gpus or 0.0, memory=math.ceil(reserved))
+    given = Worker(
+        cpus=declared.cpus or 1.0,
+        gpus=declared.gpus or 0.0,
+        memory=math.ceil(reserved),
+        gpu_memory_gib=declared.gpu_memory_gib,
+        count=workers,
+    )
     if declared.cpus is not None or nodes is None:
         return given
     for parts in range(1, workers + 1):
         shared = replace(given, cpus=math.floor(1e4 / parts) / 1e4)  # Ray counts in ten thousandths
-        if fits([Want(shared.bundle(), workers)], nodes):
+        if fits([shared.want()], nodes):
             return shared
     return given
 

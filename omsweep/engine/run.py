@@ -200,7 +200,8 @@ def _run(
         proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
         stopping = None if space.file.scheduler.algorithm == "none" else Stopping(space, state)
         budget = space.file.budget
-        queue = TrialQueue(attempts, proposer, lambda: admitted(budget, log.state, time.time()), stopping)
+        apart = space.file.evaluate.workers is not None
+        queue = TrialQueue(attempts, proposer, lambda: admitted(budget, log.state, time.time()), stopping, apart=apart)
         executor.train(queue, models)
         if (said := spent_of(space, specs, log.state)) is not None:
             log.append("spent", said=said, used=log.state.used_until(log.state.time)._asdict())

@@ -73,7 +73,6 @@ def trainable(
     ready = prepare_all(space, None, workers, Console(soft_wrap=True), work, every_row=True)
     group = Group(
         backend=train.backend,
-        workers=train.workers,
         max_failures=train.max_failures,
         reuse=train.reuse_workers,
         session=work.session,

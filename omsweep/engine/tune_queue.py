@@ -48,9 +48,10 @@ class TuneEvents(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt runs."""
-        job, worker = Job(TrialSpec(**trial.config["spec"]), trial.config["attempt"]), trial.config["worker"]
-        count = job.spec.params.get("workers", 1)
-        self._told(self._queue.start, job, worker["accelerator"], count * worker["cpus"], count * worker["gpus"])
+        config, worker = trial.config, Worker(**trial.config["worker"])
+        job = Job(TrialSpec(**config["spec"]), config["attempt"], config["part"])
+        held = worker.count * worker.cpus, worker.count * worker.gpus
+        self._told(self._queue.start, job, worker.accelerator, *held)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """What an attempt reported at its end; one that ended after a report of where it was has lost its process."""
@@ -120,26 +121,26 @@ class QueueSearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next attempt as `{"spec": {...}, "attempt": n, "worker": {...}, "group": name}`, None while none can
-        start, or FINISHED.
+        """The next attempt as the configuration of a `SweepTrial`, None while none can start, or FINISHED.
 
         Raises:
             NoRoom: nothing runs, and has not for long, because no trial fits on the nodes.
         """
         self._events.check()
-        queue, capacity, running = self._queue, self._capacity, self._queue.running
+        queue, capacity, pool, running = self._queue, self._capacity, self._pool, self._queue.running
         found: dict[str, Worker] = {}
         refused: list[str] = []
 
         def fits(spec: TrialSpec) -> bool:
             worker = capacity.worker(spec, running)
             if worker is None:
-                refused.append(spec.family)
+                refused.append(capacity.key_of(spec))
                 return False
             found[spec.trial_id] = worker
-            # warm workers that other trials wait for are ended only where nothing else is left to do
-            wanted = [capacity.workers[name] for name in queue.left()]
-            return not (running and self._pool is not None and self._pool.displaces(worker, wanted))
+            # warm workers that other trials wait for are ended only where nothing else is left to do, or for scores
+            wanted = [capacity.needs[name] for name in queue.left()]
+            alone = not running or queue.scores(spec)
+            return alone or pool is None or not pool.displaces(worker, wanted)
 
         def room() -> bool:
             some = capacity.any_room(running)
@@ -151,10 +152,14 @@ class QueueSearcher(Searcher):
         capacity.ask_for(queue.running, queue.left())
         if job is not None:
             worker = found[job.spec.trial_id]
-            group = None if self._pool is None else self._pool.take(worker).name
-            return {"spec": job.spec.model_dump(), "attempt": job.attempt, "worker": asdict(worker), "group": group}
-        if self._pool is not None:
-            self._pool.end_old()
+            group = None
+            if pool is not None:
+                keep_idle = capacity.fits_beside(worker, running, pool.idle)
+                group = pool.take(worker, keep_idle=keep_idle).name
+            what = {"spec": job.spec.model_dump(), "attempt": job.attempt, "part": job.part}
+            return what | {"worker": asdict(worker), "group": group}
+        if pool is not None:
+            pool.end_old()
         if refused and not running:
             capacity.wait(refused[0])
         return Searcher.FINISHED if queue.finished else None

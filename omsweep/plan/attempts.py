@@ -16,7 +16,7 @@ from omsweep.plan.proposer import Proposer
 from omsweep.plan.stopping import Decision, Stopping
 from omsweep.redaction import redacted
 from omsweep.store.log import SweepLog
-from omsweep.store.records import Ended, Outcome, TrialRecord, TrialSpec
+from omsweep.store.records import TRAINED, Ended, Outcome, Part, TrialIdentity, TrialRecord, TrialSpec
 from omsweep.store.state import Rung, TrialState
 from omsweep.strict_json import plain
 
@@ -61,6 +61,12 @@ class Job(NamedTuple):
 
     spec: TrialSpec
     attempt: int
+    part: Part = "whole"
+
+
+def scoring(family: str) -> str:
+    """How jobs of a family's trials are counted that only score; the others are under the family's name."""
+    return f"{family} (scoring)"
 
 
 class Listener(Protocol):
@@ -149,8 +155,14 @@ class Attempts:
             data = rung._replace(decision=decision.verdict, why=decision.why).to_json()
             self.log.append("rung", trial_id=trial_id, attempt=max(1, trial.attempt), **plain(data))
 
+    def hand_over(self, trial_id: str, outcome: Outcome) -> None:
+        """Note what training gave, and that the trial waits for a job that scores it."""
+        self.note_losses(trial_id, 1, outcome.losses)
+        self.note_trained(trial_id, outcome.to_json())
+        self.pause(trial_id)
+
     def pause(self, trial_id: str) -> None:
-        """Note that a trial waits at its rung and holds nothing."""
+        """Note that a trial waits, at its rung or trained, and holds nothing."""
         self.log.append("paused", trial_id=trial_id, attempt=max(1, self.log.state.trials[trial_id].attempt))
 
     def resume(self, trial_id: str, level: int, why: str) -> None:
@@ -215,6 +227,7 @@ class TrialQueue:
         proposer: made from the same state.
         admits: how many trials may still be begun (`omsweep.plan.budget.admitted`); those that were are finished.
         stopping: the rule that ends trials on their way, made from the same state; None: all run to their end.
+        apart: whether one job trains a trial and another scores it.
     """
 
     def __init__(
@@ -223,16 +236,19 @@ class TrialQueue:
         proposer: Proposer,
         admits: Callable[[], float] = lambda: math.inf,
         stopping: Stopping | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         self.attempts = attempts
-        self._proposer, self._stopping = proposer, stopping
+        self._proposer, self._stopping, self._apart = proposer, stopping, apart
         self._admits = admits
         begun = [one for one in attempts.log.state.proposed() if one.outcome is None]
         trained = [one for one in begun if one.fields.get("kind", "trained") == "trained"]
-        self._waiting = deque(one.trial_id for one in trained if not one.is_paused)
+        waiting = [one.trial_id for one in trained if not one.is_paused]
+        self._waiting = deque(sorted(waiting, key=lambda one: self._part(one) != "score"))
         self._paused = {one.trial_id: None for one in trained if one.is_paused}
         """Trials that wait at a rung and hold nothing, in the order in which they came."""
-        self._running: dict[str, TrialSpec] = {}
+        self._running: dict[str, Job] = {}
         self._alone: str | None = None
         self._paused_until = 0.0
 
@@ -252,14 +268,14 @@ class TrialQueue:
         if self._alone is not None or time.monotonic() < self._paused_until:
             return None
         may_start, more = self._admitted()
-        if not may_start and room() and self._resume(more=more > 0 and bool(self._proposer.left())):
+        if not self._to_train(may_start) and room() and self._resume(more=more > 0 and bool(self._proposer.left())):
             may_start, more = self._admitted()
         waits = [one for one in may_start if not self._must_be_alone(one)]
         for trial_id in waits:
             if fits(self._spec(trial_id)):
                 self._waiting.remove(trial_id)
                 return self._starting(trial_id)
-        while len(waits) < ahead and more > 0 and self._proposer.left() and room():
+        while len(self._to_train(waits)) < ahead and more > 0 and self._proposer.left() and room():
             proposal, more = self._proposer.next(), more - 1
             assert proposal is not None, "there are some left"
             self.attempts.propose(self._with_rungs(proposal.spec), proposal.drawn)
@@ -277,12 +293,17 @@ class TrialQueue:
     @property
     def running(self) -> list[TrialSpec]:
         """What runs."""
-        return list(self._running.values())
+        return [job.spec for job in self._running.values()]
+
+    def scores(self, trial: TrialIdentity) -> bool:
+        """Whether the job of a trial, the one that runs or else the next, only scores it."""
+        job = self._running.get(trial.trial_id)
+        return (self._part(trial.trial_id) if job is None else job.part) == "score"
 
     def left(self) -> Mapping[str, int]:
-        """How many trials are still to be started, by family; nothing of those that are not admitted."""
+        """How many jobs are still to be started, by family and `scoring`; nothing of trials that are not admitted."""
         may_start, more = self._admitted()
-        left = Counter(self._spec(one).family for one in may_start)
+        left = Counter(self._counted(one) for one in may_start)
         for family, count in self._proposer.left().items():
             left[family] += (taken := int(min(count, more)))
             more -= taken
@@ -310,15 +331,20 @@ class TrialQueue:
         return decision.verdict == "go on"
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
-        """Note how a job ended, or that it paused."""
+        """Note how a job ended, or that its trial waits."""
+        trained = outcome.reason == TRAINED
         paused = outcome.state == "stopped" and self.attempts.log.state.trials[trial_id].is_paused
-        if paused:
+        if trained:
+            self.attempts.hand_over(trial_id, outcome)
+        elif paused:
             self.attempts.pause(trial_id)
-        final = not paused and self.attempts.end(trial_id, outcome)
+        final = not (trained or paused) and self.attempts.end(trial_id, outcome)
         self._running.pop(trial_id, None)
         self._alone = None if self._alone == trial_id else self._alone
         if final:
             self._tell(trial_id)
+        elif trained:
+            self._waiting.appendleft(trial_id)  # first: what searches waits for its scores
         elif self.attempts.log.state.trials[trial_id].is_paused:
             self._paused[trial_id] = None
         else:
@@ -369,9 +395,21 @@ class TrialQueue:
         return may_start, max(0, more)
 
     def _starting(self, trial_id: str) -> Job:
-        job = self.attempts.job(trial_id)
-        self._running[trial_id] = job.spec
+        job = self._running[trial_id] = self.attempts.job(trial_id)._replace(part=self._part(trial_id))
         return job
+
+    def _part(self, trial_id: str) -> Part:
+        """What the next job of a trial does."""
+        if not self._apart:
+            return "whole"
+        return "train" if self.attempts.log.state.trials[trial_id].trained is None else "score"
+
+    def _to_train(self, waits: Sequence[str]) -> list[str]:
+        return [one for one in waits if self._part(one) != "score"]
+
+    def _counted(self, trial_id: str) -> str:
+        family = str(self.attempts.log.state.trials[trial_id].fields["family"])
+        return scoring(family) if self._part(trial_id) == "score" else family
 
     def _with_rungs(self, spec: TrialSpec) -> TrialSpec:
         with suppress(ValueError):  # settings that no trainer takes are the trial's failure

@@ -8,7 +8,7 @@ from typing import Any
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import DTYPES as TRAINED_DTYPES
 from omsweep.evaluation.settings import EvaluateSettings
-from omsweep.families.family import ModelFamily
+from omsweep.families.family import NOTHING_DECLARED, ModelFamily
 from omsweep.families.table import family_from
 from omsweep.preferences.settings import preferences_from, replay_from
 from omsweep.space.branches import (
@@ -27,7 +27,7 @@ from omsweep.space.knobs import Scalar, SpaceError, edge_values
 from omsweep.space.parse import validate
 from omsweep.space.posthoc import over_levels, read_posthoc
 from omsweep.space.samples import make_sample, train_settings
-from omsweep.space.schema import MOST_TRIALS, NAME_PATTERN, SpaceFile
+from omsweep.space.schema import MOST_TRIALS, NAME_PATTERN, NOT_MEASURED, SpaceFile
 from omsweep.space.search_space import SearchSpace
 
 
@@ -44,7 +44,7 @@ def build_space(content: Mapping[str, Any]) -> SearchSpace:
         families=tuple(_at(f"families.{i}", _family, raw) for i, raw in enumerate(file.families)),
         preferences=_at("preferences", preferences_from, file.preferences),
         evaluate=_at(
-            "evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump(exclude={"report_split"})
+            "evaluate", lambda raw: EvaluateSettings(**raw), file.evaluate.model_dump(exclude=set(NOT_MEASURED))
         ),
         shared=read_shared(file.space),
         branches=branches,
@@ -111,6 +111,12 @@ def _check_backend(file: SpaceFile) -> None:
         raise SpaceError("train.sharding", "fsdp2 needs backend 'train', whose workers hold the parts of the model")
     if file.train.backend == "inprocess" and file.train.max_failures:
         raise SpaceError("train.max_failures", "needs backend 'train', whose workers can be restarted by themselves")
+    if file.train.backend == "inprocess" and file.evaluate.workers is not None:
+        raise SpaceError("evaluate.workers", "needs backend 'train': 'inprocess' has no groups of workers")
+    if file.evaluate.workers is None and file.evaluate.resources_per_worker != NOTHING_DECLARED:
+        raise SpaceError(
+            "evaluate.resources_per_worker", "needs evaluate.workers: else scoring is done where trials train"
+        )
 
 
 def _check_objectives(file: SpaceFile) -> None:

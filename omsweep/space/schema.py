@@ -224,7 +224,8 @@ class Evaluate(Section):
     """What scores the policy: a tax suite and a reward scorer.
 
     `report_split: all` scores every policy on the report split too, which comparisons of arms read; `front` only the
-    front's members. Whatever selects reads the search split.
+    front's members. Whatever selects reads the search split. With `workers` trials are scored by groups of their own,
+    of so many workers, that have `resources_per_worker`.
     """
 
     tax: str = "tiny"
@@ -236,6 +237,12 @@ class Evaluate(Section):
     limit: PositiveInt | None = None
     report_split: Literal["front", "all"] = "front"
     allow_suite_code: bool = False
+    workers: PositiveInt | None = None
+    resources_per_worker: Resources = Resources()
+
+
+NOT_MEASURED = ("report_split", "workers", "resources_per_worker")
+"""Keys of the `evaluate` section that are none of `EvaluateSettings`: they say where, not what."""
 
 
 class Posthoc(Section):

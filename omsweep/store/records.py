@@ -20,6 +20,10 @@ VERSION: Literal[1] = 1
 
 Kind = Literal["trained", "posthoc"]
 State = Literal["completed", "stopped", "diverged", "failed"]
+Part = Literal["whole", "train", "score"]
+"""What of a trial a job does: all, up to its policy, which is kept, or what follows."""
+TRAINED = "trained"
+"""Why an attempt ended that did its part: the trial is trained, and waits for another that scores it."""
 TaskVector = Literal["real", "permuted", "rotated", "flipped", "other_seed"]
 KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]
 STATES: tuple[str, ...] = State.__args__  # type: ignore[attr-defined]
@@ -323,7 +327,7 @@ class Outcome(Ended):
     Attributes:
         losses: one per step.
         preflight: what the first batch showed.
-        reason: of an attempt that ended without a result, a key of `omsweep.plan.attempts.AGAIN`.
+        reason: of an attempt that ended without a result, `TRAINED` or a key of `omsweep.plan.attempts.AGAIN`.
         traceback: of what was raised.
     """
 

@@ -75,7 +75,7 @@ class TrialState(NamedTuple):
         phase: how far it is.
         attempt: how often it was started.
         started: Unix time of the last start.
-        accelerator_type: kind of accelerator that its last attempt was bound to, in Ray's words.
+        accelerator_type: kind of accelerator that an attempt was bound to last, in Ray's words.
         steps: optimizer steps whose loss is known.
         rungs: at which it was scored, in that order.
         trained: what its training gave (fields of an `Outcome`), while it is not ended.
@@ -275,12 +275,12 @@ def _proposed(state: SweepState, event: Event) -> Changes:
 
 
 def _started(state: SweepState, event: Event) -> Changes:
-    kind, trial_id = event.data.get("accelerator_type"), str(event.trial_id)
+    bound, trial_id = {k: v for k, v in event.data.items() if k == "accelerator_type"}, str(event.trial_id)
     trial = state.trials[trial_id]
     new = trial.attempt == 0 and trial.fields.get("kind", "trained") == "trained"
     held = Holding(event.time, event.data.get("cpus", 0.0), event.data.get("gpus", 0.0))
     return {
-        **_trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, accelerator_type=kind),
+        **_trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, **bound),
         "used": state.used._replace(trials=state.used.trials + new),
         "holding": state.holding.set(trial_id, held),
     }

@@ -17,7 +17,7 @@ from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.foreign import error_line
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.store.records import TRAINED, Outcome, Part, Prepared, TrialSpec
 from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
@@ -35,6 +35,7 @@ def run_session(
     *,
     started: float,
     rank: int = 0,
+    part: Part = "whole",
     resume_from: Path | None = None,
     on_step: Callable[[int, dict], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
@@ -50,6 +51,7 @@ def run_session(
         folder: the sweep's.
         started: Unix time at which the trial was started.
         rank: of this process in the trial's worker group.
+        part: what of it to do; `train` ends with the reason `TRAINED`, `score` needs the policy that this kept.
         resume_from: checkpoint folder to continue from.
         on_step: called with step and metrics after each optimizer step; None: what `omsweep.trial.progress` does.
         interrupted: asked on every rank after each step; True, on all of them: a checkpoint is written at once, because
@@ -60,12 +62,17 @@ def run_session(
 
     Returns:
         The outcome; None from ranks above 0.
+
+    Raises:
+        FileNotFoundError: what is to be scored is not there.
     """
     from omsweep.trial.ranks import all_ranks, help_rank_0
 
     session = TrialSession(spec, prepared, folder)
     begun = time.time()
     trained = session.trained_before()
+    if trained is None and part == "score":
+        raise FileNotFoundError(f"{session.policy_folder} is gone or changed: `omsweep retry` trains the trial again")
     if trained is None:
         if on_step is None and rank == 0:
             on_step = ProgressWriter(progress_file(folder, spec.trial_id))
@@ -83,18 +90,21 @@ def run_session(
         start = begun - started + (trained.seconds["start"] or 0.0)
         trained = trained.model_copy(update={"seconds": {**trained.seconds, "start": start, "evaluate": 0.0}})
     if rank > 0:
-        help_rank_0(session.models)
+        if part != "train":
+            help_rank_0(session.models)
         return None
+    if part == "train":
+        kept = _kept(session, trained)
+        return kept.model_copy(update={"reason": TRAINED}) if kept.state == "completed" else kept
     with all_ranks() as spread:
         return _scored(session, trained, spread)
 
 
 def _scored(session: "TrialSession", trained: Outcome, spread: Spread) -> Outcome:
     scored_from = time.time()
+    trained = _kept(session, trained)  # first what was dear: a scorer that fails must not cost the weights
     if trained.state != "completed":
         return trained
-    if trained.policy_path is None:
-        trained = session.keep(trained)  # first what was dear: a scorer that fails must not cost the weights
     try:
         found = session.evaluate(spread)
     except Exception as error:  # whatever it was, the policy is there and can be scored again
@@ -103,6 +113,10 @@ def _scored(session: "TrialSession", trained: Outcome, spread: Spread) -> Outcom
         found = {"state": "failed", "error": text, "reason": "scoring failed", "traceback": traceback.format_exc()}
     seconds = {**trained.seconds, "evaluate": time.time() - scored_from}
     return trained.model_copy(update={**found, "seconds": seconds})
+
+
+def _kept(session: "TrialSession", trained: Outcome) -> Outcome:
+    return session.keep(trained) if trained.state == "completed" and trained.policy_path is None else trained
 
 
 def _at_rung(session: "TrialSession", rank: int, at_rung: Callable[[Mapping[str, Any] | None], bool], now: Any) -> bool:

@@ -42,7 +42,7 @@ def test_what_training_is_known_to_need_is_reserved_unless_memory_is_declared() 
         "GPU": 0.5,
         "accelerator_type:H100": 0.001,
     }
-    assert Worker(cpus=2.0, memory=3 * GIB).describe(2) == "2 workers of 2 CPUs, 3.0 GiB of memory"
+    assert Worker(cpus=2.0, memory=3 * GIB, count=2).describe() == "2 workers of 2 CPUs, 3.0 GiB of memory"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What Ray Tune asks for and tells reaches the queue: every attempt, how it ended, and that its process died."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -31,6 +32,9 @@ class Queue:
     def left(self) -> dict[str, int]:
         return {"f": len(self.waiting)} if self.waiting else {}
 
+    def scores(self, spec: TrialSpec) -> bool:
+        return False
+
     def start(self, job: Job, accelerator: str | None, cpus: float, gpus: float) -> None:
         self.told.append((job, accelerator, cpus, gpus))
 
@@ -42,12 +46,19 @@ class Room:
     """A cluster with room, or without, and what was said of that."""
 
     workers: ClassVar[dict[str, Worker]] = {"f": Worker(cpus=1.0)}
+    needs = workers
 
     def __init__(self) -> None:
         self.some, self.asked, self.waited = True, [], []  # type: bool, list[Any], list[str]
 
     def worker(self, spec: TrialSpec, running: Any) -> Worker | None:
         return Worker(cpus=1.0, accelerator="H100") if self.some else None
+
+    def key_of(self, spec: TrialSpec) -> str:
+        return spec.family
+
+    def fits_beside(self, worker: Worker, running: Any, idle: Any) -> bool:
+        return False
 
     def any_room(self, running: Any) -> bool:
         return self.some
@@ -66,9 +77,9 @@ class Groups:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
-        self.wanted = False
+        self.wanted, self.idle = False, []  # type: bool, list[Worker]
 
-    def take(self, worker: Worker) -> Any:
+    def take(self, worker: Worker, *, keep_idle: bool) -> Any:
         self.told.append(worker)
         return SimpleNamespace(name="g")
 
@@ -110,7 +121,7 @@ def test_no_attempt_starts_without_room_for_it_and_the_wait_has_an_end() -> None
         searcher.suggest("t3")
     room.some = True
     found: Any = searcher.suggest("t4")
-    assert found["worker"] == {"cpus": 1.0, "gpus": 0.0, "memory": 0.0, "accelerator": "H100"}
+    assert found["worker"] == asdict(Worker(cpus=1.0, accelerator="H100"))
 
 
 def test_starts_and_ends_are_told(tmp_path: Any) -> None:

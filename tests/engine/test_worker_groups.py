@@ -156,8 +156,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str
         spec = draw(checked)[0].model_copy(update={"trial_id": f"{method}-{group}"})
         train = checked.file.train
         session = interrupted if group == "interrupted" else recorded
-        how = Group(backend="train", workers=train.workers, max_failures=train.max_failures, session=session)
-        started = start(f"{method}-{group}", how, Worker(cpus=0.9), str(folder / "ray"))
+        how = Group(backend="train", max_failures=train.max_failures, session=session)
+        started = start(f"{method}-{group}", how, Worker(cpus=0.9, count=train.workers), str(folder / "ray"))
         errand = Errand(started.actor, trial_job(spec, prepared, folder, attempt=1, started=time.time()))
         while (news := errand.news(5)) is None:
             continue

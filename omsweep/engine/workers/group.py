@@ -29,7 +29,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker
 from omsweep.engine.workers.mailbox import Closed, Job, Mailbox, News, Numbered
-from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.store.records import Outcome, Part, Prepared, TrialSpec
 from omsweep.trial.progress import Place, alive, note_place
 from omsweep.trial.session import last_checkpoint, run_session
 
@@ -50,14 +50,12 @@ class Group:
 
     Attributes:
         backend: `train` or `inprocess`.
-        workers: processes of a trial under `train`.
         max_failures: how often a trial that lost a worker goes on from its last checkpoint before that is its end.
         reuse: whether workers do more than one job.
         session: what a trial does.
     """
 
     backend: str
-    workers: int
     max_failures: int
     reuse: bool = True
     session: Callable[..., Outcome | None] = run_session
@@ -90,8 +88,10 @@ class Box(Protocol):
         """Whether a job goes on from a rung."""
 
 
-def trial_job(spec: TrialSpec, prepared: Prepared, folder: Path, *, attempt: int, started: float) -> Job:
-    """A job that trains and scores; its answer are the fields of an `Outcome`.
+def trial_job(
+    spec: TrialSpec, prepared: Prepared, folder: Path, *, attempt: int, started: float, part: Part = "whole"
+) -> Job:
+    """A job that trains and scores, or a part of that; its answer are the fields of an `Outcome`.
 
     Args:
         spec: the trial.
@@ -99,6 +99,7 @@ def trial_job(spec: TrialSpec, prepared: Prepared, folder: Path, *, attempt: int
         folder: the sweep's, or the trial's own.
         attempt: at this trial, counted from 1; a later one goes on from the last checkpoint.
         started: Unix time at which the attempt was started.
+        part: see `omsweep.trial.session.run_session`.
     """
     return {
         "spec": spec.model_dump(),
@@ -106,6 +107,7 @@ def trial_job(spec: TrialSpec, prepared: Prepared, folder: Path, *, attempt: int
         "folder": str(folder),
         "attempt": attempt,
         "started": started,
+        "part": part,
     }
 
 
@@ -181,6 +183,7 @@ def _train(
             folder,
             started=job["started"],
             rank=rank,
+            part=job["part"],
             resume_from=None if resume_from is None else Path(resume_from),
             interrupted=partial(interrupted, number),
             at_rung=at_rung,
@@ -211,7 +214,7 @@ class WorkerGroup:
     Args:
         name: of the group; what the dashboard calls it and its workers.
         group: how trials run.
-        worker: what each worker occupies.
+        worker: what each worker occupies, and how many there are.
         storage: folder for what Ray Train notes of its runs.
     """
 

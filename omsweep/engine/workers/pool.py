@@ -24,7 +24,7 @@ class Started(NamedTuple):
 
     Attributes:
         name: of its actor, in the job's namespace.
-        worker: what each of its workers occupies.
+        worker: what each of its workers occupies, and how many there are.
         actor: handle of its actor.
         since: when it was last given back, on the pool's clock.
     """
@@ -46,13 +46,13 @@ def start(name: str, group: Group, worker: Worker, storage: str) -> Started:
     Args:
         name: of the group.
         group: how trials run.
-        worker: what each worker occupies.
+        worker: what each worker occupies, and how many there are.
         storage: folder for what Ray Train notes of its runs.
     """
     address = {name: os.environ[name] for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ}
     actor = ray.remote(WorkerGroup).options(
         name=name,
-        max_concurrency=8 + 2 * group.workers,  # every worker, the trial and the driver may wait at the same time
+        max_concurrency=8 + 2 * worker.count,  # every worker, the trial and the driver may wait at the same time
         runtime_env={"env_vars": address},
         num_cpus=0,
         resources=BESIDE_WORKERS,
@@ -78,13 +78,14 @@ class Pool:
         self._busy: dict[str, Started] = {}
         self._ending: list[tuple[Any, Started]] = []
 
-    def take(self, worker: Worker) -> Started:
-        """A group whose workers occupy this: an idle one, else a new one, for which idle ones of other kinds end."""
+    def take(self, worker: Worker, *, keep_idle: bool = False) -> Started:
+        """A group of such workers: an idle one, else a new one, for which idle ones end unless `keep_idle`."""
         found = next((one for one in self._idle if one.worker == worker), None)
         if found is not None:
             self._idle.remove(found)
         else:
-            self.end_idle()
+            if not keep_idle:
+                self.end_idle()
             found = start(f"{self._name}-workers-{next(self._numbers)}", self._group, worker, self._storage)
         self._busy[found.name] = found
         return found
@@ -105,10 +106,14 @@ class Pool:
         else:
             self._idle.append(group._replace(since=self._clock()))
 
+    @property
+    def idle(self) -> list[Worker]:
+        """What the workers of each idle group occupy."""
+        return [one.worker for one in self._idle]
+
     def displaces(self, worker: Worker, wanted: Iterable[Worker]) -> bool:
         """Whether a group for this would end an idle one that others still want."""
-        idle = [one.worker for one in self._idle]
-        return worker not in idle and any(one in idle for one in wanted)
+        return worker not in self.idle and any(one in self.idle for one in wanted)
 
     def end_old(self) -> None:
         """End groups that have been idle for long."""

@@ -61,7 +61,7 @@ def run_workers(name: str, group: Group, worker: Worker, storage: str, mailbox: 
     Args:
         name: of the run; Ray goes on from what it finds under one that it knows.
         group: how trials run.
-        worker: what each worker occupies.
+        worker: what each worker occupies, and how many there are.
         storage: folder for what Ray Train notes of the run.
         mailbox: handle of the group's actor.
 
@@ -72,7 +72,7 @@ def run_workers(name: str, group: Group, worker: Worker, storage: str, mailbox: 
         work,
         train_loop_config={"mailbox": mailbox, "session": group.session},
         scaling_config=ScalingConfig(
-            num_workers=group.workers, use_gpu=worker.gpus > 0, resources_per_worker=worker.bundle()
+            num_workers=worker.count, use_gpu=worker.gpus > 0, resources_per_worker=worker.bundle()
         ),
         torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
         run_config=RunConfig(

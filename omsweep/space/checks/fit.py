@@ -81,7 +81,7 @@ def check_fit(space: SearchSpace) -> None:
                 f"{family.name} cannot train on workers with resources_per_worker.{name} {gib:g}: it needs about"
                 f" {need.describe()}; make it fit with {', '.join(_remedies(space, need, name))}",
             )
-        if need is not None and gib is not None and (scoring := _scoring_bytes(need.load)) > gib * GIB:
+        if need is not None and gib is not None and (scoring := scoring_bytes(need.load)) > gib * GIB:
             raise SpaceError(
                 f"families.{index}",
                 f"{family.name} cannot be scored on workers with resources_per_worker.{name} {gib:g}: however it is"
@@ -90,7 +90,7 @@ def check_fit(space: SearchSpace) -> None:
             )
 
 
-def _scoring_bytes(load: Load) -> int:
+def scoring_bytes(load: Load) -> int:
     """The least that scoring holds on one worker: the weights of policy and SFT model, without a reward model's."""
     return 2 * DTYPE_BYTES[load.dtype] * load.parameters
 
@@ -133,7 +133,7 @@ def _needs(space: SearchSpace, family: ModelFamily, parameters: int) -> Iterator
         matched = match_of(space, sample) == "share"
         terms = training_bytes(load, merge.resolved(), pilot=matched and known_share(merge) is None)
         if space.file.scheduler.algorithm != "none":
-            terms = {**terms, "scoring at rungs": _scoring_bytes(load)}
+            terms = {**terms, "scoring at rungs": scoring_bytes(load)}
         yield Need(terms, load, sample["label"], sample["algorithm"])
 
 

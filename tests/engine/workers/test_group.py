@@ -19,7 +19,7 @@ BYTES = 2**30
 @pytest.fixture
 def group() -> Iterator[WorkerGroup]:
     """A group whose only worker waits for a job."""
-    made = WorkerGroup("", Group(backend="inprocess", workers=1, max_failures=0), Worker(cpus=1.0), "")
+    made = WorkerGroup("", Group(backend="inprocess", max_failures=0), Worker(cpus=1.0), "")
     yield made
     made.mailbox.close()
 

@@ -57,7 +57,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def made(clock: Clock | None = None) -> Pool:
-    return Pool(Group(backend="train", workers=1, max_failures=0), "s-1", "/storage", clock or Clock())
+    return Pool(Group(backend="train", max_failures=0), "s-1", "/storage", clock or Clock())
 
 
 def test_a_group_is_given_out_again_for_the_same_kind_of_worker(told: list[Any]) -> None:
