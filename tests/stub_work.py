@@ -15,7 +15,7 @@ from omsweep.engine.executor import Work
 from omsweep.evaluation.score import COLUMNS
 from omsweep.evaluation.statistics import reward_and_tax
 from omsweep.store.folder import SweepFolder
-from omsweep.store.records import Outcome, Prepared, Scores, TrialRecord, TrialSpec
+from omsweep.store.records import TRAINED, Outcome, Part, Prepared, Scores, TrialRecord, TrialSpec
 from omsweep.trial.session import policy_folder
 
 ITEMS = 4
@@ -35,7 +35,14 @@ def prepare(wanted: Any, progress: Any) -> tuple[Prepared, pd.DataFrame]:
 
 
 def session(
-    spec: TrialSpec, prepared: Prepared, folder: Path, *, started: float, resume_from: Path | None = None, **_: Any
+    spec: TrialSpec,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    started: float,
+    part: Part = "whole",
+    resume_from: Path | None = None,
+    **_: Any,
 ) -> Outcome:
     """A trial that walks as far as its learning rate says; above 1 it diverges, and what no trainer takes raises."""
     settings = train_settings_from(spec.train or {})
@@ -45,9 +52,10 @@ def session(
     policy.mkdir(parents=True, exist_ok=True)
     (policy / "weights").write_text(spec.trial_id)
     trained = {"steps": settings.steps, "losses": (0.7, 0.6), "seconds": {"train": 0.0}, "weights_hash": "cd"}
-    return scored(spec, folder, strength(settings.learning_rate)).model_copy(
-        update={**trained, "policy_path": str(policy), "diagnostics": {"tau_travel": 0.1, "travel": 0.1}}
-    )
+    trained |= {"policy_path": str(policy), "diagnostics": {"tau_travel": 0.1, "travel": 0.1}}
+    if part == "train":
+        return Outcome(state="completed", reason=TRAINED, **trained)
+    return scored(spec, folder, strength(settings.learning_rate)).model_copy(update=trained)
 
 
 def points(parent: TrialRecord, prepared: Prepared, folder: Path) -> Callable[[TrialSpec], Outcome]:

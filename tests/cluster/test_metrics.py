@@ -82,6 +82,19 @@ def test_the_series_of_a_sweep_in_the_middle() -> None:
     assert {tags[0] for found in values_of(EVENTS).values() for tags in found} == {"s"}
 
 
+def test_a_trial_that_is_scored_by_another_job_waits_between_the_two() -> None:
+    gave = {"state": "completed", "tokens": 600, "seconds": {"train": 2.0, "evaluate": 0.0}}
+    done = ended("t0", reward=0.5, tax=1.0, tokens=600, seconds={"train": 2.0, "evaluate": 5.0})
+    trained = [("trained", "t0", {"attempt": 1, "outcome": gave}), ("paused", "t0", {"attempt": 1})]
+    events = numbered(created(**SPACE), proposed("t0"), started("t0"), *trained, started("t0", attempt=2), done)
+    found = [{tags[1]: value for tags, value in values_of(events[:to])["omsweep_trials"].items()} for to in (5, 6, 7)]
+    assert [(one["running"], one["waiting"], one["completed"]) for one in found] == [(0, 6, 0), (1, 5, 0), (0, 5, 1)]
+    whole = values_of(events)
+    assert whole["omsweep_tokens_per_second"] == {("s", "f"): 300}
+    assert whole["omsweep_phase_seconds_total"]["s", "evaluate"] == 5
+    assert not any(whole["omsweep_attempts_lost_total"].values())
+
+
 def test_nothing_is_shown_before_the_sweep_is_there() -> None:
     assert not any(values_of([]).values())
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from omsweep.engine.capacity import Capacity, Cluster, NoRoom
+from omsweep.engine.placement import Worker
 from omsweep.families.family import Resources
 from omsweep.space.build import build_space
 from omsweep.space.checks.fit import need_of
@@ -167,3 +168,40 @@ def test_memory_that_training_is_known_to_need_is_reserved() -> None:
     assert watched.capacity.workers["tiny-llama"].memory == 2**30 > need.total > 1e6  # in whole GiB
     gpu = Watched(cluster(GPU), resources_per_worker={"gpus": 1})
     assert gpu.capacity.workers["tiny-llama"].memory == 0  # what is known there is the GPU's
+
+
+def apart(now: Cluster, evaluate: Mapping[str, Any], **train: Any) -> tuple[Capacity, set[str]]:
+    """Capacity where trials are scored in groups of their own, and the trials that are scored next or now."""
+    scored: set[str] = set()
+    space = build_space(COMPARE | {"train": train, "evaluate": dict(evaluate)})
+    capacity = Capacity(space, print, look=lambda: now, clock=lambda: 0.0)
+    capacity.scores = lambda one: one.trial_id in scored
+    return capacity, scored
+
+
+def test_what_is_scored_takes_workers_of_its_own() -> None:
+    nodes = GPU | {"accelerator_type:H100": 1.0}, NODE
+    evaluate = {"workers": 2, "resources_per_worker": {"gpus": 0, "cpus": 1}}
+    train = {"cpus": 4, "gpus": 2, "gpu_memory_gib": 40}
+    capacity, scored = apart(cluster(*nodes), evaluate, resources_per_worker=train)
+    trained = capacity.worker(spec("a", block=0), [])
+    assert trained == Worker(cpus=4.0, gpus=2.0, accelerator="H100", gpu_memory_gib=40)
+    assert capacity.worker(spec("b"), [spec("a", block=0)]) is None
+    scored |= {"b", "c", "d"}
+    beside = capacity.worker(spec("b", block=0), [spec("a", block=0)])
+    assert beside == Worker(cpus=1.0, memory=2**30, count=2)
+    others = [spec("a", block=0), spec("b", block=0), spec("c"), spec("d")]
+    assert capacity.worker(spec("b"), others[:3]) is not None
+    assert capacity.worker(spec("b"), others + [spec("e")] * 2) is None  # 4 CPUs each
+    assert not capacity.any_room([spec("a", block=0)])  # a trial is thought of where it can be trained
+    assert capacity.fits_beside(beside, [], [trained])
+    full, _ = apart(cluster(NODE), {"workers": 1}, resources_per_worker={"cpus": 2})
+    assert not full.fits_beside(full.needs["tiny-llama (scoring)"], [], [full.workers["tiny-llama"]])
+
+
+def test_scoring_that_fits_no_node_is_refused() -> None:
+    named = (
+        r"evaluate.resources_per_worker cannot be placed: a trial of tiny-llama \(scoring\) needs 2 workers of 4 CPUs"
+    )
+    with pytest.raises(ValueError, match=named):
+        apart(cluster(NODE), {"workers": 2, "resources_per_worker": {"cpus": 4}})

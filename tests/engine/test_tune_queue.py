@@ -1,17 +1,26 @@
 """What Ray Tune asks for and tells reaches the queue: every attempt, how it ended, and that its process died."""
 
+from collections import deque
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from ray.tune.search import Searcher
 
-from omsweep.engine.capacity import NoRoom
+from omsweep.engine.capacity import Capacity, Cluster, NoRoom
 from omsweep.engine.placement import Worker
 from omsweep.engine.tune_queue import QueueSearcher, TuneEvents
-from omsweep.plan.attempts import Job
-from omsweep.store.records import Outcome, TrialSpec
+from omsweep.plan.attempts import Attempts, Job, TrialQueue
+from omsweep.plan.design import draw
+from omsweep.plan.proposer import DesignProposer
+from omsweep.space.build import build_space
+from omsweep.store.log import SweepLog
+from omsweep.store.records import Outcome, Prepared, TrialSpec
+from omsweep.store.storage import FolderStorage
+from tests import stub_work
+from tests.space_files import COMPARE
 
 OUTCOME = Outcome(state="completed", reward=0.5, tax=1.0, kl=0.1, steps=3, losses=(0.7,)).model_dump_json()
 RUNNING = {"state": "running", "step": 2, "loss": 0.7, "reward": float("nan")}
@@ -175,3 +184,56 @@ def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:
     for asks in (lambda: events.on_step_end(2, []), lambda: searcher.suggest("t1"), events.check):
         with pytest.raises(OSError, match="the log is gone"):
             asks()
+
+
+PREPARED = Prepared(base="base", sft="sft", weights_hash="ab", dtype="float32")
+MADE: dict[str, Any] = COMPARE | {"families": ["tiny-llama"], "design": {"blocks": 2}}
+SCORED_APART = {"evaluate": {"workers": 2, "resources_per_worker": {"cpus": 0.5}}}
+
+
+class Named(Groups):
+    """Groups whose names say of what workers they are; those that are idle are given out again."""
+
+    def take(self, worker: Worker, *, keep_idle: bool) -> Any:
+        self.told.append((worker.count, worker.cpus, keep_idle))
+        return SimpleNamespace(name=f"{worker.count} x {worker.cpus:g}")
+
+
+def swept(folder: Path, made: dict[str, Any]) -> tuple[list[tuple[str, str, str]], SweepLog, Named]:
+    """A design of stand-ins through Tune's side of the queue, two jobs at a time: (trial, part, group) of each job."""
+    space, log = build_space(made), SweepLog.open(FolderStorage(folder))
+    log.append("created", name="s", resolved=space.resolved())
+    queue = TrialQueue(Attempts(log), DesignProposer(draw(space), log.state), apart="evaluate" in made)
+    nodes = {"n": {"CPU": 2.0, "memory": 8e9}}
+    capacity, groups = Capacity(space, print, look=lambda: Cluster(nodes, nodes)), Named()  # type: Capacity, Any
+    capacity.scores = queue.scores
+    events = TuneEvents(queue, groups)
+    searcher = QueueSearcher(queue, events, capacity, groups)
+    jobs, running = [], deque[Any]()
+    while True:
+        while isinstance(config := searcher.suggest("t"), dict):
+            running.append(config)
+            events.on_trial_start(0, [], trial(config))
+            jobs.append((config["spec"]["trial_id"], config["part"], config["group"]))
+        if not running:
+            events.check()
+            return jobs, log, groups
+        config = running.popleft()
+        spec = TrialSpec(**config["spec"])
+        outcome = stub_work.session(spec, PREPARED, folder, started=0.0, part=config["part"])
+        events.on_trial_complete(1, [], trial(config, last_result={"outcome": outcome.model_dump_json()}))
+
+
+def test_a_trial_scored_in_another_group_ends_as_one_scored_where_it_was_trained(tmp_path: Path) -> None:
+    """Two trials at a time on two CPUs; with groups that score, each trial is two jobs, of two kinds of group."""
+    whole, log, _ = swept(tmp_path / "whole", MADE)
+    apart, other, groups = swept(tmp_path / "apart", MADE | SCORED_APART)
+    assert {part for _, part, _ in whole} == {"whole"}
+    assert {(part, group) for _, part, group in apart} == {("train", "1 x 1"), ("score", "2 x 0.5")}
+    assert len(apart) == 2 * len(whole) == 2 * len(log.state.trials) > 2
+    assert apart[2] == (apart[0][0], "score", "2 x 0.5")  # scored before a third is trained
+    assert groups.told.count(("2 x 0.5", True)) == len(whole)
+    own = {"attempts", "policy_path"}
+    found, expected = ({one.trial_id: one.model_dump(exclude=own) for one in of.state.records()} for of in (other, log))
+    assert found == expected
+    assert not other.state.holding

@@ -17,7 +17,7 @@ from omsweep.plan.stopping import Decision, Stopping
 from omsweep.space.build import build_space
 from omsweep.store import log as log_module
 from omsweep.store.log import SweepLog
-from omsweep.store.records import Outcome, TrialRecord, TrialSpec
+from omsweep.store.records import TRAINED, Outcome, TrialRecord, TrialSpec
 from omsweep.store.state import Rung
 from omsweep.store.storage import FolderStorage
 
@@ -371,3 +371,54 @@ def test_an_error_is_kept_without_the_secrets_in_it(log: SweepLog, tmp_path: Pat
     queue.end("a", Outcome(state="failed", error=text, traceback=f"Traceback\n{text}"))
     assert log.state.trials["a"].record.error == "OSError: https://hub/model?token=*** not found"
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and "hunter2" in file.read_text()]
+
+
+KEPT = DONE.model_copy(update={"reward": None, "tax": None, "policy_path": "/p", "reason": TRAINED})
+
+
+def apart(log: SweepLog) -> TrialQueue:
+    return TrialQueue(Attempts(log), Told(SPECS, log.state), apart=True)
+
+
+def test_a_trained_trial_waits_first_for_a_job_that_scores_it(log: SweepLog) -> None:
+    """It holds nothing then, and is not an end, a loss or a trial that is begun."""
+    queue = apart(log)
+    job = queue.next()
+    assert job is not None
+    assert (job.spec.trial_id, job.attempt, job.part, queue.scores(job.spec)) == ("a", 1, "train", False)
+    queue.start(job, None, 8.0, 8.0)
+    queue.attempts.note_trained("a", {"state": "completed"})  # the driver's eye may see it first
+    assert not queue.scores(job.spec)  # the job that runs still holds what it trains with
+    queue.end("a", KEPT)
+    trial = log.state.trials["a"]
+    assert (trial.phase, trial.steps, trial.lost, trial.outcome) == ("paused", 2, (), None)
+    assert not log.state.holding
+    assert (queue.left(), queue.finished) == ({"f (scoring)": 1, "f": 2}, False)
+    trains = queue.next(lambda spec: not queue.scores(spec))  # no group that scores is free: others are trained
+    assert trains is not None
+    assert (trains.spec.trial_id, trains.part) == ("b", "train")
+    scores = queue.next()
+    assert scores is not None
+    assert (scores.spec.trial_id, scores.attempt, scores.part) == ("a", 2, "score")
+    queue.start(scores)
+    queue.end("a", DONE.model_copy(update={"policy_path": "/p"}))
+    assert (log.state.trials["a"].outcome or {})["reward"] == 0.5
+    assert dict(log.state.counts) == {"completed": 1}
+
+
+def test_what_was_trained_is_only_scored_whatever_happens_to_attempts_and_drivers(log: SweepLog) -> None:
+    queue = apart(log)
+    for name in "ab":
+        assert begin(queue) == name
+    queue.end("b", KEPT)
+    again = apart(log)  # the driver was killed: a is lost, and b first in turn
+    job = again.next()
+    assert job is not None
+    assert (job.spec.trial_id, job.part) == ("b", "score")
+    again.start(job)
+    again.end("b", lost("process lost"))
+    parts = {made.spec.trial_id: made.part for _ in range(2) if (made := again.next()) is not None}
+    assert parts == {"a": "train", "b": "score"}
+    whole = queue_of(log).next(lambda spec: spec.trial_id == "b")  # a driver whose file says nothing of such groups
+    assert whole is not None
+    assert whole.part == "whole"

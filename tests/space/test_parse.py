@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from omsweep.commands.check.load import load_checked as load_space
+from omsweep.engine.opened import differences
+from omsweep.plan.design import draw
 from omsweep.space.build import build_space
 from omsweep.space.knobs import SpaceError
 from omsweep.space.parse import apply_overrides
@@ -255,3 +257,24 @@ def test_a_search_from_before_a_setting_came_is_the_same_search(search: dict[str
     assert not {"constraints", "replicates", "warm_start", "transfer_from"} & resolved["search"].keys()
     search["search"] = {**search["search"], "replicates": 2}
     assert build_space(search).resolved()["search"]["replicates"] == 2
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "backend", "named"),
+    [
+        ({"workers": 2}, "inprocess", "evaluate.workers: needs backend 'train'"),
+        ({"resources_per_worker": {"cpus": 2}}, "train", "evaluate.resources_per_worker: needs evaluate.workers"),
+        ({"workers": 0}, "train", "evaluate.workers: must be greater than or equal to 1"),
+    ],
+)
+def test_groups_that_score_need_workers_that_stay(
+    compare: dict[str, Any], evaluate: dict[str, Any], backend: str, named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        build_space(compare | {"train": {"backend": backend}, "evaluate": evaluate})
+
+
+def test_where_trials_are_scored_is_no_part_of_what_they_are(compare: dict[str, Any]) -> None:
+    apart = compare | {"evaluate": {"workers": 2, "resources_per_worker": {"cpus": 2}}}
+    assert draw(build_space(apart)) == draw(build_space(compare))
+    assert not differences(build_space(apart).resolved(), build_space(compare).resolved())

@@ -137,3 +137,22 @@ def test_the_newest_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
             (folder / WHOLE).touch()
     assert last_checkpoint(tmp_path, "one") == tmp_path / "work" / "one" / "checkpoint-10"
     assert last_checkpoint(tmp_path, "on") is None
+
+
+def test_a_trial_is_trained_in_one_session_and_scored_in_another(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = run_session(spec, PREPARED, tmp_path, started=0.0, part="train")
+    assert kept is not None
+    assert (kept.state, kept.reason, kept.weights_hash, kept.losses) == ("completed", "trained", "cd", TRAINED.losses)
+    assert run_session(spec, PREPARED, tmp_path, started=0.0, part="train") == kept  # a driver that did not hear of it
+    assert run_session(spec, PREPARED, tmp_path, started=0.0, rank=1, part="train") is None
+    frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
+    monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
+    monkeypatch.setattr(session, "score_splits", lambda *_, **__: (frame, {"reward": 0.5}))
+    scored = run_session(spec, PREPARED, tmp_path, started=0.0, part="score")
+    assert scored is not None
+    assert (scored.reward, scored.reason, scored.weights_hash) == (0.5, None, "cd")
+    monkeypatch.setattr("omsweep.families.load.weights_hash", lambda *_: "ef")
+    with pytest.raises(FileNotFoundError, match="is gone or changed: `omsweep retry` trains the trial again"):
+        run_session(spec, PREPARED, tmp_path, started=0.0, part="score")

@@ -76,8 +76,10 @@ def test_idle_groups_make_room_for_another_kind(told: list[Any]) -> None:
     assert pool.displaces(LARGE, [SMALL])
     assert not pool.displaces(LARGE, [LARGE])
     assert not pool.displaces(SMALL, [SMALL])
+    kept = pool.take(Worker(cpus=1.0, count=2), keep_idle=True)  # there is room for both
+    assert pool.idle == [SMALL]
     pool.take(LARGE)
-    assert told[1:] == [("end", "s-1-workers-1"), ("start", "s-1-workers-2")]
+    assert told[1:] == [("start", kept.name), ("end", "s-1-workers-1"), ("start", "s-1-workers-3")]
 
 
 def test_what_went_wrong_in_a_group_ends_it(told: list[Any]) -> None:
