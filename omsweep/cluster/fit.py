@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from omsweep.families.family import GIB, ModelFamily
-from omsweep.space.resources import worker_resources
-from omsweep.space.schema import Train
+from omsweep.families.family import GIB, Resources
+from omsweep.plan.attempts import scoring
+from omsweep.space.resources import scorer_resources, worker_resources
 from omsweep.space.search_space import SearchSpace
 
 NAMES = {"CPU": ("CPU", 1), "GPU": ("GPU", 1), "memory": ("GiB", GIB)}
@@ -27,22 +27,25 @@ def where_workers_fit(space: SearchSpace, nodes: Sequence[Mapping[str, float]] |
     if nodes is None:
         return "what this cluster's nodes have is not known: whether a worker fits shows when the sweep starts"
     said = []
-    for family in space.families:
-        need = needed(space.file.train, family)
-        count = sum(all(node.get(name, 0.0) >= amount for name, amount in need.items()) for node in nodes)
+    evaluate, train = space.file.evaluate, space.file.train
+    jobs = [(family.name, worker_resources(train, family)) for family in space.families]
+    if evaluate.workers is not None:
+        jobs += [(scoring(one.name), scorer_resources(evaluate, train, one)) for one in space.families]
+    for name, declared in jobs:
+        need = needed(declared)
+        count = sum(all(node.get(key, 0.0) >= amount for key, amount in need.items()) for node in nodes)
         if not count and not may_grow:
             raise ValueError(
-                f"no node of this cluster holds a worker of {family.name}, which needs {shown(need)}: there"
+                f"no node of this cluster holds a worker of {name}, which needs {shown(need)}: there"
                 f" {'is' if len(nodes) == 1 else 'are'} {_listed(nodes)}, and nothing adds nodes"
             )
-        said.append(f"{count} of {len(nodes)} for {family.name} ({shown(need)})")
+        said.append(f"{count} of {len(nodes)} for {name} ({shown(need)})")
     grows = ", and an autoscaler may add nodes" if may_grow else ""
     return f"nodes that hold a worker: {'; '.join(said)}{grows}"
 
 
-def needed(train: Train, family: ModelFamily) -> dict[str, float]:
+def needed(declared: Resources) -> dict[str, float]:
     """What Ray must find on one node for a worker, under Ray's names; without declared CPUs some share of one."""
-    declared = worker_resources(train, family)
     amounts = {"CPU": declared.cpus or 0.1, "GPU": declared.gpus, "memory": (declared.memory_gib or 0.0) * GIB}
     return {name: amount for name, amount in amounts.items() if amount}
 

@@ -17,10 +17,10 @@ def hold_gpu_memory(gib: float | None) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError(f"train.resources_per_worker.gpu_memory_gib is {gib:g}, and this worker sees no GPU")
+        raise ValueError(f"resources_per_worker.gpu_memory_gib is {gib:g}, and this worker sees no GPU")
     total = torch.cuda.get_device_properties(DEVICE).total_memory
     if total < gib * GIB:
         raise ValueError(
-            f"train.resources_per_worker.gpu_memory_gib is {gib:g}, and this worker's GPU has {total / GIB:.1f} GiB"
+            f"resources_per_worker.gpu_memory_gib is {gib:g}, and this worker's GPU has {total / GIB:.1f} GiB"
         )
     torch.cuda.set_per_process_memory_fraction(gib * GIB / total, DEVICE)

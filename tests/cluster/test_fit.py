@@ -48,3 +48,11 @@ def test_what_no_node_holds_is_refused_with_what_there_is(declared: str, needs: 
 
 def test_nodes_that_are_not_known_refuse_nothing() -> None:
     assert "is not known" in where_workers_fit(space("{gpus: 8}"), None, may_grow=False)
+
+
+def test_workers_that_only_score_need_a_node_too() -> None:
+    apart = ["evaluate.workers=1", "evaluate.resources_per_worker={cpus: 8, gpus: 0}"]
+    train = "train.resources_per_worker={cpus: 4, gpus: 1}"
+    made = load_space(Path("search_spaces/tiny/search.yaml"), [train, *apart, "train.backend=train"])
+    said = where_workers_fit(made, [HEAD, SMALL, LARGE], may_grow=False)
+    assert "1 of 3 for tiny-llama (4 CPU, 1 GPU); 2 of 3 for tiny-llama (scoring) (8 CPU)" in said

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import known_share
-from omsweep.families.family import GIB, ModelFamily
+from omsweep.families.family import GIB, ModelFamily, Resources
 from omsweep.families.folder import check_causal, check_model
 from omsweep.families.presence import place_of, with_shape
 from omsweep.optim.settings import DTYPE_BYTES
 from omsweep.space.knobs import SpaceError
 from omsweep.space.memory import Load, training_bytes
-from omsweep.space.resources import worker_resources
+from omsweep.space.resources import scorer_resources, worker_resources
 from omsweep.space.samples import edge_samples, match_of, online_merge
 from omsweep.space.search_space import SearchSpace
 
@@ -53,7 +53,10 @@ def need_of(space: SearchSpace, family: ModelFamily) -> Need | None:
 
 def limit_of(space: SearchSpace, family: ModelFamily) -> tuple[str, float | None]:
     """Name and GiB of what bounds a worker's training memory: its GPU's where it has one, else the host's."""
-    resources = worker_resources(space.file.train, family)
+    return _limit(worker_resources(space.file.train, family))
+
+
+def _limit(resources: Resources) -> tuple[str, float | None]:
     name = LIMITS[bool(resources.gpus)]
     return name, getattr(resources, name)
 
@@ -70,9 +73,13 @@ def check_fit(space: SearchSpace) -> None:
         _check_place(model, revision, "evaluate.reward.model", check_model)
     for index, family in enumerate(space.families):
         _check_places(family, f"families.{index}")
-        resources = worker_resources(space.file.train, family)
-        if resources.gpu_memory_gib is not None and not resources.gpus:
-            raise SpaceError("train.resources_per_worker.gpu_memory_gib", "needs resources_per_worker.gpus above 0")
+        scorers = scorer_resources(space.file.evaluate, space.file.train, family)
+        section = "train" if space.file.evaluate.workers is None else "evaluate"
+        for part, one in {section: scorers, "train": worker_resources(space.file.train, family)}.items():
+            if one.gpu_memory_gib is not None and not one.gpus:
+                raise SpaceError(
+                    f"{part}.resources_per_worker.gpu_memory_gib", "needs resources_per_worker.gpus above 0"
+                )
         name, gib = limit_of(space, family)
         need = need_of(space, family)
         if need is not None and gib is not None and need.total > gib * GIB:
@@ -81,12 +88,13 @@ def check_fit(space: SearchSpace) -> None:
                 f"{family.name} cannot train on workers with resources_per_worker.{name} {gib:g}: it needs about"
                 f" {need.describe()}; make it fit with {', '.join(_remedies(space, need, name))}",
             )
+        name, gib = _limit(scorers)
         if need is not None and gib is not None and (scoring := scoring_bytes(need.load)) > gib * GIB:
             raise SpaceError(
                 f"families.{index}",
                 f"{family.name} cannot be scored on workers with resources_per_worker.{name} {gib:g}: however it is"
                 f" sharded, one worker holds policy and SFT model whole, {_gib(scoring)} GiB as {need.load.dtype}; give"
-                f" workers more memory (train.resources_per_worker.{name})",
+                f" workers more memory ({section}.resources_per_worker.{name})",
             )
 
 

@@ -142,6 +142,11 @@ def test_scoring_is_not_sharded(compare: dict[str, Any]) -> None:
     check_fit(space_of(compare, model, **sharded, **enough))
     with pytest.raises(SpaceError, match=r"large cannot be scored on .*gpu_memory_gib 37: .* 37.3 GiB as bfloat16"):
         check_fit(space_of(compare, model, **sharded, **little))
+    apart = compare | {"evaluate": {"workers": 1, "resources_per_worker": {"gpu_memory_gib": 38}}}
+    check_fit(space_of(apart, model, **sharded, **little))  # nobody scores where trials train
+    apart["evaluate"]["resources_per_worker"]["gpu_memory_gib"] = 37
+    with pytest.raises(SpaceError, match=r"cannot be scored .* \(evaluate.resources_per_worker.gpu_memory_gib\)"):
+        check_fit(space_of(apart, model, **sharded, **enough))
 
 
 def test_knobs_are_counted_together(compare: dict[str, Any]) -> None:
