@@ -332,6 +332,41 @@ def test_trials_that_pause_end_as_if_they_had_not(tmp_path: Path, backend: str) 
     assert all((one.attempts, one.steps) == (1, 4) for one in stopped)
 
 
+@pytest.mark.campaign
+def test_trials_scored_in_groups_of_their_own_have_the_same_numbers(tmp_path: Path) -> None:
+    """One worker trains, two score; each group is given out again, and the front's members are scored in the second."""
+    content = space()
+    content["train"] |= {"backend": "train"}
+    _, whole, where = run(tmp_path, content, "whole")
+    apart = content["evaluate"] | {"workers": 2, "resources_per_worker": {"cpus": 0.5}}
+    code, trials, folder = run(tmp_path, content | {"evaluate": apart}, "apart")
+    assert code == 0
+    own = {"seconds", "attempts", "policy_path", "mlflow_run_id"}
+    found, expected = ({one.trial_id: one.model_dump(exclude=own) for one in of} for of in (trials, whole))
+    assert found == expected
+    assert all(one.reward is not None and one.attempts == 2 for one in trials)
+    for trial_id in found:
+        pd.testing.assert_frame_equal(folder.scores(trial_id), where.scores(trial_id))
+    reports = [of.state().report_scores() for of in (folder, where)]
+    assert reports[0] == reports[1] != {}
+    events = [json.loads(line) for line in folder.events_jsonl.read_text().splitlines()]
+    for trial_id in found:
+        kinds = [
+            one["kind"]
+            for one in events
+            if one.get("trial_id") == trial_id and one["kind"] not in ("progress", "tracked")
+        ]
+        assert [one for one in kinds if one in ("started", "paused", "ended")] == [
+            "started",
+            "paused",
+            "started",
+            "ended",
+        ]
+        assert kinds.index("trained") < kinds.index("paused")
+    groups = {file.name.rsplit("-", 1)[0] for file in (folder.path / "ray").glob("*-workers-*")}
+    assert len(groups) == 2
+
+
 def planted(draw: Callable[..., list[TrialSpec]]) -> Callable[..., list[TrialSpec]]:
     """The design with one trial that no trainer accepts."""
 
