@@ -160,8 +160,10 @@ def test_a_group_that_other_trials_wait_for_is_ended_only_where_nothing_else_can
     groups.wanted, queue.running = True, [TrialSpec(trial_id="c", family="f")]
     queue.next = lambda fits, room, ahead: queue.waiting.pop() if fits(queue.waiting[-1].spec) else None
     assert searcher.suggest("t0") is None
-    queue.running = []
+    queue.scores = lambda spec: True  # for scores, which a search waits for, one is ended at once
     assert searcher.suggest("t1") is not None
+    queue.running, queue.scores = [], lambda spec: False
+    assert searcher.suggest("t2") is not None
 
 
 def test_what_goes_wrong_in_the_driver_is_no_trials_error() -> None:

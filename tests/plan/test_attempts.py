@@ -23,6 +23,7 @@ from omsweep.store.storage import FolderStorage
 
 SPECS = [TrialSpec(trial_id=name, family="f", seed=3) for name in "abc"]
 DONE = Outcome(state="completed", reward=0.5, tax=1.0, losses=(0.7, 0.6))
+KEPT = DONE.model_copy(update={"reward": None, "tax": None, "policy_path": "/p", "reason": TRAINED})
 
 
 def lost(reason: str) -> Outcome:
@@ -257,12 +258,13 @@ PROMOTING: dict[str, Any] = {
 }
 
 
-def driven(log: SweepLog, *, events: int | None = None) -> list[str]:
+def driven(log: SweepLog, *, events: int | None = None, apart: bool = False) -> list[str]:
     """Two slots under a rule that pauses, for so many ends and pauses; what happened."""
     space, scores = build_space(PROMOTING), {"a": 0.1, "b": 0.4, "c": 0.6, "d": 0.2, "e": 0.5}
     proposer = StudyProposer(space)
     specs = [made.spec.model_copy(update={"trial_id": name}) for name in scores if (made := proposer.next())]
-    queue = TrialQueue(Attempts(log), DesignProposer(specs, log.state), stopping=Stopping(space, log.state))
+    rule = Stopping(space, log.state)
+    queue = TrialQueue(Attempts(log), DesignProposer(specs, log.state), stopping=rule, apart=apart)
     happened: list[str] = []
     running: deque[Job] = deque()
     while True:
@@ -279,6 +281,8 @@ def driven(log: SweepLog, *, events: int | None = None) -> list[str]:
         if not log.state.trials[name].rungs and not queue.reach(name, rung):
             queue.end(name, Outcome(state="stopped", steps=4, reward=scores[name]))
             happened.append(f"pause {name}")
+        elif job.part == "train":
+            queue.end(name, KEPT)
         else:
             queue.end(name, Outcome(state="completed", steps=8, reward=scores[name], tax=1.0))
             happened.append(f"end {name}")
@@ -301,10 +305,11 @@ def test_trials_pause_at_a_rung_until_it_is_their_turn(log: SweepLog) -> None:
     assert not log.state.holding
 
 
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("events", range(9))
-def test_a_sweep_goes_on_with_the_pauses_of_an_earlier_driver(log: SweepLog, events: int) -> None:
-    driven(log, events=events)
-    driven(log)
+def test_a_sweep_goes_on_with_the_pauses_of_an_earlier_driver(log: SweepLog, events: int, apart: bool) -> None:
+    driven(log, events=events, apart=apart)
+    driven(log, apart=apart)
     states = {name: (one.outcome or {})["state"] for name, one in log.state.trials.items()}
     assert states == {"a": "stopped", "b": "completed", "c": "completed", "d": "stopped", "e": "completed"}
 
@@ -371,9 +376,6 @@ def test_an_error_is_kept_without_the_secrets_in_it(log: SweepLog, tmp_path: Pat
     queue.end("a", Outcome(state="failed", error=text, traceback=f"Traceback\n{text}"))
     assert log.state.trials["a"].record.error == "OSError: https://hub/model?token=*** not found"
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and "hunter2" in file.read_text()]
-
-
-KEPT = DONE.model_copy(update={"reward": None, "tax": None, "policy_path": "/p", "reason": TRAINED})
 
 
 def apart(log: SweepLog) -> TrialQueue:
