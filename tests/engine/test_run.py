@@ -336,7 +336,7 @@ def test_trials_that_pause_end_as_if_they_had_not(tmp_path: Path, backend: str) 
 def test_trials_scored_in_groups_of_their_own_have_the_same_numbers(tmp_path: Path) -> None:
     """One worker trains, two score; each group is given out again, and the front's members are scored in the second."""
     content = space()
-    content["train"] |= {"backend": "train"}
+    content["train"] |= {"backend": "train", "concurrent_trials": 1}
     _, whole, where = run(tmp_path, content, "whole")
     apart = content["evaluate"] | {"workers": 2, "resources_per_worker": {"cpus": 0.5}}
     code, trials, folder = run(tmp_path, content | {"evaluate": apart}, "apart")
