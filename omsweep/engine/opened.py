@@ -24,7 +24,7 @@ from omsweep.strict_json import flatten, plain
 LONGEST_LIST = 6
 ANSWER_SECONDS = 30.0
 """In which a storage must have been tried."""
-COUNTS = ("design.blocks", "design.seeds", "design.sft_seeds", "search.trials")
+COUNTS = ("design.blocks", "design.seeds", "design.sft_seeds", "search.trials", "search.replicates")
 """What `omsweep extend` may raise: the trials that there are stay what they are."""
 MODELS = ("weights_hash", "base_hash", "base_revision", "sft_revision", "dtype", "chat_template", "decoding")
 """Fields of `Prepared` that make its trials what they are."""

@@ -4,6 +4,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -89,9 +90,7 @@ def run_sweep(
     check_own_data(space)
     specs = draw(space) if space.file.mode == "compare" else None
 
-    def warn(text: str) -> None:
-        console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)
-
+    warn = partial(_warn, console)
     inputs = inputs_of(space)
     with opened(folder, space.resolved(), warn, inputs=inputs, repair=repair, extend=extend) as log:
         check_room(space, left_of(space, specs, log.state), storage)
@@ -197,7 +196,9 @@ def _run(
     with Terminal.bar(console, total=total, done=done) as terminal:
         attempts = Attempts(log, [terminal, retention])
         state = log.state
-        proposer: Proposer = StudyProposer(space, state) if specs is None else DesignProposer(specs, state)
+        proposer: Proposer = (
+            StudyProposer(space, state, partial(_warn, console)) if specs is None else DesignProposer(specs, state)
+        )
         stopping = None if space.file.scheduler.algorithm == "none" else Stopping(space, state)
         budget = space.file.budget
         apart = space.file.evaluate.workers is not None
@@ -292,3 +293,7 @@ def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Consol
     print_status(folder, console)
     print_answers(folder)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[closed]
+
+
+def _warn(console: Console, text: str) -> None:
+    console.print(f"[yellow]warning[/]: {escape(text)}", highlight=False)

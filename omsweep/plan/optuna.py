@@ -5,9 +5,8 @@ ever; here every end is told (`omsweep.plan.told`).
 """
 
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -40,14 +39,17 @@ class StudyProposer:
     Args:
         space: of the search.
         state: what it goes on from; its trials are in the studies as they would be had it never stopped.
+        say: is told what of `search.warm_start` is left out.
 
     Raises:
         SpaceError: a sweep of `search.warm_start` cannot be read.
     """
 
-    def __init__(self, space: SearchSpace, state: SweepState | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace, state: SweepState | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space = space
+        self._space, self._say = space, say
         state = SweepState() if state is None else state
         total = trial_count(space)
         self._shares, self._explored = shares(space, total), shares(space, total - space.search.replicates)
@@ -185,7 +187,7 @@ class StudyProposer:
     def _earlier(self) -> Earlier:
         found = read_earlier(self._space)
         for line in found.left_out:
-            warnings.warn(line, stacklevel=2)
+            self._say(line)
         return found
 
 

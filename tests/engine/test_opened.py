@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omsweep.engine.opened import create, differences, opened
+from omsweep.engine.opened import create, differences, opened, refuse_another
 from omsweep.store.folder import SweepFolder
 from omsweep.store.log import SweepLog
 
@@ -91,6 +91,15 @@ def test_a_second_driver_is_refused_and_named(folder: SweepFolder, monkeypatch: 
 def test_another_space_is_refused_by_its_keys(folder: SweepFolder, space: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text), opened(folder, space, print):
         pass
+
+
+def test_a_search_is_extended_by_trials_and_by_repeats(folder: SweepFolder) -> None:
+    old, new = ({"search": {"trials": trials, "replicates": repeats}} for trials, repeats in ((4, 1), (6, 2)))
+    refuse_another(folder, old, new, extend=True)
+    with pytest.raises(ValueError, match="search.replicates is 1 there and 2 here.*`omsweep extend`"):
+        refuse_another(folder, old, new)
+    with pytest.raises(ValueError, match="another search space: search.replicates is 2 there and 1 here"):
+        refuse_another(folder, new, old | {"search": {"trials": 6, "replicates": 1}}, extend=True)
 
 
 @pytest.mark.parametrize(("path", "value"), [("train.concurrent_trials", 1), ("keep.policies", "front")])
