@@ -90,9 +90,7 @@ class RayExecutor:
             if trial.accelerator_type is not None:
                 capacity.keep_to(trial.spec, trial.accelerator_type)
         trainable = tune.with_parameters(SweepTrial, prepared=dict(models), folder=str(folder.path), group=self._group)
-        trainable.__name__ = (
-            folder.name
-        )  # what the dashboard and log lines call Tune's actors, which run trial by trial
+        trainable.__name__ = folder.name  # what dashboard and log lines call Tune's actors, which run trial by trial
         capacity.scores = queue.scores
         inprocess = train.backend == "inprocess"
         pool = None if inprocess else self._pool

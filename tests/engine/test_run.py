@@ -314,7 +314,15 @@ def test_trials_that_pause_end_as_if_they_had_not(tmp_path: Path, backend: str) 
     content["train"] |= {"backend": backend}
     del content["design"]
     _, whole, _ = run(tmp_path, content, "whole")
-    rule = {"algorithm": "moasha", "variant": "promote", "first_rung": 4, "never_stop": 0, "items": 4, "noise": 0.0}
+    rule = {
+        "algorithm": "moasha",
+        "variant": "promote",
+        "first_rung": 4,
+        "eta": 3,
+        "never_stop": 0,
+        "items": 4,
+        "noise": 0.0,
+    }
     code, trials, folder = run(tmp_path, content | {"scheduler": rule}, "paused")
     assert code == 0
     states = folder.state().trials
