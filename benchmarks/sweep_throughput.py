@@ -7,8 +7,9 @@ warm       a sweep with `backend: train`
 inprocess  a sweep with `backend: inprocess`
 
 All read the same prepared models and data. Lost seconds a trial = (wall x slots - train - evaluate) / trials; wall is
-from the first start of a trial to the end of the last, the start of the first workers included. The ways take turns,
-`--rounds` times; ratios within one run mean something, single seconds on a shared machine do not.
+from the first start of a trial to the end of the last, the start of the first workers included. *Later* is the same
+without the first trial of each slot: what one more trial costs. The ways take turns, `--rounds` times; ratios within
+one run mean something, single seconds on a shared machine do not.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -49,16 +50,35 @@ CHILD = "--child"
 
 
 class Result(NamedTuple):
-    """The trials of one way: `wall` seconds, and the outcome of each by trial id."""
+    """The trials of one way by trial id: when each started and ended (Unix time), and its outcome."""
 
-    wall: float
+    spans: Mapping[str, tuple[float, float]]
     outcomes: Mapping[str, Any]
+
+    @property
+    def wall(self) -> float:
+        """Seconds from the first start to the last end."""
+        return self._last - min(start for start, _ in self.spans.values())
 
     @property
     def lost(self) -> float:
         """Seconds of a slot that a trial cost beside training and scoring."""
-        worked = sum(one.seconds[phase] or 0.0 for one in self.outcomes.values() for phase in ("train", "evaluate"))
-        return (self.wall * SLOTS - worked) / len(self.outcomes)
+        return (self.wall * SLOTS - self._worked(self.spans)) / len(self.spans)
+
+    @property
+    def later(self) -> float:
+        """The same without the first trial of each slot."""
+        order = sorted(self.spans, key=lambda name: self.spans[name])
+        first, rest = order[:SLOTS], order[SLOTS:]
+        return (sum(self._last - self.spans[name][1] for name in first) - self._worked(rest)) / len(rest)
+
+    @property
+    def _last(self) -> float:
+        return max(end for _, end in self.spans.values())
+
+    def _worked(self, names: Iterable[str]) -> float:
+        of = [self.outcomes[name].seconds for name in names]
+        return sum(seconds[phase] or 0.0 for seconds in of for phase in ("train", "evaluate"))
 
     @property
     def an_hour(self) -> float:
@@ -100,11 +120,16 @@ def trial(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def two_at_a_time(run: Callable[[Mapping[str, Any]], Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> Result:
     """Run every job, `SLOTS` at a time."""
-    began = time.time()
+
+    def timed(job: Mapping[str, Any]) -> tuple[tuple[float, float], Outcome]:
+        began = time.time()
+        outcome = Outcome(**run(job))
+        return (began, time.time()), outcome
+
     with ThreadPoolExecutor(SLOTS) as pool:
-        answers = list(pool.map(run, jobs))
-    wall = time.time() - began
-    return Result(wall, {job["spec"]["trial_id"]: Outcome(**one) for job, one in zip(jobs, answers, strict=True)})
+        spans, outcomes = zip(*pool.map(timed, jobs), strict=True)
+    names = [job["spec"]["trial_id"] for job in jobs]
+    return Result(dict(zip(names, spans, strict=True)), dict(zip(names, outcomes, strict=True)))
 
 
 def in_a_process(job: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -136,12 +161,13 @@ def in_a_sweep(content: Mapping[str, Any], storage: Path) -> Result:
     """All trials in a sweep."""
     run_sweep(build_space(content), "s", storage)
     folder = SweepFolder(storage, "s")
-    times = {"started": [], "ended": []}  # type: dict[str, list[float]]
+    times: dict[str, dict[str, float]] = {"started": {}, "ended": {}}
     for line in folder.events_jsonl.read_text().splitlines():
         event = json.loads(line)
         if event["kind"] in times:
-            times[event["kind"]].append(event["time"])
-    return Result(max(times["ended"]) - min(times["started"]), {one.trial_id: one for one in folder.trials()})
+            times[event["kind"]][event["trial_id"]] = event["time"]
+    spans = {name: (start, times["ended"][name]) for name, start in times["started"].items()}
+    return Result(spans, {one.trial_id: one for one in folder.trials()})
 
 
 def main() -> int:
@@ -189,12 +215,14 @@ def report(found: Mapping[str, Sequence[Result]], options: argparse.Namespace) -
         f"{datetime.now(UTC).date()}  {where}  {3 * options.blocks} trials of {options.steps} steps,"
         f" {'all' if options.limit is None else options.limit} items scored\n"
     )
-    say("way         lost s/trial   train s   evaluate s   trials/hour   (medians of rounds; of trials within)\n")
+    say("way         lost s/trial   later   train s   evaluate s   trials/hour   (medians; of rounds, of trials)\n")
     for way, results in found.items():
         outcomes = [one for result in results for one in result.outcomes.values()]
         train, evaluate = (statistics.median(one.seconds[name] for one in outcomes) for name in ("train", "evaluate"))
-        lost, an_hour = (statistics.median(getattr(one, name) for one in results) for name in ("lost", "an_hour"))
-        say(f"{way:<10}  {lost:12.2f}  {train:8.2f}  {evaluate:11.2f}  {an_hour:12.0f}\n")
+        lost, later, an_hour = (
+            statistics.median(getattr(one, name) for one in results) for name in ("lost", "later", "an_hour")
+        )
+        say(f"{way:<10}  {lost:12.2f}  {later:6.2f}  {train:8.2f}  {evaluate:11.2f}  {an_hour:12.0f}\n")
     numbers = {
         (
             way,

@@ -16,7 +16,7 @@ class TrainOutcome:
         losses: loss of each step, mean over workers, those before a resume included; may end with a non-finite one.
         diagnostics: the optimizer's, see `omsweep.optim`.
         learning_rate_applied: peak learning rate; under `match: share` over the share of an update that is kept.
-        seconds: `start` (checks, data, trainer), `pilot`, `train`.
+        seconds: `start` (checks, data, trainer), `pilot`, `train` (without what was spent at rungs).
         preflight: `truncated_share`, `examples`, and before the first step `loss`, `expected_loss`, `log_ratio_nats`.
     """
 
@@ -38,6 +38,7 @@ class OnTheWay:
         step: optimizer steps done.
         tokens, losses: as in `TrainOutcome`, so far.
         diagnostics: the optimizer's.
+        seconds: of training so far, without those spent at rungs.
         copy_into: puts the policy as it is now into another model of its architecture; a meeting of all workers.
     """
 
@@ -45,4 +46,5 @@ class OnTheWay:
     tokens: int
     losses: list[float]
     diagnostics: dict[str, float]
+    seconds: float
     copy_into: Callable[[Any], None]

@@ -111,10 +111,10 @@ def train(
         learning_rate = _applied_learning_rate(settings, lambda: build(model=deepcopy(model)))
         piloted = time.perf_counter()
         trainer = build(model=deepcopy(model) if settings.sharded else model, watch=watch)
+        started = time.perf_counter()
         if at_rung is not None:
             watch.rungs, watch.save_at_rungs = rungs, save_at_rungs
-            watch.at_rung = lambda: at_rung(_on_the_way(settings, trainer))
-        started = time.perf_counter()
+            watch.at_rung = lambda: at_rung(_on_the_way(settings, trainer, since=started + watch.rung_seconds))
         try:
             outcome = _run(
                 settings,
@@ -172,17 +172,18 @@ def _run(
         losses=losses_of(trainer.state),
         diagnostics=diagnostics,
         learning_rate_applied=learning_rate,
-        seconds={"train": time.perf_counter() - began},
+        seconds={"train": time.perf_counter() - began - watch.rung_seconds},
         preflight=preflight | watch.preflight,
     )
 
 
-def _on_the_way(settings: TrainSettings, trainer: Any) -> OnTheWay:
+def _on_the_way(settings: TrainSettings, trainer: Any, *, since: float) -> OnTheWay:
     return OnTheWay(
         step=trainer.state.global_step,
         tokens=tokens_of(trainer.state),
         losses=losses_of(trainer.state),
         diagnostics=trainer.optimizer.optimizer.diagnostics(),
+        seconds=time.perf_counter() - since,
         copy_into=partial(_copy_into, settings, trainer),
     )
 

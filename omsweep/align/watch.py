@@ -1,6 +1,7 @@
 """A trainer callback that checks the first batch, notices divergence and passes on steps and checkpoints."""
 
 import math
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class Watch(TrainerCallback):
         preflight: what `check_start` returned, empty after a resume.
         diverged: whether a loss was not finite; training then stops after that step.
         stopped: whether `at_rung` ended training.
+        rung_seconds: spent in `at_rung`.
     """
 
     beta: float
@@ -45,6 +47,7 @@ class Watch(TrainerCallback):
     preflight: dict[str, float] = field(default_factory=dict)
     diverged: bool = False
     stopped: bool = False
+    rung_seconds: float = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After a resume, go on counting tokens where the checkpoint stopped."""
@@ -95,8 +98,10 @@ class Watch(TrainerCallback):
 
     def _reach(self, control: TrainerControl) -> None:
         assert self.at_rung is not None
-        if not self.at_rung():
-            self.stopped = control.should_training_stop = True
+        began = time.perf_counter()
+        self.stopped = not self.at_rung()
+        self.rung_seconds += time.perf_counter() - began
+        control.should_training_stop |= self.stopped
 
 
 def losses_of(state: TrainerState) -> list[float]:

@@ -88,7 +88,8 @@ def run_session(
             at_rung=None if at_rung is None else partial(_at_rung, session, rank, at_rung),
         )
         start = begun - started + (trained.seconds["start"] or 0.0)
-        trained = trained.model_copy(update={"seconds": {**trained.seconds, "start": start, "evaluate": 0.0}})
+        seconds = {**trained.seconds, "start": start, "evaluate": session.rung_seconds}
+        trained = trained.model_copy(update={"seconds": seconds})
     if rank > 0:
         if part != "train":
             help_rank_0(session.models)
@@ -111,7 +112,8 @@ def _scored(session: "TrialSession", trained: Outcome, spread: Spread) -> Outcom
         logger.exception("scoring %s failed", session.spec.trial_id)
         text = f"scoring failed: {error_line(error)}"
         found = {"state": "failed", "error": text, "reason": "scoring failed", "traceback": traceback.format_exc()}
-    seconds = {**trained.seconds, "evaluate": time.time() - scored_from}
+    at_rungs = trained.seconds.get("evaluate") or 0.0
+    seconds = {**trained.seconds, "evaluate": at_rungs + time.time() - scored_from}
     return trained.model_copy(update={**found, "seconds": seconds})
 
 
@@ -147,6 +149,7 @@ class TrialSession:
         self.spec, self.prepared, self.folder = spec, prepared, folder
         self.policy_folder = policy_folder(folder, spec.trial_id)
         self._model: Any = None
+        self.rung_seconds = 0.0
         hold_gpu_memory(prepared.gpu_memory_gib)
 
     def train(
@@ -218,6 +221,7 @@ class TrialSession:
         spec, prepared, began = self.spec, self.prepared, time.time()
         level, step, limit = next(one for one in spec.rungs if one[1] == now.step)
         fields, noise = score_rung(EvaluateSettings(**spec.evaluate), prepared, models, limit, spread=spread)
+        self.rung_seconds += time.time() - began
         outcome = Outcome(
             **fields,
             state="stopped",
@@ -228,7 +232,7 @@ class TrialSession:
             merge_active=merge_active(now.diagnostics),
             decoding=prepared.decoding,
             accelerator=accelerator(),
-            seconds={"evaluate": time.time() - began},
+            seconds={"train": now.seconds, "evaluate": self.rung_seconds},
         )
         return {"outcome": outcome.model_dump(), "rung": {"level": level, "step": step, **noise}}
 

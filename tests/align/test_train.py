@@ -1,5 +1,6 @@
 import os
 import random
+import time
 from copy import deepcopy
 
 import numpy as np
@@ -269,6 +270,19 @@ def test_a_rung_can_be_the_end(run):
     whole, _ = run(steps=4)
     outcome, _ = run(steps=4, hooks={"rungs": [2], "at_rung": lambda now: False})
     assert (outcome.state, outcome.steps, outcome.losses) == ("stopped", 2, whole.losses[:2])
+
+
+def test_seconds_at_rungs_are_not_those_of_training(run):
+    told = []
+
+    def wait(now):
+        told.append(now.seconds)
+        time.sleep(0.5)
+        return True
+
+    began = time.perf_counter()
+    outcome, _ = run(steps=3, hooks={"rungs": [1, 2], "at_rung": wait})
+    assert 0 < told[0] < told[1] < outcome.seconds["train"] < time.perf_counter() - began - 1.0
 
 
 def test_a_run_that_paused_at_a_rung_goes_on_from_it(run, tmp_path):
