@@ -5,11 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 from omsweep.commands import DEFAULT_STORAGE, FAILED
 from omsweep.foreign import error_line, keep_traceback, refusal
-from omsweep.redaction import redacted
+from omsweep.redaction import redacted, refuse_secrets, visible
+from omsweep.secrets import guard
 
 BAD_USAGE, INTERRUPTED = 2, 130
 LONGEST_LINE = 500
@@ -20,7 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An error that nobody foresaw is said in one line and its traceback is in a file; `OMSWEEP_TRACEBACK` raises it.
     """
-    options = _parser().parse_args(arguments)
+    guard()
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        _refuse_secrets(words)
+    except ValueError as error:
+        sys.stderr.write(f"omsweep: {error}\n")
+        return BAD_USAGE
+    options = _parser().parse_args(words)
     try:
         # imported when it is called: `--help` and `check` stay fast
         code: int = import_module(f"omsweep.commands.{options.verb}").execute(options)
@@ -31,8 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("OMSWEEP_TRACEBACK"):
             raise
         said = refusal(error)
-        sys.stderr.write(f"omsweep: {redacted(_unforeseen(options.verb, error) if said is None else said)}\n")
+        line = redacted(_unforeseen(options.verb, error) if said is None else said)
+        sys.stderr.write(f"omsweep: {visible(line, lines=True)}\n")
         return FAILED if said is None else BAD_USAGE
+
+
+def _refuse_secrets(words: Sequence[str]) -> None:
+    """Refuse a secret in any argument of any command, before anything reads it: shells and jobs show command lines."""
+    for before, word in pairwise(["", *words]):
+        option, _, value = word.partition("=")
+        is_option = option.startswith("--")
+        refuse_secrets(option if is_option else before if before.startswith("--") else "an argument", value or word)
 
 
 def _unforeseen(verb: str, error: Exception) -> str:

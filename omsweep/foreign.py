@@ -65,10 +65,10 @@ def _lacks_memory(error: BaseException) -> bool:
 
 
 def error_line(error: BaseException) -> str:
-    """What went wrong, in one line: the exception's type and message; of a Ray task what was raised in it."""
+    """What went wrong, in one line without secrets: type and message; of a Ray task what was raised in it."""
     cause = getattr(error, "cause", None)
     root = cause if isinstance(cause, BaseException) else error
-    return " ".join("".join(traceback.format_exception_only(root)).split())
+    return redacted(" ".join("".join(traceback.format_exception_only(root)).split()))
 
 
 def keep_traceback(error: BaseException) -> str:

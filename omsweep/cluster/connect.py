@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import ray
 from ray.job_config import JobConfig
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
-from rich.console import Console
 
 from omsweep.cache import cache_root
 from omsweep.cache.content import LIMIT
 from omsweep.cluster.storage import in_ray_job
+from omsweep.console import Console
 from omsweep.foreign import calling
 
 DRIVER_SETTINGS = {

@@ -15,8 +15,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from omsweep.cluster.storage import check_no_secret
-from omsweep.redaction import redacted
+from omsweep.redaction import redacted, refuse_secrets
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 SWEEP_TAG = "omsweep_sweep"
@@ -144,9 +143,11 @@ def connect(address: str | None) -> Dashboard:
     """
     for logger in CHATTY_LOGGERS:
         logging.getLogger(logger).setLevel(logging.WARNING)
+    for variable in (ADDRESS_VARIABLE, "RAY_ADDRESS"):
+        refuse_secrets(variable, os.environ.get(variable, ""))
     if address is None:
         return Dashboard()
-    check_no_secret("--address", address, "give a token in ~/.ray/auth_token or RAY_AUTH_TOKEN")
+    refuse_secrets("--address", address)
     url = address if "://" in address else f"http://{address}"
     with _environment(ADDRESS_VARIABLE, url):
         return Dashboard(url)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from omsweep.redaction import redacted
+from omsweep.redaction import refuse_secrets
 from omsweep.sinks.first_connection import absolute
 
 
@@ -54,13 +54,8 @@ def check_tracking(uri: str | None) -> None:
         ValueError: naming what to do instead, never the secret; a SQLite file whose path is not written as in a URI.
     """
     if uri is not None:
+        refuse_secrets("--tracking-uri", uri)
         absolute(uri)
-        check_no_secret(
-            "--tracking-uri",
-            uri,
-            "for a server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the process"
-            " that runs the sweep (on a cluster: of the head node), for a database put an MLflow server before it",
-        )
 
 
 def check_job_tracking(uri: str | None) -> None:
@@ -84,24 +79,10 @@ def check_job_tracking(uri: str | None) -> None:
         )
 
 
-def check_no_secret(option: str, uri: str, instead: str) -> None:
-    """Refuse a URI with a user name, password or key in it: a command line and a log are shown to others.
-
-    Args:
-        option: that the URI was given to.
-        uri: to look at.
-        instead: what to do, for the message.
-
-    Raises:
-        ValueError: naming the option, never the secret.
-    """
-    if redacted(uri) != uri:
-        raise ValueError(f"{option} must not hold a user name, password or key, which others can see; {instead}")
-
-
 def _local_path(given: str) -> str:
     if "://" not in given:
         return given
+    refuse_secrets("--storage", given)
     uri = urlsplit(given)
     if uri.scheme != "file" or uri.netloc not in ("", "localhost"):
         raise ValueError(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ray.job_submission import JobStatus
-from rich.console import Console
 from rich.filesize import decimal
 
 from omsweep import __version__
@@ -23,7 +22,9 @@ from omsweep.cluster.dashboard import SWEEP_TAG, ClusterErrors, Dashboard, Job, 
 from omsweep.cluster.fit import where_workers_fit
 from omsweep.cluster.following import follow
 from omsweep.cluster.storage import check_job_storage, check_job_tracking
+from omsweep.console import Console
 from omsweep.provenance import in_environment, revision
+from omsweep.redaction import visible
 from omsweep.space.inputs import places
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import check_file_name
@@ -84,7 +85,7 @@ def submit_sweep(
             console.print(shipped(space_path))
             job_id = client.submit_job(**request)
         except ClusterErrors as error:
-            sys.stderr.write(f"omsweep: not submitted: {error}\n")
+            sys.stderr.write(f"omsweep: not submitted: {visible(str(error), lines=True)}\n")
             return FAILED
     console.print(f"job {job_id} on {client.get_address()}: {request['entrypoint']}")
     console.print(commands(client, job_id, name))
@@ -98,7 +99,7 @@ def submit_sweep(
         console.print(f"\ndetached; job {job_id} goes on\n{commands(client, job_id, name)}")
         raise
     except ClusterErrors as error:
-        sys.stderr.write(f"omsweep: job {job_id} is not followed any more: {error}\n")
+        sys.stderr.write(f"omsweep: job {job_id} is not followed any more: {visible(str(error), lines=True)}\n")
         return FAILED
 
 
@@ -173,7 +174,7 @@ def _outcome(job: Job, console: Console) -> int:
 
 
 def _write(chunk: str) -> None:
-    sys.stdout.write(chunk)
+    sys.stdout.write(visible(chunk, lines=True))
     sys.stdout.flush()
 
 

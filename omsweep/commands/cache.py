@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from filelock import Timeout
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -32,6 +31,7 @@ from omsweep.cache.lock import holder_of, locked
 from omsweep.cache.manifest import damage, has_manifest
 from omsweep.cache.use import unused
 from omsweep.commands import DONE, FAILED
+from omsweep.console import Console
 
 OLD = "no manifest"
 UNFINISHED = "unfinished"

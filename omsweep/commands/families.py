@@ -6,10 +6,10 @@ import sys
 from dataclasses import asdict, fields
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from omsweep.commands import DONE
+from omsweep.console import Console
 from omsweep.families.family import ModelFamily, PackagedRecipe
 from omsweep.families.table import FAMILIES
 

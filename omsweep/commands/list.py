@@ -8,11 +8,12 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, dashboard_address
+from omsweep.console import Console
+from omsweep.redaction import visible
 from omsweep.results.numbers import MISSING, fixed
 from omsweep.results.progress import SweepLine, sweeps_in
 from omsweep.strict_json import plain
@@ -32,7 +33,8 @@ def execute(options: argparse.Namespace) -> int:
     jobs = _jobs(address) if asks_dashboard else []
     if options.json:
         found = {"sweeps": [asdict(one) for one in sweeps], "jobs": [asdict(one) for one in jobs]}
-        sys.stdout.write(json.dumps(plain(found), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        text = json.dumps(plain(found), indent=2, allow_nan=False, ensure_ascii=False)
+        sys.stdout.write(visible(text, lines=True) + "\n")
         return DONE
     if reads_storage:
         _print(_sweep_table(sweeps) if sweeps else f"no sweep in {storage}")

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from omsweep.commands import DONE
+from omsweep.console import Console
 from omsweep.merging.posthoc import POSTHOC_METHODS, NamedWeights, PosthocPoint
 from omsweep.merging.safetensors_header import weight_files
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from omsweep.cluster.storage import check_tracking, storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED
+from omsweep.redaction import visible
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.cursor import Cursor
@@ -59,4 +60,4 @@ def _sync(folder: SweepFolder, tracking_uri: str | None) -> int:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.write(f"warning: {visible(text, lines=True)}\n")

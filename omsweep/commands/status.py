@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, dashboard_address
+from omsweep.redaction import visible
 from omsweep.report.tables import print_status
 from omsweep.results.progress import Driver
 from omsweep.results.view import SweepView, read_view
@@ -26,8 +27,8 @@ def execute(options: argparse.Namespace) -> int:
     if driver is not None:
         raise FileNotFoundError(f"sweep {folder.path} has no trials yet: {driver.name} prepares its models and data")
     if options.json:
-        json.dump(as_json(read_view(folder)), sys.stdout, indent=2, allow_nan=False, ensure_ascii=False)
-        sys.stdout.write("\n")
+        text = json.dumps(as_json(read_view(folder)), indent=2, allow_nan=False, ensure_ascii=False)
+        sys.stdout.write(visible(text, lines=True) + "\n")
     else:
         print_status(folder)
     return DONE
@@ -42,11 +43,10 @@ def _of_job(address: str | None, name: str, *, as_data: bool) -> int:
         log = client.get_job_logs(job.job_id).splitlines()[-LOG_LINES:]
         where = client.get_address()
     if as_data:
-        sys.stdout.write(json.dumps(plain(asdict(job) | {"log": log}), indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(plain(asdict(job) | {"log": log}), indent=2, ensure_ascii=False)
     else:
-        sys.stdout.write(
-            f"{name}: job {job.job_id} on {where}, {job.how}; the end of its log:\n" + "\n".join(log) + "\n"
-        )
+        text = f"{name}: job {job.job_id} on {where}, {job.how}; the end of its log:\n" + "\n".join(log)
+    sys.stdout.write(visible(text, lines=True) + "\n")
     return DONE
 
 

@@ -8,6 +8,7 @@ import time
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED, dashboard_address
+from omsweep.redaction import visible
 from omsweep.report import captions
 from omsweep.results.progress import standing_of, sweeps_in
 from omsweep.store.folder import SweepFolder
@@ -80,5 +81,5 @@ def _why_not(folder: SweepFolder, owner: Owner | None) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{visible(text, lines=True)}\n")
     sys.stdout.flush()

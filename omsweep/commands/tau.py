@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from omsweep.commands import DONE, FAILED
+from omsweep.console import Console
 from omsweep.families.load import find
 from omsweep.merging.names import listed
 from omsweep.merging.vocabulary import VocabularyFit

@@ -4,11 +4,12 @@ The executor that users have is `omsweep.engine.on_ray`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from omsweep.plan.attempts import Attempts, TrialQueue
+from omsweep.secrets import holding
 from omsweep.store.records import Prepared, TrialRecord, TrialSpec
 from omsweep.trial.merge import PointScorer, rescore
 from omsweep.trial.prepare.family import prepare_family
@@ -87,3 +88,12 @@ class Work:
     session: Callable[..., Any] = run_session
     points: Callable[..., Any] = PointScorer
     rescore: Callable[..., Any] = rescore
+
+    def holding(self, secrets: Mapping[str, str]) -> "Work":
+        """The same work, of which each process first takes the secrets on its own node (`omsweep.secrets`)."""
+        return Work(
+            **{
+                one.name: holding(getattr(self, one.name), secrets, f"the process of `{one.name}`")
+                for one in fields(self)
+            }
+        )

@@ -17,6 +17,7 @@ from ray.train.v2.api.exceptions import PreemptionError
 
 from omsweep.engine.memory_kill import memory_kill_message
 from omsweep.foreign import error_line
+from omsweep.redaction import redacted
 from omsweep.store.records import Outcome
 from omsweep.store.storage import FULL
 
@@ -36,7 +37,7 @@ LOST = (
 def failed(error: BaseException) -> Outcome:
     """The outcome of what raised: of a worker group the first worker's own error."""
     root = _root(error)
-    text = "".join(traceback.format_exception(error))
+    text = redacted("".join(traceback.format_exception(error)))
     killed = memory_kill_message(str(root)) or memory_kill_message(str(error))
     if killed or isinstance(root, OutOfMemoryError):
         return Outcome(state="failed", reason="out of memory", error=killed or error_line(root), traceback=text)

@@ -9,9 +9,9 @@ from typing import Any
 import ray
 from ray import tune
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import get_or_create_autoscaling_coordinator
-from rich.console import Console
 
 from omsweep.cluster.connect import connect
+from omsweep.console import Console
 from omsweep.engine.attempt import SweepTrial
 from omsweep.engine.capacity import LOOK_SECONDS, Capacity
 from omsweep.engine.executor import MergeJob, Models, Ready, ScoreJob, Work

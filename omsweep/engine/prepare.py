@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import RECIPE_FILE
 from omsweep.cache.use import hold, noted
+from omsweep.console import Console
 from omsweep.engine.executor import Family, Ready, Work
 from omsweep.engine.failures import failed
 from omsweep.engine.placement import Worker

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from omsweep.cache import try_out as try_cache
 from omsweep.cluster.metrics import shown
+from omsweep.cluster.storage import check_tracking
+from omsweep.console import Console
 from omsweep.engine.capacity import NoRoom
 from omsweep.engine.disk import Retention, check_room
 from omsweep.engine.executor import Executor, MergeJob, Models, Ready, ScoreJob, Work
@@ -32,6 +33,7 @@ from omsweep.plan.stopping import Stopping
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
+from omsweep.secrets import take
 from omsweep.sinks.first_connection import sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.inputs import inputs_of
@@ -85,6 +87,9 @@ def run_sweep(
             over from `fork`; nothing was trained.
     """
     console = Console(soft_wrap=True)
+    check_tracking(tracking_uri)
+    take(space.file.secrets, "the driver")
+    work = work.holding(space.file.secrets)
     folder = SweepFolder(storage, name)
     answered("the cache ($OMSWEEP_CACHE)", try_cache)  # first: the data are read into it
     check_own_data(space)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from omsweep.console import Console
+from omsweep.redaction import visible
 from omsweep.store.records import Outcome, TrialRecord
 
 
@@ -38,7 +39,9 @@ class Terminal:
 
     def tried_again(self, trial_id: str, reason: str, error: str) -> None:
         """A line about an attempt that was lost."""
-        self._console.print(f"[yellow]again[/]     {escape(trial_id):<34} {reason}: {escape(error)}", highlight=False)
+        self._console.print(
+            f"[yellow]again[/]     {escape(trial_id):<34} {reason}: {escape(visible(error))}", highlight=False
+        )
 
 
 def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> str:
@@ -51,4 +54,4 @@ def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> st
         share = preflight.get("truncated_share")
         numbers += f"  {took:.0f} s" + (f"  [yellow]{share:.1%} of examples truncated[/]" if share else "")
         return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}{again}"
-    return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(record.error or '')}"
+    return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(visible(record.error or ''))}"

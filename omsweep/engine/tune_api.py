@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import ray
 from ray import tune
-from rich.console import Console
 
 from omsweep.align.settings import train_settings_from
+from omsweep.console import Console
 from omsweep.engine.attempt import Attempt, Trial
 from omsweep.engine.capacity import Capacity
 from omsweep.engine.executor import Work
@@ -24,6 +24,7 @@ from omsweep.engine.prepare import check_own_data, prepare_all
 from omsweep.engine.workers.group import Group, WorkerGroup
 from omsweep.engine.workers.pool import END_SECONDS, Started, start
 from omsweep.plan.starting_points import live_knobs
+from omsweep.secrets import take
 from omsweep.space.branches import Branch, allowed_knobs
 from omsweep.space.checks.corners import check_kind
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, SpaceError, parse_knob
@@ -66,6 +67,8 @@ def trainable(
         NoRoom: no nodes came within `train.wait_timeout`.
     """
     space = _loaded(space)
+    take(space.file.secrets, "the process that tunes")
+    work = work.holding(space.file.secrets)
     check_own_data(space)
     capacity = _capacity(space)
     capacity.await_nodes()

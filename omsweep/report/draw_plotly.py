@@ -9,6 +9,7 @@ import plotly.io
 import plotly.offline
 from markupsafe import Markup
 
+from omsweep.redaction import visible
 from omsweep.report.charts import Area, Axis, Chart, HoverLine, Line, Points, Stroke, legend_of
 from omsweep.report.styles import EDGE, GRID, INK, MUTED, PAPER
 
@@ -178,4 +179,4 @@ def _see_through(colour: str, opacity: float) -> str:
 
 def _plain(text: str) -> str:
     """Text in which plotly finds no markup of its own; it knows no entity for quotes."""
-    return escape(text, quote=False)
+    return escape(visible(text, lines=True), quote=False)

@@ -6,6 +6,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
+from omsweep.redaction import visible
 from omsweep.report import captions, sections
 from omsweep.report.draw_plotly import plotly_library, plotted
 from omsweep.results.numbers import MISSING, counted
@@ -51,6 +52,7 @@ def templates() -> Environment:
     loaded = Environment(
         loader=PackageLoader("omsweep.report"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -64,6 +66,11 @@ def templates() -> Environment:
         "script": Markup((own / "page.js").read_text(encoding="utf-8")),
     }
     return loaded
+
+
+def _shown(value: object) -> object:
+    """Text of others as it is read: marks of direction in a name would turn what stands beside it."""
+    return visible(value, lines=True) if type(value) is str else value  # Markup is a kind of str
 
 
 def _headline(view: SweepView) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from omsweep.console import Console
+from omsweep.redaction import visible
 from omsweep.report import captions
 from omsweep.results.front import label_of
 from omsweep.results.numbers import MISSING, fixed, short, with_error
@@ -35,7 +37,7 @@ def print_answers(folder: SweepFolder) -> None:
     """Print the tables of the study and the comparison, as Markdown; nothing where none were asked for."""
     for file in (folder.study_md, folder.comparison_md):
         if file.is_file():
-            sys.stdout.write("\n" + file.read_text(encoding="utf-8"))
+            sys.stdout.write("\n" + visible(file.read_text(encoding="utf-8"), lines=True))
 
 
 def status(view: SweepView) -> RenderableType:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omsweep.redaction import visible
 from omsweep.report.cells import Cell, Column, Row, Table
 
 
@@ -55,12 +56,12 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 def latex_text(value: str) -> str:
     """`value` as LaTeX text, for pdflatex with UTF-8 input."""
-    return "".join(_LATEX.get(character, character) for character in value)
+    return "".join(_LATEX.get(character, character) for character in visible(value))
 
 
 def markdown_text(value: str) -> str:
     """`value` as one Markdown table cell, nothing in it read as markup."""
-    return " ".join(re.sub(r"([\\|`*_\[\]<>#])", r"\\\1", value).split())
+    return " ".join(re.sub(r"([\\|`*_\[\]<>#])", r"\\\1", visible(value)).split())
 
 
 def markdown(given: TextTable) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omsweep.redaction import redacted
+from omsweep.redaction import redacted, visible, without_credentials
 from omsweep.sinks.cursor import Cursor, run_id_of
 from omsweep.sinks.first_connection import absolute, artifact_location, connected
 from omsweep.sinks.follow import Follower, Tell
@@ -81,7 +81,7 @@ class MlflowStore:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)  # some are read when mlflow is imported
         self._uri = absolute(tracking_uri)
-        self.place = redacted(self._uri)
+        self.place = without_credentials(self._uri)
         self.experiment = experiment
         self.experiment_id: str | None = None
         self._folder = folder
@@ -166,7 +166,7 @@ class MlflowStore:
         for start in range(0, len(points), POINTS_PER_CALL):
             yield partial(client.log_batch, run_id, metrics=points[start : start + POINTS_PER_CALL], tags=tags[-1:])
         flat = flatten(write.params or {})
-        params = [Param(_key(key), _cut(str(value), LONGEST_PARAM)) for key, value in flat.items()]
+        params = [Param(_key(key), _cut(_clean(value), LONGEST_PARAM)) for key, value in flat.items()]
         for start in range(0, len(params), PARAMS_PER_CALL):
             yield partial(client.log_batch, run_id, params=params[start : start + PARAMS_PER_CALL])
         if write.files:
@@ -249,7 +249,7 @@ def _whose(run: Any) -> str | None:
 
 
 def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    return {_key(key): _cut(redacted(str(value)), LONGEST_TAG) for key, value in tags.items() if value is not None}
+    return {_key(key): _cut(_clean(value), LONGEST_TAG) for key, value in tags.items() if value is not None}
 
 
 def _key(name: str) -> str:
@@ -262,6 +262,10 @@ def _key(name: str) -> str:
         return name
     left = re.sub(r"[^\w. :-]", "_", name)[:200].strip(" .")
     return f"{left}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+
+
+def _clean(value: Any) -> str:
+    return visible(redacted(str(value)), lines=True)
 
 
 def _cut(text: str, longest: int) -> str:

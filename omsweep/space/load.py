@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from omsweep.redaction import refuse_secrets
 from omsweep.space.build import build_space
 from omsweep.space.checks.fit import check_fit
 from omsweep.space.knobs import SpaceError
@@ -25,6 +26,7 @@ def load_space(
     Raises:
         SpaceFileError: naming file, key path, value and what is allowed.
     """
+    refuse_secrets("--set", overrides)
     content = apply_overrides(located(read_yaml(path), path.absolute().parent), overrides)
     try:
         space = build_space(content)

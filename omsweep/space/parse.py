@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from omsweep.redaction import refuse_secrets
+from omsweep.secrets import ALLOWED
 from omsweep.space.knobs import SpaceError
 from omsweep.space.schema import SpaceFile
 from omsweep.space.yaml_text import LARGEST_FILE, SpaceFileError, parse_yaml
@@ -37,6 +39,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SpaceFileError(f"{path}: the file is empty; allowed keys: {', '.join(SpaceFile.model_fields)}")
     if not isinstance(content, dict):
         raise SpaceFileError(f"{path}: must hold a mapping of keys, got {type(content).__name__} {content!r:.80}")
+    try:
+        refuse_secrets("", content)
+    except ValueError as error:
+        raise SpaceFileError(f"{path}: {error}") from None
     return {key: value for key, value in content.items() if not key.startswith(HOLDS_ANCHORS)}
 
 
@@ -92,6 +98,10 @@ def _key_path(loc: tuple[int | str, ...]) -> str:
 
 
 def _explain(error: Any) -> str:
+    if error["loc"][0] == "secrets":
+        if error["loc"][-1] == "[key]":
+            return f"must be the name of an environment variable in capitals, got {error['input']!r}"
+        return f"must be {ALLOWED}: it says where the secret is, and what was given is not repeated"
     if error["type"] == "extra_forbidden":
         own = ", x-... (for what << takes over)" if len(error["loc"]) == 1 else ""
         return f"unknown key {error['loc'][-1]!r:.80}; allowed: {', '.join(_fields_at(error['loc'][:-1]))}{own}"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from omsweep.align.settings import MATCHES, allowed_matches
 from omsweep.families.family import Resources
+from omsweep.secrets import SOURCE
 from omsweep.store.records import SCORED_NUMBERS
 
 MOST = 1_000_000
@@ -21,6 +22,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=100)]
+Source = Annotated[str, Field(pattern=SOURCE)]
 
 
 class Section(BaseModel):
@@ -303,7 +306,8 @@ class Budget(Section):
 class SpaceFile(Section):
     """A whole search space file, before its `space`, `families` and `preferences` are read.
 
-    `replay` is the SFT data that `replay_share` mixes in; null: what each embedded family was fine-tuned on.
+    `replay` is the SFT data that `replay_share` mixes in; null: what each embedded family was fine-tuned on. `secrets`
+    says where each process finds what must not be in the file (`omsweep.secrets`).
     """
 
     name: Name
@@ -324,3 +328,4 @@ class SpaceFile(Section):
     report: Report = Report()
     keep: Keep = Keep()
     budget: Budget = Budget()
+    secrets: dict[Variable, Source] = {}

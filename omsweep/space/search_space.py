@@ -64,12 +64,14 @@ class SearchSpace:
     def resolved(self) -> dict[str, Any]:
         """The whole space as plain data with every default filled in: what `sweep.json` records.
 
-        Settings of a search that came later are left out where nothing is asked of them: a sweep from before can be
-        gone on with.
+        Settings that came later, `secrets` and some of a search, are left out where nothing is asked of them: a sweep
+        from before can be gone on with.
         """
         content = self.file.model_dump(mode="json", exclude={"design", "search", "baselines"})
         if self.file.scheduler.algorithm == "none":
             content["scheduler"] = {"algorithm": "none"}
+        if not self.file.secrets:
+            del content["secrets"]
         if self.file.mode == "compare":
             content["design"] = self.design.model_dump(mode="json")
         else:

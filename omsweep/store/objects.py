@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from omsweep.extras import require
-from omsweep.redaction import redacted
+from omsweep.redaction import redacted, without_credentials
 from omsweep.store.lease import LeaseLost
 from omsweep.store.storage import StorageAway, StorageFull
 
@@ -77,7 +77,7 @@ class ObjectStorage:
     def __init__(
         self, uri: str, store: ObjectStore | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.uri = redacted(uri)
+        self.uri = without_credentials(uri)
         self._store = _store(uri) if store is None else store
         self._clock = clock
         self._next: Part | None = None  # where the next flush goes

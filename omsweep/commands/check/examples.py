@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
-
 from omsweep.align.template import ANSWERS, conversations
 from omsweep.commands.check.records import local_records
+from omsweep.console import Console
 from omsweep.families.chat_template import Template, template_of
 from omsweep.families.family import ModelFamily, PackagedRecipe
 from omsweep.foreign import error_line

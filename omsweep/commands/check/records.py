@@ -7,10 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from omsweep.align.settings import KTO_WEIGHTS
 from omsweep.align.template import of_each_kind
+from omsweep.console import Console
 from omsweep.evaluation.scored_texts import reward_texts
 from omsweep.preferences.contamination import Contamination, ItemTexts, matches, refuse_same
 from omsweep.preferences.files import read_rows

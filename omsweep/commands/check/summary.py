@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -10,6 +9,7 @@ from omsweep.commands.check.comparison import comparison_lines, comparison_notes
 from omsweep.commands.check.family_notes import family_notes, reward_model_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
 from omsweep.commands.check.records import kto_notes
+from omsweep.console import Console
 from omsweep.plan.earlier import read_earlier
 from omsweep.plan.size import merged_count, trained_count
 from omsweep.plan.starting_points import plan, recipe_count, startup_trials, trial_count
