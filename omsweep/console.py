@@ -1,5 +1,6 @@
-"""The terminal as all commands write to it."""
+"""The terminal as everything writes to it."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,3 +24,10 @@ class Console(rich.console.Console):
                 yield segment
             else:
                 yield Segment(visible(text, lines=True), style)
+
+
+def say(text: str, *, end: str = "\n", error: bool = False) -> None:
+    """Write text, as it is read, to standard output or standard error."""
+    stream = sys.stderr if error else sys.stdout
+    stream.write(visible(text, lines=True) + end)
+    stream.flush()

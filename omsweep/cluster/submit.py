@@ -7,10 +7,10 @@ nodes need the package's dependencies, and neither a checkout nor an installed o
 import secrets
 import shlex
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from omsweep.cluster.dashboard import SWEEP_TAG, ClusterErrors, Dashboard, Job, 
 from omsweep.cluster.fit import where_workers_fit
 from omsweep.cluster.following import follow
 from omsweep.cluster.storage import check_job_storage, check_job_tracking
-from omsweep.console import Console
+from omsweep.console import Console, say
 from omsweep.provenance import in_environment, revision
-from omsweep.redaction import visible
 from omsweep.space.inputs import places
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import check_file_name
@@ -85,7 +84,7 @@ def submit_sweep(
             console.print(shipped(space_path))
             job_id = client.submit_job(**request)
         except ClusterErrors as error:
-            sys.stderr.write(f"omsweep: not submitted: {visible(str(error), lines=True)}\n")
+            say(f"omsweep: not submitted: {error}", error=True)
             return FAILED
     console.print(f"job {job_id} on {client.get_address()}: {request['entrypoint']}")
     console.print(commands(client, job_id, name))
@@ -93,13 +92,13 @@ def submit_sweep(
         return SUCCEEDED
     console.print("following its log; Ctrl-C detaches and leaves the job running")
     try:
-        follow(client, job_id, _write, console.print, again=commands(client, job_id, name))
+        follow(client, job_id, partial(say, end=""), console.print, again=commands(client, job_id, name))
         return _outcome(Job.of(client.get_job_info(job_id)), console)
     except KeyboardInterrupt:
         console.print(f"\ndetached; job {job_id} goes on\n{commands(client, job_id, name)}")
         raise
     except ClusterErrors as error:
-        sys.stderr.write(f"omsweep: job {job_id} is not followed any more: {visible(str(error), lines=True)}\n")
+        say(f"omsweep: job {job_id} is not followed any more: {error}", error=True)
         return FAILED
 
 
@@ -171,11 +170,6 @@ def job_request(
 def _outcome(job: Job, console: Console) -> int:
     console.print(f"job {job.job_id} {job.how}")
     return SUCCEEDED if job.status == JobStatus.SUCCEEDED else FAILED
-
-
-def _write(chunk: str) -> None:
-    sys.stdout.write(visible(chunk, lines=True))
-    sys.stdout.flush()
 
 
 def _check_paths(space_path: Path, space: SearchSpace, overrides: Sequence[str]) -> None:

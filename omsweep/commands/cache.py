@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import sys
 import time
 from collections import Counter
 from datetime import datetime
@@ -31,7 +30,7 @@ from omsweep.cache.lock import holder_of, locked
 from omsweep.cache.manifest import damage, has_manifest
 from omsweep.cache.use import unused
 from omsweep.commands import DONE, FAILED
-from omsweep.console import Console
+from omsweep.console import Console, say
 
 OLD = "no manifest"
 UNFINISHED = "unfinished"
@@ -62,7 +61,7 @@ def _list(options: argparse.Namespace) -> int:
     limit = limit_bytes()
     of = "" if limit is None else f" of at most {decimal(limit)} (${LIMIT})"
     by_kind = ", ".join(f"{kind} {decimal(size)}" for kind, size in sizes.most_common())
-    _say(f"{counted(len(found))}, {decimal(sizes.total())}{of} in {cache_root()}{': ' if by_kind else ''}{by_kind}")
+    say(f"{counted(len(found))}, {decimal(sizes.total())}{of} in {cache_root()}{': ' if by_kind else ''}{by_kind}")
     return DONE
 
 
@@ -78,11 +77,11 @@ def _verify(options: argparse.Namespace) -> int:
             state = (damage(path, read="all") or "") if has_manifest(path) else OLD
         found.append(state)
         if state:
-            _say(f"{name_of(path)}: {state}")
+            say(f"{name_of(path)}: {state}")
     damaged = sum(state not in ("", OLD) for state in found)
-    _say(f"{counted(len(found))}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
+    say(f"{counted(len(found))}, {damaged} damaged{' and removed' if damaged and options.repair else ''}")
     if OLD in found:
-        _say(f"{found.count(OLD)} from before manifests, not checked: the next use takes them in, so does --repair")
+        say(f"{found.count(OLD)} from before manifests, not checked: the next use takes them in, so does --repair")
     return FAILED if damaged and not options.repair else DONE
 
 
@@ -113,11 +112,11 @@ def _remove(options: argparse.Namespace) -> int:
         if options.to is not None and total <= options.to * GB:
             break
         if (held := remove(path, dry_run=options.dry_run)) is not None:
-            _say(f"kept {name_of(path)}: it is held by {held}")
+            say(f"kept {name_of(path)}: it is held by {held}")
             continue
-        _say(f"{_verb(options)} {name_of(path)}, {decimal(sizes[path])}")
+        say(f"{_verb(options)} {name_of(path)}, {decimal(sizes[path])}")
         total, removed = total - sizes[path], removed + 1
-    _say(f"{_verb(options)} {counted(removed)}, {decimal(before - total)}; {decimal(total)} left")
+    say(f"{_verb(options)} {counted(removed)}, {decimal(before - total)}; {decimal(total)} left")
     return DONE
 
 
@@ -151,8 +150,3 @@ def _state(path: Path) -> str:
 
 def _day(time: float) -> str:
     return datetime.fromtimestamp(time).isoformat(" ", "minutes")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

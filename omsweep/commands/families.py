@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, fields
 from typing import Any
 
 from rich.table import Table
 
 from omsweep.commands import DONE
-from omsweep.console import Console
+from omsweep.console import Console, say
 from omsweep.families.family import ModelFamily, PackagedRecipe
 from omsweep.families.table import FAMILIES
 
@@ -20,7 +19,7 @@ TABLE_WIDTH = 200
 def execute(options: argparse.Namespace) -> int:
     """List the families a search space can name, and say how to name one's own; as JSON with every field."""
     if options.json:
-        sys.stdout.write(json.dumps([family_fields(family) for family in FAMILIES.values()], indent=2) + "\n")
+        say(json.dumps([family_fields(family) for family in FAMILIES.values()], indent=2))
         return DONE
     table = Table("family", "base", "SFT model", "kind", box=None, pad_edge=False)
     for title in ("parameters", "dtype", "licence", "gated", "per worker"):

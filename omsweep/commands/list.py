@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -12,8 +11,7 @@ from rich.table import Table
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, dashboard_address
-from omsweep.console import Console
-from omsweep.redaction import visible
+from omsweep.console import Console, say
 from omsweep.results.numbers import MISSING, fixed
 from omsweep.results.progress import SweepLine, sweeps_in
 from omsweep.strict_json import plain
@@ -34,7 +32,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         found = {"sweeps": [asdict(one) for one in sweeps], "jobs": [asdict(one) for one in jobs]}
         text = json.dumps(plain(found), indent=2, allow_nan=False, ensure_ascii=False)
-        sys.stdout.write(visible(text, lines=True) + "\n")
+        say(text)
         return DONE
     if reads_storage:
         _print(_sweep_table(sweeps) if sweeps else f"no sweep in {storage}")

@@ -1,7 +1,6 @@
 """What `omsweep merge` does: one post-hoc model from folders or hub ids to a folder."""
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from rich.progress import track
 
 from omsweep.commands import DONE
-from omsweep.console import Console
+from omsweep.console import Console, say
 from omsweep.merging.posthoc import POSTHOC_METHODS, NamedWeights, PosthocPoint
 from omsweep.merging.safetensors_header import weight_files
 
@@ -45,9 +44,9 @@ def execute(options: argparse.Namespace) -> int:
     size = sum(file.stat().st_size for file in weight_files(Path(output)))
     seconds = time.monotonic() - started
     settings = ", ".join(f"{name} {value}" for name, value in point.as_data().items() if name != "method")
-    sys.stdout.write(f"{output}: {point.row.formula}, {settings}; {size / 1e9:.2f} GB in {seconds:.0f} s\n")
+    say(f"{output}: {point.row.formula}, {settings}; {size / 1e9:.2f} GB in {seconds:.0f} s")
     for model in sorted(model for model, folder in models.items() if folder is not None and model not in needed):
-        sys.stderr.write(f"omsweep: note: method {method} has no use for --{model}\n")
+        say(f"omsweep: note: method {method} has no use for --{model}", error=True)
     return DONE
 
 

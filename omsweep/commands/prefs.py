@@ -1,7 +1,6 @@
 """What `omsweep prefs` does: preference pairs from a model's own answers, judged by a scorer, to files."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import yaml
 from tqdm import tqdm
 
 from omsweep.commands import DONE, FAILED
+from omsweep.console import say
 from omsweep.evaluation.settings import RewardSettings, reward_from
 from omsweep.families.family import DTYPES
 from omsweep.preferences.collection import (
@@ -137,12 +137,12 @@ def _say(files: PairFiles, summary: Mapping[str, Any]) -> None:
     if summary["pairs"]:
         chosen, rejected = (summary[f"tokens_{which}"]["mean"] for which in ("chosen", "rejected"))
         what += f"; mean margin {summary['margin']['mean']:.3g}, {chosen:.1f} tokens chosen, {rejected:.1f} rejected"
-    sys.stdout.write(what + "\n")
+    say(what)
     for count, said in (("answers_unfinished", "were cut at --max-new-tokens"), ("answers_unscored", "got no score")):
         if summary[count]:
-            sys.stderr.write(f"omsweep: note: {summary[count]} of {summary['answers']} answers {said}\n")
+            say(f"omsweep: note: {summary[count]} of {summary['answers']} answers {said}", error=True)
     if not summary["pairs"]:
-        sys.stderr.write("omsweep: no pair: of no prompt were two answers further apart than --min-margin\n")
+        say("omsweep: no pair: of no prompt were two answers further apart than --min-margin", error=True)
 
 
 def _converted(name: str, text: str, kind: type) -> Any:

@@ -1,12 +1,11 @@
 """`omsweep report`: a sweep's front, page, study and comparison, written again; with `--sync` its MLflow runs too."""
 
 import argparse
-import sys
 from contextlib import closing
 
 from omsweep.cluster.storage import check_tracking, storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED
-from omsweep.redaction import visible
+from omsweep.console import say
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.cursor import Cursor
@@ -60,4 +59,4 @@ def _sync(folder: SweepFolder, tracking_uri: str | None) -> int:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"warning: {visible(text, lines=True)}\n")
+    say(f"warning: {text}", error=True)

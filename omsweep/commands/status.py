@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, dashboard_address
-from omsweep.redaction import visible
+from omsweep.console import say
 from omsweep.report.tables import print_status
 from omsweep.results.progress import Driver
 from omsweep.results.view import SweepView, read_view
@@ -28,7 +27,7 @@ def execute(options: argparse.Namespace) -> int:
         raise FileNotFoundError(f"sweep {folder.path} has no trials yet: {driver.name} prepares its models and data")
     if options.json:
         text = json.dumps(as_json(read_view(folder)), indent=2, allow_nan=False, ensure_ascii=False)
-        sys.stdout.write(visible(text, lines=True) + "\n")
+        say(text)
     else:
         print_status(folder)
     return DONE
@@ -46,7 +45,7 @@ def _of_job(address: str | None, name: str, *, as_data: bool) -> int:
         text = json.dumps(plain(asdict(job) | {"log": log}), indent=2, ensure_ascii=False)
     else:
         text = f"{name}: job {job.job_id} on {where}, {job.how}; the end of its log:\n" + "\n".join(log)
-    sys.stdout.write(visible(text, lines=True) + "\n")
+    say(text)
     return DONE
 
 

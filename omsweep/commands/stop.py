@@ -3,12 +3,11 @@
 import argparse
 import os
 import signal
-import sys
 import time
 
 from omsweep.cluster.storage import storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED, dashboard_address
-from omsweep.redaction import visible
+from omsweep.console import say
 from omsweep.report import captions
 from omsweep.results.progress import standing_of, sweeps_in
 from omsweep.store.folder import SweepFolder
@@ -36,17 +35,15 @@ def _stop_process(folder: SweepFolder, owner: Owner) -> int:
         os.kill(owner.pid, signal.SIGTERM)
     except PermissionError:
         raise ValueError(f"{owner} belongs to another user, who can stop it") from None
-    _say(f"told {owner} to stop; waiting until it has closed its runs and written its report")
+    say(f"told {owner} to stop; waiting until it has closed its runs and written its report")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while holder(folder.files) == owner:
         if time.monotonic() > deadline:
-            _say(
-                f"{owner} has not stopped after {PATIENCE_SECONDS:.0f} s; kill -9 {owner.pid} ends it, nothing is lost"
-            )
+            say(f"{owner} has not stopped after {PATIENCE_SECONDS:.0f} s; kill -9 {owner.pid} ends it, nothing is lost")
             return FAILED
         time.sleep(LOOK_SECONDS)
     progress = standing_of(folder)
-    _say(f"sweep {folder.name}: " + ("stopped" if progress is None else captions.standing(progress)))
+    say(f"sweep {folder.name}: " + ("stopped" if progress is None else captions.standing(progress)))
     return DONE
 
 
@@ -57,12 +54,12 @@ def _stop_job(address: str | None, name: str) -> int:
         job = job_of(client, name)
         if job.is_over:
             raise ValueError(f"sweep {name} does not run on {client.get_address()}: job {job.job_id} {job.how}")
-        _say(f"told job {job.job_id} to stop; waiting until it has closed its runs and written its report")
+        say(f"told job {job.job_id} to stop; waiting until it has closed its runs and written its report")
         status = stop(client, job.job_id, patience=PATIENCE_SECONDS)
     if not status.is_terminal():
-        _say(f"job {job.job_id} has not stopped after {PATIENCE_SECONDS:.0f} s")
+        say(f"job {job.job_id} has not stopped after {PATIENCE_SECONDS:.0f} s")
         return FAILED
-    _say(f"job {job.job_id} {status.lower()}; {captions.GOES_ON}")
+    say(f"job {job.job_id} {status.lower()}; {captions.GOES_ON}")
     return DONE
 
 
@@ -78,8 +75,3 @@ def _why_not(folder: SweepFolder, owner: Owner | None) -> str:
         return f"sweep {folder.name} does not run: {captions.standing(progress)}"
     there = ", ".join(one.name for one in sweeps_in(folder.storage))
     return f"no sweep {folder.name} in {folder.storage}; " + (f"there are {there}" if there else "there is none")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{visible(text, lines=True)}\n")
-    sys.stdout.flush()

@@ -12,7 +12,7 @@ from rich.progress import track
 from rich.table import Table
 
 from omsweep.commands import DONE, FAILED
-from omsweep.console import Console
+from omsweep.console import Console, say
 from omsweep.families.load import find
 from omsweep.merging.names import listed
 from omsweep.merging.vocabulary import VocabularyFit
@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     code = DONE if inspection.matches and not inspection.non_finite else FAILED
     if options.json:
         models = {"base": base, "base_revision": base_revision, "sft": sft, "sft_revision": sft_revision}
-        sys.stdout.write(json.dumps(plain(models | as_data(inspection)), indent=2, allow_nan=False) + "\n")
+        say(json.dumps(plain(models | as_data(inspection)), indent=2, allow_nan=False))
         return code
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
     console.print(layer_table(inspection))

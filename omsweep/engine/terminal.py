@@ -39,9 +39,8 @@ class Terminal:
 
     def tried_again(self, trial_id: str, reason: str, error: str) -> None:
         """A line about an attempt that was lost."""
-        self._console.print(
-            f"[yellow]again[/]     {escape(trial_id):<34} {reason}: {escape(visible(error))}", highlight=False
-        )
+        said = escape(f"{reason}: {visible(error)}")
+        self._console.print(f"[yellow]again[/]     {escape(trial_id):<34} {said}", highlight=False)
 
 
 def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> str:
@@ -54,4 +53,5 @@ def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> st
         share = preflight.get("truncated_share")
         numbers += f"  {took:.0f} s" + (f"  [yellow]{share:.1%} of examples truncated[/]" if share else "")
         return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}{again}"
-    return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {escape(visible(record.error or ''))}"
+    said = escape(visible(record.error or ""))
+    return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {said}"

@@ -1,6 +1,5 @@
 """Tables for the terminal: how far a sweep is, the front of each family, what failed."""
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from omsweep.console import Console
-from omsweep.redaction import visible
+from omsweep.console import Console, say
 from omsweep.report import captions
 from omsweep.results.front import label_of
 from omsweep.results.numbers import MISSING, fixed, short, with_error
@@ -37,7 +35,7 @@ def print_answers(folder: SweepFolder) -> None:
     """Print the tables of the study and the comparison, as Markdown; nothing where none were asked for."""
     for file in (folder.study_md, folder.comparison_md):
         if file.is_file():
-            sys.stdout.write("\n" + visible(file.read_text(encoding="utf-8"), lines=True))
+            say("\n" + file.read_text(encoding="utf-8"), end="")
 
 
 def status(view: SweepView) -> RenderableType:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omsweep.foreign import calling
+from omsweep.redaction import without_values
 from omsweep.store.former import former_events
 from omsweep.store.log import read_state
 from omsweep.store.records import TrialRecord, check_file_name
@@ -153,9 +154,19 @@ class SweepFolder:
     def _write_table(self, target: Path, frame: "DataFrame") -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
-        frame.to_parquet(partial, index=False)
+        _without_values(frame).to_parquet(partial, index=False)
         partial.replace(target)
         return target
+
+
+def _without_values(frame: "DataFrame") -> "DataFrame":
+    """The table without secrets in its texts: an answer, or what a judge says, may repeat one."""
+    clean = {}
+    for name in frame.select_dtypes(["object", "string"]).columns:
+        texts = "\n".join(one for one in frame[name] if isinstance(one, str))
+        if without_values(texts) != texts:
+            clean[name] = [without_values(one) if isinstance(one, str) else one for one in frame[name]]
+    return frame.assign(**clean) if clean else frame
 
 
 def _read_table(file: Path, columns: Sequence[str] | None = None) -> "DataFrame":

@@ -9,7 +9,6 @@ from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from omsweep.cluster.storage import (
     check_job_storage,
     check_job_tracking,
-    check_no_secret,
     check_tracking,
     in_ray_job,
     storage_folder,
@@ -58,11 +57,10 @@ def test_absolute_storage_is_used_in_a_job(tmp_path: Path, in_job: None) -> None
     assert storage_folder(f"file://{tmp_path}/s", "runs") == tmp_path / "s"
 
 
-@pytest.mark.parametrize("given", ["s3://bucket/sweeps", "gs://b/x", "file://host/x", "s3://key:hidden@bucket/x"])
+@pytest.mark.parametrize("given", ["s3://bucket/sweeps", "gs://b/x", "file://host/x"])
 def test_what_cannot_be_opened_as_a_folder_is_refused(given: str) -> None:
-    with pytest.raises(ValueError, match="mount an object store") as error:
+    with pytest.raises(ValueError, match="mount an object store"):
         check_job_storage(given)
-    assert "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +97,6 @@ def test_a_uri_with_a_secret_is_refused_without_showing_it(uri: str) -> None:
     with pytest.raises(ValueError, match="--tracking-uri must not hold") as error:
         check_job_tracking(uri)
     assert "hunter2" not in str(error.value)
-    with pytest.raises(ValueError, match="--address must not hold.*give a token"):
-        check_no_secret("--address", uri, "give a token")
 
 
 def test_a_path_in_a_tracking_uri_is_written_with_escapes(tmp_path: Path) -> None:

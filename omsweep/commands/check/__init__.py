@@ -1,9 +1,9 @@
 """`omsweep check`: what a search space would run, before anything does. Torch-free but for `--show-examples`."""
 
 import argparse
-import sys
 
 from omsweep.commands import DEFAULT_STORAGE, DONE
+from omsweep.console import say
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def execute(options: argparse.Namespace) -> int:
         from omsweep.store.folder import SweepFolder
 
         folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.replay)
-        sys.stdout.write("\n".join(replay_lines(space, folder)) + "\n")
+        say("\n".join(replay_lines(space, folder)))
     if options.show_examples:
         from omsweep.commands.check.examples import print_examples
 

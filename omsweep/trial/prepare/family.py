@@ -4,12 +4,12 @@ scores. The reference's log-probs are in `reference.py`.
 Everything lands in the cache, keyed by recipe; what is returned is plain data that names it.
 """
 
-import sys
 import time
 from dataclasses import replace
 from typing import Any
 
 from omsweep.cache import recipe_hash
+from omsweep.console import say
 from omsweep.families.family import ModelFamily
 from omsweep.foreign import calling
 from omsweep.preferences.settings import PreferenceData
@@ -40,8 +40,7 @@ class Milestones:
         now = time.monotonic()
         if 4 * before // self._total < 4 * self._done // self._total or now - self._said >= SILENT_SECONDS:
             left = (now - self._began) * (self._total - self._done) / self._done
-            sys.stdout.write(f"{self._desc}: {self._done}/{self._total}, about {left:.0f} s left\n")
-            sys.stdout.flush()
+            say(f"{self._desc}: {self._done}/{self._total}, about {left:.0f} s left")
             self._said = now
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """A family's task vector and its controls in the cache: built once, mapped by every process that trains."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from omsweep.cache import build_once, recipe_hash
+from omsweep.console import say
 from omsweep.families.load import FamilyFolders, empty_model, find, load_model, weights_hash
 from omsweep.merging.names import canonical_name
 from omsweep.merging.safetensors_file import Track
@@ -104,8 +104,7 @@ def say_vocabulary(family: str, folders: FamilyFolders) -> None:
     """One line on the rows in which the vocabularies of base and SFT model differ; nothing where they do not."""
     fit = fit_vocabulary(FolderTensors(Path(folders.base)), FolderTensors(Path(folders.sft)))
     if fit is not None:
-        sys.stdout.write(f"{family}: {fit}\n")
-        sys.stdout.flush()
+        say(f"{family}: {fit}")
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ Everything lands in the cache, keyed by recipe; what is returned is plain data t
 """
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from omsweep.align.template import check_renderable, tokenizer_hash
 from omsweep.cache import RECIPE_FILE, build_once
+from omsweep.console import say
 from omsweep.families.chat_template import template_of
 from omsweep.preferences.contamination import ScoredText, refuse_same
 from omsweep.preferences.settings import PreferenceData
@@ -72,7 +72,7 @@ def training_data(
     def checked(records: Path, spec: PreferenceData | None, algorithms: Sequence[str]) -> Path:
         summary = summary_of(records, spec)
         for note in rendered_notes(records, tokenizer, source=summary.source, family=wanted.family.name):
-            sys.stdout.write(note + "\n")
+            say(note)
         found = contamination_of(records, scored, source=summary.source)
         refuse_same(found)
         contamination.append(asdict(found))
