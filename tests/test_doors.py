@@ -95,7 +95,12 @@ PLACES: dict[str, Any] = {
     "run_sweep": lambda uri: run_sweep(_space(), "s", Path("runs"), uri),
     "submit_sweep": lambda uri: submit_sweep(
         *(Path("space.yaml"), _space()),
-        **{"overrides": (), "address": None, "name": "s", "storage": "/shared", "tracking_uri": uri, "wait": False},
+        overrides=(),
+        address=None,
+        name="s",
+        storage="/shared",
+        tracking_uri=uri,
+        wait=False,
     ),
     "--set": lambda uri: load_space(_file(), [f"preferences.path={uri}"]),
 }
