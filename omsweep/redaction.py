@@ -36,7 +36,7 @@ WAYS = {
 }
 """What to do in place of a URI that holds a secret, by where it was given; elsewhere by its scheme."""
 _STORES = re.compile(r"\b(s3a?|gs|gcs|az|azure|abfss?|adl|wasbs?|r2|oci)://")
-_USER = re.compile(r"(?P<scheme>[\w+.-]*)://(?P<user>[^\s/?#@:]*:(?!\d*[/?#])[^\s'\"]*|[^\s/?#]*)@")
+_USER = re.compile(r"(?P<scheme>[\w+.-]*)://(?P<user>[^\s/?#@:'\"]*:(?!\d*[/?#])[^\s'\"]*|[^\s/?#'\"]*)@")
 """A password may hold an unquoted `/`, `?` or `#`, although it should not: after a `:`, unless that begins a port."""
 _PARAMETER = re.compile(r"(?P<name>[?&;#][\w.%-]+=)[^\s&;#'\"<>)\]]+")
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TextIO, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
-from omsweep.redaction import redacted, register
+from omsweep.redaction import redacted, register, visible
 
 ENV, FILE = "env", "file:"
 ALLOWED = (
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def take(secrets: Mapping[str, str], node: str) -> None:
-    """Put secrets into this process's environment; whatever it prints, logs or raises from now on has none of them.
+    """Put secrets into this process's environment, and have them cut out of whatever is `redacted` here.
 
     Args:
         secrets: by name of the variable, `env` or `file:PATH`.
@@ -33,7 +33,6 @@ def take(secrets: Mapping[str, str], node: str) -> None:
     Raises:
         ValueError: one is missing.
     """
-    guard()
     for name, source in secrets.items():
         os.environ[name] = value = _value(name, source, node)
         register(value)
@@ -53,10 +52,11 @@ def _value(name: str, source: str, node: str) -> str:
 
 
 def holding(function: Callable[Given, Result], secrets: Mapping[str, str], node: str) -> Callable[Given, Result]:
-    """`function` for another process: it takes the secrets there first, and what it raises has none."""
+    """`function` for another process: it takes the secrets there first, and prints, logs and raises none."""
 
     @wraps(function, updated=())
     def with_secrets(*given: Given.args, **named: Given.kwargs) -> Result:
+        guard(spelt_out=True)
         take(secrets, node)
         with clean_errors():
             return function(*given, **named)
@@ -98,12 +98,15 @@ _OF_THE_SYSTEM = ("strerror", "filename", "filename2")
 """What an OSError says, which it keeps outside of its `vars`."""
 
 
-def guard() -> None:
-    """Let this process print and log no secret from now on."""
-    if not isinstance(sys.stdout, _Clean):
-        sys.stdout = cast(TextIO, _Clean(sys.stdout))
-    if not isinstance(sys.stderr, _Clean):
-        sys.stderr = cast(TextIO, _Clean(sys.stderr))
+def guard(*, spelt_out: bool = False) -> None:
+    """Let this process print and log no secret from now on.
+
+    Args:
+        spelt_out: nothing that a terminal obeys either: Ray shows what its workers print in the driver's terminal.
+    """
+    for name in ("stdout", "stderr"):
+        if not isinstance(stream := getattr(sys, name), _Clean):
+            setattr(sys, name, _Clean(stream, spelt_out))
     if not getattr(logging.getLogRecordFactory(), "is_clean", False):
         logging.setLogRecordFactory(_clean_records(logging.getLogRecordFactory()))
 
@@ -111,11 +114,12 @@ def guard() -> None:
 class _Clean:
     """A stream that is written to without secrets."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, spelt_out: bool) -> None:
+        self._stream, self._spelt_out = stream, spelt_out
 
     def write(self, text: str) -> int:
-        self._stream.write(redacted(text))
+        clean = redacted(text)
+        self._stream.write(visible(clean, lines=True) if self._spelt_out else clean)
         return len(text)
 
     def writelines(self, texts: Any) -> None:

@@ -127,6 +127,13 @@ def test_what_is_printed_and_logged_is_clean(monkeypatch: pytest.MonkeyPatch) ->
     assert "ValueError: ***\nbad 4\n" in logged.getvalue()
 
 
+def test_what_a_worker_prints_is_not_obeyed_in_the_drivers_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", printed)
+    holding(lambda: sys.stdout.write("\x1b[31ma\x1b]0;b\x07\n"), {}, "a worker")()
+    assert printed.getvalue() == "a\\u001b]0;b\\u0007\n"
+
+
 def test_a_guarded_stream_is_the_stream_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "out").open("w") as file:
         monkeypatch.setattr(sys, "stdout", file)

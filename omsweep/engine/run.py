@@ -33,7 +33,7 @@ from omsweep.plan.stopping import Stopping
 from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
-from omsweep.secrets import take
+from omsweep.secrets import guard, take
 from omsweep.sinks.first_connection import sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.inputs import inputs_of
@@ -88,6 +88,7 @@ def run_sweep(
     """
     console = Console(soft_wrap=True)
     check_tracking(tracking_uri)
+    guard()
     take(space.file.secrets, "the driver")
     work = work.holding(space.file.secrets)
     folder = SweepFolder(storage, name)

@@ -24,7 +24,7 @@ from omsweep.engine.prepare import check_own_data, prepare_all
 from omsweep.engine.workers.group import Group, WorkerGroup
 from omsweep.engine.workers.pool import END_SECONDS, Started, start
 from omsweep.plan.starting_points import live_knobs
-from omsweep.secrets import take
+from omsweep.secrets import guard, take
 from omsweep.space.branches import Branch, allowed_knobs
 from omsweep.space.checks.corners import check_kind
 from omsweep.space.knobs import Choice, Fixed, Integer, Interval, Knob, Scalar, SpaceError, parse_knob
@@ -67,6 +67,7 @@ def trainable(
         NoRoom: no nodes came within `train.wait_timeout`.
     """
     space = _loaded(space)
+    guard()
     take(space.file.secrets, "the process that tunes")
     work = work.holding(space.file.secrets)
     check_own_data(space)

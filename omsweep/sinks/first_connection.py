@@ -48,7 +48,7 @@ def connected(tracking_uri: str, connect: Callable[[], Connection]) -> Connectio
         within(ANSWER_SECONDS, lambda: _refuse_at_once(tracking_uri))
         return within(TABLES_SECONDS, lambda: _made(tracking_uri, connect))
     except Exception as refusal:
-        said = re.split(r"\[SQL: |\(Background on this error", str(refusal))[0]  # what SQLAlchemy adds
+        said = re.split(r"\[SQL: |\(Background on this error", redacted(str(refusal)))[0]  # what SQLAlchemy adds
         reason = " ".join(said.split()) or type(refusal).__name__
         reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} ..."
         raise ValueError(redacted(f"tracking URI {tracking_uri} cannot be used: {reason}")) from None

@@ -24,6 +24,8 @@ import pytest
 
 from omsweep.cache import cache_root
 from omsweep.store.folder import SweepFolder
+from tests.broken.suites import WORDS, write_suite
+from tests.planted_secret import PLANTED, places_of
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 
@@ -101,6 +103,7 @@ def head() -> Iterator[Head]:
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             "OMSWEEP_CACHE": str(cache_root()),
             "RAY_JOB_STOP_WAIT_TIME_S": "60",  # as in cluster.yaml, for jobs of `ray job submit`
+            **{name: f"planted-{secrets.token_hex(12)}" for name in PLANTED},
         }
         ports = free_ports(6)
         options = {
@@ -268,6 +271,56 @@ def test_ctrl_c_detaches_and_ray_job_stop_ends_the_sweep_in_order(head: Head, tm
     assert json.loads(head.get(f"/api/jobs/{job_id}", head.token)[1])["status"] == "STOPPED"
     assert (storage / "long" / "front.json").is_file()
     assert run_statuses(storage / "mlflow.db") == {"KILLED"}
+
+
+JUDGE = """
+import logging, os, sys
+import ray
+
+def asked(doc):
+    if not ray.is_initialized():
+        return doc["prompt"]
+    said = f"401 {os.environ['HF_TOKEN']} {os.environ['JUDGE_KEY']} {os.environ['MLFLOW_TRACKING_PASSWORD']}"
+    print(said, flush=True)
+    logging.getLogger("judge").warning(said)
+    raise RuntimeError(f"{said} https://me:{os.environ['JUDGE_KEY']}@judge")
+"""
+
+
+def test_a_planted_secret_is_nowhere_in_what_a_job_leaves(head: Head, tmp_path: Path) -> None:
+    """A task of the job says it aloud and raises it; only in the driver, where Ray is not up yet, it does not."""
+    key, home = f"planted-{secrets.token_hex(12)}", Path(head.environment["HOME"])
+    values = [key, *(head.environment[name] for name in PLANTED)]
+    (home / "judge").write_text(key)
+    suite = write_suite(tmp_path / "suite", words={**WORDS, "doc_to_text": "!function own.asked"})
+    words = (suite / "words.yaml").read_text()
+    (suite / "words.yaml").write_text(words.replace("'!function own.asked'", "!function own.asked"))
+    (suite / "own.py").write_text(JUDGE)
+    (tmp_path / "space.yaml").write_text(
+        SPACE.replace("tax: tiny", f"tax: {suite}, allow_suite_code: true")
+        + f"secrets: {{HF_TOKEN: env, JUDGE_KEY: 'file:{home}/judge'}}\n"
+    )
+    command = ["omsweep", "submit", str(tmp_path / "space.yaml"), "--address", head.url]
+    command += ["--storage", str(tmp_path / "shared")]
+    result = head.run(*command, "--name", "planted", HF_TOKEN="", MLFLOW_TRACKING_PASSWORD="")
+    output = result.stdout + result.stderr
+    assert result.returncode == 1, output
+    assert "RuntimeError: 401 *** *** *** https://judge" in output, "it was said, and cut"
+    assert not [value for value in values if value in output]
+
+    refused = head.run(*command, "--name", "other", "--set", "secrets.JUDGE_KEY=file:/nowhere")
+    assert "secret JUDGE_KEY is missing for the driver on" in refused.stdout
+    assert refused.stdout.splitlines()[-1].endswith("failed with exit code 2")
+
+    time.sleep(5)  # what Ray gathers of tasks is sent every few seconds
+    (job_id,) = set(re.findall(r"^job (omsweep-planted-[0-9a-f]{6}) on ", result.stdout, flags=re.MULTILINE))
+    asked = ["/api/jobs/", f"/api/jobs/{job_id}", f"/api/jobs/{job_id}/logs", "/logical/actors", "/events"]
+    asked += [f"/api/v0/{kind}?detail=1&limit=1000" for kind in ("tasks", "actors", "workers", "runtime_envs", "jobs")]
+    answers = {path: head.get(path, head.token) for path in asked}
+    assert all(status == 200 for status, _ in answers.values()), {path: one[0] for path, one in answers.items()}
+    assert "401 *** ***" in answers["/api/v0/tasks?detail=1&limit=1000"][1], "Ray has kept the task's error"
+    assert not [path for path, (_, text) in answers.items() if any(value in text for value in values)]
+    assert places_of([home, tmp_path / "shared"], values) == [str(home / "judge")]
 
 
 def test_a_space_that_no_node_can_run_is_not_submitted(head: Head, tmp_path: Path) -> None:
