@@ -48,9 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse_secrets(words: Sequence[str]) -> None:
     """Refuse a secret in any argument of any command, before anything reads it: shells and jobs show command lines."""
     for before, word in pairwise(["", *words]):
-        option, _, value = word.partition("=")
-        is_option = option.startswith("--")
-        refuse_secrets(option if is_option else before if before.startswith("--") else "an argument", value or word)
+        option, _, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        refuse_secrets(option if option.startswith("--") else "an argument", value)
 
 
 def _unforeseen(verb: str, error: Exception) -> str:

@@ -13,7 +13,7 @@ SECRET_VARIABLE = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|(API|ACCESS|STORAGE
 """Names of environment variables whose values are secret, beside those that a search space names."""
 SHORTEST = 8
 """Characters: a shorter value is part of too many words to be cut out of text."""
-NAMED_USER = re.compile(r"(postgres|mysql|mariadb|mssql|oracle|abfss?|wasbs?|hdfs|ssh|sftp|git\+ssh)\b")
+NAMED_USER = re.compile(r"\b(postgres(ql)?|mysql|mariadb|mssql|oracle|abfss?|wasbs?|hdfs|ssh|sftp)(\+\w+)?://$")
 """Schemes in which what stands alone before the `@` is a user or a container; elsewhere it may be a token."""
 MLFLOW_WAY = (
     "for a server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the process that runs"
@@ -36,7 +36,7 @@ WAYS = {
 }
 """What to do in place of a URI that holds a secret, by where it was given; elsewhere by its scheme."""
 _STORES = re.compile(r"\b(s3a?|gs|gcs|az|azure|abfss?|adl|wasbs?|r2|oci)://")
-_USER = re.compile(r"(?P<scheme>[\w+.-]*)://(?P<user>[^\s/?#@:'\"]*:(?!\d*[/?#])[^\s'\"]*|[^\s/?#'\"]*)@")
+_USER = re.compile(r"(?<=://)(?P<user>[^\s/?#@:'\"]*:(?!\d*[/?#])[^\s'\"]*|[^\s/?#'\"]*)@")
 """A password may hold an unquoted `/`, `?` or `#`, although it should not: after a `:`, unless that begins a port."""
 _PARAMETER = re.compile(r"(?P<name>[?&;#][\w.%-]+=)[^\s&;#'\"<>)\]]+")
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -117,8 +117,8 @@ def _texts(where: str, given: Any) -> Iterator[tuple[str, str]]:
 
 
 def _anonymous(found: re.Match[str]) -> str:
-    named = ":" not in found["user"] and NAMED_USER.match(found["scheme"])
-    return found[0] if named else f"{found['scheme']}://"
+    scheme = found.string[max(0, found.start() - 20) : found.start()]
+    return found[0] if ":" not in found["user"] and NAMED_USER.search(scheme) else ""
 
 
 def _hidden(found: re.Match[str]) -> str:
