@@ -1,5 +1,6 @@
 """Planted secrets that trials, a judge and errors say aloud are found nowhere afterwards."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
 from tests.inline_executor import InlineExecutor
 from tests.planted_secret import ANSWERS, DASHBOARD, PLANTED, WORK, content, places_of, plant
+from tests.stub_work import STUB
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,7 +49,8 @@ def test_a_sweep_leaves_no_secret(
     space = build_space(content(tmp_path))
     code = run_sweep(space, "s", tmp_path / "runs", work=WORK, connected=InlineExecutor.connected([]))
     said = capsys.readouterr()
-    assert code == 0
+    assert code == 1, "scoring the front raised in the driver"
+    assert "OSError: [Errno 5] 401 ['***', '***']" in (tmp_path / "runs/s/tracebacks/driver-1.txt").read_text()
     check_sweep(tmp_path, values, said.out + said.err)
 
 
@@ -57,9 +60,10 @@ def test_where_a_secret_is_may_change_when_a_sweep_goes_on(
     values = plant(tmp_path)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
+    work = dataclasses.replace(WORK, rescore=STUB.rescore)
     for places in (content(tmp_path)["secrets"], {"HF_TOKEN": "env", "JUDGE_KEY": "env"}, {"JUDGE_KEY": "env"}):
         space = build_space(content(tmp_path, secrets=places))
-        assert run_sweep(space, "s", tmp_path / "runs", work=WORK, connected=InlineExecutor.connected([])) == 0
+        assert run_sweep(space, "s", tmp_path / "runs", work=work, connected=InlineExecutor.connected([])) == 0
     assert "is finished" in capsys.readouterr().out
     with pytest.raises(ValueError, match="secret NO_KEY is missing for the driver on"):
         run_sweep(build_space(content(tmp_path, secrets={"NO_KEY": "env"})), "s", tmp_path / "runs")
