@@ -106,7 +106,7 @@ PLACES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("place", "uri"), itertools.product(PLACES, URIS))
+@pytest.mark.parametrize(("place", "uri"), list(itertools.product(PLACES, URIS)))
 def test_every_function_that_is_given_a_uri(
     place: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

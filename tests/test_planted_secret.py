@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from omsweep.engine import run as driver
 from omsweep.engine.run import run_sweep
 from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
+from tests.engine.conftest import NoSink
 from tests.inline_executor import InlineExecutor
 from tests.planted_secret import ANSWERS, DASHBOARD, PLANTED, WORK, content, places_of, plant
 from tests.stub_work import STUB
@@ -57,6 +59,9 @@ def test_a_sweep_leaves_no_secret(
 def test_where_a_secret_is_may_change_when_a_sweep_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(driver, "MlflowSink", NoSink)
+    for left_out in ("write_report", "print_status", "print_answers"):
+        monkeypatch.setattr(driver, left_out, lambda *_: None)
     values = plant(tmp_path)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
