@@ -74,7 +74,7 @@ def test_where_a_secret_is_may_change_when_a_sweep_goes_on(
         run_sweep(build_space(content(tmp_path, secrets={"NO_KEY": "env"})), "s", tmp_path / "runs")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("backend", ["train", "inprocess"])
 def test_a_sweep_on_ray_leaves_no_secret(tmp_path: Path, backend: str) -> None:
     """In its storage, in Ray's session folder, in what the dashboard and the jobs API answer."""
