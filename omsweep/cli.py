@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print plain data instead of tables")
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
-    _add_sweep(report)
+    _add_report(report)
     report.add_argument("--sync", action="store_true", help="have MLflow told what its sweep could not write there")
     report.add_argument("--tracking-uri", help="MLflow tracking URI for --sync (default: the sweep's)")
 
@@ -141,6 +141,14 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("sft", help="folder or hub id of the SFT model")
     inspect.add_argument("--json", action="store_true", help="print JSON with everything instead of tables")
     return parser
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="name of the sweep")
+    _add_storage(parser)
+    parser.add_argument(
+        "--compare", nargs="+", metavar="NAME", default=[], help="show two or more sweeps beside each other instead"
+    )
 
 
 def _add_merge(parser: argparse.ArgumentParser) -> None:

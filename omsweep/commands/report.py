@@ -1,4 +1,7 @@
-"""`omsweep report`: a sweep's front, page, study and comparison, written again; with `--sync` its MLflow runs too."""
+"""`omsweep report`: a sweep's front, page, study and comparison, written again; with `--sync` its MLflow runs too.
+
+With `--compare` two or more sweeps beside each other.
+"""
 
 import argparse
 from contextlib import closing
@@ -6,6 +9,7 @@ from contextlib import closing
 from omsweep.cluster.storage import check_tracking, storage_path
 from omsweep.commands import DEFAULT_STORAGE, DONE, FAILED
 from omsweep.console import say
+from omsweep.report.answers.beside import text, write_beside
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.sinks.cursor import Cursor
@@ -20,11 +24,26 @@ FLUSH_SECONDS = 60.0
 
 def execute(options: argparse.Namespace) -> int:
     """Write the report from a sweep's folder and print its tables."""
+    if options.compare:
+        return _compare(options)
+    if options.name is None:
+        raise ValueError("report takes the name of a sweep, or --compare with two or more")
     folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.name)
     if options.sync:
         check_tracking(options.tracking_uri)
         return _sync(folder, options.tracking_uri)
     _report(folder)
+    return DONE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Print and write two or more sweeps beside each other."""
+    if options.sync:
+        raise ValueError("--sync is for one sweep, and --compare for two or more: leave one of them out")
+    storage = storage_path(options.storage, DEFAULT_STORAGE)
+    names = ([options.name] if options.name else []) + options.compare
+    found, target = write_beside([SweepFolder(storage, name) for name in names])
+    say(f"{text(found)}\nPage: {target}")
     return DONE
 
 

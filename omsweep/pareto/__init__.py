@@ -11,5 +11,7 @@ __getattr__, __dir__, __all__ = lazy(
         "front_probability": "omsweep.pareto.uncertainty",
         "hypervolume": "omsweep.pareto.volume",
         "hypervolumes": "omsweep.pareto.volume",
+        "knee": "omsweep.pareto.trade_off",
+        "paired_front_probability": "omsweep.pareto.uncertainty",
     },
 )

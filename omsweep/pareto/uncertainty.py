@@ -3,6 +3,8 @@
 Standard errors come from the items (prompts, questions) one policy met; two runs of a recipe differ more.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,7 +36,38 @@ def front_probability(
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     noise = np.random.default_rng(seed).standard_normal((draws, *points.shape))
+    return _share_on_front(points, (errors * draw for draw in noise), draws)
+
+
+def paired_front_probability(
+    losses: ArrayLike, noise: NDArray[np.float64], *, draws: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """`front_probability` of policies that met the same items and err together where these do.
+
+    Args:
+        losses: [N, 2], minimised; rows with NaN get 0.
+        noise: [N, 2, G], what each of G groups of items adds to the standard error of each loss: its squares add up to
+            the variance, and the products of two rows to their covariance. The groups of one loss are independent of
+            those of the other.
+        draws: number of simulated measurements, at least 1.
+        seed: of the simulation.
+
+    Returns:
+        [N], in [0, 1].
+    """
+    points = as_losses(losses)
+    if noise.ndim != 3 or noise.shape[:2] != points.shape:
+        raise ValueError(f"noise must have shape {[*points.shape, 'G']}, got {list(noise.shape)}")
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    shared = np.random.default_rng(seed).standard_normal((draws, *noise.shape[1:]))
+    return _share_on_front(points, (np.einsum("nlg,lg->nl", noise, draw) for draw in shared), draws)
+
+
+def _share_on_front(
+    points: NDArray[np.float64], errors: Iterable[NDArray[np.float64]], draws: int
+) -> NDArray[np.float64]:
     hits = np.zeros(len(points))
-    for draw in noise:
-        hits += front(points + errors * draw)
+    for error in errors:
+        hits += front(points + error)
     return hits / draws

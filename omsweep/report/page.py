@@ -1,5 +1,6 @@
 """report.html: one self-contained page. Its content security policy forbids loading anything from anywhere."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -13,16 +14,33 @@ from omsweep.results.numbers import MISSING, counted
 from omsweep.results.view import SweepView
 
 
-def page(view: SweepView) -> str:
-    """The whole report as HTML; plotly.js is inlined once, nothing is fetched when it is opened."""
+def page(
+    view: SweepView,
+    asked: Mapping[str, tuple[str, Callable[[SweepView], sections.Content | None]]] = sections.SECTIONS,
+    *,
+    headline: str | None = None,
+    tiles: Sequence[sections.Tile] | None = None,
+) -> str:
+    """The whole report as HTML; plotly.js is inlined once, nothing is fetched when it is opened.
+
+    Args:
+        view: of the sweep.
+        asked: sections, as in `sections.SECTIONS`.
+        headline, tiles: what stands above them, in place of what a sweep's own report says there.
+    """
     try:
-        return _rendered(view)
+        return _rendered(view, asked, headline or _headline(view), sections.tiles(view) if tiles is None else tiles)
     except TemplateError as error:  # of our template, not of a chat template that the user gave
         raise RuntimeError(f"the report's page cannot be made: {error}") from error
 
 
-def _rendered(view: SweepView) -> str:
-    shown = {name: content for name, (_, show) in sections.SECTIONS.items() if (content := show(view)) is not None}
+def _rendered(
+    view: SweepView,
+    asked: Mapping[str, tuple[str, Callable[[SweepView], sections.Content | None]]],
+    headline: str,
+    tiles: Sequence[sections.Tile],
+) -> str:
+    shown = {name: content for name, (_, show) in asked.items() if (content := show(view)) is not None}
     drawn = any(content.get("charts") for content in shown.values())
     return (
         templates()
@@ -35,12 +53,12 @@ def _rendered(view: SweepView) -> str:
             .replace("+00:00", " UTC"),
             version=(view.description.get("versions") or {}).get("omsweep"),
             missing=captions.missing(view.progress),
-            headline=_headline(view),
+            headline=headline,
             caution=captions.ranking(view) if view.summary["exploratory"] and view.summary["scored"] else None,
             error_bars=captions.ERROR_BARS,
-            tiles=sections.tiles(view),
+            tiles=tiles,
             sections=shown,
-            links={name: sections.SECTIONS[name][0] for name in shown},
+            links={name: asked[name][0] for name in shown},
             plotly=plotly_library() if drawn else None,
         )
     )

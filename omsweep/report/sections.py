@@ -8,6 +8,7 @@ from urllib.parse import quote
 import yaml
 
 from omsweep.report import captions
+from omsweep.report.answers import take
 from omsweep.report.category_table import category_noise, category_table
 from omsweep.report.cells import Column, Row, Table, measured, number, plain
 from omsweep.report.comparison_chart import comparison_charts
@@ -219,11 +220,14 @@ def provenance(view: SweepView) -> Content:
 
 
 SECTIONS: Mapping[str, tuple[str, Callable[[SweepView], Content | None]]] = {
+    "answers": ("What to take", take.taken),
+    "health": ("Beware", take.beware),
     "study": ("Study", study),
     "fronts": ("Fronts", fronts),
     "comparison": ("Comparison", comparison),
     "methods": ("Methods", methods),
     "trials": ("Trials", trials),
+    "importance": ("Knobs", take.knobs),
     "categories": ("Categories", categories),
     "report-split": ("Report split", report_split),
     "noise": ("Error bars", noise),

@@ -12,12 +12,14 @@ from rich.text import Text
 
 from omsweep.console import Console, say
 from omsweep.report import captions
+from omsweep.report.answers.take import lines
 from omsweep.results.front import label_of
 from omsweep.results.numbers import MISSING, fixed, short, with_error
 from omsweep.results.progress import Failure
 from omsweep.results.view import SweepView, read_view
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import STATES
+from omsweep.strict_json import read_json
 
 LONGEST_MESSAGE = 160
 LOOK: Mapping[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
@@ -32,7 +34,12 @@ def print_status(folder: SweepFolder, console: Console | None = None) -> None:
 
 
 def print_answers(folder: SweepFolder) -> None:
-    """Print the tables of the study and the comparison, as Markdown; nothing where none were asked for."""
+    """Print what fronts have gained, what to beware of, and the tables of the study and the comparison as Markdown."""
+    if folder.answers_json.is_file():
+        for name, one in read_json(folder.answers_json)["families"].items():
+            said = [*(gain["said"] for gain in one["gains"]), *one["health"].values()]
+            for sentence in said:
+                say(f"{name}: {sentence}")
     for file in (folder.study_md, folder.comparison_md):
         if file.is_file():
             say("\n" + file.read_text(encoding="utf-8"), end="")
@@ -46,7 +53,7 @@ def status(view: SweepView) -> RenderableType:
     for family in view.families:
         note = view.summary["families"][family]["note"]
         parts += [front_table(view, family), *([Text(f"{family}: {note}", style="yellow")] if note else [])]
-    parts += [_volume_line(view)]
+    parts += [_volume_line(view), *map(Text, lines(view))]
     parts += [Text(_failure_line(one), style="red") for one in view.progress.failures]
     return Group(*parts)
 

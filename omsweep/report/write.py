@@ -15,11 +15,15 @@ from omsweep.report.front_chart import front_sheet
 from omsweep.report.page import page
 from omsweep.report.study_chart import study_sheet
 from omsweep.report.study_table import study_latex, study_markdown
+from omsweep.results.answers.whole import as_json as as_answers
+from omsweep.results.answers.whole import with_answers
 from omsweep.results.comparison.reading import as_json, read_findings
+from omsweep.results.course import course_of
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import SweepView, view_of
 from omsweep.space.build import build_space
 from omsweep.store.folder import SweepFolder
+from omsweep.store.log import LogReader
 from omsweep.store.state import SweepState
 from omsweep.strict_json import plain
 
@@ -58,8 +62,9 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
     """
     state = folder.state() if state is None else state
     view = write_front(folder, state)
-    view = replace(view, findings=read_findings(folder, view.resolved, view.trials))
+    view = with_answers(folder, _whole(folder, view), state)
     contents = {
+        folder.answers_json: json.dumps(plain(as_answers(view)), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
         **_comparison(folder, view),
         folder.front_png: image(front_sheet(view)),
         folder.report_html: page(view),
@@ -67,8 +72,15 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
         **_optuna(folder, state),
     }
     with _refusals(folder):
+        folder.write_front(view.summary)
         for target, content in contents.items():
             folder.files.write(target.name, content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _whole(folder: SweepFolder, view: SweepView) -> SweepView:
+    """The view with what only a whole report shows."""
+    events = LogReader(folder.files).new() if folder.events_jsonl.is_file() else []
+    return replace(view, findings=read_findings(folder, view.resolved, view.trials), course=course_of(events))
 
 
 def _comparison(folder: SweepFolder, view: SweepView) -> Contents:

@@ -26,6 +26,8 @@ from omsweep.store.state import SFT_MODEL
 from omsweep.strict_json import plain
 
 EXPLORATORY = "exploratory, no ranking"
+PAIRED, INDEPENDENT = "paired items", "standard errors"
+"""What probabilities of being on the front come from."""
 _NOT_SETTINGS = ("trial_id", "seed", "block", "baseline")
 _MEMBER_FIELDS = ("trial_id", *(name for name, shown in SHOWN.items() if shown.front))
 
@@ -55,8 +57,9 @@ def front_summary(
         Plain data: `mode, split, objectives, reference_point, trials` (count by state), `scored, seeds` (fewest seeds
         of a setting), `exploratory, note, hypervolume` (mean over families), `members` (over all families, by tax;
         `outside` names the constraints that one does not keep) and `families: {name: {trials, scored, hypervolume, note
-        (where nothing was found, in words), members (ids), front_probability {id: share}, labels: {label: {method,
-        trials, scored, members, hypervolume, reward_sd_seeds, tax_sd_seeds}}}}`. Missing numbers are None.
+        (where nothing was found, in words), members (ids), front_probability {id: share}, front_probability_from
+        (`INDEPENDENT` noise), labels: {label: {method, trials, scored, members, hypervolume, reward_sd_seeds,
+        tax_sd_seeds}}}}`. Missing numbers are None.
     """
     trials = sorted(trials, key=lambda trial: trial.trial_id)  # not as they ended: what is drawn goes by the row
     scored = [trial for trial in trials if is_scored(trial, objectives)]
@@ -113,6 +116,7 @@ def _family_summary(trials: Sequence[TrialRecord], objectives: Objectives, mode:
         "note": _nothing_found(len(scored), members, volume, objectives),
         "members": members,
         "front_probability": {t.trial_id: float(p) for t, p in zip(scored, chances, strict=True)},
+        "front_probability_from": INDEPENDENT,
         "labels": {
             label: _label_summary([t for t in trials if label_of(t) == label], members, objectives, mode)
             for label in dict.fromkeys(label_of(trial) for trial in trials)
@@ -170,14 +174,36 @@ def _members(
                 {name: row[name] for name in _MEMBER_FIELDS}
                 | {"label": label_of(by_id[trial_id]), "front_probability": content["front_probability"][trial_id]}
                 | {name: rescored[name] for name in TWINS.values()}
-                | {"outside": [one for name, bound in constraints.items() for one in _outside(name, bound, row)]}
+                | {"outside": outside_of(constraints, row)}
             )
     return members
 
 
-def _outside(name: str, bound: Bound, row: Mapping[str, Any]) -> list[str]:
-    found = violations({name: bound}, row)
-    return [f"{name} not known"] if found is None else [which for which, far in found.items() if far > 0]
+def outside_of(constraints: Mapping[str, Bound], row: Mapping[str, Any]) -> list[str]:
+    """The constraints that a trial's numbers do not keep, in words."""
+    found = {name: violations({name: bound}, row) for name, bound in constraints.items()}
+    return [
+        which
+        for name, far in found.items()
+        for which in ([f"{name} not known"] if far is None else [one for one, by in far.items() if by > 0])
+    ]
+
+
+def with_chances(summary: Mapping[str, Any], family: str, chances: Mapping[str, float]) -> dict[str, Any]:
+    """The summary with a family's front probabilities from `PAIRED` noise in place of those it was made with."""
+    content = summary["families"][family]
+    changed = {
+        **content,
+        "front_probability": dict.fromkeys(content["front_probability"], 0.0) | dict(chances),
+        "front_probability_from": PAIRED,
+    }
+    members = [
+        {**member, "front_probability": changed["front_probability"][member["trial_id"]]}
+        if member["family"] == family
+        else member
+        for member in summary["members"]
+    ]
+    return {**summary, "families": {**summary["families"], family: changed}, "members": members}
 
 
 def _settings(trial: TrialRecord) -> str:

@@ -15,7 +15,9 @@ from omsweep.store.state import SweepState
 from omsweep.strict_json import flatten
 
 if TYPE_CHECKING:
+    from omsweep.results.answers.whole import Answers
     from omsweep.results.comparison.findings import Findings
+    from omsweep.results.course import Course
 
 SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "seed", "baseline")
 
@@ -24,7 +26,8 @@ SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "s
 class SweepView:
     """One sweep as its report shows it; `description` is `sweep.json`, `summary` the content of `front.json`.
 
-    `findings` is the comparison, where one was asked for and this is the view of a whole report.
+    `findings` is the comparison, where one was asked for; it, `course` (what happened when) and `answers` (what to
+    take) are there where this is the view of a whole report.
     """
 
     description: Mapping[str, Any]
@@ -34,6 +37,8 @@ class SweepView:
     objectives: Objectives
     progress: Progress
     findings: "Findings | None" = None
+    course: "Course | None" = None
+    answers: "Answers | None" = None
 
     @cached_property
     def name(self) -> str:
@@ -77,6 +82,11 @@ class SweepView:
         return sorted(ran, key=order)
 
     @cached_property
+    def constraints(self) -> dict[str, Bound]:
+        """Bounds that a search keeps numbers of its trials in."""
+        return _constraints(self.resolved)
+
+    @cached_property
     def trained_labels(self) -> list[str]:
         """Those of `labels` that were trained, not merged after training."""
         return [label for label in self.labels if label == parent_label(label)]
@@ -87,9 +97,14 @@ class SweepView:
         return sorted({trial.algorithm or "none" for trial in self.trials})
 
     @cached_property
+    def members(self) -> dict[str, Mapping[str, Any]]:
+        """By id what `summary` says of the trials on their family's front."""
+        return {member["trial_id"]: member for member in self.summary["members"]}
+
+    @cached_property
     def member_ids(self) -> set[str]:
         """Trials on their family's front."""
-        return {member["trial_id"] for member in self.summary["members"]}
+        return set(self.members)
 
     def scored(self, family: str) -> list[TrialRecord]:
         """Trials of a family that ended with both objectives."""
@@ -120,13 +135,13 @@ def view_of(folder: SweepFolder, state: SweepState) -> SweepView:
     stopped = f"tracebacks/driver-{state.epoch}.txt"
     there = stopped if (folder.path / stopped).is_file() else None
     trials, resolved = state.records(), state.resolved
-    objectives, search = Objectives.from_settings(resolved.get("objectives") or {}), resolved.get("search") or {}
+    objectives = Objectives.from_settings(resolved.get("objectives") or {})
     summary = front_summary(
         trials,
         objectives,
         mode=resolved.get("mode", "search"),
         report_scores=state.report_scores(),
-        constraints={name: Bound(**bound) for name, bound in search.get("constraints", {}).items()},
+        constraints=_constraints(resolved),
     )
     return SweepView(
         description=describe(state),
@@ -136,3 +151,8 @@ def view_of(folder: SweepFolder, state: SweepState) -> SweepView:
         objectives=objectives,
         progress=progress_of(state, Driver.of(folder.files), traceback=there),
     )
+
+
+def _constraints(resolved: Mapping[str, Any]) -> dict[str, Bound]:
+    constraints = (resolved.get("search") or {}).get("constraints") or {}
+    return {name: Bound(**bound) for name, bound in constraints.items()}

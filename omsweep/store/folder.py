@@ -1,9 +1,9 @@
 """The folder of a sweep: its log, the tables beside it, and the files that are written from them for people.
 
 The log (`omsweep.store.log`) is the truth. `sweep.json`, `trials.jsonl`, `references.json`, `front.json`, `front.png`,
-`report.html`, of a search `optuna.log`, of a study `study.*` and of a comparison `comparison.*` are made from it and
-can be deleted; `scores/` and `references/` hold the tables that its events name. Imports neither torch nor Ray, pandas
-only for scores.
+`answers.json`, `report.html`, of a search `optuna.log`, of a study `study.*` and of a comparison `comparison.*` are
+made from it and can be deleted; `scores/` and `references/` hold the tables that its events name. Imports neither torch
+nor Ray, pandas only for scores.
 """
 
 import io
@@ -56,6 +56,7 @@ class SweepFolder:
         self.references_folder = self.path / "references"
         self.front_json = self.path / "front.json"
         self.front_png = self.path / "front.png"
+        self.answers_json = self.path / "answers.json"
         self.report_html = self.path / "report.html"
         self.optuna_log = self.path / "optuna.log"
         self.study_md = self.path / "study.md"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omsweep.pareto import front, front_probability
+from omsweep.pareto import front, front_probability, paired_front_probability
 
 
 def test_a_negative_standard_error_is_refused():
@@ -44,3 +44,21 @@ def test_shapes_are_checked():
         front_probability([[0, 0], [1, 1]], [[0, 0]])
     with pytest.raises(ValueError, match="draws must be at least 1"):
         front_probability([[0, 0]], [[0, 0]], draws=0)
+
+
+def test_what_two_policies_err_in_together_does_not_change_who_is_better():
+    losses, together = [[0.0, 0.0], [0.1, 0.1]], np.full((2, 2, 4), 3.0)
+    assert paired_front_probability(losses, together).tolist() == [1.0, 0.0]
+    assert front_probability(losses, np.full((2, 2), 6.0))[1] > 0.5  # of the same size, were it not shared
+
+
+def test_noise_that_is_not_shared_is_independent():
+    apart = np.zeros((2, 2, 4))
+    apart[0, :, 0] = apart[1, :, 1] = 1.0
+    probability = paired_front_probability([[0, 0], [0, 0]], apart, draws=4000)
+    assert probability == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 4000))
+
+
+def test_noise_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"noise must have shape \[2, 2, 'G'\], got \[2, 4\]"):
+        paired_front_probability([[0, 0], [0, 0]], np.zeros((2, 4)))

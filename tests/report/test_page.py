@@ -324,7 +324,7 @@ def test_write_report_leaves_its_files_and_nothing_else(tmp_path, fill_sweep):
     write_report(demo)
     written = {entry.name for entry in demo.path.iterdir()} - before
     derived = {"sweep.json", "trials.jsonl", "references.json"}
-    assert written == derived | {"front.json", "front.png", "report.html"}
+    assert written == derived | {"front.json", "front.png", "answers.json", "report.html"}
     assert demo.front_png.read_bytes().startswith(b"\x89PNG")
     assert demo.report_html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert json.loads(demo.front_json.read_text())["hypervolume"] > 0

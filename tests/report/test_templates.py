@@ -20,7 +20,13 @@ def macro(name, *given):
 
 def test_every_section_has_its_file_in_the_package():
     there = {entry.name for entry in (files("omsweep.report") / "templates").iterdir()}
-    assert {f"{name}.html" for name in SECTIONS} | {"page.html", "page.css", "page.js", "macros.html"} == there
+    assert {f"{name}.html" for name in SECTIONS} | {
+        "compare.html",
+        "page.html",
+        "page.css",
+        "page.js",
+        "macros.html",
+    } == there
 
 
 @pytest.mark.parametrize(
