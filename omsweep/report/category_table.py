@@ -11,12 +11,16 @@ from omsweep.results.view import SweepView
 from omsweep.store.records import TrialRecord
 
 STRONGEST = 0.6
+MOST_ROWS = 40
 WEAKEST_SCALE = 4.0
 """Points that get the strongest colour, unless some category moved further."""
 
 
 def category_table(view: SweepView, family: str) -> Table:
-    """One family's categories: policy minus SFT model in points, or scores alone where no SFT score is known."""
+    """One family's categories: policy minus SFT model in points, or scores alone where no SFT score is known.
+
+    The front's members come first; `MOST_ROWS` trials are shown.
+    """
     trials = [trial for trial in view.scored(family) if trial.scores]
     categories = sorted({name for trial in trials for name in trial.scores})
     references = view.reference_scores(family)
@@ -25,7 +29,12 @@ def category_table(view: SweepView, family: str) -> Table:
     moved = (abs(d) for t in trials for d in _deltas(t, references.get(t.sft_seed, {})).values())
     scale = max([WEAKEST_SCALE, *moved])
     trials.sort(key=lambda trial: trial.trial_id not in view.member_ids)
-    rows += [_trial_row(view, categories, trial, references.get(trial.sft_seed, {}), scale) for trial in trials]
+    shown = trials[:MOST_ROWS]
+    places = {trial.trial_id: i for i, trial in enumerate(view.trials)}
+    rows += [
+        Row(cells=_cells(view, categories, t, references.get(t.sft_seed, {}), scale), trial=places[t.trial_id])
+        for t in shown
+    ]
     return Table(
         label=f"Category scores of {family}",
         columns=[
@@ -57,9 +66,9 @@ def _reference_row(categories: Sequence[str], reference: Mapping[str, float], na
     return Row(cells=[Cell(name), Cell(), Cell(), *(Cell(fixed(s, 1)) for s in (*scores, average))], reference=True)
 
 
-def _trial_row(
+def _cells(
     view: SweepView, categories: Sequence[str], trial: TrialRecord, reference: Mapping[str, float], scale: float
-) -> Row:
+) -> list[Cell]:
     label = label_of(trial)
     cells = [
         plain(trial.trial_id, code=True, starred=trial.trial_id in view.member_ids),
@@ -73,7 +82,7 @@ def _trial_row(
     else:
         scores = [_percent(trial.scores.get(name)) for name in categories]
         cells += [number(score, 1) for score in (*scores, trial.benchmark_average)]
-    return Row(cells=cells, label=label, algorithm=trial.algorithm or "none")
+    return cells
 
 
 def _percent(score: float | None) -> float | None:

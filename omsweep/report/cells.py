@@ -16,7 +16,6 @@ class Column:
     Args:
         title: its heading.
         numeric: whether it is sorted as numbers and stands to the right.
-        group: the group of columns it belongs to.
         first_of_group: whether a line separates it from the column before.
         descending: whether a first click sorts from large to small.
         pinned: whether it stays in sight while the others scroll.
@@ -25,7 +24,6 @@ class Column:
 
     title: str
     numeric: bool = True
-    group: str = ""
     first_of_group: bool = False
     descending: bool = False
     pinned: bool = False
@@ -35,17 +33,7 @@ class Column:
     def classes(self) -> str:
         """The style sheet's names for its cells."""
         first, text, pin = self.first_of_group, not self.numeric, self.pinned
-        return " ".join([*([self.group] if self.group else []), *["first"] * first, *["text"] * text, *["pin"] * pin])
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnGroup:
-    """A heading above `width` columns next to each other, which can be hidden together."""
-
-    name: str
-    title: str
-    width: int
-    hidden: bool = False
+        return " ".join([*["first"] * first, *["text"] * text, *["pin"] * pin])
 
 
 @dataclass(frozen=True)
@@ -81,11 +69,13 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row; one with a `label` goes with the page's legend, a `reference` stays on top when others are sorted."""
+    """A row; that of a `trial`, its place among the sweep's, is filtered as it is and opens its details.
+
+    A `reference` stays on top when others are sorted.
+    """
 
     cells: Sequence[Cell]
-    label: str = ""
-    algorithm: str = ""
+    trial: int | None = None
     reference: bool = False
 
 
@@ -96,9 +86,7 @@ class Table:
     label: str
     columns: Sequence[Column]
     rows: Sequence[Row]
-    groups: Sequence[ColumnGroup] = ()
     sortable: bool = True
-    tall: bool = False
 
 
 def sort_key(value: Any) -> SortKey:

@@ -3,6 +3,7 @@
 Widths and sizes are in points (1/72 inch). Errors are half-widths in the unit of their axis, 0 where none is known.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,9 @@ from typing import Literal
 from omsweep.report.styles import MUTED, Marker
 
 Corner = tuple[float, float]
+GAP: Corner = (math.nan, math.nan)
+BAR = 0.8
+"""Height of a bar, of the distance between two rows."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line through corners; one with a `name` stands in the legend."""
+    """A line through corners, interrupted where one is `GAP`; one with a `name` stands in the legend."""
 
     corners: Sequence[Corner]
     stroke: Stroke
@@ -72,7 +76,11 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One symbol with its error bars; `dotted` puts a dot into it, `raised` draws it above those that are not."""
+    """One symbol with its error bars; `dotted` puts a dot into it, `raised` draws it above those that are not.
+
+    That of a trial has its place among the sweep's trials as `trial`: the page then makes its tooltip, opens its
+    details and filters it.
+    """
 
     x: float
     y: float
@@ -86,13 +94,14 @@ class Point:
     raised: bool = False
     text: str = ""
     hover: Sequence[HoverLine] = ()
+    trial: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
     """Points with one symbol, in the order in which `joined` connects them.
 
-    `tags` are what the page's legend switches them off by; a group with a `name` stands in the chart's own legend.
+    A group with a `name` stands in the chart's own legend.
     """
 
     points: Sequence[Point]
@@ -100,7 +109,25 @@ class Points:
     errors: Stroke
     joined: Stroke | None = None
     name: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A bar from `begin` to `end` in a row; of a trial as a `Point`."""
+
+    begin: float
+    end: float
+    row: float
+    trial: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spans:
+    """Bars of one colour, with a `name` in the legend."""
+
+    spans: Sequence[Span]
+    colour: str
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +155,7 @@ class Chart:
     areas: Sequence[Area] = ()
     lines: Sequence[Line] = ()
     points: Sequence[Points] = ()
+    spans: Sequence[Spans] = ()
     height: float = 3.65
     width: float = 4.65
 
@@ -182,4 +210,5 @@ def legend_of(charts: Sequence[Chart]) -> list[LegendEntry]:
     lines = [LegendEntry(line.name, stroke=line.stroke) for chart in charts for line in chart.lines]
     groups = [group for chart in charts for group in chart.points]
     points = [LegendEntry(g.name, g.symbol, g.points[0].face, size=5.5, stroke=g.joined) for g in groups]
-    return list({entry.name: entry for entry in (*lines, *points) if entry.name}.values())
+    spans = [LegendEntry(one.name, stroke=Stroke(one.colour, 5.0)) for chart in charts for one in chart.spans]
+    return list({entry.name: entry for entry in (*lines, *points, *spans) if entry.name}.values())

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from omsweep.report.charts import Chart, LegendEntry, Point, Points, Sheet, Stroke
+from omsweep.report.charts import BAR, Chart, LegendEntry, Point, Points, Sheet, Stroke
 from omsweep.report.styles import CAUTION, EDGE, GRID, INK, MUTED
 
 DOTS_PER_INCH = 150
@@ -115,13 +115,16 @@ def _draw(axes: Axes, chart: Chart) -> None:
         add(rule.at, zorder=1, **_stroke(rule.stroke))
     for area in chart.areas:
         axes.fill(*_across(area.corners), facecolor=area.colour, alpha=area.opacity, edgecolor="none", zorder=0)
+    for spans in chart.spans:
+        places = [(one.row, one.end - one.begin, one.begin) for one in spans.spans]
+        rows, lengths, begins = zip(*places, strict=True)
+        axes.barh(rows, lengths, left=begins, height=BAR, color=spans.colour)
     for line in chart.lines:
         axes.plot(*_across(line.corners), zorder=2, **_stroke(line.stroke))
     for group in chart.points:
         if group.joined:
             axes.plot(*_across([(p.x, p.y) for p in group.points]), zorder=2.6, **_stroke(group.joined))
-        for point in group.points:
-            _point(axes, group, point)
+        _points(axes, group)
     caption = _caption(chart, axes.bbox.width / DOTS_PER_INCH)
     axes.text(0, 1.015, "\n".join(caption), transform=axes.transAxes, fontsize=8.2, color=MUTED)
     pad = 8 + 10 * len(caption)
@@ -149,30 +152,43 @@ def _style(axes: Axes, chart: Chart) -> None:
     axes.set_ylim(*chart.y.window)
 
 
-def _point(axes: Axes, group: Points, point: Point) -> None:
-    x_error, y_error = point.x_error or None, point.y_error or None
-    look: dict[str, Any] = {
+def _points(axes: Axes, group: Points) -> None:
+    """Error bars, then symbols, those that look the same at once."""
+    bars: dict[str, Any] = {
         "ecolor": group.errors.colour,
         "elinewidth": group.errors.width,
         "alpha": group.errors.opacity,
     }
-    axes.errorbar(point.x, point.y, xerr=x_error, yerr=y_error, fmt="none", zorder=2.5, **look)
-    axes.plot(
-        point.x,
-        point.y,
-        marker=group.symbol.matplotlib,
-        markersize=point.size,
-        markerfacecolor=point.face,
-        markeredgecolor=point.edge,
-        markeredgewidth=point.edge_width,
-        linestyle="none",
-        zorder=3.5 if point.raised else 3,
-    )
-    if point.dotted:
-        axes.plot(point.x, point.y, marker=".", markersize=3, color=INK, linestyle="none", zorder=3.6)
-    if point.text:
-        place: dict[str, Any] = {"xytext": (7, -11), "textcoords": "offset points"}
-        axes.annotate(point.text, (point.x, point.y), fontsize=8.5, color=INK, **place)
+    for name in ("x_error", "y_error"):
+        if some := [point for point in group.points if getattr(point, name)]:
+            x, y = _across([(point.x, point.y) for point in some])
+            halves = [getattr(point, name) for point in some]
+            sideways = name == "x_error"
+            axes.errorbar(
+                x,
+                y,
+                xerr=halves if sideways else None,
+                yerr=None if sideways else halves,
+                fmt="none",
+                zorder=2.5,
+                **bars,
+            )
+    looks: dict[Any, list[Point]] = {}
+    for point in group.points:
+        looks.setdefault((point.face, point.edge, point.edge_width, point.size, point.raised, point.dotted), []).append(
+            point
+        )
+    for (face, edge, edge_width, size, raised, dotted), some in looks.items():
+        places = _across([(point.x, point.y) for point in some])
+        look = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": edge_width, "markersize": size}
+        zorder = 3.5 if raised else 3
+        axes.plot(*places, marker=group.symbol.matplotlib, linestyle="none", zorder=zorder, **look)
+        if dotted:
+            axes.plot(*places, marker=".", markersize=3, color=INK, linestyle="none", zorder=3.6)
+    for point in group.points:
+        if point.text:
+            place: dict[str, Any] = {"xytext": (7, -11), "textcoords": "offset points"}
+            axes.annotate(point.text, (point.x, point.y), fontsize=8.5, color=INK, **place)
 
 
 def _stroke(stroke: Stroke) -> dict[str, Any]:

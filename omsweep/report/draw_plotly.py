@@ -1,17 +1,17 @@
-"""Draws a chart for the page: plotly's figure, as HTML that needs `plotly_library` on the page."""
+"""Draws a chart for the page: plotly's figure, as data; the page's script draws it with `plotly_library`."""
 
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
 import plotly.offline
 from markupsafe import Markup
 
 from omsweep.redaction import visible
-from omsweep.report.charts import Area, Axis, Chart, HoverLine, Line, Points, Stroke, legend_of
+from omsweep.report.charts import BAR, Area, Axis, Chart, HoverLine, Line, Points, Spans, Stroke, legend_of
 from omsweep.report.styles import EDGE, GRID, INK, MUTED, PAPER
+from omsweep.report.trials.data import compact
 
 CONFIG = {
     "displaylogo": False,
@@ -25,6 +25,8 @@ PIXELS_PER_INCH = 108
 LEGEND_PIXELS = 44
 MARGIN = {"l": 58, "r": 14, "t": 28, "b": 52}
 CLEAR = "rgba(0,0,0,0)"
+TOOLTIP = "%{hovertext}<extra></extra>"
+"""What points and bars say: a text of theirs, of those of a trial made by the page's script."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -33,27 +35,16 @@ def plotly_library() -> Markup:
     return Markup(plotly.offline.get_plotlyjs())
 
 
-def plotted(chart: Chart, element_id: str) -> Markup:
-    """The chart as an HTML fragment."""
-    drawn = figure(chart)
-    html = plotly.io.to_html(
-        drawn,
-        config=CONFIG,
-        include_plotlyjs=False,
-        include_mathjax=False,
-        full_html=False,
-        div_id=element_id,
-        default_width="100%",
-        default_height=f"{drawn.layout.height}px",
-    )
-    return Markup(html)
+def plotted(chart: Chart) -> dict[str, Any]:
+    """The chart as the data that `Plotly.newPlot` takes."""
+    drawn: dict[str, Any] = compact(figure(chart).to_plotly_json())
+    return {**drawn, "config": CONFIG}
 
 
 def figure(chart: Chart) -> go.Figure:
-    """The chart as plotly's figure; the tags of a group of points are its trace's `meta`."""
-    drawn = go.Figure(
-        [*map(_area, chart.areas), *(_line(line, chart) for line in chart.lines), *map(_points, chart.points)]
-    )
+    """The chart as plotly's figure; `customdata` of a trace are the trials of its points."""
+    lines = [_line(line, chart) for line in chart.lines]
+    drawn = go.Figure([*map(_area, chart.areas), *map(_spans, chart.spans), *lines, *map(_points, chart.points)])
     for rule in chart.rules:
         add = drawn.add_vline if rule.vertical else drawn.add_hline
         add(rule.at, line=_stroke(rule.stroke), layer="below")
@@ -70,10 +61,11 @@ def figure(chart: Chart) -> go.Figure:
         showlegend=named,
         legend={"orientation": "h", "y": -54 / (PIXELS_PER_INCH * chart.height), "yanchor": "top"},
         hovermode="closest",
+        barmode="overlay",
         hoverlabel={
             "bgcolor": PAPER,
             "bordercolor": EDGE,
-            "font": {"color": INK, "family": _FONT},
+            "font": {"color": INK, "family": _FONT, "size": 13},
             "align": "left",
             "namelength": -1,
         },
@@ -92,12 +84,28 @@ def _area(area: Area) -> go.Scatter:
 def _line(line: Line, chart: Chart) -> go.Scatter:
     """A line; only one with a name has tooltips, which leave out a place on an axis of names."""
     x, y = zip(*line.corners, strict=True) if line.corners else ((), ())
-    look = {"x": x, "y": y, "mode": "lines", "line": {**_stroke(line.stroke), "simplify": False}}
+    look: dict[str, Any] = {"x": x, "y": y, "mode": "lines", "line": {**_stroke(line.stroke), "simplify": False}}
     if not line.name:
         return go.Scatter(**look, hoverinfo="skip", showlegend=False)
     said = [f"%{{{end}axis.title.text}}: <b>%{{{end}:.2f}}</b>" for end in (["y"] if chart.x.ticks else ["x", "y"])]
     template = "<br>".join([f"<b>{_plain(line.name)}</b>", *said]) + "<extra></extra>"
     return go.Scatter(**look, hovertemplate=template, name=_plain(line.name))
+
+
+def _spans(group: Spans) -> go.Bar:
+    spans = group.spans
+    return go.Bar(
+        base=[one.begin for one in spans],
+        x=[one.end - one.begin for one in spans],
+        y=[one.row for one in spans],
+        orientation="h",
+        width=BAR,
+        marker={"color": group.colour, "line": {"width": 0}},
+        customdata=[one.trial for one in spans],
+        hovertemplate=TOOLTIP,
+        name=_plain(group.name),
+        showlegend=True,
+    )
 
 
 def _points(group: Points) -> go.Scatter:
@@ -113,21 +121,28 @@ def _points(group: Points) -> go.Scatter:
         text=[point.text for point in points] if written else None,
         textposition="bottom right",
         marker={
-            "symbol": [f"{group.symbol.plotly}-dot" if point.dotted else group.symbol.plotly for point in points],
+            "symbol": _once(
+                [f"{group.symbol.plotly}-dot" if point.dotted else group.symbol.plotly for point in points]
+            ),
             "opacity": 1,
-            "size": [PIXELS_PER_POINT * point.size for point in points],
-            "color": [point.face for point in points],
+            "size": _once([PIXELS_PER_POINT * point.size for point in points]),
+            "color": _once([point.face for point in points]),
             "line": {
-                "color": [point.edge for point in points],
-                "width": [PIXELS_PER_POINT * point.edge_width for point in points],
+                "color": _once([point.edge for point in points]),
+                "width": _once([PIXELS_PER_POINT * point.edge_width for point in points]),
             },
         },
-        hovertext=[_hover(point.hover) for point in points],
-        hovertemplate="%{hovertext}<extra></extra>",
+        customdata=None if points[0].trial is None else [point.trial for point in points],
+        hovertext=[_hover(point.hover) for point in points] if points[0].hover else None,
+        hovertemplate=TOOLTIP,
         name=_plain(group.name),
         showlegend=bool(group.name),
-        meta=dict(group.tags),
     )
+
+
+def _once(values: Sequence[Any]) -> Any:
+    """One value where all are the same."""
+    return values[0] if len(set(values)) == 1 else list(values)
 
 
 def _errors(half_widths: Sequence[float], stroke: Stroke) -> dict[str, Any]:

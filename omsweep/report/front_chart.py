@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from omsweep.report import captions, styles
 from omsweep.report.charts import (
+    GAP,
     Area,
     Axis,
     Chart,
@@ -16,16 +17,22 @@ from omsweep.report.charts import (
     Rule,
     Sheet,
     Stroke,
+    legend_of,
 )
 from omsweep.report.styles import INK, MUTED, STAR, colours_of, markers_of
 from omsweep.results.front import label_of
-from omsweep.results.geometry import Mark, dominated_area, front_line, marks, staircase, window
-from omsweep.results.numbers import Z95, counted, fixed, short, with_error
+from omsweep.results.geometry import Mark, dominated_area, front_line, marks, paths, staircase, window
+from omsweep.results.numbers import counted
 from omsweep.results.view import SweepView
-from omsweep.store.records import TrialRecord
 
 MOST_COLUMNS = 3
+MOST_BARS = 150
+"""Trials of a family up to which all have error bars; of more, those on the front have."""
+MOST_PATHS = 12
+BASELINE, BASELINE_NAME, PATH_NAME = "adamw", "front of AdamW alone", "merged back towards the SFT model"
 REFERENCE = Stroke(MUTED, 0.8, "dash")
+FRONT = Stroke(styles.FRONT_LINE, 1.3)
+BASELINE_LINE, PATH_LINE = Stroke(styles.BASELINE_COLOUR, 1.0, "dash"), Stroke(styles.FRONT_FILL, 0.9, "dot")
 SFT_HOVER = HoverLine(strong="SFT model", after=", untrained: reward 0, tax 0 by definition")
 SFT_MODEL = Points(
     points=[Point(x=0.0, y=0.0, face=INK, edge=INK, size=11, raised=True, text="SFT", hover=[SFT_HOVER])],
@@ -36,13 +43,13 @@ SFT_MODEL = Points(
 
 def front_sheet(view: SweepView) -> Sheet:
     """`front.png`: a chart per family that has scored trials."""
-    reference = captions.reference(view)
+    reference, charts = captions.reference(view), front_charts(view)
     return Sheet(
         title=f"Sweep {view.name}",
         remark=Note(captions.ranking(view), styles.CAUTION if view.summary["exploratory"] else MUTED),
-        charts=front_charts(view),
+        charts=charts,
         columns=MOST_COLUMNS,
-        legend=_legend(view),
+        legend=_legend(view, charts),
         notes=[
             Note(captions.ERROR_BARS),
             Note("Line: the front on the search split, of which the SFT model may be part."),
@@ -61,7 +68,7 @@ def front_chart(view: SweepView, family: str) -> Chart:
     """A family's trials; a group of points is one method and algorithm, as its tags say."""
     shown = marks(view, family)
     seen = window(shown, view.objectives)
-    line = front_line(shown)
+    line = front_line(mark for mark in shown if mark.on_front)
     area = dominated_area(line, view.objectives)
     tax, reward = view.objectives.tax, view.objectives.reward
     caption = captions.family_line(view, family)
@@ -77,75 +84,73 @@ def front_chart(view: SweepView, family: str) -> Chart:
             Rule(at=view.objectives.reference_tax, vertical=True, stroke=REFERENCE),
         ],
         areas=[Area(corners=area, colour=styles.FRONT_FILL, opacity=0.09)] if area else [],
-        lines=[Line(corners=staircase(line), stroke=Stroke(styles.FRONT_LINE, 1.3))],
+        lines=[*_paths(shown), *_baseline(shown), Line(corners=staircase(line), stroke=FRONT, name="front")],
         points=[SFT_MODEL, *_groups(view, shown)],
     )
 
 
+def _baseline(shown: Sequence[Mark]) -> list[Line]:
+    """AdamW's own front, where other methods were trained too."""
+    trained = [mark for mark in shown if mark.trial.kind == "trained"]
+    mine = [mark for mark in trained if mark.trial.method == BASELINE]
+    if not mine or len(mine) == len(trained):
+        return []
+    return [Line(corners=staircase(front_line(mine)), stroke=BASELINE_LINE, name=BASELINE_NAME)]
+
+
+def _paths(shown: Sequence[Mark]) -> list[Line]:
+    """Paths from the SFT model to policies, as one line with gaps."""
+    found = paths(shown)[:MOST_PATHS]
+    corners = [corner for path in found for corner in (*path, GAP)]
+    return [Line(corners=corners[:-1], stroke=PATH_LINE, name=PATH_NAME)] if found else []
+
+
 def _groups(view: SweepView, shown: Sequence[Mark]) -> list[Points]:
-    groups = []
-    for label, colour in colours_of(view.labels).items():
-        for algorithm, symbol in markers_of(view.algorithms).items():
-            tags = {"label": label, "algorithm": algorithm}
-            points = [_point(view, mark, colour) for mark in shown if _tags(mark.trial) == tags]
-            groups.append(Points(points=points, symbol=symbol, errors=Stroke(colour, 0.8, opacity=0.4), tags=tags))
-    return [group for group in groups if group.points]
+    """A group per method, algorithm and look; those on the front last, so that they lie above the others."""
+    colours, symbols = colours_of(view.labels), markers_of(view.algorithms)
+    places = {trial.trial_id: i for i, trial in enumerate(view.trials)}
+    groups: dict[tuple[bool, str, str], list[Mark]] = {}
+    for mark in shown:
+        key = mark.on_front, label_of(mark.trial), mark.trial.algorithm or "none"
+        groups.setdefault(key, []).append(mark)
+    bars = len(shown) <= MOST_BARS
+    return [
+        Points(
+            points=[_point(mark, colours[label], places[mark.trial.trial_id], bars or on_front) for mark in marks_of],
+            symbol=symbols[algorithm],
+            errors=Stroke(colours[label], 0.8, opacity=0.4),
+        )
+        for (on_front, label, algorithm), marks_of in sorted(groups.items(), key=lambda one: one[0])
+    ]
 
 
-def _tags(trial: TrialRecord) -> dict[str, str]:
-    return {"label": label_of(trial), "algorithm": trial.algorithm or "none"}
-
-
-def _point(view: SweepView, mark: Mark, colour: str) -> Point:
+def _point(mark: Mark, colour: str, place: int, bars: bool) -> Point:
     """Filled on the front, hollow off it; what was merged after training is smaller with a dot inside."""
     merged = mark.trial.kind == "posthoc"
     return Point(
         x=mark.tax,
         y=mark.reward,
-        x_error=mark.tax_error,
-        y_error=mark.reward_error,
+        x_error=mark.tax_error if bars else 0.0,
+        y_error=mark.reward_error if bars else 0.0,
         face=colour if mark.on_front else styles.PAPER,
         edge=INK if mark.on_front else colour,
         edge_width=0.9 if mark.on_front else 1.2,
         size=(8.0 if mark.on_front else 6.5) - 1.5 * merged,
         dotted=merged,
         raised=mark.on_front,
-        hover=_hover(view, mark),
+        trial=place,
     )
 
 
-def _hover(view: SweepView, mark: Mark) -> list[HoverLine]:
-    trial, tax = mark.trial, view.objectives.tax
-    label, algorithm = _tags(trial).values()
-    rest = [
-        *([f"tax {fixed(trial.tax, signed=True)} points"] if tax.name != "tax" else []),
-        *([f"merged after training from {trial.parent}"] if trial.parent is not None else []),
-        *(f"{name} {short(value)}" for name, value in view.settings[trial.trial_id].items()),
-        f"learning rate applied {short(trial.learning_rate_applied)}",
-        f"KL {fixed(trial.kl)} nats, length ratio {fixed(trial.length_ratio)}",
-        f"worst category's tax {fixed(trial.tax_worst)} points",
-        *(
-            ["merging inactive: it moved under 1 % of the displacement and dropped under 1 % of the update"]
-            if trial.merge_active is False
-            else []
-        ),
-    ]
-    return [
-        HoverLine(strong=trial.trial_id, after=" ★ on the front" if mark.on_front else ""),
-        HoverLine(f"{algorithm}, {label}, block {short(trial.block)}, seed {short(trial.seed)}"),
-        HoverLine("reward ", with_error(mark.reward, mark.reward_error / Z95 or None)),
-        HoverLine(f"{tax.name} ", with_error(mark.tax, mark.tax_error / Z95 or None), f" {tax.unit}"),
-        *map(HoverLine, rest),
-    ]
-
-
-def _legend(view: SweepView) -> list[LegendEntry]:
+def _legend(view: SweepView, charts: Sequence[Chart]) -> list[LegendEntry]:
     trained = view.trained_labels
+    lines = [one for one in legend_of(charts) if one.stroke]
     merged = [LegendEntry("merged after training", styles.CIRCLE_WITH_DOT)] if len(trained) < len(view.labels) else []
     return [
         *(LegendEntry(name, styles.CIRCLE, colour) for name, colour in colours_of(trained).items()),
         *(LegendEntry(name, marker) for name, marker in markers_of(view.algorithms).items()),
         *merged,
+        *lines,
         LegendEntry("on the front", styles.CIRCLE, "#9aa3b0", edge=INK),
         LegendEntry("SFT model", STAR, INK, size=11),
     ]

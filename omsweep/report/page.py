@@ -10,8 +10,11 @@ from markupsafe import Markup
 from omsweep.redaction import visible
 from omsweep.report import captions, sections
 from omsweep.report.draw_plotly import plotly_library, plotted
+from omsweep.report.trials.data import compact, trial_data
 from omsweep.results.numbers import MISSING, counted
 from omsweep.results.view import SweepView
+
+SCRIPTS = ("page.js", "charts.js", "trials.js", "details.js")
 
 
 def page(
@@ -57,6 +60,9 @@ def _rendered(
             caution=captions.ranking(view) if view.summary["exploratory"] and view.summary["scored"] else None,
             error_bars=captions.ERROR_BARS,
             tiles=tiles,
+            filters=sections.filters(view),
+            files=sections.files_beside(view) if "provenance" in shown else {},
+            data=compact(trial_data(view)),
             sections=shown,
             links={name: asked[name][0] for name in shown},
             plotly=plotly_library() if drawn else None,
@@ -75,13 +81,14 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    loaded.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
     own = files("omsweep.report") / "templates"
     loaded.globals |= {
         "MISSING": MISSING,
         "counted": counted,
         "plotted": plotted,
         "style": Markup((own / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((own / "page.js").read_text(encoding="utf-8")),
+        "script": Markup("\n".join((own / name).read_text(encoding="utf-8") for name in SCRIPTS)),
     }
     return loaded
 

@@ -9,7 +9,7 @@ import yaml
 
 from omsweep.report import captions
 from omsweep.report.answers import take
-from omsweep.report.category_table import category_noise, category_table
+from omsweep.report.category_table import MOST_ROWS, category_noise, category_table
 from omsweep.report.cells import Column, Row, Table, measured, number, plain
 from omsweep.report.comparison_chart import comparison_charts
 from omsweep.report.comparison_tables import tables
@@ -17,12 +17,14 @@ from omsweep.report.front_chart import front_charts
 from omsweep.report.study_chart import study_charts
 from omsweep.report.study_table import study_tables
 from omsweep.report.styles import CIRCLE, MUTED, Marker, colours_of, markers_of
-from omsweep.report.trial_table import same_settings, trial_table
+from omsweep.report.trials.charts import course_charts, travel_charts
+from omsweep.report.trials.data import states_of
 from omsweep.results.numbers import fixed, short
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import SweepView
 
 Content = Mapping[str, Any]
+MOST_FAILURES = 30
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Chip:
-    """A button that switches a label or an algorithm on and off."""
+    """A button that switches trials on and off by what they have in common, with their look in charts."""
 
-    kind: str
     name: str
-    marker: Marker
-    colour: str
+    marker: Marker | None = None
+    colour: str = MUTED
 
 
 def tiles(view: SweepView) -> list[Tile]:
@@ -78,17 +79,24 @@ def study(view: SweepView) -> Content | None:
     return {"title": asked.title, "charts": study_charts(result), "tables": study_tables(view, result)}
 
 
-def fronts(view: SweepView) -> Content:
-    """The interactive fronts with a legend that switches methods and algorithms off and on."""
+def filters(view: SweepView) -> dict[str, list[Chip]]:
+    """Chips by what they switch, which are the legend of all charts of trials too; one alone stands for a colour."""
     colours, markers = colours_of(view.labels), markers_of(view.algorithms)
+    chips = {
+        "label": [Chip(name, CIRCLE, colour) for name, colour in colours.items()],
+        "algorithm": [Chip(name, marker) for name, marker in markers.items()],
+        "family": [Chip(name) for name in view.families],
+        "state": [Chip(name) for name in states_of(view)],
+    }
+    return {kind: some for kind, some in chips.items() if kind in ("label", "algorithm") or len(some) > 1}
+
+
+def fronts(view: SweepView) -> Content:
+    """The interactive fronts."""
     return {
         "charts": front_charts(view),
         "merged": any(trial.kind == "posthoc" for trial in view.trials),
         "error_bars": captions.ERROR_BARS,
-        "legend": {
-            "Method": [Chip("label", name, CIRCLE, colour) for name, colour in colours.items()],
-            "Algorithm": [Chip("algorithm", name, marker, MUTED) for name, marker in markers.items()],
-        },
     }
 
 
@@ -134,11 +142,8 @@ def methods(view: SweepView) -> Content | None:
 
 
 def trials(view: SweepView) -> Content | None:
-    """Every trial with every setting and diagnostic."""
-    if not view.trials:
-        return None
-    same = {name.replace("_", " "): short(value) for name, value in same_settings(view).items()}
-    return {"same": same, "table": trial_table(view)}
+    """Nothing more than that there are any: the table is made by the page's script."""
+    return {} if view.trials else None
 
 
 def categories(view: SweepView) -> Content | None:
@@ -150,11 +155,24 @@ def categories(view: SweepView) -> Content | None:
             "family": family,
             "noise": None if noise is None else fixed(noise, 1),
             "compared": bool(view.reference_scores(family)),
+            "more": max(0, sum(bool(trial.scores) for trial in view.scored(family)) - MOST_ROWS),
             "table": category_table(view, family),
         }
         for family, noise in noises.items()
     ]
     return {"blocks": blocks} if blocks else None
+
+
+def course(view: SweepView) -> Content | None:
+    """The hypervolume over time and the timeline; None where nothing is known of either."""
+    charts = course_charts(view)
+    return {"charts": charts} if charts else None
+
+
+def travel(view: SweepView) -> Content | None:
+    """Reward and tax over density and travel; None where they do not vary."""
+    charts = travel_charts(view)
+    return {"charts": charts} if charts else None
 
 
 def report_split(view: SweepView) -> Content | None:
@@ -189,6 +207,16 @@ def _report_row(view: SweepView, member: Mapping[str, Any]) -> Row:
     return Row(cells=cells)
 
 
+def files_beside(view: SweepView) -> Mapping[str, str]:
+    """Files beside the page with all that it shows, by what is in them."""
+    files = {
+        "every number and setting of every trial": "trials.csv",
+        "the same as JSON": "trials.jsonl",
+        "the fronts": "front.json",
+    }
+    return files if view.trials else {}
+
+
 def noise(view: SweepView) -> Content:
     """What the noise figures of this page cover and what they do not."""
     return {"seeds": view.summary["seeds"]}
@@ -196,7 +224,8 @@ def noise(view: SweepView) -> Content:
 
 def failures(view: SweepView) -> Content:
     """Trials without scores and what they said; attempts that were lost on the way."""
-    return {"lost": view.progress.failures, "attempts": captions.lost(view.progress)}
+    lost = view.progress.failures
+    return {"lost": lost[:MOST_FAILURES], "count": len(lost), "attempts": captions.lost(view.progress)}
 
 
 def provenance(view: SweepView) -> Content:
@@ -224,11 +253,13 @@ SECTIONS: Mapping[str, tuple[str, Callable[[SweepView], Content | None]]] = {
     "health": ("Beware", take.beware),
     "study": ("Study", study),
     "fronts": ("Fronts", fronts),
+    "trials": ("Trials", trials),
     "comparison": ("Comparison", comparison),
     "methods": ("Methods", methods),
-    "trials": ("Trials", trials),
     "importance": ("Knobs", take.knobs),
     "categories": ("Categories", categories),
+    "travel": ("Density and travel", travel),
+    "course": ("Course", course),
     "report-split": ("Report split", report_split),
     "noise": ("Error bars", noise),
     "failures": ("Failures", failures),

@@ -17,6 +17,8 @@ PALETTE = (
 )
 """Okabe and Ito's colours, the lighter ones darkened, which stay apart for colour-blind readers; then some of Tol's."""
 
+PALE, DARK = (231, 238, 247), (8, 48, 107)
+
 
 @dataclass(frozen=True)
 class Marker:
@@ -53,3 +55,8 @@ def colours_of(labels: Sequence[str]) -> Mapping[str, str]:
 def markers_of(algorithms: Sequence[str]) -> Mapping[str, Marker]:
     """A marker per algorithm, in order (repeating past the last)."""
     return {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(algorithms)}
+
+
+def shade(share: float) -> str:
+    """A blue from pale (0) to dark (1)."""
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(PALE, DARK, strict=True))

@@ -15,10 +15,13 @@ from omsweep.report.front_chart import front_sheet
 from omsweep.report.page import page
 from omsweep.report.study_chart import study_sheet
 from omsweep.report.study_table import study_latex, study_markdown
+from omsweep.report.trials.data import scores_csv
 from omsweep.results.answers.whole import as_json as as_answers
 from omsweep.results.answers.whole import with_answers
 from omsweep.results.comparison.reading import as_json, read_findings
 from omsweep.results.course import course_of
+from omsweep.results.losses import losses_of
+from omsweep.results.samples import read_samples
 from omsweep.results.study import asked_study, study_result
 from omsweep.results.view import SweepView, view_of
 from omsweep.space.build import build_space
@@ -67,6 +70,7 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
         folder.answers_json: json.dumps(plain(as_answers(view)), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
         **_comparison(folder, view),
         folder.front_png: image(front_sheet(view)),
+        folder.trials_csv: scores_csv(view),
         folder.report_html: page(view),
         **_study(folder, view),
         **_optuna(folder, state),
@@ -80,7 +84,13 @@ def write_report(folder: SweepFolder, state: SweepState | None = None) -> None:
 def _whole(folder: SweepFolder, view: SweepView) -> SweepView:
     """The view with what only a whole report shows."""
     events = LogReader(folder.files).new() if folder.events_jsonl.is_file() else []
-    return replace(view, findings=read_findings(folder, view.resolved, view.trials), course=course_of(events))
+    return replace(
+        view,
+        findings=read_findings(folder, view.resolved, view.trials),
+        course=course_of(events),
+        losses=losses_of(events),
+        samples=read_samples(folder, view),
+    )
 
 
 def _comparison(folder: SweepFolder, view: SweepView) -> Contents:

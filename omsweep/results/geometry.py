@@ -1,6 +1,6 @@
 """Where a front's line runs and which part of the plane a plot shows; points are (tax, reward), tax to the right."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from omsweep.pareto.dominance import front
@@ -52,11 +52,31 @@ def marks(view: SweepView, family: str) -> list[Mark]:
     ]
 
 
-def front_line(shown: Sequence[Mark]) -> list[Point]:
-    """The points of a family's front, the SFT model at (0, 0) among them where no trial beats it."""
-    points = [(0.0, 0.0), *((mark.tax, mark.reward) for mark in shown if mark.on_front)]
+def front_line(shown: Iterable[Mark]) -> list[Point]:
+    """The points of the front of some trials, the SFT model at (0, 0) among them where no trial beats it."""
+    points = [(0.0, 0.0), *((mark.tax, mark.reward) for mark in shown)]
     mask = front([(tax, -reward) for tax, reward in points])
     return [point for point, on in zip(points, mask, strict=True) if on]
+
+
+def paths(shown: Sequence[Mark]) -> list[list[Point]]:
+    """For every policy that was merged back towards the SFT model: from there through the merges to the policy.
+
+    Merges that only interpolate count (method `linear`), in the order of their weights; paths that reach the front
+    come first.
+    """
+    by_id = {mark.trial.trial_id: mark for mark in shown}
+    merges: dict[str, list[tuple[float, Mark]]] = {}
+    for mark in shown:
+        point = mark.trial.params.get("posthoc") or {}
+        if point.get("method") == "linear" and mark.trial.parent in by_id:
+            merges.setdefault(mark.trial.parent, []).append((float(point.get("weight", 0.0)), mark))
+    found = []
+    for parent, some in merges.items():
+        ordered = [*(mark for _, mark in sorted(some, key=lambda one: one[0])), by_id[parent]]
+        places = [(0.0, 0.0), *((mark.tax, mark.reward) for mark in ordered)]
+        found.append((not any(mark.on_front for mark in ordered), places))
+    return [places for _, places in sorted(found, key=lambda one: one[0])]
 
 
 def staircase(members: Sequence[Point]) -> list[Point]:

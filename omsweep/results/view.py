@@ -1,7 +1,7 @@
 """Everything a report shows of one sweep, read from its folder once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omsweep.results.answers.whole import Answers
     from omsweep.results.comparison.findings import Findings
     from omsweep.results.course import Course
+    from omsweep.results.samples import Sample
 
 SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "seed", "baseline")
 
@@ -26,8 +27,9 @@ SHOWN_APART = ("trial_id", "family", "algorithm", "label", "method", "block", "s
 class SweepView:
     """One sweep as its report shows it; `description` is `sweep.json`, `summary` the content of `front.json`.
 
-    `findings` is the comparison, where one was asked for; it, `course` (what happened when) and `answers` (what to
-    take) are there where this is the view of a whole report.
+    `findings` is the comparison, where one was asked for; it, `course` (what happened when), `answers` (what to take),
+    `losses` (of every step) and `samples` (answers), both by trial id, are there where this is the view of a whole
+    report.
     """
 
     description: Mapping[str, Any]
@@ -39,6 +41,8 @@ class SweepView:
     findings: "Findings | None" = None
     course: "Course | None" = None
     answers: "Answers | None" = None
+    losses: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    samples: Mapping[str, Sequence["Sample"]] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:

@@ -1,9 +1,9 @@
 """The folder of a sweep: its log, the tables beside it, and the files that are written from them for people.
 
-The log (`omsweep.store.log`) is the truth. `sweep.json`, `trials.jsonl`, `references.json`, `front.json`, `front.png`,
-`answers.json`, `report.html`, of a search `optuna.log`, of a study `study.*` and of a comparison `comparison.*` are
-made from it and can be deleted; `scores/` and `references/` hold the tables that its events name. Imports neither torch
-nor Ray, pandas only for scores.
+The log (`omsweep.store.log`) is the truth. `sweep.json`, `trials.jsonl`, `trials.csv`, `references.json`, `front.json`,
+`front.png`, `answers.json`, `report.html`, of a search `optuna.log`, of a study `study.*` and of a comparison
+`comparison.*` are made from it and can be deleted; `scores/` and `references/` hold the tables that its events name.
+Imports neither torch nor Ray, pandas only for scores.
 """
 
 import io
@@ -51,6 +51,7 @@ class SweepFolder:
         self.events_jsonl = self.path / EVENTS
         self.sweep_json = self.path / "sweep.json"
         self.trials_jsonl = self.path / "trials.jsonl"
+        self.trials_csv = self.path / "trials.csv"
         self.scores_folder = self.path / "scores"
         self.references_json = self.path / "references.json"
         self.references_folder = self.path / "references"

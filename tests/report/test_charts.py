@@ -1,5 +1,7 @@
 """Both renderers draw what a chart says: the same points, error bars, lines, windows and names."""
 
+from math import isnan
+
 import matplotlib.colors
 import pytest
 from matplotlib.figure import Figure
@@ -50,6 +52,16 @@ def charts(request, all_charts):
     return all_charts[request.param]
 
 
+def each(trace, value):
+    """By point what a trace says once where all have the same."""
+    return [value] * len(trace.x) if isinstance(value, str | int | float) else list(value)
+
+
+def corners(pairs):
+    """Corners of a line; gaps, which equal nothing, as a place far away."""
+    return [(-99.0, -99.0) if isnan(x) else (x, y) for x, y in pairs]
+
+
 def drawn_by_matplotlib(chart):
     axes = Figure().subplots()
     draw_matplotlib._draw(axes, chart)
@@ -61,12 +73,14 @@ def test_points_are_where_the_chart_says(charts):
         points = [point for group in chart.points for point in group.points]
         said = sorted((point.x, point.y) for point in points)
         axes, figure = drawn_by_matplotlib(chart), draw_plotly.figure(chart)
-        symbols = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_marker() not in (".", "None")]
-        assert sorted((line.get_xdata()[0], line.get_ydata()[0]) for line in symbols) == said
+        symbols = [line for line in axes.lines if line.get_marker() not in (".", "None")]
+        assert sorted(pair for line in symbols for pair in zip(*line.get_data(), strict=True)) == said
         traces = [trace for trace in figure.data if "markers" in trace.mode]
         assert sorted(pair for trace in traces for pair in zip(trace.x, trace.y, strict=True)) == said
-        faces = sorted(matplotlib.colors.to_hex(line.get_markerfacecolor()) for line in symbols)
-        assert sorted(colour for trace in traces for colour in trace.marker.color) == faces
+        faces = sorted(
+            matplotlib.colors.to_hex(line.get_markerfacecolor()) for line in symbols for _ in line.get_xdata()
+        )
+        assert sorted(colour for trace in traces for colour in each(trace, trace.marker.color)) == faces
 
 
 def test_error_bars_are_as_long_as_the_chart_says(charts):
@@ -84,12 +98,12 @@ def test_lines_areas_and_windows_are_those_of_the_chart(charts):
     for chart in charts:
         axes, figure = drawn_by_matplotlib(chart), draw_plotly.figure(chart)
         joined = [[(p.x, p.y) for p in group.points] for group in chart.points if group.joined]
-        said = sorted([*(list(line.corners) for line in chart.lines), *joined])
+        said = sorted([*(corners(line.corners) for line in chart.lines), *joined])
         rules = {(rule.at, rule.vertical) for rule in chart.rules}
         lines = [line for line in axes.lines if line.get_marker() == "None"][len(rules) :]
-        assert sorted(list(zip(*line.get_data(), strict=True)) for line in lines) == said
+        assert sorted(corners(zip(*line.get_data(), strict=True)) for line in lines) == said
         traces = [trace for trace in figure.data if "lines" in trace.mode and not trace.fill]
-        assert sorted(list(zip(trace.x, trace.y, strict=True)) for trace in traces) == said
+        assert sorted(corners(zip(trace.x, trace.y, strict=True)) for trace in traces) == said
         assert {(s.x0, True) if s.x0 == s.x1 else (s.y0, False) for s in figure.layout.shapes} == rules
         assert len(axes.patches) == sum(trace.fill == "toself" for trace in figure.data) == len(chart.areas)
         assert (axes.get_xlim(), axes.get_ylim()) == (chart.x.window, chart.y.window)
@@ -125,7 +139,7 @@ def test_tooltips_are_dark_on_light_and_hold_no_markup_of_others():
         title="t", description="d", x=axis, y=axis, points=[group], lines=[Line(corners=[], stroke=group.errors)]
     )
     figure = draw_plotly.figure(chart)
-    assert figure.data[1].hovertext == ("&lt;i&gt;<b>&lt;b&gt;&amp;</b>x<br><b>y</b>",)
+    assert tuple(figure.data[1].hovertext) == ("&lt;i&gt;<b>&lt;b&gt;&amp;</b>x<br><b>y</b>",)
     assert figure.data[1].name == "&lt;s&gt;"
     assert (figure.layout.xaxis.title.text, figure.layout.xaxis.ticktext) == ("a&lt;b&gt;", ("&lt;u&gt;",))
     look = figure.layout.hoverlabel

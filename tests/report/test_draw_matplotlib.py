@@ -43,10 +43,12 @@ def test_one_panel_per_family_with_all_scored_trials(demo, drawn):
     panels = drawn[0].axes
     assert [panel.get_title(loc="left").strip() for panel in panels] == ["tiny-llama", "tiny-qwen2"]
     for panel, family in zip(panels, view.families, strict=True):
-        points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines if len(line.get_xdata()) == 1}
+        symbols = [line for line in panel.lines if line.get_marker() != "None"]
+        points = {pair for line in symbols for pair in zip(*line.get_data(), strict=True)}
         trials = view.scored(family)
         assert points == {(0, 0), *((trial.tax, trial.reward) for trial in trials)}
-        assert len(panel.collections) == 2 * len(trials), "a tax and a reward error bar each"
+        bars = [path for lines in panel.collections for path in lines.get_paths()]
+        assert len(bars) == 2 * len(trials), "a tax and a reward error bar each"
         assert len(panel.patches) == 1, "the hypervolume is shaded"
 
 
@@ -70,7 +72,7 @@ def test_a_trial_without_known_noise_has_no_bar(folder, make_trial, make_space, 
     folder.create(make_space(objectives={"tax": "tax_worst", "reference_point": {"reward": 0, "tax": 20}}))
     folder.append(make_trial("a", tax_worst=3.0, reward_se_items=0.1, tax_se_items=0.5))
     front_image(read_view(folder))
-    assert len(drawn[0].axes[0].collections) == 1
+    assert [len(lines.get_paths()) for lines in drawn[0].axes[0].collections] == [1]
 
 
 def test_before_the_first_score(folder, make_space):
@@ -128,9 +130,12 @@ def test_what_is_merged_has_a_marker_of_its_own(folder, make_trial, make_space, 
     assert (len(markers[1.0]), len(markers[2.0])) == (1, 2)
     assert set(markers[2.0]) == {*markers[1.0], "."}
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert legend == ["adamw", "dpo", "merged after training", "on the front", "SFT model"]
-    drawings = {t.meta["label"]: t.marker.symbol for t in figure(front_chart(view, "tiny-llama")).data if t.meta}
-    assert drawings == {"adamw": ("circle",), "adamw+line": ("circle-dot",)}
+    assert legend == ["adamw", "dpo", "merged after training", "front", "on the front", "SFT model"]
+    traces = [trace for trace in figure(front_chart(view, "tiny-llama")).data if trace.customdata]
+    assert {view.trials[t.customdata[0]].label: t.marker.symbol for t in traces} == {
+        "adamw": "circle",
+        "adamw+line": "circle-dot",
+    }
 
 
 def test_algorithms_differ_in_marker():

@@ -1,5 +1,7 @@
 """report.html as text: everything escaped, nothing loaded from outside, every number where it belongs."""
 
+import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -27,6 +29,7 @@ class Parsed(HTMLParser):
         self.tags, self.tables, self.words = [], [], []
         self._silent = self._in_cell = False
         self.feed(html)
+        self.tables = [rows for rows in self.tables if rows]  # that of all trials is filled by the page's script
         self.text = re.sub(r"\s+", " ", " ".join(self.words))
 
     def handle_starttag(self, tag, attributes):
@@ -49,6 +52,16 @@ class Parsed(HTMLParser):
     def handle_endtag(self, tag):
         self._silent = False
         self._in_cell = self._in_cell and tag not in ("td", "th")
+
+
+def trials_of(html):
+    """What the page's script has of the trials: by id each column's value, texts as texts; and all the data."""
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
+    columns = {
+        one["title"]: [one["words"][v] if v >= 0 else None for v in one["values"]] if "words" in one else one["values"]
+        for one in data["columns"]
+    }
+    return {name: {t: v[i] for t, v in columns.items()} for i, name in enumerate(columns["trial"])}, data
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +93,8 @@ def test_nothing_is_loaded_from_anywhere(demo_page):
     for tag, attributes in demo_page.tags:
         for name in ("src", "href", "action", "data", "srcset", "poster"):
             value = attributes.get(name)
-            assert value is None or value.startswith(("#", "data:")), (tag, name, value[:80])
+            beside = value in ("trials.csv", "trials.jsonl", "front.json")
+            assert value is None or beside or value.startswith(("#", "data:")), (tag, name, value[:80])
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
     policy = [a["content"] for tag, a in demo_page.tags if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy
@@ -90,8 +104,9 @@ def test_nothing_is_loaded_from_anywhere(demo_page):
 
 def test_plotly_is_inlined_once_and_cannot_share(demo_html):
     assert demo_html.count("plotly.js v") == 1
-    assert demo_html.count('class="plotly-graph-div"') == 2
-    assert demo_html.count('"showSendToCloud": false') == 2
+    charts = demo_html.count('class="plot"')
+    assert charts == 2
+    assert demo_html.count('"showSendToCloud":false') == charts
 
 
 def test_whatever_comes_from_outside_is_escaped(folder, make_trial, make_space):
@@ -118,31 +133,42 @@ def test_whatever_comes_from_outside_is_escaped(folder, make_trial, make_space):
     parsed = Parsed(html)
     assert "img" not in {tag for tag, _ in parsed.tags}
     assert not [a for _, a in parsed.tags if "onerror" in a]
-    own_scripts = 3  # plotly.js, the figure, the page's own
+    own_scripts = 4  # plotly.js, the figure, the trials' data, the page's own
     assert [tag for tag, _ in parsed.tags].count("script") == html.count("</script>") == own_scripts
     assert "<script>alert" not in html
     assert "alert(&#34;x&#34;)" in html
+    trials, _ = trials_of(html)
+    assert trials["failed"]["error"] == trials["failed"]["label"] == ATTACK
 
 
-def test_every_trial_has_a_row_with_its_numbers(demo, demo_page):
-    (table,) = [rows for rows in demo_page.tables if len(rows) == 22]
-    heads = [head.replace("\n", " ") for head in table[1]]
-    rows = {row[0].removeprefix("★ "): dict(zip(heads, row, strict=True)) for row in table[2:]}
+def test_every_trial_has_its_numbers(demo, demo_html):
+    rows, data = trials_of(demo_html)
     trials = {trial.trial_id: trial for trial in demo.trials()}
-    assert rows.keys() == trials.keys()
-    row = rows["tiny-qwen2-b1-s1-ondare"]
-    trial = trials["tiny-qwen2-b1-s1-ondare"]
-    assert row["reward"].replace("\xa0", " ") == f"{trial.reward:+.2f} ± 0.09"
-    assert row["KL"] == f"{trial.kl:.2f}"
-    assert row["learning rate"] == "5.96e\u22124"
-    assert row["density"] == "0.6"
-    assert row["retained share"] == "0.6"
-    assert row["merge active"] == "yes"
-    assert row["weights hash"] == trial.weights_hash
-    assert rows["failed-1"]["state"] == "failed"
-    assert rows["failed-1"]["reward"] == MISSING
-    starred = {row[0] for row in table[2:] if row[0].startswith("★")}
-    assert starred == {f"★ {member['trial_id']}" for member in read_view(demo).summary["members"]}
+    assert list(rows) == list(trials)
+    row, trial = rows["tiny-qwen2-b1-s1-ondare"], trials["tiny-qwen2-b1-s1-ondare"]
+    for title, value in {
+        "reward": trial.reward,
+        "tax": trial.tax,
+        "KL": trial.kl,
+        "learning rate": trial.params["learning_rate"],
+        "learning rate applied": trial.learning_rate_applied,
+        "density": 0.6,
+        "retained share": 0.6,
+        "math": 100 * trial.scores["math"],
+    }.items():
+        assert row[title] == pytest.approx(value, rel=1e-5)
+    assert (row["merge active"], row["weights hash"]) == ("yes", trial.weights_hash)
+    (reward,) = [one for one in data["columns"] if one["title"] == "reward"]
+    assert reward["errors"][list(rows).index(trial.trial_id)] == pytest.approx(1.96 * 0.045)
+    assert (rows["failed-1"]["state"], rows["failed-1"]["reward"]) == ("failed", None)
+    members = {member["trial_id"] for member in read_view(demo).summary["members"]}
+    assert {list(rows)[i] for i in data["members"]} == members
+
+
+def test_settings_that_were_tuned_stand_before_those_that_a_method_has(demo_html):
+    _, data = trials_of(demo_html)
+    settings = [one["title"] for one in data["columns"] if one["group"] == "settings"]
+    assert settings.index("beta") < settings.index("semantics")
 
 
 def test_trials_out_of_sight_are_counted_under_the_front(folder, make_trial, make_space):
@@ -154,8 +180,9 @@ def test_trials_out_of_sight_are_counted_under_the_front(folder, make_trial, mak
 
 
 def test_settings_all_trials_share_are_said_once(folder, fill_sweep):
-    parsed = Parsed(page(read_view(fill_sweep(folder, failures=False))))
-    assert "The same in every trial: steps 100." in parsed.text
+    html = page(read_view(fill_sweep(folder, failures=False)))
+    _, data = trials_of(html)
+    assert {one["title"] for one in data["columns"] if one.get("same")} >= {"steps", "state", "attempts"}
 
 
 def test_categories_are_differences_to_the_sft_model(demo, demo_page):
@@ -190,8 +217,7 @@ def test_controls_are_labels_of_their_own_beside_their_branch(folder, make_trial
     assert view.labels == ["adamw", "ondare", "ondare/permuted", "onties"]
     assert {"ondare", "ondare/permuted"} <= set(view.summary["families"]["tiny-llama"]["labels"])
     assert {member["label"] for member in view.summary["members"]} <= set(view.labels)
-    ((_, header, *rows),) = [rows for rows in Parsed(page(view)).tables if "task vector" in rows[1]]
-    shown = {row[0].removeprefix("★ "): dict(zip(header, row, strict=True)) for row in rows}
+    shown, _ = trials_of(page(view))
     assert (shown["c"]["label"], shown["c"]["task vector"]) == ("ondare/permuted", "permuted")
 
 
@@ -295,8 +321,7 @@ def test_a_whole_sweep_has_equal_draws_and_nothing_missing(tmp_path, fill_sweep)
     assert "demo 20 trials of 3 methods" in text
 
 
-def test_attempts_and_tracebacks_are_shown_where_there_were_several(folder, make_space, make_trial, demo_page):
-    assert "attempts" not in demo_page.tables[-1][1]
+def test_attempts_and_tracebacks_are_shown_where_there_were_several(folder, make_space, make_trial):
     folder.create(make_space())
     folder.append(make_trial("a"))
     folder.happened("proposed", "b", trial={"family": "tiny-llama", "label": "adamw"})
@@ -304,9 +329,9 @@ def test_attempts_and_tracebacks_are_shown_where_there_were_several(folder, make
     folder.happened("lost", "b", attempt=1, reason="hung", error="hung", traceback=None)
     folder.happened("started", "b", attempt=2)
     folder.happened("ended", "b", attempt=2, outcome={"state": "failed", "error": "no"}, traceback="tracebacks/b-2.txt")
-    parsed = Parsed(page(read_view(folder)))
-    (table,) = [rows for rows in parsed.tables if len(rows) > 1 and "attempts" in rows[1]]
-    assert [row[table[1].index("attempts")].strip() for row in table[2:]] == ["1", "2"]
+    html = page(read_view(folder))
+    parsed = Parsed(html)
+    assert [row["attempts"] for row in trials_of(html)[0].values()] == [1, 2]
     assert "1 trial ended without scores. 1 attempt was lost (1 hung)." in parsed.text
     assert "2 attempts. Traceback: tracebacks/b-2.txt in the sweep's folder." in parsed.text
 
@@ -324,17 +349,29 @@ def test_write_report_leaves_its_files_and_nothing_else(tmp_path, fill_sweep):
     write_report(demo)
     written = {entry.name for entry in demo.path.iterdir()} - before
     derived = {"sweep.json", "trials.jsonl", "references.json"}
-    assert written == derived | {"front.json", "front.png", "answers.json", "report.html"}
+    assert written == derived | {"front.json", "front.png", "answers.json", "trials.csv", "report.html"}
     assert demo.front_png.read_bytes().startswith(b"\x89PNG")
     assert demo.report_html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert json.loads(demo.front_json.read_text())["hypervolume"] > 0
 
 
-def test_a_figure_names_its_traces_for_the_legend(demo):
+def test_every_number_is_in_the_csv_beside_the_page(tmp_path, fill_sweep):
+    demo = fill_sweep(WrittenSweep(tmp_path, "demo"))
+    write_report(demo)
+    rows = {row["trial_id"]: row for row in csv.DictReader(io.StringIO(demo.trials_csv.read_text()))}
+    for trial in demo.trials():
+        row = rows[trial.trial_id]
+        assert row["reward"] == ("" if trial.reward is None else repr(trial.reward))
+        assert row["params.learning_rate"] == repr(trial.params["learning_rate"])
+        assert all(row[f"scores.{name}"] == repr(score) for name, score in trial.scores.items())
+
+
+def test_the_points_of_a_figure_are_trials(demo):
     view = read_view(demo)
-    traces = [trace for trace in figure(front_chart(view, "tiny-llama")).data if trace.meta]
-    assert {(trace.meta["label"], trace.meta["algorithm"]) for trace in traces} == {
-        (trial.label, trial.algorithm) for trial in view.scored("tiny-llama")
-    }
-    assert sum(len(trace.x) for trace in traces) == 9
+    traces = [trace for trace in figure(front_chart(view, "tiny-llama")).data if trace.customdata]
+    shown = [view.trials[place] for trace in traces for place in trace.customdata]
+    assert sorted(trial.trial_id for trial in shown) == sorted(one.trial_id for one in view.scored("tiny-llama"))
+    assert [(trial.tax, trial.reward) for trial in shown] == [
+        pair for trace in traces for pair in zip(trace.x, trace.y, strict=True)
+    ]
     assert all(trace.error_x.visible for trace in traces)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omsweep.pareto import hypervolume
-from omsweep.results.geometry import Mark, dominated_area, marks, staircase, window
+from omsweep.results.geometry import Mark, dominated_area, front_line, marks, paths, staircase, window
 from omsweep.results.objectives import Objectives
 from omsweep.results.view import read_view
 from omsweep.store.records import TrialRecord
@@ -25,6 +25,25 @@ def test_the_line_runs_right_then_up():
     assert staircase([(3, 2), (1, 1)]) == [(1, 1), (3, 1), (3, 2)]
     assert staircase([(1, 1), (1, 1)]) == [(1, 1)]
     assert staircase([]) == []
+
+
+def test_the_front_of_some_trials_counts_the_sft_model():
+    assert front_line([mark(1.0, 0.5), mark(2.0, 0.4), mark(3.0, 0.9)]) == [(0, 0), (1.0, 0.5), (3.0, 0.9)]
+    assert front_line([mark(-1.0, 0.5)]) == [(-1.0, 0.5)]
+
+
+def test_a_path_runs_from_the_sft_model_through_merges_by_their_weights_to_the_policy():
+    def at(trial_id, tax, on_front=False, **fields):
+        trial = TrialRecord(trial_id=trial_id, family="f", state="completed", **fields)
+        return Mark(trial=trial, tax=tax, reward=0.1 * tax, tax_error=0.0, reward_error=0.0, on_front=on_front)
+
+    def merged(parent, weight, tax, method="linear", **look):
+        params = {"posthoc": {"method": method, "weight": weight}}
+        return at(f"{parent}+{method}-{weight}", tax, kind="posthoc", parent=parent, params=params, **look)
+
+    shown = [at("a", 4.0), at("b", 9.0), at("c", 3.0), merged("a", 0.6, 2.0), merged("a", 0.3, 1.0)]
+    shown += [merged("b", 0.5, 5.0, on_front=True), merged("c", 0.5, 1.5, method="ties"), merged("gone", 0.5, 1.0)]
+    assert [[tax for tax, _ in path] for path in paths(shown)] == [[0, 5, 9], [0, 1, 2, 4]]
 
 
 @pytest.mark.parametrize("seed", range(10))

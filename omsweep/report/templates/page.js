@@ -1,58 +1,44 @@
 "use strict";
-function sortValue(row, index) {
-  const cell = row.cells[index];
-  return cell && "sort" in cell.dataset ? cell.dataset.sort : "";
+const data = JSON.parse(document.getElementById("data").textContent);
+const MISSING = "\u2013", Z95 = "\u00b1\u00a0";
+
+function el(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {}))
+    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+  made.append(...children.filter(child => child !== null && child !== undefined));
+  return made;
 }
-function compareValues(a, b, numeric) {
-  if (a === "" || b === "") return null;
-  return numeric ? Number(a) - Number(b) : a.localeCompare(b, undefined, {numeric: true});
+
+// numbers as omsweep.results.numbers writes them
+function minus(text) { return text.replace(/-/g, "\u2212"); }
+function fixed(value, digits, signed) {
+  const text = Math.abs(value).toFixed(digits), zero = Number(text) === 0;
+  return minus((value < 0 && !zero ? "-" : signed && !zero ? "+" : "") + text);
 }
+function short(value) {
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value)) return minus(String(value));
+  if (Math.abs(value) >= 1e-3) return minus(String(Number(value.toPrecision(3))));
+  const [mantissa, exponent] = value.toExponential(2).split("e");
+  return minus(Number(mantissa) + "e" + Number(exponent));
+}
+
+// tables that are on the page from the start
 function sortTable(header) {
   const table = header.closest("table"), body = table.tBodies[0], index = header.cellIndex;
-  const downwards = header.getAttribute("aria-sort") !== "descending" && header.dataset.first === "descending"
-    || header.getAttribute("aria-sort") === "ascending";
-  const numeric = header.dataset.kind === "number", sign = downwards ? -1 : 1;
+  const sort = header.getAttribute("aria-sort"), numeric = header.dataset.kind === "number";
+  const down = sort ? sort === "ascending" : header.dataset.first === "descending";
+  const key = row => row.cells[index] && "sort" in row.cells[index].dataset ? row.cells[index].dataset.sort : "";
   const rows = Array.from(body.rows).filter(row => !row.classList.contains("reference"));
   rows.sort((left, right) => {
-    const a = sortValue(left, index), b = sortValue(right, index), order = compareValues(a, b, numeric);
-    return order === null ? (a === "") - (b === "") : sign * order;
+    const a = key(left), b = key(right);
+    if (a === "" || b === "") return (a === "") - (b === "");
+    return (down ? -1 : 1) * (numeric ? a - b : a.localeCompare(b, undefined, {numeric: true}));
   });
   table.querySelectorAll("th[aria-sort]").forEach(other => other.removeAttribute("aria-sort"));
-  header.setAttribute("aria-sort", downwards ? "descending" : "ascending");
+  header.setAttribute("aria-sort", down ? "descending" : "ascending");
   rows.forEach(row => body.appendChild(row));
 }
-document.querySelectorAll("th button").forEach(button =>
+document.querySelectorAll("section th button").forEach(button =>
   button.addEventListener("click", () => sortTable(button.closest("th"))));
-
-// the first figures were drawn before the grid had all its columns
-document.querySelectorAll(".plotly-graph-div").forEach(plot => Plotly.Plots.resize(plot));
-
-const switchedOff = {label: new Set(), algorithm: new Set()};
-function isShown(meta) {
-  return !switchedOff.label.has(meta.label) && !switchedOff.algorithm.has(meta.algorithm);
-}
-function applyFilters() {
-  document.querySelectorAll(".plotly-graph-div").forEach(plot => {
-    plot.data.forEach((trace, i) => {
-      if (trace.meta && trace.meta.label !== undefined) Plotly.restyle(plot, {visible: isShown(trace.meta)}, [i]);
-    });
-  });
-  document.querySelectorAll("tr[data-label]").forEach(row => { row.hidden = !isShown(row.dataset); });
-}
-document.querySelectorAll("button[data-filter]").forEach(button => button.addEventListener("click", () => {
-  const set = switchedOff[button.dataset.filter], value = button.dataset.value;
-  const show = set.has(value);
-  if (show) set.delete(value); else set.add(value);
-  document.querySelectorAll("button[data-filter]").forEach(twin => {
-    if (twin.dataset.filter === button.dataset.filter && twin.dataset.value === value)
-      twin.setAttribute("aria-pressed", String(show));
-  });
-  applyFilters();
-}));
-
-document.querySelectorAll("input[data-group]").forEach(box => {
-  const section = box.closest("section");
-  const apply = () => section.querySelectorAll("." + box.dataset.group).forEach(cell => { cell.hidden = !box.checked; });
-  box.addEventListener("change", apply);
-  apply();
-});
