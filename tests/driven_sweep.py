@@ -98,9 +98,8 @@ class DrivenSweep:
         from mlflow import MlflowClient  # not where only `found` is wanted: it takes seconds
 
         client = MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name("s")
-        assert experiment is not None
-        runs = client.search_runs([experiment.experiment_id])
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        runs = client.search_runs(experiments, "tags.sweep = 's'")
         by_trial = Counter(run.data.tags.get("trial_id") for run in runs)
         assert by_trial == dict.fromkeys([None, *self.state.trials], 1)
         trials = {run.data.tags.get("trial_id"): run.info.status for run in runs if run.info.status != "FINISHED"}

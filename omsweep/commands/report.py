@@ -12,7 +12,7 @@ from omsweep.console import say
 from omsweep.report.answers.beside import text, write_beside
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
-from omsweep.sinks.cursor import Cursor
+from omsweep.sinks.cursor import Cursor, experiment_of
 from omsweep.sinks.first_connection import sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.store.folder import SweepFolder
@@ -64,7 +64,7 @@ def _sync(folder: SweepFolder, tracking_uri: str | None) -> int:
     with closing(log):
         former = Cursor.read(folder.files)
         uri = tracking_uri or (former.tracking_uri if former else sqlite_uri(folder.storage / "mlflow.db"))
-        experiment = former.experiment if former else folder.name
+        experiment = experiment_of(folder.files, log.state.resolved)
         sink = MlflowSink(folder.files, uri, experiment, folder.path, _warn, log)
         if log.state.closed is None:
             log.append("driver", did="found dead", closed="interrupted")

@@ -34,6 +34,7 @@ from omsweep.redaction import redacted
 from omsweep.report.tables import print_answers, print_status
 from omsweep.report.write import write_report
 from omsweep.secrets import guard, take
+from omsweep.sinks.cursor import experiment_of
 from omsweep.sinks.first_connection import sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.space.inputs import inputs_of
@@ -69,7 +70,7 @@ def run_sweep(
 
     Args:
         space: a checked search space.
-        name: of the sweep, its folder and its MLflow experiment.
+        name: of the sweep and its folder.
         storage: absolute folder that all nodes share.
         tracking_uri: of MLflow, default a SQLite file in `storage`.
         work: what the processes do.
@@ -102,7 +103,8 @@ def run_sweep(
         check_room(space, left_of(space, specs, log.state), storage)
         uri = tracking_uri or sqlite_uri(storage / "mlflow.db")
         forked = fork_of(space, specs, inputs, log.state, fork)
-        sink = MlflowSink(log.storage, uri, name, folder.path, warn, log, required=not log.state.created)
+        experiment = experiment_of(log.storage, space.resolved())
+        sink = MlflowSink(log.storage, uri, experiment, folder.path, warn, log, required=not log.state.created)
         if log.state.created and forked is None and not unfinished(space, specs, log.state):
             said = spent_of(space, specs, log.state)
             console.print(f"sweep {name} is finished{f': {said}' if said else ''}; its report is written again")
@@ -124,6 +126,7 @@ def run_sweep(
             log.patiently(lambda: folder.write_derived(log.state))
             closed = "failed"
             sink.start()
+            console.print(*sink.addresses(log.state), sep="\n", highlight=False, markup=False)
             try:
                 if forked is not None:
                     forked.take(log, folder)
@@ -298,6 +301,7 @@ def _close(log: SweepLog, sink: MlflowSink, folder: SweepFolder, console: Consol
     sink.stop()
     print_status(folder, console)
     print_answers(folder)
+    console.print(*sink.addresses(log.state), sep="\n", highlight=False, markup=False)
     return {"completed": DONE, "failed": FAILED, "interrupted": INTERRUPTED}[closed]
 
 

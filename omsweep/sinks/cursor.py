@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
-from omsweep.sinks.writes import mark_of
+from omsweep.sinks.run_write import mark_of
 from omsweep.store.events import Event
 from omsweep.store.state import SweepState
 from omsweep.store.storage import Storage
@@ -23,6 +23,7 @@ class Cursor:
         seq: the last event up to which all was written, 0 before the first.
         ahead: mark of the last event of which a part may have been written; saved before it is.
         runs: by trial id, and under "" the sweep's own, run ids that the log does not have.
+        front: the front that was told last, see `omsweep.sinks.front.front_digest`.
     """
 
     tracking_uri: str
@@ -31,6 +32,7 @@ class Cursor:
     seq: int = 0
     ahead: str | None = None
     runs: Mapping[str, str] = field(default_factory=dict)
+    front: str = ""
 
     @classmethod
     def read(cls, storage: Storage) -> Self | None:
@@ -45,14 +47,20 @@ class Cursor:
         """Whether both are of one experiment of one store."""
         return (self.tracking_uri, self.experiment_id) == (other.tracking_uri, other.experiment_id)
 
-    def moved(self, seq: int, *, ahead: Event | None, runs: Mapping[str, str]) -> Self:
+    def moved(self, seq: int, *, ahead: Event | None, runs: Mapping[str, str], front: str) -> Self:
         """The cursor once all up to `seq` is written, and before anything up to `ahead` is."""
         mark = self.ahead if ahead is None else mark_of(ahead)
-        return replace(self, seq=seq, ahead=mark, runs=dict(runs))
+        return replace(self, seq=seq, ahead=mark, runs=dict(runs), front=front)
 
     def write(self, storage: Storage) -> None:
         """Keep it; OSError where refused."""
         storage.write(FILE, json.dumps(asdict(self), indent=2).encode() + b"\n")
+
+
+def experiment_of(storage: Storage, resolved: Mapping[str, Any]) -> str:
+    """The experiment of a sweep: its project, without one where it was told before, or its search space's name."""
+    former = Cursor.read(storage)
+    return str(resolved.get("project") or (former.experiment if former else resolved["name"]))
 
 
 def in_log(mark: str | None, events: Sequence[Event]) -> bool:

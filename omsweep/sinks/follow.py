@@ -15,7 +15,9 @@ from typing import Protocol
 
 from omsweep.redaction import redacted
 from omsweep.sinks.cursor import Cursor, in_log, run_id_of
-from omsweep.sinks.writes import TOLD, WHAT, Write, joined, told
+from omsweep.sinks.front import Pace, shown
+from omsweep.sinks.run_write import Write, joined
+from omsweep.sinks.writes import TOLD, WHAT, told
 from omsweep.store.events import DamagedLog, Event
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import LogReader, SweepLog
@@ -24,10 +26,9 @@ from omsweep.store.storage import Storage
 
 LOOK_SECONDS, SAVE_SECONDS = 0.5, 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_FLUSH_PAUSE_SECONDS = 1.0, 30.0, 2.0
-EVENTS_AT_A_TIME = 2000
+EVENTS_AT_A_TIME, LONGEST_REASON = 2000, 200
 QUICK = {"progress", *(KINDS.keys() - TOLD.keys())}
 """Kinds of events that go together: losses, and what has nothing to tell and may stand between them."""
-LONGEST_REASON = 200
 Tell = Callable[[str | None, str], None]
 
 
@@ -35,6 +36,8 @@ class Store(Protocol):
     """Where a sweep is told; every method but `is_refusal` may raise what the store raises."""
 
     place: str
+    copying: bool
+    """Whether it copies a policy now, which takes as long as it takes."""
 
     def cursor(self) -> Cursor:
         """A cursor of this store that is at the log's beginning; connects first."""
@@ -80,6 +83,8 @@ class Follower:
         self._runs: dict[str, str] = {}
         self._refused: Counter[str] = Counter()
         self._first_refused: int | None = None
+        self._last: Event | None = None
+        self._front = Pace()
         self._pause = 0.0
         self._ended = threading.Event()
         self._wake = threading.Event()
@@ -107,7 +112,7 @@ class Follower:
             self._wake.set()
             try:
                 while self._served < asked:
-                    if self._ended.is_set() or not self._changed.wait(timeout):
+                    if self._ended.is_set() or not (self._changed.wait(timeout) or self._store.copying):
                         return False
             finally:
                 self._flushing = False
@@ -173,8 +178,24 @@ class Follower:
             self._progressed()
             if time.monotonic() - self._saved_at > SAVE_SECONDS:
                 self._save()
+        if not self._backlog:
+            self._show()
         if self._save() and not self._backlog:
             self._progressed(served=asked)
+
+    def _show(self) -> None:
+        """Tell the front where it is another one, not too often."""
+        if self._last is None or not self._front.is_due(self._state):
+            return
+        refused: list[Exception] = []
+        with self._front.telling(self._state):
+            try:
+                for write in shown(self._state, self._folder, self._last):
+                    refused += self._store.write(write)
+            except (ValueError, LookupError, TypeError) as error:  # a sweep that this version cannot draw
+                refused.append(error)
+        if refused:
+            self._warn(f"MLflow at {self._store.place} has not the whole front: {_reason(refused[0])}")
 
     def _read(self) -> Sequence[Event] | None:
         """Events since the last time; None where the storage cannot be read, which is the driver's to say."""
@@ -201,6 +222,8 @@ class Follower:
         if cursor is not former:
             self._store.reconcile(state, lambda mark: in_log(mark, events))
         self._state = fold(events[: cursor.seq])
+        self._last = events[cursor.seq - 1] if cursor.seq else None
+        self._front = Pace(cursor.front)
         self._backlog = deque(events[cursor.seq :])
         self._cursor = cursor
 
@@ -230,7 +253,7 @@ class Follower:
             refusals += self._store.write(write)
         for _ in unit:
             self._backlog.popleft()
-        self._state = after
+        self._state, self._last = after, unit[-1]
         for refusal in refusals:
             self._refuse(next(event for event in unit if event.kind in WHAT), refusal)
 
@@ -239,7 +262,7 @@ class Follower:
         assert self._cursor is not None, "it begins first"
         last = self._backlog[-1] if self._backlog else None
         seq = self._state.seq if self._first_refused is None else self._first_refused - 1
-        self._cursor = self._cursor.moved(seq, ahead=last, runs=self._runs)
+        self._cursor = self._cursor.moved(seq, ahead=last, runs=self._runs, front=self._front.told)
         try:
             if self._cursor != self._saved:
                 self._cursor.write(self._storage)

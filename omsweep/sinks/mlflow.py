@@ -1,37 +1,37 @@
-"""A sweep in MLflow: one parent run with one child run per trial. The only file that imports mlflow.
+"""A sweep in MLflow: one parent run with one child run per trial.
 
 Everything goes through `MlflowClient` with explicit run ids: no active run is set, so one driver can write
 several trials at a time. Numbers that are not finite are left out, never logged as NaN.
 """
 
-import hashlib
-import os
-import posixpath
-import re
+import logging
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omsweep.redaction import redacted, visible, without_credentials
+from omsweep.redaction import without_credentials
 from omsweep.sinks.cursor import Cursor, run_id_of
-from omsweep.sinks.first_connection import absolute, artifact_location, connected
+from omsweep.sinks.data_sets import as_inputs
+from omsweep.sinks.described import placed, sweep_id_of
+from omsweep.sinks.experiment import opened
+from omsweep.sinks.fields import LONGEST_PARAM, LONGEST_TAG, clean, cut, key_of, tags_of
+from omsweep.sinks.first_connection import absolute, connected
 from omsweep.sinks.follow import Follower, Tell
-from omsweep.sinks.writes import RUNNING, SWEEP_FILES, Write
+from omsweep.sinks.models import delete_models_of_others, model_calls
+from omsweep.sinks.run_write import Write
+from omsweep.sinks.views import runs_page, view_key, view_page
+from omsweep.sinks.writes import RUNNING, SWEEP_FILES
 from omsweep.store.lease import LeaseLost
 from omsweep.store.log import SweepLog
 from omsweep.store.state import SweepState
 from omsweep.store.storage import Storage
 from omsweep.strict_json import flatten
 
-LONGEST_PARAM, LONGEST_TAG, PARAMS_PER_CALL, POINTS_PER_CALL = 6000, 8000, 100, 999
-SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial, with whatever the server's address holds
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 and 120 s notice an outage after minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
-}
-"""Environment variables of MLflow that are set unless the user has set them."""
+PARAMS_PER_CALL, POINTS_PER_CALL = 100, 999
+UI = "http://127.0.0.1:5000"
+"""Where `mlflow ui` answers."""
 REFUSALS = (400, 404, 409)
 """HTTP status codes with which MLflow says that a write is wrong, not that the store cannot be reached."""
 SWEEP, TRIAL, MARK = "omsweep.sweep_id", "omsweep.trial_id", "omsweep.event"
@@ -72,37 +72,48 @@ class MlflowSink(Follower):
         if required:
             store.cursor()
         super().__init__(storage, store, folder, warn, log)
+        former = Cursor.read(storage)
+        self._experiment_id = store.experiment_id or (former.experiment_id if former else None)
+
+    def addresses(self, state: SweepState) -> list[str]:
+        """Lines that say where a browser finds the sweep: its project's runs, and its own view of reward and tax."""
+        place = self._store.place
+        served = place.startswith(("http://", "https://"))
+        base = place.rstrip("/") if served else UI
+        lines = [] if served else [f"MLflow: mlflow ui --backend-store-uri {shlex.quote(place)} --host 127.0.0.1"]
+        if self._experiment_id is not None:
+            view = view_page(self._experiment_id, view_key(sweep_id_of(state)))
+            lines += [f"MLflow runs: {base}/{runs_page(self._experiment_id)}", f"reward and tax: {base}/{view}"]
+        return lines
 
 
 class MlflowStore:
     """The runs of one sweep in an MLflow tracking store; see `omsweep.sinks.follow.Store`."""
 
     def __init__(self, tracking_uri: str, experiment: str, folder: Path) -> None:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)  # some are read when mlflow is imported
         self._uri = absolute(tracking_uri)
         self.place = without_credentials(self._uri)
         self.experiment = experiment
+        self.copying = False
         self.experiment_id: str | None = None
         self._folder = folder
         self._client: Any = None
         self._sweep_id = self._name = ""
         self._tell: Tell = lambda trial_id, run_id: None
         self._runs: dict[str | None, str] = {}
-        self._doubled = False
+        self._measured = self._doubled = False
         """Whether there may be two runs of one trial: a run that could not be made may come into being later."""
 
     def cursor(self) -> Cursor:
         """A cursor at the log's beginning; ValueError where the store cannot be used."""
         if self.experiment_id is None:
-            self._client, self.experiment_id = connected(self._uri, lambda: _connected(self._uri, self.experiment))
+            self._client, self.experiment_id = connected(self._uri, lambda: opened(self._uri, self.experiment))
         return Cursor(tracking_uri=self.place, experiment=self.experiment, experiment_id=self.experiment_id)
 
     def open(self, state: SweepState, tell: Tell) -> None:
         """Hear which sweep it is, and whom to tell the ids of its runs."""
-        created = state.created
-        self._name = created.get("name", self.experiment)
-        self._sweep_id = created.get("sweep_id") or f"{self._name}-{created['created']}"
+        self._name = state.created.get("name", self.experiment)
+        self._sweep_id = sweep_id_of(state)
         self._tell = tell
 
     def resume(self, runs: Mapping[str | None, str]) -> bool:
@@ -123,6 +134,7 @@ class MlflowStore:
                 self._runs[whose] = run.info.run_id
             else:
                 self._client.delete_run(run.info.run_id)
+        delete_models_of_others(self._client, str(self.experiment_id), {SWEEP: self._sweep_id}, self._runs.values())
         for whose, run_id in self._runs.items():
             self._tell(whose, run_id)
 
@@ -158,17 +170,20 @@ class MlflowStore:
 
         client = self._client
         own = {} if write.params is None else self._identity(write.trial_id)
-        given = _tags({**(write.tags or {}), **own, MARK: write.mark})
+        given = tags_of({**(write.tags or {}), **own, MARK: write.mark})
         tags = [RunTag(key, value) for key, value in given.items()]
-        points = [Metric(_key(point.key), point.value, point.time, point.step) for point in write.points]
+        if write.note is not None:
+            tags.insert(0, RunTag("mlflow.note.content", cut(self._placed(write.note), LONGEST_TAG)))
+        points = [Metric(key_of(point.key), point.value, point.time, point.step) for point in write.points]
         if len(tags) > 1 or not points:
             yield partial(client.log_batch, run_id, tags=tags)
         for start in range(0, len(points), POINTS_PER_CALL):
             yield partial(client.log_batch, run_id, metrics=points[start : start + POINTS_PER_CALL], tags=tags[-1:])
         flat = flatten(write.params or {})
-        params = [Param(_key(key), _cut(_clean(value), LONGEST_PARAM)) for key, value in flat.items()]
+        params = [Param(key_of(key), cut(clean(value), LONGEST_PARAM)) for key, value in flat.items()]
         for start in range(0, len(params), PARAMS_PER_CALL):
             yield partial(client.log_batch, run_id, params=params[start : start + PARAMS_PER_CALL])
+        yield from self._beside(run_id, write)
         if write.files:
             for name in SWEEP_FILES:
                 if (self._folder / name).is_file():
@@ -177,8 +192,42 @@ class MlflowStore:
                 yield self._delete_doubled
         if write.status == RUNNING:
             yield partial(client.update_run, run_id, status=RUNNING)
+            if write.measured:
+                yield partial(self._measure, run_id)
         elif write.status is not None:
             yield partial(client.set_terminated, run_id, status=write.status, end_time=write.time)
+        if write.models is not None:
+            of, own = str(self.experiment_id), {SWEEP: self._sweep_id}
+            yield from model_calls(client, of, own, self._runs, write.models, self._copy)
+
+    def _beside(self, run_id: str, write: Write) -> Iterator[Callable[[], object]]:
+        """What a run has beside params, metrics and tags."""
+        client = self._client
+        if write.data:
+            yield partial(client.log_inputs, run_id, datasets=as_inputs(write.data))
+        for key, value in (write.of_experiment or {}).items():
+            yield partial(client.set_experiment_tag, self.experiment_id, key, value)
+        for name, text in (write.texts or {}).items():
+            yield partial(client.log_text, run_id, text, name)
+
+    def _copy(self, model_id: str, policy: str) -> None:
+        self.copying = True
+        try:
+            self._client.log_model_artifacts(model_id, policy)
+        finally:
+            self.copying = False
+
+    def _measure(self, run_id: str) -> None:
+        """Have MLflow log this machine's load until the run is closed, or the store is away."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        if not self._measured:
+            logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
+            SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self._uri).start()
+            self._measured = True
+
+    def _placed(self, note: str) -> str:
+        return placed(note, experiment=str(self.experiment_id), sweep_run=self._runs[None], folder=str(self._folder))
 
     def _run_of(self, trial_id: str | None, write: Write) -> str:
         """A run's id; it is looked up before it is made, since an earlier try may have made it."""
@@ -193,11 +242,10 @@ class MlflowStore:
         return self._runs[trial_id]
 
     def _made(self, trial_id: str | None, write: Write) -> str:
-        tags = _tags({**self._identity(trial_id), MARK: write.mark})
+        tags = tags_of({**self._identity(trial_id), MARK: write.mark})
+        name = self._name if trial_id is None else write.name or trial_id
         try:
-            run = self._client.create_run(
-                self.experiment_id, start_time=write.time, run_name=trial_id or self._name, tags=tags
-            )
+            run = self._client.create_run(self.experiment_id, start_time=write.time, run_name=name, tags=tags)
         except Exception:
             self._doubled = True
             raise
@@ -205,10 +253,11 @@ class MlflowStore:
 
     def _identity(self, trial_id: str | None) -> dict[str, str]:
         """Tags that say whose run it is."""
+        own = {SWEEP: self._sweep_id, "sweep": self._name}
         if trial_id is None:
-            return {SWEEP: self._sweep_id, "omsweep.run": "sweep", "folder": str(self._folder)}
-        own = {"omsweep.run": "trial", "mlflow.parentRunId": self._runs[None], TRIAL: trial_id, "trial_id": trial_id}
-        return {SWEEP: self._sweep_id, **own}
+            return {**own, "omsweep.run": "sweep", "folder": str(self._folder)}
+        parent = self._runs[None]
+        return {**own, "omsweep.run": "trial", "mlflow.parentRunId": parent, TRIAL: trial_id, "trial_id": trial_id}
 
     def _found(self, which: str = "") -> list[Any]:
         """Runs of the sweep that are not deleted, the first that was made first."""
@@ -246,51 +295,3 @@ def _whose(run: Any) -> str | None:
     """The trial that a run is of, None for the sweep's own."""
     trial_id: str | None = run.data.tags.get(TRIAL)
     return trial_id
-
-
-def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    return {_key(key): _cut(_clean(value), LONGEST_TAG) for key, value in tags.items() if value is not None}
-
-
-def _key(name: str) -> str:
-    """`name` where MLflow takes it as a key, else what is left of it and a hash: two names never share a key.
-
-    Letters of any script are taken; no other signs than these, no path-like keys, and 250 characters at most.
-    """
-    allowed = re.fullmatch(r"[\w. :/-]{1,250}", name) and posixpath.normpath(name) == name and name[0] not in "/."
-    if allowed:
-        return name
-    left = re.sub(r"[^\w. :-]", "_", name)[:200].strip(" .")
-    return f"{left}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
-
-
-def _clean(value: Any) -> str:
-    return visible(redacted(str(value)), lines=True)
-
-
-def _cut(text: str, longest: int) -> str:
-    note = f" [cut: {len(text)} characters]"
-    return text if len(text) <= longest else text[: longest - len(note)] + note
-
-
-def _connected(tracking_uri: str, experiment: str) -> tuple[Any, str]:
-    """A client and the experiment's id."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=tracking_uri)
-    found = client.get_experiment_by_name(experiment) or _new_experiment(client, tracking_uri, experiment)
-    if found.lifecycle_stage != "active":
-        raise ValueError(f"experiment {experiment!r} was deleted there: restore it or take another name")
-    client.set_experiment_tag(found.experiment_id, "omsweep", "sweep")  # a store that can only be read is found out
-    return client, str(found.experiment_id)
-
-
-def _new_experiment(client: Any, tracking_uri: str, name: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_experiment(name, artifact_location=artifact_location(tracking_uri, name))
-    except MlflowException:
-        if client.get_experiment_by_name(name) is None:  # nor has another sweep made it meanwhile
-            raise
-    return client.get_experiment_by_name(name)

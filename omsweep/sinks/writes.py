@@ -5,11 +5,16 @@ metrics that agree in key, time, step and value.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from omsweep.store.events import Event, encode
+from omsweep.sinks.data_sets import data_sets
+from omsweep.sinks.described import run_name, source_tags, sweep_id_of, sweep_note, trial_note
+from omsweep.sinks.front import membership, models
+from omsweep.sinks.run_write import Point, Write, mark_of
+from omsweep.sinks.views import TAG, view_key, view_tag
+from omsweep.store.events import Event
 from omsweep.store.folder import reference_of
 from omsweep.store.records import SHOWN, TrialIdentity, TrialRecord, on_report_split
 from omsweep.store.state import SweepState, TrialState
@@ -33,43 +38,6 @@ LOSS_POINTS = 500
 """A trial of more steps shows every second loss, or every third and so on: MLflow's databases keep a row per point."""
 
 
-class Point(NamedTuple):
-    """One value of a metric; `time` in ms."""
-
-    key: str
-    value: float
-    time: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """What a run is told.
-
-    Attributes:
-        trial_id: whose run, None for the sweep's own.
-        time: of the event, Unix time in ms.
-        mark: of the event, see `mark_of`; the run carries that of the last event it was told.
-        points, params, tags: to log; tags that are None are left out.
-        status: the run's from now on: `RUNNING`, or one that ends it at `time`.
-        files: whether the files of the sweep's folder are logged first.
-    """
-
-    trial_id: str | None = None
-    time: int
-    mark: str
-    points: tuple[Point, ...] = ()
-    params: Mapping[str, Any] | None = None
-    tags: Mapping[str, Any] | None = None
-    status: str | None = None
-    files: bool = False
-
-
-def mark_of(event: Event) -> str:
-    """An event's number and checksum: no other log has it."""
-    return f"{event.seq}-{encode(event)[-11:-3].decode()}"
-
-
 def told(before: SweepState, after: SweepState, event: Event) -> list[Write]:
     """What an event makes of the runs, in order.
 
@@ -83,14 +51,6 @@ def told(before: SweepState, after: SweepState, event: Event) -> list[Write]:
     return tell(
         before, after, event, Write(time=round(1000 * event.time), mark=mark_of(event), trial_id=event.trial_id)
     )
-
-
-def joined(writes: Iterable[Write]) -> list[Write]:
-    """The same points in one write for each run."""
-    by_run: dict[str | None, list[Write]] = {}
-    for write in writes:
-        by_run.setdefault(write.trial_id, []).append(write)
-    return [replace(of[-1], points=tuple(point for one in of for point in one.points)) for of in by_run.values()]
 
 
 def trial_metrics(record: TrialRecord, reference_scores: Mapping[str, float | None]) -> dict[str, Any]:
@@ -114,7 +74,13 @@ def trial_metrics(record: TrialRecord, reference_scores: Mapping[str, float | No
 
 
 def _created(before: SweepState, after: SweepState, event: Event, write: Write) -> list[Write]:
-    return [replace(write, params=after.resolved, tags={"mode": after.resolved.get("mode"), "state": "running"})]
+    tags = {"mode": after.resolved.get("mode"), "state": "running", **source_tags(event.data)}
+    view = {f"{TAG}{view_key(sweep_id_of(after))}": view_tag(after)}
+    return [replace(write, params=after.resolved, tags=tags, note=sweep_note(after), of_experiment=view)]
+
+
+def _prepared(before: SweepState, after: SweepState, event: Event, write: Write) -> list[Write]:
+    return [replace(write, data=data_sets(after))]
 
 
 def _changed(before: SweepState, after: SweepState, event: Event, write: Write) -> list[Write]:
@@ -131,7 +97,7 @@ def _changed(before: SweepState, after: SweepState, event: Event, write: Write) 
 
 def _started(before: SweepState, after: SweepState, event: Event, write: Write) -> list[Write]:
     trial = after.trials[str(event.trial_id)]
-    opening = _opening(trial, write)
+    opening = _opening(after, trial, write)
     return [
         replace(opening, tags={**(opening.tags or {}), "attempt": trial.attempt, "state": "running"}, status=RUNNING)
     ]
@@ -161,9 +127,17 @@ def _ended(before: SweepState, after: SweepState, event: Event, write: Write) ->
     if record.merge_active is False:
         tags["merge"] = "inactive"
     metrics = trial_metrics(record, reference.get("scores") or {})
-    end = replace(write, points=_points(metrics, write), tags=tags, status=RUN_STATUS[record.state])
-    never_started = [] if trial.attempt else [_opening(trial, write)]
-    return [*never_started, end, _volumes(after, replace(write, trial_id=None))]
+    (_, on_front), *beaten = membership(before, after, trial.trial_id)
+    end = replace(
+        write,
+        points=_points(metrics, write),
+        tags={**tags, "front": _yes(on_front)},
+        note=trial_note(after, trial),
+        status=RUN_STATUS[record.state],
+    )
+    never_started = [] if trial.attempt else [_opening(after, trial, write)]
+    left = [replace(write, trial_id=one, tags={"front": _yes(on), "front_rank": ""}) for one, on in beaten]
+    return [*never_started, end, *left, _volumes(after, replace(write, trial_id=None))]
 
 
 def _volumes(state: SweepState, write: Write) -> Write:
@@ -177,25 +151,32 @@ def _volumes(state: SweepState, write: Write) -> Write:
 def _scored(before: SweepState, after: SweepState, event: Event, write: Write) -> list[Write]:
     if event.data["split"] != "report":
         return []
-    shown = {name: n for name, n in on_report_split(event.data["numbers"]).items() if SHOWN[name].mlflow == "metric"}
-    return [replace(write, points=_points(shown, write))]
+    return [replace(write, points=_points(on_report_split(event.data["numbers"]), write))]
 
 
 def _driver(before: SweepState, after: SweepState, event: Event, write: Write) -> list[Write]:
     """A driver that takes over sets the sweep running; one that closes ends it, and what still runs with it."""
     closed = after.closed
     if closed is None:
-        return [replace(write, tags={"state": "running", "error": ""}, status=RUNNING)]
+        tags = {"state": "running", "error": "", **source_tags(event.data)}
+        measured = bool((after.resolved.get("tracking") or {}).get("system_metrics"))
+        return [replace(write, tags=tags, status=RUNNING, measured=measured)]
     killed = replace(write, tags={"state": "interrupted"}, status=RUN_STATUS["interrupted"])
     running = [one.trial_id for one in after.proposed() if one.attempt and not one.ended]
     own = replace(
-        write, tags={"state": closed, "error": event.data.get("error")}, status=RUN_STATUS[closed], files=True
+        write,
+        tags={"state": closed, "error": event.data.get("error")},
+        status=RUN_STATUS[closed],
+        files=True,
+        models=models(after),
     )
-    return [*(replace(killed, trial_id=trial_id) for trial_id in running), own]
+    members = [replace(write, trial_id=model.trial_id) for model in own.models or ()]  # marked before they have models
+    return [*(replace(killed, trial_id=trial_id) for trial_id in running), *members, own]
 
 
 TOLD: Mapping[str, Callable[[SweepState, SweepState, Event, Write], list[Write]]] = {
     "created": _created,
+    "prepared": _prepared,
     "changed": _changed,
     "started": _started,
     "progress": _progress,
@@ -208,6 +189,7 @@ TOLD: Mapping[str, Callable[[SweepState, SweepState, Event, Write], list[Write]]
 
 WHAT: Mapping[str, str] = {
     "created": "the sweep's start",
+    "prepared": "data sets",
     "changed": "changes of the sweep",
     "started": "starts of trials",
     "progress": "losses",
@@ -220,13 +202,24 @@ WHAT: Mapping[str, str] = {
 assert WHAT.keys() == TOLD.keys()
 
 
-def _opening(trial: TrialState, write: Write) -> Write:
-    """What a trial's run says of the trial: its place in the design and its settings."""
+def _opening(state: SweepState, trial: TrialState, write: Write) -> Write:
+    """What a trial's run says of the trial: its place in the design, its settings and what it is made from."""
     names = TrialIdentity.model_fields
     spec = TrialIdentity(**{name: value for name, value in trial.fields.items() if name in names})
     tags = {name: getattr(spec, name) for name, shown in TrialIdentity.shown() if shown.mlflow == "tag"}
     known = {name: getattr(spec, name) for name in names if name != "params" and getattr(spec, name) is not None}
-    return replace(write, params={**known, **spec.params}, tags=tags)
+    return replace(
+        write,
+        params={**known, **spec.params},
+        tags=source_tags(state.driver or state.created) | tags,
+        name=run_name(trial),
+        note=trial_note(state, trial),
+        data=data_sets(state, trial.trial_id),
+    )
+
+
+def _yes(is_so: bool) -> str:
+    return "true" if is_so else "false"
 
 
 def _stride(trial: TrialState) -> int:

@@ -303,11 +303,32 @@ class Budget(Section):
     currency: Name | None = None
 
 
+class Tracking(Section):
+    """What MLflow is told beside runs, metrics and the front.
+
+    `log_models: front` makes a LoggedModel of each member of the front when a driver ends, `weights` copies the policy
+    into it, `registered_model` adds it as a version of a registered model of that name. With `system_metrics` the
+    sweep's run has those of the driver's machine.
+    """
+
+    log_models: Literal["front", "none"] = "front"
+    weights: bool = False
+    registered_model: Name | None = None
+    system_metrics: bool = False
+
+    @model_validator(mode="after")
+    def _models_to_keep(self) -> Self:
+        if self.log_models == "none" and (self.weights or self.registered_model):
+            raise ValueError("log_models front, which weights and registered_model need, got none")
+        return self
+
+
 class SpaceFile(Section):
     """A whole search space file, before its `space`, `families` and `preferences` are read.
 
-    `replay` is the SFT data that `replay_share` mixes in; null: what each embedded family was fine-tuned on. `secrets`
-    says where each process finds what must not be in the file (`omsweep.secrets`).
+    `project` is the MLflow experiment that sweeps share; null: the file's `name`. `replay` is the SFT data that
+    `replay_share` mixes in; null: what each embedded family was fine-tuned on. `secrets` says where each process finds
+    what must not be in the file (`omsweep.secrets`).
     """
 
     name: Name
@@ -329,3 +350,5 @@ class SpaceFile(Section):
     keep: Keep = Keep()
     budget: Budget = Budget()
     secrets: dict[Variable, Source] = {}
+    project: Name | None = None
+    tracking: Tracking = Tracking()

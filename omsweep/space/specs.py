@@ -18,7 +18,7 @@ OPERATIONAL = (
     *(f"train.{name}" for name in ("max_failures", "reuse_workers", "trial_timeout", "wait_timeout")),
     *("train.concurrent_trials", "train.resources_per_worker"),
     *(f"evaluate.{name}" for name in ("allow_suite_code", "workers", "resources_per_worker")),
-    *("keep.", "budget.", "secrets."),
+    *("keep.", "budget.", "secrets.", "project", "tracking."),
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
 UNRECORDED = (

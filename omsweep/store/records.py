@@ -289,14 +289,14 @@ class Scores(Record):
         ),
     ] = None
     reward_report: Annotated[Number, Shown(twin_of="reward", mlflow="metric")] = None
-    reward_report_se_items: Annotated[Number, Shown(twin_of="reward_se_items")] = None
+    reward_report_se_items: Annotated[Number, Shown(twin_of="reward_se_items", mlflow="metric")] = None
     tax_report: Annotated[Number, Shown(twin_of="tax", mlflow="metric")] = None
-    tax_report_se_items: Annotated[Number, Shown(twin_of="tax_se_items")] = None
-    tax_regressed_report: Annotated[Number, Shown(twin_of="tax_regressed")] = None
-    tax_regressed_report_se_items: Annotated[Number, Shown(twin_of="tax_regressed_se_items")] = None
-    tax_worst_report: Annotated[Number, Shown(twin_of="tax_worst")] = None
-    tax_worst_report_se_items: Annotated[Number, Shown(twin_of="tax_worst_se_items")] = None
-    flip_rate_report: Annotated[Number, Shown(twin_of="flip_rate")] = None
+    tax_report_se_items: Annotated[Number, Shown(twin_of="tax_se_items", mlflow="metric")] = None
+    tax_regressed_report: Annotated[Number, Shown(twin_of="tax_regressed", mlflow="metric")] = None
+    tax_regressed_report_se_items: Annotated[Number, Shown(twin_of="tax_regressed_se_items", mlflow="metric")] = None
+    tax_worst_report: Annotated[Number, Shown(twin_of="tax_worst", mlflow="metric")] = None
+    tax_worst_report_se_items: Annotated[Number, Shown(twin_of="tax_worst_se_items", mlflow="metric")] = None
+    flip_rate_report: Annotated[Number, Shown(twin_of="flip_rate", mlflow="metric")] = None
     kl_report: Annotated[Number, Shown(twin_of="kl", mlflow="metric")] = None
 
 

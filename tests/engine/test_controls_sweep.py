@@ -64,10 +64,11 @@ def test_controls_from_two_sft_models(tmp_path: Path) -> None:
     assert by_id["tiny-llama-f0-b0-s0-adamw"].weights_hash != by_id["tiny-llama-f1-b0-s0-adamw"].weights_hash
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("s")
-    assert experiment is not None
+    experiments = [one.experiment_id for one in client.search_experiments()]
     runs = {
-        r.data.tags["trial_id"]: r for r in client.search_runs([experiment.experiment_id]) if "trial_id" in r.data.tags
+        r.data.tags["trial_id"]: r
+        for r in client.search_runs(experiments, "tags.sweep = 's'")
+        if "trial_id" in r.data.tags
     }
     for trial_id, trial in by_id.items():
         tags, params = runs[trial_id].data.tags, runs[trial_id].data.params

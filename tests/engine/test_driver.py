@@ -55,9 +55,8 @@ def run(tmp_path: Path, made: dict[str, Any], work: Any = STUB) -> tuple[int, Sw
 def mlflow_runs(tmp_path: Path) -> tuple[Run, dict[str, Run]]:
     """The sweep's run, and those of its trials by trial id."""
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("s")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.sweep = 's'")
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = {run.data.tags["trial_id"]: run for run in runs if run is not parent}
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children.values())

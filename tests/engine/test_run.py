@@ -70,9 +70,8 @@ def run(tmp_path: Path, content: dict[str, Any], name: str = "s") -> tuple[int, 
 
 def mlflow_runs(tmp_path: Path, name: str = "s") -> tuple[Run, list[Run], MlflowClient]:
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.sweep = '{name}'")
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     assert len(parents) == 1
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]

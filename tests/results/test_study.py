@@ -252,7 +252,7 @@ def test_the_page_shows_it_and_escapes_what_it_did_not_write(folder, make_trial,
     folder.append(make_trial("t", label=attack, method="adamw"))
     view = read_view(folder)
     html = page(view)
-    assert html.count('class="plotly-graph-div"') == len(study_charts(study_result(view, STUDIES["methods"]))) + 1
+    assert html.count('class="plot" id="study-') == len(study_charts(study_result(view, STUDIES["methods"])))
     assert attack not in html
     result = study_result(view, STUDIES["methods"])
     assert r"\textless{}script\textgreater{}alert(1)" in study_latex(view, result)

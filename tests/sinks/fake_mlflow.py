@@ -18,6 +18,8 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.runs: dict[str, Any] = {}
+        self.models: dict[str, Any] = {}
+        self.experiment_tags: dict[str, str] = {}
         self.calls: list[str] = []
         self.around: Callable[[str, Callable[[], Any]], Any] = lambda name, call: call()
 
@@ -35,7 +37,7 @@ class FakeClient:
                 end_time=None,
                 lifecycle_stage="active",
             )
-            data = SimpleNamespace(tags=dict(tags), params={}, points=set(), files=set())
+            data = SimpleNamespace(tags=dict(tags), params={}, points=set(), files=set(), texts={}, inputs=set())
             self.runs[run_id] = SimpleNamespace(info=info, data=data)
             return self.runs[run_id]
 
@@ -66,6 +68,45 @@ class FakeClient:
     def log_artifact(self, run_id: str, file: str) -> None:
         self._call("log_artifact", lambda: self._run(run_id).data.files.add(file))
 
+    def log_text(self, run_id: str, text: str, file: str) -> None:
+        self._call("log_text", lambda: self._run(run_id).data.texts.update({file: text}))
+
+    def log_inputs(self, run_id: str, datasets: Sequence[Any]) -> None:
+        inputs = [(one.dataset.name, one.dataset.digest, one.dataset.profile) for one in datasets]
+        self._call("log_inputs", lambda: self._run(run_id).data.inputs.update(inputs))
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        self._call("set_experiment_tag", lambda: self.experiment_tags.update({key: value}))
+
+    def search_logged_models(self, experiments: Sequence[str], filter_string: str, **_: Any) -> Page:
+        asked = re.findall(r"tags\.`(.+?)` = '(.+?)'", filter_string)
+        found = [one for one in self.models.values() if all(one.tags.get(key) == value for key, value in asked)]
+        return self._call("search_logged_models", lambda: Page(found))
+
+    def create_logged_model(self, experiment_id: str, name: str, source_run_id: str, tags: Any, **more: Any) -> Any:
+        def call() -> Any:
+            model_id = f"m-{len(self.calls)}"
+            own = {"model_id": model_id, "name": name, "source_run_id": source_run_id, "status": "PENDING"}
+            self.models[model_id] = SimpleNamespace(**own, tags=dict(tags), params=more["params"])
+            return self.models[model_id]
+
+        return self._call("create_logged_model", call)
+
+    def delete_logged_model(self, model_id: str) -> None:
+        self._call("delete_logged_model", lambda: self.models.pop(model_id))
+
+    def set_logged_model_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
+        self._call("set_logged_model_tags", lambda: self.models[model_id].tags.update(tags))
+
+    def finalize_logged_model(self, model_id: str, status: str) -> None:
+        self._call("finalize_logged_model", lambda: setattr(self.models[model_id], "status", status))
+
+    def log_outputs(self, run_id: str, models: Sequence[Any]) -> None:
+        self._call("log_outputs", lambda: self._run(run_id))
+
+    def get_metric_history(self, run_id: str, key: str) -> list[Any]:
+        return []
+
     def update_run(self, run_id: str, status: str) -> None:
         self._call("update_run", lambda: setattr(self._run(run_id).info, "status", status))
 
@@ -79,10 +120,16 @@ class FakeClient:
         for run in active.values():
             whose, tags = run.data.tags.get("omsweep.trial_id"), dict(run.data.tags)
             assert whose not in content, f"two runs of {whose}"
+            if "mlflow.note.content" in tags:  # which links to the sweep's run
+                tags["mlflow.note.content"] = re.sub(r"/runs/run\d+", "/runs/RUN", tags["mlflow.note.content"])
             if whose is not None:
                 assert active[tags.pop("mlflow.parentRunId")].data.tags["omsweep.run"] == "sweep"
             info = {name: getattr(run.info, name) for name in ("run_name", "status", "start_time", "end_time")}
-            content[whose] = {**info, "tags": tags, "params": run.data.params, "points": run.data.points}
+            shown = {name: getattr(run.data, name) for name in ("params", "points", "texts", "inputs")}
+            content[whose] = {**info, "tags": tags, **shown}
+        content.get(None, {})["models"] = sorted(
+            (one.name, one.status, *one.tags.items()) for one in self.models.values()
+        )
         return content
 
     def _run(self, run_id: str, active: bool = True) -> Any:

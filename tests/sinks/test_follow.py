@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from omsweep.sinks import follow
+from omsweep.sinks.front import ranks
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.store.events import Event
 from omsweep.store.lease import LeaseLost
@@ -31,8 +32,9 @@ def client() -> FakeClient:
 
 @pytest.fixture(autouse=True)
 def connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client of a store is that of its URI; the pauses are short."""
-    monkeypatch.setattr("omsweep.sinks.mlflow._connected", lambda uri, experiment: (CLIENTS[uri], "1"))
+    """The client of a store is that of its URI; the pauses are short, and nothing is drawn."""
+    monkeypatch.setattr("omsweep.sinks.mlflow.opened", lambda uri, experiment: (CLIENTS[uri], "1"))
+    monkeypatch.setattr("omsweep.sinks.front.drawn", lambda state, folder: {"front.csv": str(ranks(state))})
     monkeypatch.setattr(follow, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(follow, "LOOK_SECONDS", 0.01)
 

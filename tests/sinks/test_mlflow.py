@@ -11,11 +11,13 @@ from typing import Any
 import mlflow
 import pytest
 
+from omsweep.sinks.cursor import Cursor, experiment_of
 from omsweep.sinks.first_connection import absolute, sqlite_uri
 from omsweep.sinks.mlflow import MlflowSink
 from omsweep.sinks.writes import RUN_STATUS
 from omsweep.store.log import SweepLog, read_state
 from omsweep.store.records import STATES
+from omsweep.store.state import fold
 from omsweep.store.storage import FolderStorage
 from tests.sinks.story import (
     REFERENCE,
@@ -133,6 +135,74 @@ def test_a_trial_is_a_child_with_flattened_params_metrics_and_tags(runs, client)
     assert "error" not in tags
 
 
+def test_the_front_is_tagged_drawn_and_made_into_models(runs, client, tmp_path, monkeypatch):
+    monkeypatch.setattr("omsweep.sinks.front.plotly_library", lambda: "")
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    (policy / "model.safetensors").write_text("weights")
+    asked = {"tracking": {"weights": True, "registered_model": "best"}}
+    begun = [step for name in "abc" for step in (proposed(name), started(name))]
+    ends = [ended("a", reward=0.5, tax=2.0), ended("b", reward=0.4, tax=3.0), ended("c", reward=0.6, tax=1.0)]
+    ends[2][2]["outcome"]["policy_path"] = str(policy)
+    happened = (created(**asked), REFERENCE, *begun, *ends, driver(closed="completed"))
+    for _ in range(2):  # told twice, it is there once
+        found = runs(*happened, folder=tmp_path)
+    tags = {name: (run.data.tags["front"], run.data.tags.get("front_rank")) for name, run in found.items() if name}
+    assert tags == {"a": ("false", ""), "b": ("false", None), "c": ("true", "1")}
+    own = found[None]
+    assert "**Front of f**" in own.data.tags["mlflow.note.content"]
+    assert {"front.csv", "front.html"} <= {entry.path for entry in client.list_artifacts(own.info.run_id)}
+    experiment = own.info.experiment_id
+    (model,) = client.search_logged_models([experiment])
+    assert (model.status, model.source_run_id, model.tags["front"]) == ("READY", found["c"].info.run_id, "true")
+    assert {one.key: one.value for one in model.metrics} == {"reward": 0.6, "tax": 1.0}
+    assert (Path(model.artifact_location.removeprefix("file://")) / "model.safetensors").read_text() == "weights"
+    (version,) = client.search_model_versions("name = 'best'")
+    assert (version.run_id, version.source) == (found["c"].info.run_id, model.artifact_location)
+    other = (proposed("d"), started("d"), ended("d", reward=0.7, tax=0.5), driver(closed="completed"))
+    runs(*happened, *other, folder=tmp_path)
+    fronts = {one.tags["trial_id"]: one.tags["front"] for one in client.search_logged_models([experiment])}
+    assert fronts == {"c": "false", "d": "true"}
+
+
+def test_an_experiment_has_the_view_and_a_run_its_data_and_source(runs, client):
+    begin = created(families=["f"], evaluate={"tax": "tiny", "reward": "tiny"})
+    begin[2].update(versions={"omsweep": "1.0", "torch": "2"}, git_revision="abc")
+    found = runs(begin, REFERENCE, proposed("a"), started("a"), ended("a"))
+    tags = client.get_experiment(found[None].info.experiment_id).tags
+    assert "s: reward and tax" in tags["mlflow.sharedViewState.omsweep-5eed"]
+    for run in found.values():
+        names = {one.dataset.name for one in run.inputs.dataset_inputs}
+        assert names == {"tiny tax suite", "tiny reward prompts"}
+        asked = ("mlflow.source.name", "mlflow.source.git.commit", "version.torch", "sweep")
+        assert [run.data.tags[name] for name in asked] == ["omsweep run", "abc", "2", "s"]
+        assert "viewStateShareKey=omsweep-5eed" in run.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_addresses_open_the_runs(uri, client, served, monkeypatch):
+    if served:
+        monkeypatch.setattr("omsweep.sinks.mlflow.opened", lambda uri, experiment: (None, "7"))
+    place = "http://me:hunter2@host:5000/" if served else uri
+    sink = MlflowSink(MemoryStorage(), place, "addresses", Path("/results/s"), print)
+    *command, runs_line, view_line = sink.addresses(fold(numbered(*BEGUN)))
+    experiment = "7" if served else client.get_experiment_by_name("addresses").experiment_id
+    base = "http://host:5000" if served else "http://127.0.0.1:5000"
+    assert command == ([] if served else [f"MLflow: mlflow ui --backend-store-uri {uri} --host 127.0.0.1"])
+    address = f"{base}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    assert runs_line == f"MLflow runs: {address}"
+    assert view_line == f"reward and tax: {address}&compareRunsMode=CHART&viewStateShareKey=omsweep-5eed"
+
+
+def test_a_project_is_the_experiment_and_without_one_it_stays_what_it_was():
+    storage = MemoryStorage()
+    assert experiment_of(storage, {"name": "file", "project": None}) == "file"
+    assert experiment_of(storage, {"name": "file", "project": "shared"}) == "shared"
+    Cursor(tracking_uri="u", experiment="former", experiment_id="1").write(storage)
+    assert experiment_of(storage, {"name": "file"}) == "former"
+    assert experiment_of(storage, {"name": "file", "project": "shared"}) == "shared"
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_statuses_follow_the_contract(runs, state):
     run = runs(*BEGUN, ended("a", state, error="loss is not finite" if state == "diverged" else None))["a"]
@@ -214,7 +284,7 @@ def test_closing_ends_the_sweep_and_kills_what_still_runs(runs, client, closed, 
     assert found["a"].info.status == "FINISHED"
     assert (found["b"].info.status, found["b"].data.tags["state"]) == ("KILLED", "interrupted")
     logged = {entry.path for entry in client.list_artifacts(found[None].info.run_id)}
-    assert logged == {"sweep.json", "trials.jsonl", "front.png"}
+    assert logged == {"sweep.json", "trials.jsonl", "front.png", "front.csv", "front.html"}
     found = runs(*happened, driver(), started("b"))
     assert (found[None].info.status, found[None].data.tags["state"]) == ("RUNNING", "running")
     assert (found["b"].info.status, found["b"].data.tags["state"]) == ("RUNNING", "running")
