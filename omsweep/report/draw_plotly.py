@@ -82,11 +82,16 @@ def _area(area: Area) -> go.Scatter:
 
 
 def _line(line: Line, chart: Chart) -> go.Scatter:
-    """A line; only one with a name has tooltips, which leave out a place on an axis of names."""
+    """A line; only one with a name has tooltips, which leave out a place on an axis of names.
+
+    None has where points are trials: it would catch the click on a point that lies on it.
+    """
     x, y = zip(*line.corners, strict=True) if line.corners else ((), ())
     look: dict[str, Any] = {"x": x, "y": y, "mode": "lines", "line": {**_stroke(line.stroke), "simplify": False}}
     if not line.name:
         return go.Scatter(**look, hoverinfo="skip", showlegend=False)
+    if any(point.trial is not None for group in chart.points for point in group.points):
+        return go.Scatter(**look, hoverinfo="skip", name=_plain(line.name))
     said = [f"%{{{end}axis.title.text}}: <b>%{{{end}:.2f}}</b>" for end in (["y"] if chart.x.ticks else ["x", "y"])]
     template = "<br>".join([f"<b>{_plain(line.name)}</b>", *said]) + "<extra></extra>"
     return go.Scatter(**look, hovertemplate=template, name=_plain(line.name))
