@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_where(status)
     status.add_argument("--json", action="store_true", help="print plain data instead of tables")
 
+    _add_watch(commands.add_parser("watch", help="watch a sweep until it ends, from any machine that sees its storage"))
+
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_report(report)
     report.add_argument("--sync", action="store_true", help="have MLflow told what its sweep could not write there")
@@ -244,6 +246,13 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set a key of the file, for example train.steps=50; may be given more than once",
     )
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Ctrl-C leaves the sweep alone."
+    _add_sweep(parser)
+    parser.add_argument("--interval", default="2", metavar="SECONDS", help="how often to look (default: 2)")
+    parser.add_argument("--plain", action="store_true", help="a line for each change, as where stdout is no terminal")
 
 
 def _add_where(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ PASSED_ON = (
 QUIET_LOGGERS = (
     "ray.tune.analysis.experiment_analysis",  # misses the result files that the store replaces
     "ray._private.authentication.authentication_token_setup",
+    "ray.tune.utils.util",  # says that a step of its own took half a second
 )
 LOCAL_OBJECT_STORE_BYTES = 512 * 1024**2
 ADDRESS, DASHBOARD_ADDRESS = "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"

@@ -1,4 +1,4 @@
-"""`omsweep status`: how far a sweep is, and its front."""
+"""`omsweep status`: how far a sweep is, what runs, and its front."""
 
 import argparse
 import json

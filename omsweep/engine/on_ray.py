@@ -11,6 +11,7 @@ from ray import tune
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import get_or_create_autoscaling_coordinator
 
 from omsweep.cluster.connect import connect
+from omsweep.cluster.output import WorkerOutput
 from omsweep.console import Console
 from omsweep.engine.attempt import SweepTrial
 from omsweep.engine.capacity import LOOK_SECONDS, Capacity
@@ -42,14 +43,25 @@ class RayExecutor:
         space: of the sweep.
         console: where progress is said.
         work: what the processes do.
-        name: of the sweep.
+        folder: the sweep's.
+        epoch: of the lease.
+        output: shows what the processes print.
 
     Raises:
         ValueError: a family's trial fits on no node that there is or may be.
     """
 
-    def __init__(self, space: SearchSpace, console: Console, work: Work, folder: SweepFolder, epoch: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        console: Console,
+        work: Work,
+        folder: SweepFolder,
+        epoch: int,
+        output: WorkerOutput,
+    ) -> None:
         self._space, self._console, self._work, self._folder = space, console, work, folder
+        self._output = output
         self._train = train = space.file.train
         self._capacity = Capacity(space, lambda text: console.print(text, highlight=False, markup=False))
         self._group = Group(
@@ -68,9 +80,10 @@ class RayExecutor:
         """An executor on the cluster of the job, or on a Ray of its own that ends with it."""
         with (
             connect(console, job=folder.name),
+            WorkerOutput.shown(console) as output,
             interruptible(),
         ):  # ray.init has a SIGTERM handler of its own: ours comes after it
-            executor = cls(space, console, work, folder, epoch)
+            executor = cls(space, console, work, folder, epoch, output)
             try:
                 yield executor
             finally:
@@ -81,7 +94,8 @@ class RayExecutor:
         self._capacity.await_nodes()
         if self._train.backend == "train":
             get_or_create_autoscaling_coordinator()  # Ray Train's, for which the first trial would wait in vain
-        return prepare_all(self._space, specs, self._capacity.workers, self._console, self._work)
+        with self._output.bars():
+            return prepare_all(self._space, specs, self._capacity.workers, self._console, self._work)
 
     def train(self, queue: TrialQueue, models: Models) -> None:
         """Run the queue's jobs until it is finished."""

@@ -28,6 +28,7 @@ from omsweep.foreign import calling
 from omsweep.merging.names import listed
 from omsweep.merging.safetensors_file import folder_hash, non_finite
 from omsweep.merging.safetensors_header import no_model
+from omsweep.quiet import without_transformers_bars
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 _SECOND_WEIGHTS = ["consolidated*", "original/*"]
@@ -82,7 +83,7 @@ def load_model(path: str, *, revision: str | None = None, dtype: str = "float32"
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     folder, _ = find(path, revision=revision)
-    with calling(f"load the model of {folder}"):
+    with calling(f"load the model of {folder}"), without_transformers_bars():
         model, loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),

@@ -2,7 +2,7 @@
 
 from omsweep.plan.budget import describe
 from omsweep.results.front import EXPLORATORY
-from omsweep.results.numbers import counted, fixed, short
+from omsweep.results.numbers import counted, duration, fixed, short
 from omsweep.results.progress import Progress
 from omsweep.results.view import SweepView
 
@@ -79,6 +79,16 @@ def lost(progress: Progress) -> str | None:
     count = sum(progress.lost.values())
     reasons = ", ".join(f"{number} {reason}" for reason, number in progress.lost.items())
     return f"{counted(count, 'attempt')} {'was' if count == 1 else 'were'} lost ({reasons})"
+
+
+def saved(progress: Progress) -> str | None:
+    """`stopping 5 trials saved 125 of 900 steps (14 %), about 3 min of training`; None where none was stopped."""
+    found = progress.savings
+    if found is None:
+        return None
+    share = f" ({100 * found.steps / found.steps_planned:.0f} %)"
+    took = "" if found.seconds is None else f", about {duration(found.seconds)} of training"
+    return f"stopping {counted(found.trials, 'trial')} saved {found.steps} of {found.steps_planned} steps{share}{took}"
 
 
 def ranking(view: SweepView) -> str:

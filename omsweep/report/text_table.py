@@ -1,8 +1,11 @@
-"""A table of texts as Markdown, LaTeX (with booktabs and graphicx) or for the page, which all escape the texts."""
+"""A table of texts as Markdown, LaTeX (with booktabs and graphicx), for the page or a terminal: all escape them."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
 
 from omsweep.redaction import visible
 from omsweep.report.cells import Cell, Column, Row, Table
@@ -91,3 +94,28 @@ def latex(given: TextTable) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def terminal(given: TextTable, width: int) -> list[Text]:
+    """The title, the table and its notes for a terminal of so many columns.
+
+    No cell is ever folded or cut, so that a trial's id can be copied: where a row is too long, its first cell stands on
+    a line of its own, and the others on the next.
+    """
+    rows = [[visible(cell) for cell in row] for row in (given.columns, *given.texts)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    apart = sum(widths) + 2 * (len(widths) - 1) > width
+
+    def line(cells: Sequence[str], first: int) -> str:
+        padded = []
+        for place, cell in enumerate(cells, start=first):
+            space = " " * (widths[place] - cell_len(cell))
+            padded.append(cell + space if place < given.words else space + cell)
+        return "  ".join(padded).rstrip()
+
+    lines = [Text(visible(given.title), style="bold")]
+    for row in rows:
+        style = "dim" if row is rows[0] else ""
+        parts = (row[0], "    " + line(row[1:], 1)) if apart else (line(row, 0),)
+        lines += [Text(part, style=style) for part in parts if part.strip()]
+    return [*lines, *(Text(visible(note), style="dim") for note in given.notes)]

@@ -53,3 +53,10 @@ def short(value: Any) -> str:
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """`1 trial`, `3 trials`."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`87 s`, `12 min`, `3.4 h`: two digits that count."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f} h"

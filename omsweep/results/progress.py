@@ -3,17 +3,18 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from omsweep.plan.budget import Use, uses
 from omsweep.plan.posthoc import plan_posthoc
 from omsweep.plan.size import begun, merged_count, trained_count
+from omsweep.results.running import Savings, Waiting, Working, left_of_sweep, paces, runs, savings, waiting, working
 from omsweep.space.build import build_space
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.folder import SweepFolder
-from omsweep.store.lease import SILENT_SECONDS, Owner, holder, silence
+from omsweep.store.lease import SILENT_SECONDS, Owner, holder, last_epoch, silence
 from omsweep.store.records import STATES, is_file_name
 from omsweep.store.state import SCORED, SweepState, TrialState
 from omsweep.store.storage import Storage
@@ -30,16 +31,20 @@ class Driver:
     Attributes:
         name: process and machine.
         silent: whether it has given no sign of life for so long that the next driver may take the sweep over.
+        epoch: of its lease; higher than that of the sweep's last event while it prepares.
     """
 
     name: str
     silent: bool = False
+    epoch: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, storage: Storage) -> "Driver | None":
         """Of a sweep; None where nobody but this process holds it, or who does is known to be dead."""
         owner = holder(storage)
-        return None if owner in (None, Owner.here()) else cls(name=str(owner), silent=silence(storage) > SILENT_SECONDS)
+        if owner in (None, Owner.here()):
+            return None
+        return cls(name=str(owner), silent=silence(storage) > SILENT_SECONDS, epoch=last_epoch(storage))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,10 @@ class Progress:
         merged: how many of these ended in which state.
         lost: attempts that ended without a result, by reason; their trials were tried again unless they failed.
         failures: trials that ended without scores.
+        at_work: trials that are at work, merged points too.
+        waits: what waits for what.
+        seconds_left: until all is trained and scored, were nothing stopped from here on; None where nothing is known.
+        savings: what stopping saved, None where it has stopped nothing.
     """
 
     state: Standing
@@ -86,6 +95,10 @@ class Progress:
     merged: Mapping[str, int]
     lost: Mapping[str, int]
     failures: Sequence[Failure]
+    at_work: Sequence[Working]
+    waits: Sequence[Waiting]
+    seconds_left: float | None
+    savings: Savings | None
 
     @property
     def ended_count(self) -> int:
@@ -99,23 +112,32 @@ class Progress:
         return stopped or self.waiting + self.running > 0
 
 
-def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: str | None = None) -> Progress:
+def progress_of(
+    state: SweepState, driver: Driver | None = None, *, traceback: str | None = None, now: float = 0.0
+) -> Progress:
     """How far a sweep is whose log adds up to `state`.
 
     Args:
         state: of the sweep.
         driver: who holds it.
         traceback: file with what stopped the last driver.
+        now: Unix time until which what runs is counted, at least until the last event.
     """
     space = space_of(state)
     kinds = {kind: [one for one in state.proposed() if _kind(one) == kind] for kind in ("trained", "posthoc")}
     ended, merged = (_states(kinds[kind]) for kind in ("trained", "posthoc"))
     standing = _standing(state, driver)
+    now = max(now, state.time) if standing == "running" else state.time
     known = len(kinds["trained"])
     planned = None if space is None else max(trained_count(space), known)
-    running = sum(map(_runs, kinds["trained"])) if standing == "running" else 0
-    budget = [] if space is None else uses(space.file.budget, state)
-    not_started = planned - len(begun(state)) if planned is not None and any(one.up for one in budget) else 0
+    runs_now = standing == "running" and not prepares(state, driver)
+    running = sum(map(runs, kinds["trained"])) if runs_now else 0
+    budget = [] if space is None else uses(space.file.budget, state, now)
+    spent = any(one.up for one in budget)
+    not_started = planned - len(begun(state)) if planned is not None and spent else 0
+    left = (known if planned is None else planned) - sum(ended.values()) - running - not_started
+    took = paces(state)
+    at_work = working(state, took, now) if runs_now else []
     return Progress(
         state=standing,
         driver=driver,
@@ -123,7 +145,7 @@ def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: s
         planned=planned,
         ended=ended,
         running=running,
-        waiting=(known if planned is None else planned) - sum(ended.values()) - running - not_started,
+        waiting=left,
         budget=budget,
         not_started=not_started,
         merges_planned=None
@@ -132,7 +154,16 @@ def progress_of(state: SweepState, driver: Driver | None = None, *, traceback: s
         merged=merged,
         lost=dict(Counter(one.reason for trial in state.trials.values() for one in trial.lost).most_common()),
         failures=[_failure(one) for one in state.ended() if (one.outcome or {})["state"] not in SCORED],
+        at_work=at_work,
+        waits=waiting(state, at_work, unthought=0 if planned is None else planned - known, spent=spent),
+        seconds_left=None if space is None else left_of_sweep(at_work, left, took, space.file.train.steps),
+        savings=savings(state, took),
     )
+
+
+def prepares(state: SweepState, driver: Driver | None) -> bool:
+    """Whether a driver holds a sweep that has not begun its part yet: what ran before ended with the last one."""
+    return driver is not None and not driver.silent and driver.epoch > state.epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,12 +261,6 @@ def _kind(trial: TrialState) -> str:
 def _states(trials: Sequence[TrialState]) -> dict[str, int]:
     counted = Counter(one.outcome["state"] for one in trials if one.outcome is not None)
     return {state: counted[state] for state in STATES if counted[state]}
-
-
-def _runs(trial: TrialState) -> bool:
-    """Whether an attempt at it was started and is not known to have ended."""
-    is_lost = bool(trial.lost) and trial.lost[-1].attempt == trial.attempt
-    return trial.phase in ("started", "trained") and not is_lost
 
 
 def _failure(trial: TrialState) -> Failure:

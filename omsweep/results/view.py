@@ -1,5 +1,6 @@
 """Everything a report shows of one sweep, read from its folder once."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -153,7 +154,7 @@ def view_of(folder: SweepFolder, state: SweepState) -> SweepView:
         summary=summary,
         references=state.references(),
         objectives=objectives,
-        progress=progress_of(state, Driver.of(folder.files), traceback=there),
+        progress=progress_of(state, Driver.of(folder.files), traceback=there, now=time.time()),
     )
 
 

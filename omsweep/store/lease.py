@@ -144,6 +144,12 @@ def holder(storage: Storage) -> Owner | None:
     return None if found is None or _gone(found[1]) else _owner(found[1])
 
 
+def last_epoch(storage: Storage) -> int:
+    """Of the last driver that took the lease, which may have written no event yet; 0 before the first."""
+    found = _newest(storage)
+    return 0 if found is None else found[0]
+
+
 def silence(storage: Storage) -> float:
     """Seconds since the last sign of life of a sweep's last driver, as far as the clocks of two machines agree."""
     found = _newest(storage)

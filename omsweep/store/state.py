@@ -75,6 +75,9 @@ class TrialState(NamedTuple):
         phase: how far it is.
         attempt: how often it was started.
         started: Unix time of the last start.
+        since: Unix time at which its phase began.
+        stepped: Unix time of the first losses of this attempt; None before.
+        loss: of the last step whose loss is known; None where it is not finite.
         accelerator_type: kind of accelerator that an attempt was bound to last, in Ray's words.
         steps: optimizer steps whose loss is known.
         rungs: at which it was scored, in that order.
@@ -93,6 +96,9 @@ class TrialState(NamedTuple):
     phase: Phase = "proposed"
     attempt: int = 0
     started: float | None = None
+    since: float = 0.0
+    stepped: float | None = None
+    loss: float | None = None
     accelerator_type: str | None = None
     steps: int = 0
     rungs: tuple[Rung, ...] = ()
@@ -280,14 +286,21 @@ def _started(state: SweepState, event: Event) -> Changes:
     new = trial.attempt == 0 and trial.fields.get("kind", "trained") == "trained"
     held = Holding(event.time, event.data.get("cpus", 0.0), event.data.get("gpus", 0.0))
     return {
-        **_trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, **bound),
+        **_trial(state, event, phase="started", attempt=event.attempt or 1, started=event.time, stepped=None, **bound),
         "used": state.used._replace(trials=state.used.trials + new),
         "holding": state.holding.set(trial_id, held),
     }
 
 
 def _progress(state: SweepState, event: Event) -> Changes:
-    return _trial(state, event, steps=event.data["first_step"] + len(event.data["losses"]) - 1)
+    losses, stepped = event.data["losses"], state.trials[str(event.trial_id)].stepped or event.time
+    return _trial(
+        state,
+        event,
+        steps=event.data["first_step"] + len(losses) - 1,
+        loss=losses[-1] if losses else None,
+        stepped=stepped,
+    )
 
 
 def _rung(state: SweepState, event: Event) -> Changes:
@@ -382,7 +395,8 @@ KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
 
 def _trial(state: SweepState, event: Event, **changes: Any) -> Changes:
     trial_id = str(event.trial_id)
-    return {"trials": state.trials.set(trial_id, state.trials[trial_id]._replace(**changes))}
+    since: Changes = {"since": event.time} if "phase" in changes else {}
+    return {"trials": state.trials.set(trial_id, state.trials[trial_id]._replace(**since, **changes))}
 
 
 def _given_back(state: SweepState, event: Event) -> Changes:

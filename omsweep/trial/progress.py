@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +29,11 @@ class ProgressWriter:
 
     Args:
         file: to write.
+        at: steps whose losses do not wait for those of more steps: something else than a step follows.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, at: Collection[int] = ()) -> None:
+        self._file, self._at = file, at
         self._waiting: list[float] = []
         self._first_step = 1
         self._written = time.monotonic()
@@ -44,7 +45,7 @@ class ProgressWriter:
         if not self._waiting:
             self._first_step = step
         self._waiting.append(metrics["loss"])
-        if time.monotonic() - self._written >= SECONDS:
+        if step in self._at or time.monotonic() - self._written >= SECONDS:
             line = json.dumps({"first_step": self._first_step, "losses": plain(self._waiting)}) + "\n"
             with self._file.open("a") as file:
                 file.write(line)

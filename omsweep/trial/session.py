@@ -75,7 +75,8 @@ def run_session(
         raise FileNotFoundError(f"{session.policy_folder} is gone or changed: `omsweep retry` trains the trial again")
     if trained is None:
         if on_step is None and rank == 0:
-            on_step = ProgressWriter(progress_file(folder, spec.trial_id))
+            scored_at = {step for _, step, _ in spec.rungs} | {(spec.train or {}).get("steps", 0)}
+            on_step = ProgressWriter(progress_file(folder, spec.trial_id), scored_at)
 
         def stepped(step: int, metrics: dict) -> bool:
             if on_step is not None:

@@ -7,6 +7,7 @@ from ray.job_submission import JobStatus
 
 from omsweep.cli import BAD_USAGE, main
 from omsweep.cluster import dashboard
+from omsweep.results.progress import Driver
 from omsweep.store.lease import Lease, Owner
 from tests.cluster.stand_in import Cluster
 
@@ -27,7 +28,26 @@ def test_plain_data(demo, capsys):
     assert told.keys() == {
         *("name", "state", "driver", "traceback", "planned", "ended", "running", "waiting", "merges_planned", "merged"),
         *("budget", "not_started", "lost", "failures", "scored", "hypervolume", "families"),
+        *("at_work", "waits", "seconds_left", "savings"),
     }
+
+
+def test_what_runs_and_what_waits(folder, make_space, capsys, monkeypatch):
+    folder.create(make_space())
+    folder.happened("proposed", "a", trial={"family": "tiny-llama", "label": "adamw", "params": {"steps": 50}})
+    folder.happened("started", "a", attempt=1)
+    folder.happened("progress", "a", attempt=1, first_step=1, losses=[0.7, 0.6])
+    monkeypatch.setattr(Driver, "of", lambda storage: Driver(name="process 7 on a"))
+    assert status(folder, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    (one,) = told["at_work"]
+    assert (one["trial_id"], one["phase"], one["step"], one["steps"], one["loss"]) == ("a", "training", 2, 50, 0.6)
+    assert (one["attempt"], one["seconds_left"], told["seconds_left"], told["savings"]) == (1, None, None, None)
+    assert told["waits"] == [{"why": "for their turn", "count": 17, "trial_ids": []}]
+    assert status(folder) == 0
+    said = capsys.readouterr().out
+    assert "a      training  2 of 50  0.600" in said
+    assert "17 wait for their turn" in said
 
 
 def demo_members(demo):

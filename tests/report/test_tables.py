@@ -8,8 +8,10 @@ from rich.console import Console
 from omsweep.report.draw_matplotlib import image
 from omsweep.report.front_chart import front_sheet
 from omsweep.report.page import page
-from omsweep.report.tables import print_status
+from omsweep.report.tables import drawn, member_table, print_status
+from omsweep.report.text_table import terminal
 from omsweep.report.write import write_front
+from omsweep.results.running import Front, Scored, fronts
 from omsweep.results.view import read_view
 
 
@@ -38,7 +40,7 @@ def test_members_and_only_members_are_in_the_fronts(demo):
     members = {member["trial_id"] for member in write_front(demo).summary["members"]}
     for trial in demo.trials():
         if trial.state == "completed":
-            assert (f" {trial.trial_id} " in text) == (trial.trial_id in members)
+            assert (f"\n{trial.trial_id} " in text) == (trial.trial_id in members)
 
 
 def test_a_search_prints_no_hypervolume_per_method(folder, fill_sweep):
@@ -92,3 +94,35 @@ def test_an_empty_front_is_said_in_words(folder, make_trial, make_space):
     assert "0 on a front" in text
     assert f"tiny-llama: {said}." in page(read_view(folder))
     assert image(front_sheet(read_view(folder)))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_ids_are_never_folded_or_cut(folder, make_trial, make_space, width):
+    folder.create(make_space())
+    names = [f"tiny-llama-f0-b{n}-s0-a-branch-with-a-long-name-released-x0.5+path-{n}" for n in range(3)]
+    for n, name in enumerate(names[:2]):
+        folder.append(make_trial(name, reward=0.5 + n, tax=1.0 + n))
+    folder.append(make_trial(names[2], state="failed", error="z" * 300))
+    lines = printed(folder, width).splitlines()
+    assert all(any(name in line for line in lines) for name in names)
+
+
+def test_a_front_is_drawn_within_its_room(demo):
+    for front in fronts(demo.state()):
+        lines = [str(line) for line in drawn(front, 60, 14)]
+        assert (len(lines), max(map(len, lines)) <= 60) == (14, True)
+        text = "\n".join(lines[:-2])
+        assert text.count("*") == 1, "the SFT model"
+        assert [letter for letter in "abcdefgh" if letter in text] == list("abcdefgh"[: len(front.members)])
+        table = [str(line) for line in terminal(member_table(front), 80)]
+        assert len(table) == 2 + len(front.members)
+
+
+def test_trials_far_from_a_front_do_not_press_it_together():
+    near = [Scored("near", 0.4, 2.0), Scored("far", -3.0, 60.0)]
+    front = Front(family="f", hypervolume=1.0, members=[Scored("m", 0.5, 1.0)], others=near)
+    lines = [str(line) for line in drawn(front, 60, 14)]
+    assert "1 trial further off" in lines[-1]
+    assert sum(line.count("·") for line in lines) == 1
+    alone = drawn(Front(family="f", hypervolume=0.0, members=[], others=[]), 60, 14)
+    assert sum(str(line).count("*") for line in alone[:-1]) == 1

@@ -1,9 +1,9 @@
-"""One table of texts in three formats."""
+"""One table of texts in four formats."""
 
 import pytest
 
 from omsweep.report.cells import Cell
-from omsweep.report.text_table import TextTable, latex, latex_text, markdown
+from omsweep.report.text_table import TextTable, latex, latex_text, markdown, terminal
 
 TABLE = TextTable(
     title="A & B",
@@ -22,6 +22,17 @@ def test_markdown():
         "| c\\|d | \u2013 |\n"
         "\n100 % of $x\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (80, ["A & B", "name      tax, %", "a_b   \u22121.5 ± 0.2", "c|d            \u2013"]),
+        (10, ["A & B", "name", "        tax, %", "a_b", "    \u22121.5 ± 0.2", "c|d", "             \u2013"]),
+    ],
+)
+def test_a_terminal_folds_no_cell(width, lines):
+    assert [str(line) for line in terminal(TABLE, width)] == [*lines, "100 % of $x"]
 
 
 def test_latex():

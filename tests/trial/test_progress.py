@@ -35,3 +35,10 @@ def test_steps_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write(5, {"loss": 0.5})
     [line] = (tmp_path / "p.jsonl").read_text().splitlines()
     assert json.loads(line) == {"first_step": 1, "losses": [0.1, 0.2, 0.3, 0.4, 0.5]}
+
+
+def test_losses_before_something_else_follows_do_not_wait(tmp_path: Path) -> None:
+    write = ProgressWriter(tmp_path / "p.jsonl", at={2, 4})
+    for step in range(1, 4):
+        write(step, {"loss": step / 10})
+    assert read_losses(tmp_path / "p.jsonl", 0)[0] == [Losses(1, [0.1, 0.2])]

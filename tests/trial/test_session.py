@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from omsweep.align.settings import WHOLE
@@ -86,7 +87,7 @@ def test_a_saved_policy_is_scored_in_a_session_of_its_own(
     spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_session(spec, PREPARED, tmp_path, started=0.0)
-    frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
+    frame = pd.DataFrame({"item_id": ["a"], "score": [1.0]})
     monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
     monkeypatch.setattr(session, "score_splits", lambda *_, **__: (frame, {"reward": 0.5}))
     assert TrialSession(spec, PREPARED, tmp_path).evaluate() == {"reward": 0.5}
@@ -105,7 +106,7 @@ def test_a_trial_that_is_trained_is_scored_and_not_trained_again(
     assert before is not None
     assert before.reason == "scoring failed"
     assert "MemoryError" in str(before.traceback)
-    frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
+    frame = pd.DataFrame({"item_id": ["a"], "score": [1.0]})
     monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
     monkeypatch.setattr(session, "score_splits", lambda *_, **__: (frame, {"reward": 0.5}))
     trained: list[str] = []
@@ -147,7 +148,7 @@ def test_a_trial_is_trained_in_one_session_and_scored_in_another(
     assert (kept.state, kept.reason, kept.weights_hash, kept.losses) == ("completed", "trained", "cd", TRAINED.losses)
     assert run_session(spec, PREPARED, tmp_path, started=0.0, part="train") == kept  # a driver that did not hear of it
     assert run_session(spec, PREPARED, tmp_path, started=0.0, rank=1, part="train") is None
-    frame = SimpleNamespace(to_parquet=lambda path, index: Path(path).touch())
+    frame = pd.DataFrame({"item_id": ["a"], "score": [1.0]})
     monkeypatch.setattr(session, "_saved_policy", lambda path, _: Saved(path))
     monkeypatch.setattr(session, "score_splits", lambda *_, **__: (frame, {"reward": 0.5}))
     scored = run_session(spec, PREPARED, tmp_path, started=0.0, part="score")

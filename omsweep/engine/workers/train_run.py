@@ -94,6 +94,7 @@ def work(given: Mapping[str, Any]) -> None:
     """What each worker of a run does: `given` holds the group's `mailbox` and `session`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     context.logger.setLevel(logging.WARNING)  # else a line for each checkpoint: logging_config does not reach it
+    logging.getLogger("omsweep").setLevel(logging.WARNING)  # Ray Train lets all through, and each worker says the same
     rank = ray.train.get_context().get_world_rank()
     with suppress(Closed):
         serve(Remote(given["mailbox"]), given["session"], rank=rank, interrupted=Notices(), leave=taken_away)

@@ -11,6 +11,7 @@ from omsweep.evaluation.reward_models import trained_folder
 from omsweep.evaluation.settings import RewardSettings
 from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.foreign import calling
+from omsweep.quiet import without_transformers_bars
 
 
 class RewardModelScorer:
@@ -82,7 +83,7 @@ def loaded(name: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
     from omsweep.families.load import find
 
     folder, _ = find(name, revision=revision)
-    with calling(f"load the reward model {name}"):
+    with calling(f"load the reward model {name}"), without_transformers_bars():
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder,
