@@ -116,7 +116,7 @@ def test_no_file_has_a_name_that_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("mlflow", ("sinks/mlflow.py",)),
+        ("mlflow", ("sinks/",)),
         ("lm_eval", ("evaluation/",)),
         ("trl", ("align/",)),
         ("peft", ("align/",)),

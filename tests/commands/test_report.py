@@ -15,7 +15,7 @@ def clients(monkeypatch):
     """By tracking URI that was connected to."""
     known = {}
     monkeypatch.setattr(
-        "omsweep.sinks.mlflow._connected", lambda uri, experiment: (known.setdefault(uri, FakeClient()), experiment)
+        "omsweep.sinks.mlflow.opened", lambda uri, experiment: (known.setdefault(uri, FakeClient()), experiment)
     )
     return known
 
