@@ -8,8 +8,10 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
+from omsweep import __version__
 from omsweep.commands import DEFAULT_STORAGE, FAILED
 from omsweep.foreign import error_line, keep_traceback, refusal
+from omsweep.provenance import revision
 from omsweep.redaction import redacted, refuse_secrets, visible
 from omsweep.secrets import guard
 
@@ -52,6 +54,16 @@ def _refuse_secrets(words: Sequence[str]) -> None:
         refuse_secrets(option if option.startswith("--") else "an argument", value)
 
 
+class _Version(argparse.Action):
+    """As argparse's own, but git is asked only when it is called."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        found = revision()
+        commit, modified = found["git_revision"], " with changes" if found["git_modified"] else ""
+        sys.stdout.write(f"omsweep {__version__}" + (f" (git {commit}{modified})" if commit else "") + "\n")
+        parser.exit()
+
+
 def _unforeseen(verb: str, error: Exception) -> str:
     line = error_line(error)
     line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
@@ -66,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="omsweep", description="Find the alignment recipe with the most reward for the least tax."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print version and git revision, and end")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="verb")
 
     run = commands.add_parser("run", help="run a sweep, or go on with it: train, score, track and report every trial")
@@ -113,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print plain data instead of tables")
 
     _add_watch(commands.add_parser("watch", help="watch a sweep until it ends, from any machine that sees its storage"))
+    _add_taking_home(commands)
 
     report = commands.add_parser("report", help="write a sweep's front, report, study and comparison again")
     _add_report(report)
@@ -151,6 +165,32 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", nargs="+", metavar="NAME", default=[], help="show two or more sweeps beside each other instead"
     )
+
+
+def _add_taking_home(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    export = commands.add_parser("export", help="write a chosen policy of a sweep as a model folder with its card")
+    _add_sweep(export)
+    which = export.add_mutually_exclusive_group(required=True)
+    which.add_argument("--trial", metavar="ID", help="the policy of this trial")
+    which.add_argument("--knee", action="store_true", help="the knee of the family's front")
+    which.add_argument("--max-tax", type=float, metavar="TAX", help="the most reward on the front with so little tax")
+    export.add_argument("--family", help="whose front (default: the only family)")
+    export.add_argument("--weight", type=float, metavar="W", help="SFT model + W (policy - SFT model) in its place")
+    export.add_argument("--output", required=True, help="folder to write, new or empty")
+    export.add_argument("--push", metavar="REPO", help="upload it there too; a new repository is private")
+
+    evaluate = commands.add_parser("evaluate", help="score any checkpoint as a sweep scores its own policies")
+    evaluate.add_argument("checkpoint", help="folder or hub id (id@revision)")
+    evaluate.add_argument("--sweep", required=True, metavar="NAME", help="whose SFT model, suite and scorer")
+    _add_storage(evaluate)
+    evaluate.add_argument("--family", help="whose SFT model, where the sweep has several (FAMILY or FAMILY#SFT_SEED)")
+    evaluate.add_argument("--split", choices=("search", "report"), default="search", help="of items (default: search)")
+    evaluate.add_argument("--output", metavar="FILE", help="write the scores by item: .parquet, .csv or .jsonl")
+    evaluate.add_argument("--json", action="store_true", help="print plain data instead of a table")
+
+    delete = commands.add_parser("delete", help="remove a sweep, its policies and scores")
+    _add_sweep(delete)
+    delete.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_merge(parser: argparse.ArgumentParser) -> None:

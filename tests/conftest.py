@@ -15,7 +15,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-pytest_plugins = ["tests.space_files", "tests.example_sweeps"]
+pytest_plugins = ["tests.space_files", "tests.example_sweeps", "tests.small_sweeps"]
 
 RAY_TESTS = "tests/engine/"
 

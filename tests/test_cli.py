@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from omsweep import __version__
 from omsweep.cli import BAD_USAGE, main
+from omsweep.provenance import revision
 
 DEMO = str(Path(__file__).parents[1] / "search_spaces" / "demo.yaml")
 
@@ -44,3 +46,11 @@ def test_the_tracking_store_is_tried_before_ray_starts_or_a_folder_is_made(
     line = refused(capsys, "--storage", str(tmp_path / "runs"), "--name", "s", "--tracking-uri", "http://127.0.0.1:1")
     assert "tracking URI http://127.0.0.1:1 cannot be used" in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_version_names_the_commit(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    commit = revision()["git_revision"]
+    assert capsys.readouterr().out.startswith(f"omsweep {__version__}" + (f" (git {commit}" if commit else ""))

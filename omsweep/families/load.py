@@ -31,6 +31,7 @@ from omsweep.merging.safetensors_header import no_model
 from omsweep.quiet import without_transformers_bars
 
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
+_WANTED += ["README.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*"]  # what a model made from it carries on
 _SECOND_WEIGHTS = ["consolidated*", "original/*"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

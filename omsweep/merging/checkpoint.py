@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,29 @@ def check_output(output: Path) -> None:
         raise ValueError(f"output must be a new or empty folder, got {output}")
 
 
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to fill, which is `output` once the block has ended, and gone where it raises.
+
+    It lies beside `output` under a hidden name and is renamed at last.
+
+    Raises:
+        ValueError: `output` is not empty or cannot be made.
+    """
+    check_output(output)
+    output = output.resolve()
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(f"output cannot be made: {error}") from error
+    try:
+        yield partial
+        partial.replace(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_checkpoint(
     output: Path,
     merged: Callable[[str], Iterable[Tensor]],
@@ -36,9 +60,9 @@ def write_checkpoint(
     record: Mapping[str, Any],
     track: Track = iter,
 ) -> None:
-    """Write a model folder, which is there when this returns, or not at all.
+    """Write a model folder, which is there when this returns, or not at all (`new_folder`).
 
-    It is written beside `output` under a hidden name and renamed at last. Memory holds one piece of one tensor.
+    Memory holds one piece of one tensor.
 
     Args:
         output: a new or empty folder.
@@ -51,23 +75,13 @@ def write_checkpoint(
     Raises:
         ValueError: `output` is not empty or cannot be made, or the disk has not the room.
     """
-    check_output(output)
-    output = output.resolve()
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise ValueError(f"output cannot be made: {error}") from error
-    try:
+    with new_folder(output) as partial:
         _check_room(partial, layout)
         _write_weights(partial, merged, layout, track)
         for file in _carried_files(carried):
             (partial / file).parent.mkdir(exist_ok=True)
             shutil.copyfile(carried / file, partial / file)
         (partial / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
-        partial.replace(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_room(folder: Path, layout: FolderTensors) -> None:

@@ -13,10 +13,11 @@ from omsweep.evaluation.spread import Models
 from omsweep.merging.posthoc import POSTHOC_METHODS, PosthocPoint
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import Outcome, Prepared, TrialRecord, TrialSpec
+from omsweep.trial.checkpoint import score_checkpoint
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model
 from omsweep.trial.scoring import score_splits
-from omsweep.trial.session import policy_folder, score_saved
+from omsweep.trial.session import policy_folder
 from omsweep.trial.split import split_of
 
 SCRATCH = Path("merging")
@@ -92,7 +93,8 @@ def rescore(
         split: `search` or `report`.
     """
     with merged_again(trial, parent, prepared, folder) as policy_path:
-        return score_saved(evaluate, prepared, policy_path, split)
+        hold_gpu_memory(prepared.gpu_memory_gib)
+        return score_checkpoint(EvaluateSettings(**evaluate), prepared, policy_path, split)[1]
 
 
 @contextmanager

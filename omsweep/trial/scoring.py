@@ -35,7 +35,13 @@ def reference_table(evaluate: EvaluateSettings, prepared: Prepared, split: str) 
 
 
 def score_split(
-    evaluate: EvaluateSettings, prepared: Prepared, models: Models, split: str, *, spread: Spread = alone
+    evaluate: EvaluateSettings,
+    prepared: Prepared,
+    models: Models,
+    split: str,
+    *,
+    spread: Spread = alone,
+    reference: Any = None,
 ) -> tuple[Any, dict[str, Any]]:
     """A policy's table of scores on a split, and the numbers of `Scores` from it, named as on the search split.
 
@@ -45,11 +51,12 @@ def score_split(
         models: the policy with its tokenizer, and the SFT model for `kl`.
         split: `search` or `report`.
         spread: who computes the batches.
+        reference: the SFT model's table; None: from the cache, or scored now.
     """
     from omsweep.evaluation.statistics import reward_and_tax
 
     frame = _policy_table(evaluate, prepared, models, split, spread)
-    return frame, reward_and_tax(frame, reference_table(evaluate, prepared, split))
+    return frame, reward_and_tax(frame, reference_table(evaluate, prepared, split) if reference is None else reference)
 
 
 def score_rung(

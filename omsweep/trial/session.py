@@ -22,7 +22,7 @@ from omsweep.strict_json import read_json, write_json
 from omsweep.trial.gpu_memory import hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.progress import ProgressWriter, progress_file
-from omsweep.trial.scoring import score_rung, score_split, score_splits
+from omsweep.trial.scoring import score_rung, score_splits
 from omsweep.trial.split import merge_active, split_of, with_displacement
 
 logger = logging.getLogger(__name__)
@@ -292,24 +292,6 @@ class TrialSession:
     @cached_property
     def _sft(self) -> Any:
         return sft_model(self.prepared)
-
-
-def score_saved(evaluate: Mapping[str, Any], prepared: Prepared, policy_path: str, split: str) -> dict[str, Any]:
-    """Score a saved policy on a split against the SFT model; returns the numbers of `Scores`, named as on search.
-
-    Args:
-        evaluate: the fields of `EvaluateSettings`.
-        prepared: of the policy's SFT model.
-        policy_path: the policy's folder.
-        split: `search` or `report`.
-    """
-    from omsweep.families.load import load_tokenizer
-
-    hold_gpu_memory(prepared.gpu_memory_gib)
-    policy = _saved_policy(policy_path, prepared)
-    tokenizer = load_tokenizer(policy_path, chat_template=prepared.chat_template)
-    models = Models(policy, tokenizer, sft_model(prepared))
-    return score_split(EvaluateSettings(**evaluate), prepared, models, split)[1]
 
 
 def last_checkpoint(folder: Path, trial_id: str) -> Path | None:
