@@ -43,7 +43,8 @@ def print_answers(folder: SweepFolder) -> None:
     """Print what fronts have gained, what to beware of, and the tables of the study and the comparison as Markdown."""
     if folder.answers_json.is_file():
         for name, one in read_json(folder.answers_json)["families"].items():
-            said = [*(gain["said"] for gain in one["gains"]), *one["health"].values()]
+            beware = [text for check, text in one["health"].items() if check != "no gain"]  # which the gains have said
+            said = [*(gain["said"] for gain in one["gains"]), *beware]
             for sentence in said:
                 say(f"{name}: {sentence}")
     for file in (folder.study_md, folder.comparison_md):
