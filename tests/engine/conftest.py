@@ -29,6 +29,9 @@ class NoSink:
 
     flush = stop = start
 
+    def addresses(self, *_: object) -> list[str]:
+        return []
+
 
 @pytest.fixture
 def no_sink(monkeypatch: pytest.MonkeyPatch) -> None:
