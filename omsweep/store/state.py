@@ -298,7 +298,7 @@ def _progress(state: SweepState, event: Event) -> Changes:
         state,
         event,
         steps=event.data["first_step"] + len(losses) - 1,
-        loss=losses[-1] if losses else None,
+        loss=losses[-1] if losses and math.isfinite(losses[-1] or 0.0) else None,
         stepped=stepped,
     )
 

@@ -66,7 +66,7 @@ def test_errors_are_shown_each_time_with_who_had_them(console):
 
 def test_orders_to_the_terminal_and_markup_are_text(console):
     WorkerOutput(console)(batch("\x1b[31mred\x1b[0m \x1b]0;title\x07 [bold]x[/]"))
-    assert shown(console) == [r"  red \x1b]0;title\x07 [bold]x[/]"]
+    assert shown(console) == [r"  red \u001b]0;title\u0007 [bold]x[/]"]
 
 
 def test_rays_own_lines_stay_rays(console):

@@ -15,6 +15,6 @@ def test_an_error_gives_the_terminal_no_orders():
     with Terminal.bar(console, total=1, done=0) as terminal:
         terminal.tried_again("a", "hung", "\x1b[2Jsilent")
     said = console.file.getvalue()
-    assert r"\x1b[2Jno [bold]good[/]" in said
-    assert r"hung: \x1b[2Jsilent" in said
+    assert r"\u001b[2Jno [bold]good[/]" in said
+    assert r"hung: \u001b[2Jsilent" in said
     assert "\x1b" not in said

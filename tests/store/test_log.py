@@ -43,7 +43,7 @@ def without_clock(state: SweepState) -> SweepState:
     """A state as it were had everything happened at once."""
     trials = state.trials
     for key, trial in trials.items():
-        trials = trials.set(key, trial._replace(started=None))
+        trials = trials.set(key, trial._replace(started=None, since=0.0, stepped=None))
     used = {"used": Used(trials=state.used.trials), "holding": Map(), "began": None}
     return state._replace(time=0.0, epoch=0, created={**state.created, "created": 0.0}, trials=trials, **used)
 
