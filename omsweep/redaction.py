@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-SECRET_KEY = re.compile(r"pass|pwd|token|secret|credential|key|signature|(?<![a-z])sig(?![a-z])", re.IGNORECASE)
-"""Names of query parameters whose values are secret."""
+SECRET_KEY = re.compile(
+    r"pass|pwd|token|secret|credential|(?<!viewStateShare)key|signature|(?<![a-z])sig(?![a-z])", re.IGNORECASE
+)
+"""Names of query parameters whose values are secret; `viewStateShareKey` is the name of a view in MLflow."""
 SECRET_VARIABLE = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|(API|ACCESS|STORAGE|ACCOUNT)_KEY)$")
 """Names of environment variables whose values are secret, beside those that a search space names."""
 SHORTEST = 8

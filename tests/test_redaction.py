@@ -40,6 +40,7 @@ def test_user_password_and_keys_are_cut_out_of_addresses(text: str, kept: str) -
         "postgresql://mlflow@db/mlflow",
         "abfss://container@account.dfs.core.windows.net/sweeps",
         "git+ssh://git@host/repo",
+        "http://127.0.0.1:5000/#/experiments/1/runs?compareRunsMode=CHART&viewStateShareKey=omsweep-1",
     ],
 )
 def test_other_text_stays(text: str) -> None:

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from omsweep.console import Console
 from omsweep.redaction import visible
+from omsweep.results.numbers import fixed
 from omsweep.store.records import Outcome, TrialRecord
 
 
@@ -53,5 +54,9 @@ def trial_line(record: TrialRecord, preflight: Mapping[str, float | None]) -> st
         share = preflight.get("truncated_share")
         numbers += f"  {took:.0f} s" + (f"  [yellow]{share:.1%} of examples truncated[/]" if share else "")
         return f"[green]done[/]      {escape(record.trial_id):<34} {record.algorithm:<4} {numbers}{again}"
+    if record.state == "stopped":
+        reward, tax = fixed(record.reward, 3, signed=True), fixed(record.tax, signed=True)
+        said = f"after {record.steps} steps: reward {reward}, tax {tax} points on the rung's items"
+        return f"[yellow]stopped[/]   {escape(record.trial_id):<34} {record.algorithm:<4} {said}"
     said = escape(visible(record.error or ""))
     return f"[red]{record.state:<9}[/] {escape(record.trial_id):<34} {record.algorithm:<4} {said}"

@@ -18,3 +18,8 @@ def test_an_error_gives_the_terminal_no_orders():
     assert r"\u001b[2Jno [bold]good[/]" in said
     assert r"hung: \u001b[2Jsilent" in said
     assert "\x1b" not in said
+
+
+def test_a_stopped_trial_says_where_and_with_what():
+    record = TrialRecord(trial_id="a", family="f", algorithm="dpo", state="stopped", steps=25, reward=-0.5, tax=3.0)
+    assert "after 25 steps: reward \u22120.500, tax +3.00 points" in trial_line(record, {})
