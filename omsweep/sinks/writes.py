@@ -29,7 +29,8 @@ RUN_STATUS = {
 }
 RUNNING = "RUNNING"
 SWEEP_FILES: Sequence[str] = (
-    *("sweep.json", "trials.jsonl", "references.json", "front.json", "front.png", "report.html"),
+    *("sweep.json", "trials.jsonl", "trials.csv", "references.json", "front.json", "front.png"),
+    *("answers.json", "report.html"),
     *("comparison.json", "comparison.md", "comparison.tex", "comparison.png"),
     *("study.md", "study.tex", "study.png"),
 )
