@@ -24,7 +24,6 @@ NOISE = re.compile(
     r"|\[mutex\.cc|\*\*\* SIG|PC: @|\s+@ +0x|\[.*logging\.cc:\d+[:\]]|Extension modules:"
 )
 """Of a crash the line stays that says which; where the processor was is in the log files of Ray's session."""
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 MOST_KNOWN = 10_000
 
 
@@ -78,7 +77,7 @@ class WorkerOutput:
         if data.get("pid") in RAYS_OWN:
             self._others(data)
             return
-        lines = [_COLOURS.sub("", line) for line in data.get("lines", ())]
+        lines = [visible(line, lines=True) for line in data.get("lines", ())]
         for line in lines:
             if RAY_TQDM_MAGIC in line:
                 self._count(line, _who(data))
@@ -92,7 +91,7 @@ class WorkerOutput:
         name = f"{who}: " if who and (stderr or data.get("task_name", "").startswith(PREPARING)) else ""
         for place, line in enumerate(lines):
             self._console.print(
-                f"  {name if place == 0 or not stderr else '  '}{visible(line)}",
+                f"  {name if place == 0 or not stderr else '  '}{line}",
                 highlight=False,
                 markup=False,
                 style="yellow" if stderr else None,

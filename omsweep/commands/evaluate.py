@@ -13,6 +13,7 @@ from omsweep.commands import DEFAULT_STORAGE, DONE
 from omsweep.console import Console, say
 from omsweep.provenance import differing, versions
 from omsweep.quiet import without_transformers_bars
+from omsweep.report.card.scores import numbers_of
 from omsweep.results.numbers import fixed, with_error
 from omsweep.space.build import build_space
 from omsweep.space.inputs import changed, inputs_of
@@ -164,15 +165,12 @@ def _print(said: Mapping[str, Any], numbers: Mapping[str, Any], before: Mapping[
 
 def _compare(numbers: Mapping[str, Any], trial: TrialRecord, state: SweepState, split: str) -> None:
     """Whether the sweep's record of the same weights says the same; to the last digit, or how it differs."""
-    known = trial.to_json() if split == "search" else state.report_scores().get(trial.trial_id)
-    names = ("reward", "tax")
-    if split == "report" and known is None:
-        known = {name: getattr(trial, TWINS[name]) for name in names}
-    if known is None or known["reward"] is None:
+    known = {name: numbers_of(trial, state)[name if split == "search" else TWINS[name]] for name in ("reward", "tax")}
+    if known["reward"] is None:
         said = f"it has no scores on the {split} split"
     else:
         others = [
-            f"{name} {known[name]} there and {numbers[name]} here" for name in names if known[name] != numbers[name]
+            f"{name} {there} there and {numbers[name]} here" for name, there in known.items() if there != numbers[name]
         ]
         said = ", ".join(others) or "reward and tax are the same to the last digit"
     say(f"omsweep: note: these are the weights of trial {trial.trial_id}: {said}", error=True)

@@ -1,10 +1,9 @@
-"""How a sweep went: hypervolume over the hours its drivers worked, when each attempt ran, and what stopping saved."""
+"""How a sweep went: hypervolume over the hours its drivers worked, and when each attempt ran."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from omsweep.store.events import Event
-from omsweep.store.records import TrialRecord
 from omsweep.store.state import SweepState, apply
 
 ENDS = {"ended": None, "lost": "lost", "paused": "paused"}
@@ -33,21 +32,11 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Savings:
-    """What early stopping saved of training: `trials` stopped, `seconds`, and their `share` of what all would take."""
-
-    trials: int
-    seconds: float
-    share: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Course:
     """How a sweep went; without a log, that of a sweep from before, no steps and no spans."""
 
     steps: Sequence[Step] = ()
     spans: Sequence[Span] = ()
-    savings: Savings | None = None
 
 
 def course_of(events: Iterable[Event]) -> Course:
@@ -67,11 +56,7 @@ def course_of(events: Iterable[Event]) -> Course:
                 spans[attempt] = Span(trial_id=attempt[0], attempt=attempt[1], start=began, end=event.time, state=how)
             if event.kind == "ended" and event.trial_id in state.trials:
                 _add_step(steps, state, str(state.trials[attempt[0]].fields["family"]), event.time)
-    return Course(
-        steps=[step for of_family in steps.values() for step in of_family],
-        spans=list(spans.values()),
-        savings=savings_of(state.records()),
-    )
+    return Course(steps=[step for of_family in steps.values() for step in of_family], spans=list(spans.values()))
 
 
 def _add_step(steps: dict[str, list[Step]], state: SweepState, family: str, now: float) -> None:
@@ -81,27 +66,3 @@ def _add_step(steps: dict[str, list[Step]], state: SweepState, family: str, now:
     known.append(Step(family=family, hours=hours, trials=ended, hypervolume=state.hypervolumes()[family]))
     if len(known) > 2 and known[-3].hypervolume == known[-2].hypervolume == known[-1].hypervolume:
         del known[-2]
-
-
-def savings_of(trials: Iterable[TrialRecord]) -> Savings | None:
-    """What stopping saved: of each stopped trial the steps it did not take, at its family's mean seconds a step.
-
-    Seconds of training alone: what scoring at rungs cost is not taken off, nor what scoring at the end would have cost
-    added. None where no trial was stopped, or none of its family that ended says how long it trained.
-    """
-    of_family: dict[str, list[TrialRecord]] = {}
-    for trial in trials:
-        if trial.kind == "trained" and trial.steps:
-            of_family.setdefault(trial.family, []).append(trial)
-    saved = whole = 0.0
-    stopped = 0
-    for ran in of_family.values():
-        timed = [trial for trial in ran if trial.seconds.get("train")]
-        if not timed:
-            continue
-        pace = sum(trial.seconds["train"] or 0.0 for trial in timed) / sum(trial.steps or 0 for trial in timed)
-        left = [trial.params.get("steps", 0) - (trial.steps or 0) for trial in ran if trial.state == "stopped"]
-        stopped += len(left)
-        saved += pace * sum(left)
-        whole += pace * (sum(left) + sum(trial.steps or 0 for trial in ran))
-    return Savings(trials=stopped, seconds=saved, share=saved / whole) if saved > 0 else None

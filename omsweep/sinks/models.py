@@ -6,10 +6,9 @@ from typing import Any
 
 from omsweep.sinks.fields import LONGEST_PARAM, cut, key_of, tags_of
 from omsweep.sinks.run_write import Model
+from omsweep.sinks.views import OUTCOMES
 
 READY = "READY"
-METRICS = ("reward", "tax", "reward_report", "tax_report", "kl", "length_ratio")
-"""Of a member's run that its model has too."""
 Copy = Callable[[str, str], None]
 
 
@@ -67,7 +66,7 @@ def _made(client: Any, experiment_id: str, of_trial: Mapping[str, str], run_id: 
     )
     model_id = str(made.model_id)
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    last = [history[-1] for name in METRICS if (history := client.get_metric_history(run_id, name))]
+    last = [history[-1] for name in OUTCOMES if (history := client.get_metric_history(run_id, name))]
     points = [Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id) for one in last]
     if points:
         client.log_batch(run_id, metrics=points)

@@ -18,6 +18,7 @@ RUNS = "workflowType=machine_learning"
 """Without it the UI opens an experiment on its page for traces, which is empty here."""
 SECTION = "omsweep"
 OUTCOMES = ("reward", "tax", "reward_report", "tax_report", "kl", "length_ratio")
+"""Metrics that a view has as columns, and a model of the front beside its run."""
 
 
 def runs_page(experiment_id: str) -> str:

@@ -1,8 +1,8 @@
-"""Hypervolume over time, attempts, savings: by hand from a few events."""
+"""Hypervolume over time, attempts: by hand from a few events."""
 
 import pytest
 
-from omsweep.results.course import course_of, savings_of
+from omsweep.results.course import course_of
 from omsweep.store.events import Event
 
 HOUR = 3600.0
@@ -61,15 +61,6 @@ def test_every_attempt_has_its_times(course):
     ]
 
 
-def test_stopping_saved_the_steps_that_were_not_taken(make_trial):
-    whole = make_trial("a", steps=100, seconds={"train": 200.0}, params={"steps": 100})
-    stopped = make_trial("b", state="stopped", steps=25, seconds={"evaluate": 9.0}, params={"steps": 100})
-    saved = savings_of([whole, stopped])
-    assert (saved.trials, saved.seconds) == (1, pytest.approx(150.0))
-    assert saved.share == pytest.approx(150 / 400)
-    assert savings_of([whole]) is None
-
-
 def test_no_events_no_course():
     course = course_of([])
-    assert (list(course.steps), list(course.spans), course.savings) == ([], [], None)
+    assert (list(course.steps), list(course.spans)) == ([], [])

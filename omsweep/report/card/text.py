@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from omsweep.families.family import UNKNOWN
+from omsweep.redaction import visible
 from omsweep.report.card import scores, sources
 from omsweep.report.card.made import Exported
 from omsweep.results.numbers import counted, with_error
@@ -147,5 +148,5 @@ def _shown(value: Any) -> str:
     """A value as Markdown shows it, also in a table: no markup of its own, one line, no control characters."""
     if isinstance(value, Markup):
         return str(value)
-    text = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
+    text = " ".join(visible(str(value)).split())
     return text.replace("|", "\\|").replace("<", "&lt;")

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from omsweep.report import captions
 from omsweep.report.charts import Axis, Chart, Line, Point, Points, Span, Spans, Stroke
 from omsweep.report.styles import CIRCLE, INK, MUTED, PALETTE, shade
 from omsweep.results.course import Course
 from omsweep.results.course import Span as Attempt
 from omsweep.results.geometry import padded
-from omsweep.results.numbers import counted, fixed, is_number, short
+from omsweep.results.numbers import counted, is_number, short
 from omsweep.results.view import SweepView
 
 ENDS: Mapping[str, str] = {
@@ -39,7 +40,7 @@ def _unit(hours: float) -> tuple[str, float]:
 
 def _volumes(view: SweepView, course: Course) -> Chart:
     """A stepped line per family, from nothing on."""
-    end = max(step.hours for step in course.steps)
+    end, saved = max(step.hours for step in course.steps), captions.saved(view.progress)
     unit, scale = _unit(end)
     lines = []
     for i, family in enumerate(view.families):
@@ -51,24 +52,15 @@ def _volumes(view: SweepView, course: Course) -> Chart:
         lines.append(Line(corners=corners, stroke=Stroke(PALETTE[i % len(PALETTE)], 1.5), name=family))
     return Chart(
         title="Hypervolume over time",
-        caption=saving(course) or "What the front covers up to the reference point.",
+        caption="What the front covers up to the reference point."
+        if saved is None
+        else f"{saved[0].upper()}{saved[1:]}.",
         description="How the hypervolume of each family's front grew.",
         x=Axis(title=f"{unit} in which a driver was at work", window=padded([0.0, scale * end])),
         y=Axis(title="hypervolume", window=padded([0.0, *(y for line in lines for _, y in line.corners)])),
         lines=lines,
         height=2.9,
     )
-
-
-def saving(course: Course) -> str | None:
-    """`Stopping 12 trials early saved about 3.4 hours of training, 40 % of what all would take.`; None if none was."""
-    found = course.savings
-    if found is None:
-        return None
-    unit, scale = _unit(found.seconds / SECONDS)
-    long = f"{fixed(scale * found.seconds / SECONDS, 1)} {unit} of training"
-    share = f"{100 * found.share:.0f} % of what all would take"
-    return f"Stopping {counted(found.trials, 'trial')} early saved about {long}, {share}."
 
 
 def _timeline(view: SweepView, course: Course) -> Chart:

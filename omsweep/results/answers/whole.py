@@ -132,4 +132,5 @@ def as_json(view: SweepView) -> dict[str, Any]:
             for choice in answers.choices
         },
         **({} if view.course is None else asdict(view.course)),
+        "savings": None if view.progress.savings is None else asdict(view.progress.savings),
     }

@@ -8,7 +8,8 @@ from omsweep.report.charts import Sheet
 from omsweep.report.draw_matplotlib import image
 from omsweep.report.draw_plotly import figure
 from omsweep.report.trials.charts import course_charts, travel_charts
-from omsweep.results.course import Course, Savings, Span, Step
+from omsweep.results.course import Course, Span, Step
+from omsweep.results.running import Savings
 from omsweep.results.view import read_view
 
 HOUR = 3600.0
@@ -62,10 +63,11 @@ def test_the_hypervolume_grows_in_steps_and_says_what_stopping_saved(view):
         Step(family="tiny-llama", hours=1.0, trials=1, hypervolume=2.0),
         Step(family="tiny-llama", hours=3.0, trials=2, hypervolume=5.0),
     ]
-    course = Course(steps=steps, savings=Savings(trials=2, seconds=1.5 * HOUR, share=0.4))
-    (chart,) = course_charts(replace(view, course=course))
+    savings = Savings(trials=2, steps=40, steps_planned=100, seconds=5400.0)
+    view = replace(view, course=Course(steps=steps), progress=replace(view.progress, savings=savings))
+    (chart,) = course_charts(view)
     assert list(chart.lines[0].corners) == [(0, 0), (1, 0), (1, 2), (3, 2), (3, 5), (3, 5)]
-    assert chart.caption == "Stopping 2 trials early saved about 90.0 minutes of training, 40 % of what all would take."
+    assert chart.caption == "Stopping 2 trials saved 40 of 100 steps (40 %), about 90 min of training."
 
 
 def test_density_and_travel_are_mapped_where_both_vary(view):
