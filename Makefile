@@ -33,9 +33,9 @@ demo: setup
 test: setup
 	HF_HUB_OFFLINE=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
-# What takes long or starts servers of its own, PostgreSQL among them where it is installed (Debian's package postgresql).
+# What takes long or starts servers of its own, PostgreSQL and tmux among them where they are installed.
 campaign: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check "moto[s3,server]>=5.1" "psycopg2-binary>=2.9"
+	$(BIN)/pip install --quiet --disable-pip-version-check "moto[s3,server]>=5.1" "openai>=1.98" "psycopg2-binary>=2.9"
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -m campaign
 
 # Format, style, types, and which room imports which.

@@ -22,11 +22,11 @@ from omsweep.results.progress import Driver, progress_of
 from omsweep.store.events import Event
 from omsweep.store.records import STATES
 from omsweep.store.state import SweepState, apply
-from tests.cluster.test_ray_job import free_ports
 from tests.descendants import descendants, wait_for
 from tests.driven_sweep import DrivenSweep
 from tests.engine.test_kill import COMPARE
 from tests.example_sweeps import resolved_space
+from tests.ray_head import free_ports
 from tests.sinks.story import STORY, MemoryStorage, created, ended, numbered, proposed, started
 from tests.store.test_state import random_sweep
 

@@ -1,11 +1,7 @@
 """An MLflow server on PostgreSQL is away for a minute and the driver is killed: nothing is lost, nothing doubled."""
 
 import multiprocessing
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +14,7 @@ from omsweep.sinks.mlflow import MlflowSink
 from omsweep.store.log import LogReader, SweepLog, read_state
 from omsweep.store.storage import FolderStorage
 from tests.mlflow_server import free_port, server
+from tests.postgres import postgres
 from tests.sinks.story import ended
 
 TRIALS, STEPS, STEPS_AT_A_TIME = 20, 500, 5
@@ -28,26 +25,8 @@ pytestmark = pytest.mark.campaign
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """The URI of a new PostgreSQL database; it runs as the user `postgres` where the tests run as root."""
-    pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install psycopg2-binary)")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        pytest.skip("needs PostgreSQL (Debian's package postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="omsweep-postgres-"))
-    user = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        user = ["runuser", "-u", "postgres", "--"]
-    run = [*user, str(programs[-1].with_name("pg_ctl")), "-D", f"{folder}/data", "-w", "-s"]
-    port = free_port()
-    try:
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
-        subprocess.run([*user, str(programs[-1]), "-D", f"{folder}/data", "-U", "me", "-A", "trust"], **quiet)
-        subprocess.run([*run, "-o", f"-p {port} -k {folder} -h 127.0.0.1", "-l", f"{folder}/log", "start"], **quiet)
-        yield f"postgresql://me@127.0.0.1:{port}/postgres"
-        subprocess.run([*run, "-m", "immediate", "stop"], **quiet)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres() as uri:
+        yield uri
 
 
 def drive(folder: Path, uri: str) -> None:
