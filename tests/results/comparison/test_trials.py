@@ -99,6 +99,14 @@ def test_readings_without_a_group_are_those_of_the_other_items():
         assert found[1 + group] == pytest.approx([expected["reward"], expected["tax"], expected["kl"]])
 
 
+@pytest.mark.parametrize(("kind", "known"), [("reward", [True, False, True]), ("tax", [False, True, False])])
+def test_readings_of_one_kind_of_rows_alone(kind, known):
+    """NaN is what was not scored."""
+    policy, reference = (frame[frame["kind"] == kind] for frame in (scores(1), REFERENCE))
+    found = item_readings(policy, item_table(reference, "search", 4), "search")
+    assert np.isfinite(found).tolist() == [known] * len(found)
+
+
 def test_no_more_groups_than_the_smallest_task_allows():
     assert item_table(REFERENCE, "report", 20).tax_weights.shape == (7, 20)
     assert item_table(scores(0, items=1), "report", 20).tax_weights.shape[0] == 1
