@@ -66,7 +66,8 @@ def lines(view: SweepView) -> list[str]:
         if not view.scored(choice.family):
             continue
         said.append(f"What to take from {choice.family}:")
-        said += [f"  {_line(view, pick)}" for pick in choice.picks]
+        for pick in choice.picks:
+            said += [f"  {_line(view, pick)}", *(f"    {remark}" for remark in pick.remarks)]
         said += [f"  {remark}" for remark in choice.remarks]
         said += [f"  Export it: {choice.picks[0].command}"] if choice.picks else []
     return said

@@ -4,6 +4,7 @@ A choice is made on the search split. Its numbers are of the report split where 
 choice was made by is too good on average (the winner's curse), and `Choice.remarks` says so where there is no other.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from omsweep.pareto.dominance import front
 from omsweep.pareto.trade_off import knee
 from omsweep.results.answers.item_noise import Reading
 from omsweep.results.front import label_of, outside_of
-from omsweep.results.numbers import Z95, is_number, short
+from omsweep.results.numbers import Z95, is_number, short, with_error
 from omsweep.results.view import SweepView
 from omsweep.store.records import TrialRecord
 from omsweep.store.state import SFT_MODEL
@@ -68,17 +69,17 @@ def choice_of(view: SweepView, family: str, limits: Sequence[float] | None = Non
         family: one of its families.
         limits: of tax, in the tax objective's unit; None for `tax_limits`.
     """
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, float]] = {}
     remarks = []
     found = knee_of(view, family)
     if found is not None:
-        wanted[found] = ["knee of the front"]
+        wanted[found] = {"knee of the front": math.inf}
     elif view.scored(family):
         remarks.append(f"No knee: the front has fewer than {FEWEST_FOR_KNEE} trials, or does not bend.")
     for limit in tax_limits(view, family) if limits is None else limits:
         best = best_within(view, family, limit)
         if best is not None:
-            wanted.setdefault(best, []).append(f"most reward at {_at_most(view, limit)}")
+            wanted.setdefault(best, {})[f"most reward at {_at_most(view, limit)}"] = limit
         elif view.scored(family):
             remarks.append(f"No trial has more reward than the SFT model at {_at_most(view, limit)}.")
     trials = {trial.trial_id: trial for trial in view.scored(family)}
@@ -166,11 +167,12 @@ def _kept(view: SweepView, family: str) -> list[TrialRecord]:
     return [trial for trial in view.scored(family) if not bounds or not outside_of(bounds, trial.to_json())]
 
 
-def _pick(view: SweepView, trial: TrialRecord, aims: Sequence[str]) -> Pick:
+def _pick(view: SweepView, trial: TrialRecord, aims: Mapping[str, float]) -> Pick:
+    """`aims`: what it is best at, each with its limit of tax."""
     chosen_by = _search_reading(view, trial)
     reading = reading_of(view, trial, "report") or chosen_by
     return Pick(
-        aims=aims,
+        aims=list(aims),
         trial_id=trial.trial_id,
         label=label_of(trial),
         algorithm=trial.algorithm,
@@ -179,11 +181,17 @@ def _pick(view: SweepView, trial: TrialRecord, aims: Sequence[str]) -> Pick:
         chosen_by=chosen_by,
         front_probability=view.summary["families"][trial.family]["front_probability"][trial.trial_id],
         command=f"omsweep export {view.name} --trial {trial.trial_id} --output {trial.trial_id}",
-        remarks=list(_remarks(trial, reading)),
+        remarks=list(_remarks(view, trial, reading, chosen_by, min(aims.values()))),
     )
 
 
-def _remarks(trial: TrialRecord, reading: Reading) -> Iterator[str]:
+def _remarks(view: SweepView, trial: TrialRecord, reading: Reading, chosen_by: Reading, limit: float) -> Iterator[str]:
+    if reading.tax > limit:
+        tax = view.objectives.tax.name
+        yield (
+            f"Its {tax} is above {short(limit)} on the {reading.split} split; it was chosen on the {chosen_by.split}"
+            f" split, where it is {with_error(chosen_by.tax, chosen_by.tax_error)}."
+        )
     if reading.reward_error is not None and reading.reward - Z95 * reading.reward_error <= 0:
         yield "Its reward is no more than the SFT model's within the noise of items."
     if trial.kind == "trained" and trial.policy_path is None:

@@ -87,7 +87,9 @@ def _dealt(items: pd.DataFrame, within: list[str]) -> NDArray[np.intp]:
 
 def _tax_weights(items: pd.DataFrame, kept: NDArray[np.bool_]) -> Floats:
     in_task = pd.Series(kept.astype(float)).groupby([items["category"], items["task"]]).transform("sum")
-    tasks = items["category"].map(items[["category", "task"]].drop_duplicates()["category"].value_counts()).astype(float)
+    tasks = (
+        items["category"].map(items[["category", "task"]].drop_duplicates()["category"].value_counts()).astype(float)
+    )
     weights: Floats = (kept / (in_task * tasks * items["category"].nunique())).to_numpy(dtype=np.float64)
     return weights
 

@@ -60,6 +60,10 @@ def test_numbers_are_of_the_report_split_where_they_are_known(viewed, folder):
     assert (reading.split, reading.reward, reading.tax, reading.reward_error) == ("report", 0.7, 1.5, 0.1)
     assert (choice.picks[0].chosen_by.split, choice.picks[0].chosen_by.reward) == ("search", 0.9)
     assert WINNERS_CURSE in choice.remarks  # c has no others
+    said = "Its tax is above 1 on the report split; it was chosen on the search split, where it is +1.00"
+    assert [remark for remark in choice.picks[0].remarks if remark.startswith(said)], (
+        "it is the pick at a tax of at most 1"
+    )
 
 
 def test_the_comparisons_limit_is_one_of_the_limits(viewed, make_space):
