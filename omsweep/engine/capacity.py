@@ -235,11 +235,15 @@ class Capacity:
         """Note that nothing runs and a job (by key of `needs`) waits for room; it is said, and said again each minute.
 
         Raises:
-            NoRoom: it has waited for `train.wait_timeout`.
+            NoRoom: it has waited for `train.wait_timeout`, or not even this process's node is up.
         """
         now, limit = self._clock(), self._train.wait_timeout
         since, said = self._waits or (now, -math.inf)
         cluster = self._look()
+        if not cluster.total:
+            raise NoRoom(
+                "Ray has no node left, not even the one of this process: it was ended, or had no time to answer"
+            )
         needs = f"a trial of {key} needs {self.needs[key].describe()}"
         if now - since >= limit:
             raise NoRoom(

@@ -147,6 +147,15 @@ def test_nodes_that_may_come_are_waited_for_and_named(monkeypatch: pytest.Monkey
     watched.capacity.wait("tiny-llama")  # the time begins anew once a trial could start
 
 
+def test_a_ray_without_a_node_is_not_waited_for() -> None:
+    """A node that could not answer for a minute is given up by Ray; on this machine there is no other."""
+    watched = Watched(cluster(NODE), wait_timeout=1800.0)
+    assert watched.may_start(spec("a"), [])
+    watched.sees(cluster())
+    with pytest.raises(NoRoom, match="no node left, not even the one of this process"):
+        watched.capacity.wait("tiny-llama")
+
+
 def test_families_take_resources_of_their_own() -> None:
     watched = Watched(cluster(HEAD, NODE))
     llama, qwen = watched.space.families
