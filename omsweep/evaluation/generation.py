@@ -1,54 +1,24 @@
 """Completions of chat prompts by a Hugging Face causal model, the same ones for the same seed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig, LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
+from omsweep.evaluation.backends.batches import LOGITS, batches, kept_tokens, vocabulary
+from omsweep.evaluation.backends.interface import Completion, Messages, Question, rendered
+from omsweep.evaluation.backends.prefix import read_prompts
+from omsweep.evaluation.backends.sampling import InverseCdfSampling, draws, uniforms
 from omsweep.evaluation.isolation import evaluation_mode
-from omsweep.evaluation.sampling import InverseCdfSampling, uniforms
 from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.families.decoding import Decoding, resolved_decoding
 
-Messages = Sequence[Mapping[str, str]]
-"""A chat so far: `[{"role": "user", "content": "..."}, ...]`."""
-
-Row = tuple[int, int]
-"""Number of a prompt and of a sample."""
-
-FIRST_PHASE = 16
-"""Tokens after which finished completions leave the batch for the first time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """One completion.
-
-    Attributes:
-        text: decoded without special tokens.
-        token_ids: every token generated, the end token included when there is one.
-        finished: whether an end token was reached before `max_new_tokens`.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finished: bool
-
-    @property
-    def length(self) -> int:
-        """Tokens without the end token."""
-        return len(self.token_ids) - self.finished
+STRIDE = 8
+"""Tokens after which completions that are finished leave the batch."""
 
 
 def generate(
@@ -82,7 +52,7 @@ def generate(
         temperature: above 0, or exactly 0 for greedy decoding (first largest logit).
         max_new_tokens: longest completion, in tokens, end token included.
         seed: at least 0.
-        batch_size: completions generated at a time.
+        batch_size: most completions generated at a time.
         spread: who generates the batches.
         on_finished: called with the number of completions finished since it was called last.
 
@@ -99,124 +69,137 @@ def generate(
         seed=seed,
         batch_size=batch_size,
     )
-    prompt_ids = encode_prompts(tokenizer, prompts)
-    decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
-    ends = decoding.ends
-    _check_room(model, prompt_ids, max_new_tokens)
     drawn = 1 if temperature == 0 else samples
-    points = uniforms(prompts, samples=drawn, length=max_new_tokens, seed=seed) if temperature > 0 else None
-    # Neighbours of like length waste little padding; the points belong to the prompt, not to the order.
-    rows = sorted(
-        ((prompt, sample) for prompt in range(len(prompts)) for sample in range(drawn)),
-        key=lambda row: (-len(prompt_ids[row[0]]), row),
+    asked = questions(tokenizer, prompts, samples=drawn, seed=seed)
+    check_room(asked[::drawn], max_new_tokens, getattr(model.config, "max_position_embeddings", None))
+    found = answers(
+        Models(model, tokenizer),
+        asked,
+        decoding=decoding or resolved_decoding(tokenizer, model.generation_config),
+        longest=max_new_tokens,
+        temperature=temperature,
+        batch_size=batch_size,
+        spread=spread,
+        on_finished=on_finished,
     )
-    tokens: dict[Row, list[int]] = {row: [] for row in rows}
-    models = Models(model)
-    for first, last in _phases(max_new_tokens):
-        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        work = [
-            (
-                [prompt_ids[row[0]] + tokens[row] for row in batch],
-                None if points is None else torch.stack([points[row][first:last] for row in batch]),
-            )
-            for batch in batches
-        ]
-        compute = partial(_extended, steps=last - first, decoding=decoding, temperature=temperature)
-        for batch, extended in zip(batches, spread(compute, models, work), strict=True):
-            for row, more in zip(batch, extended, strict=True):
-                tokens[row] += more
-            if on_finished is not None:
-                longest = last == max_new_tokens
-                on_finished(len(batch) if longest else sum(tokens[row][-1] in ends for row in batch))
-        rows = [row for row in rows if tokens[row][-1] not in ends]
-    completions = {row: _completion(tokenizer, tokens[row], ends) for row in tokens}
-    return [[completions[prompt, sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
+    return [[found[drawn * prompt + sample % drawn] for sample in range(samples)] for prompt in range(len(prompts))]
 
 
-def _phases(max_new_tokens: int) -> Iterator[tuple[int, int]]:
-    """Ranges of token places, each twice as long as the one before.
-
-    Between two of them finished completions leave the batch, and the rest are gathered and read anew: most completions
-    are much shorter than the longest, and a batch is as slow as its longest.
-    """
-    first, length = 0, FIRST_PHASE
-    while first < max_new_tokens:
-        yield first, min(first + length, max_new_tokens)
-        first, length = first + length, 2 * length
-
-
-def _extended(
-    models: Models, batch: tuple[Any, Tensor | None], *, steps: int, decoding: Decoding, temperature: float
-) -> list[list[int]]:
-    """More tokens for the contexts of a batch, drawn at its points `[rows, steps]`, or greedily without any."""
-    contexts, points = batch
-    model, processors = models.policy, []
-    if points is not None:
-        processors.append(InverseCdfSampling(points.to(model.device), temperature=temperature))
-    with evaluation_mode(model):
-        padded = left_padded(contexts, pad=decoding.ends[0])
-        return extend(model, *padded, steps=steps, decoding=decoding, processors=processors)
+def questions(tokenizer: Any, prompts: Sequence[Messages], *, samples: int, seed: int) -> list[Question]:
+    """Each chat `samples` times, one after another; ValueError without a chat template."""
+    texts = rendered(tokenizer, prompts)
+    encoded = [tuple(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+    return [
+        Question(text=text, token_ids=token_ids, draw=draw)
+        for text, token_ids, of_prompt in zip(texts, encoded, draws(prompts, samples=samples, seed=seed), strict=True)
+        for draw in of_prompt
+    ]
 
 
-def extend(
-    model: Any,
-    input_ids: Tensor,
-    attention_mask: Tensor,
+def answers(
+    models: Models,
+    asked: Sequence[Question],
     *,
-    steps: int,
     decoding: Decoding,
-    processors: Sequence[LogitsProcessor] = (),
-    stopping: StoppingCriteriaList | None = None,
-) -> list[list[int]]:
-    """Up to `steps` more tokens for each row, none after a stop token: the one place where text is generated.
+    longest: int,
+    temperature: float = 0.0,
+    stop: Sequence[str] = (),
+    batch_size: int = 256,
+    spread: Spread = alone,
+    on_finished: Callable[[int], object] | None = None,
+) -> list[Completion]:
+    """One completion of each question: the one place where text is generated by a model in this process.
+
+    A batch holds at most `batch_size` questions, and as many as keep their keys, values and logits in bounds
+    (`omsweep.evaluation.backends.batches`). Completions that have ended leave it every `STRIDE` tokens.
 
     Args:
-        model: in evaluation mode; its own generation settings are put back.
-        input_ids: `[rows, longest]`, padded on the left.
-        attention_mask: the same shape, 0 where padding is.
-        steps: most tokens.
-        decoding: what ends a row, and the penalty.
-        processors: applied to the scores after the penalty; without any the largest score wins.
-        stopping: may end all rows earlier.
+        models: policy and tokenizer.
+        asked: see `omsweep.evaluation.backends.interface.Backend.answers`, as all below.
+        decoding: what ends an answer, and the penalty.
+        longest: most tokens of a completion.
+        temperature: 0: the largest score wins.
+        stop: texts that end a completion too.
+        batch_size: most questions at a time.
+        spread: who computes the batches.
+        on_finished: called with the number of completions finished since it was called last.
     """
-    input_ids, attention_mask = input_ids.to(model.device), attention_mask.to(model.device)
-    penalty = []
-    if decoding.repetition_penalty != 1:
-        padding = (attention_mask == 0).sum(dim=1)
-        penalty = [RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=padding)]
-    with _own_generation_config(model, decoding.ends):
-        output = model.generate(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            logits_processor=LogitsProcessorList([*penalty, *processors]),
-            stopping_criteria=stopping,
-            max_new_tokens=steps,
-        )
-    generated: list[list[int]] = output[:, input_ids.shape[1] :].tolist()
-    stops = [next((place for place, token in enumerate(row) if token in decoding.ends), len(row)) for row in generated]
-    return [row[: stop + 1] for row, stop in zip(generated, stops, strict=True)]
+    kept, logits = kept_tokens(models.policy), vocabulary(models.policy) / LOGITS
+    shares = [max((len(one.token_ids) + longest) / kept, logits) for one in asked]
+    found: list[Any] = [None] * len(asked)
+    together = list(batches(shares, rows=batch_size))
+    compute = partial(_completed, decoding=decoding, longest=longest, temperature=temperature, stop=tuple(stop))
+    work = [[asked[row] for row in batch] for batch in together]
+    for batch, completions in zip(together, spread(compute, models, work), strict=True):
+        for row, completion in zip(batch, completions, strict=True):
+            found[row] = completion
+        if on_finished is not None:
+            on_finished(len(batch))
+    return found
+
+
+def _completed(
+    models: Models,
+    batch: Sequence[Question],
+    *,
+    decoding: Decoding,
+    longest: int,
+    temperature: float,
+    stop: Sequence[str],
+) -> list[Completion]:
+    model, tokenizer = models.policy, models.tokenizer
+    points = uniforms([one.draw or () for one in batch], length=longest).to(model.device) if temperature else None
+    made: list[list[int]] = [[] for _ in batch]
+    rows = list(range(len(batch)))  # those that have not ended
+    with evaluation_mode(model), _own_generation_config(model, decoding.ends):
+        prompts, plain = [one.token_ids for one in batch], decoding.repetition_penalty == 1
+        input_ids, mask, cache = read_prompts(model, prompts, pad=decoding.ends[0], share=plain)
+        width = input_ids.shape[1]
+        for first in range(0, longest, STRIDE):
+            steps = min(STRIDE, longest - first)
+            processors = LogitsProcessorList(_penalty(decoding, mask))
+            if points is not None:
+                processors.append(InverseCdfSampling(points[rows, first : first + steps], temperature=temperature))
+            output = model.generate(
+                input_ids=input_ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                logits_processor=processors,
+                max_new_tokens=steps,
+                return_dict_in_generate=True,
+            )
+            for row, tokens in zip(rows, output.sequences[:, width:].tolist(), strict=True):
+                made[row] = _ended(tokens, decoding.ends)
+            going = [place for place, row in enumerate(rows) if made[row][-1] not in decoding.ends]
+            if stop and going:
+                texts = tokenizer.batch_decode([made[rows[place]] for place in going], skip_special_tokens=True)
+                going = [p for p, text in zip(going, texts, strict=True) if not any(one in text for one in stop)]
+            if not going:
+                break
+            input_ids, cache = output.sequences, output.past_key_values
+            mask = torch.cat([mask, mask.new_ones(len(rows), steps)], dim=1)
+            if len(going) < len(rows):
+                kept = torch.tensor(going, device=model.device)
+                cache.reorder_cache(kept)  # which may be fewer rows than before, as a beam search does not have it
+                input_ids, mask, rows = input_ids[kept], mask[kept], [rows[place] for place in going]
+    return [_completion(tokenizer, tokens, decoding.ends) for tokens in made]
+
+
+def _penalty(decoding: Decoding, attention_mask: Tensor) -> list[RepetitionPenaltyLogitsProcessor]:
+    if decoding.repetition_penalty == 1:
+        return []
+    padding = (attention_mask == 0).sum(dim=1)
+    return [RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=padding)]
+
+
+def _ended(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    """Tokens up to the first that ends an answer, that one included."""
+    return tokens[: next((place for place, token in enumerate(tokens) if token in ends), len(tokens)) + 1]
 
 
 def encode_prompts(tokenizer: Any, prompts: Sequence[Messages]) -> list[list[int]]:
     """Token ids of each chat under the tokenizer's template, generation prompt included."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise ValueError("the tokenizer has no chat template: give the family one (chat_template), got none")
-    texts = [
-        tokenizer.apply_chat_template([dict(m) for m in messages], tokenize=False, add_generation_prompt=True)
-        for messages in prompts
-    ]
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-
-
-def left_padded(rows: Sequence[Sequence[int]], *, pad: int) -> tuple[Tensor, Tensor]:
-    """Rows of token ids as `[rows, longest]` int64 filled with `pad` on the left, and the attention mask."""
-    longest = max(map(len, rows))
-    input_ids = torch.full((len(rows), longest), pad, dtype=torch.int64)
-    attention_mask = torch.zeros_like(input_ids)
-    for number, row in enumerate(rows):
-        input_ids[number, longest - len(row) :] = torch.tensor(row, dtype=torch.int64)
-        attention_mask[number, longest - len(row) :] = 1
-    return input_ids, attention_mask
+    return [list(one.token_ids) for one in questions(tokenizer, prompts, samples=1, seed=0)]
 
 
 @contextmanager
@@ -248,11 +231,11 @@ def _check(*, temperature: float, seed: int, **at_least_one: int) -> None:
         raise ValueError(f"seed must be at least 0, got {seed}")
 
 
-def _check_room(model: Any, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
-    for number, ids in enumerate(prompt_ids):
-        if context is not None and len(ids) + max_new_tokens > context:
+def check_room(asked: Sequence[Question], max_new_tokens: int, context: int | None) -> None:
+    """ValueError where a prompt leaves no room for its answer in the model's context; None: not known."""
+    for number, one in enumerate(asked):
+        if context is not None and len(one.token_ids) + max_new_tokens > context:
             raise ValueError(
-                f"prompt {number} has {len(ids)} tokens, which leaves no room for "
+                f"prompt {number} has {len(one.token_ids)} tokens, which leaves no room for "
                 f"max_new_tokens={max_new_tokens} in the model's context of {context}"
             )

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from omsweep.evaluation import generation
-from omsweep.evaluation.generation import generate, left_padded
+from omsweep.evaluation.backends import batches, prefix
+from omsweep.evaluation.generation import answers, generate, questions
+from omsweep.evaluation.spread import Models
+from omsweep.families.decoding import resolved_decoding
 
 
 def chats(*texts):
@@ -81,24 +84,72 @@ def test_completion_ends_at_the_first_end_token(make_llama, tokenizer):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_leaving_the_batch_early_changes_nothing(llama, tokenizer, monkeypatch, temperature):
-    monkeypatch.setattr(generation, "FIRST_PHASE", 40)
+    monkeypatch.setattr(generation, "STRIDE", 40)
     at_once = generate(llama, tokenizer, PROMPTS, samples=6, temperature=temperature, max_new_tokens=40)
     lengths = [len(completion.token_ids) for row in at_once for completion in row]
     assert temperature == 0 or min(lengths) < 8 < max(lengths)
-    monkeypatch.setattr(generation, "FIRST_PHASE", 3)
+    monkeypatch.setattr(generation, "STRIDE", 3)
     assert generate(llama, tokenizer, PROMPTS, samples=6, temperature=temperature, max_new_tokens=40) == at_once
 
 
-def test_phases_cover_every_place_once():
-    for longest in (1, 15, 16, 17, 48, 500):
-        places = [place for first, last in generation._phases(longest) for place in range(first, last)]
-        assert places == list(range(longest))
+@pytest.mark.parametrize(("bytes_", "logits"), [(1, 2**27), (2**31, 1), (40_000, 40)])
+def test_batches_by_memory_change_nothing(llama, tokenizer, monkeypatch, bytes_, logits):
+    plenty = generate(llama, tokenizer, PROMPTS, samples=3, max_new_tokens=9)
+    monkeypatch.setitem(batches.CACHE_BYTES, "cpu", bytes_)
+    monkeypatch.setattr(generation, "LOGITS", logits)
+    finished = []
+    assert generate(llama, tokenizer, PROMPTS, samples=3, max_new_tokens=9, on_finished=finished.append) == plenty
+    assert sum(finished) == 15
+    assert len(finished) == (15 if min(bytes_, logits) == 1 else 8)
 
 
-def test_left_padding():
-    input_ids, mask = left_padded([[5, 6], [7]], pad=3)
-    assert input_ids.tolist() == [[5, 6], [3, 7]]
-    assert mask.tolist() == [[1, 1], [0, 1]]
+@pytest.mark.parametrize("stride", [2, 40])
+def test_a_stop_text_ends_an_answer_within_a_stride(llama, tokenizer, monkeypatch, stride):
+    monkeypatch.setattr(generation, "STRIDE", stride)
+    asked = questions(tokenizer, PROMPTS, samples=4, seed=0)
+    how = {"decoding": resolved_decoding(tokenizer, llama.generation_config), "longest": 24, "temperature": 1.0}
+    whole = answers(Models(llama, tokenizer), asked, **how)
+    stopped = answers(Models(llama, tokenizer), asked, **how, stop=["two", "five six"])
+    early, two = 0, tokenizer.convert_tokens_to_ids("two")
+    for one, other in zip(stopped, whole, strict=True):
+        assert one.token_ids == other.token_ids[: len(one.token_ids)]
+        words = other.text.split()
+        if "two" in words:
+            assert "two" in one.text
+            early += len(one.token_ids) < len(other.token_ids)
+            # a special token is no word, but takes a place
+            assert len(one.token_ids) <= stride * (1 + other.token_ids.index(two) // stride)
+        elif "five six" not in other.text:
+            assert one == other
+    assert early > 0 or stride == 40
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_prompts_begin_with_alike_is_read_once(llama, tokenizer, monkeypatch, temperature):
+    prompts = chats(*(f"say one two three four {' please' * n} {word}" for n in range(4) for word in ("six", "yes")))
+    how = {"samples": 2, "temperature": temperature, "max_new_tokens": 12, "batch_size": 5}
+    apart = generate(llama, tokenizer, prompts, **how)
+    read = []
+    monkeypatch.setattr(prefix, "WORTH_TOKENS", 1)
+    hook = llama.register_forward_pre_hook(
+        lambda _, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        assert generate(llama, tokenizer, prompts, **how) == apart
+    finally:
+        hook.remove()
+    assert (1, 6) in read  # <user> and five words, for a batch of five
+
+
+def test_a_stop_text_where_all_answers_have_ended(llama, tokenizer):
+    whole = generate(llama, tokenizer, PROMPTS, temperature=0.0, max_new_tokens=40)
+    ended = [chat for chat, (said,) in zip(PROMPTS, whole, strict=True) if said.finished]
+    asked = questions(tokenizer, ended, samples=1, seed=0)
+    how = {"decoding": resolved_decoding(tokenizer, llama.generation_config), "longest": 40}
+    assert ended
+    assert answers(Models(llama, tokenizer), asked, **how, stop=["never"]) == [
+        said for (said,) in whole if said.finished
+    ]
 
 
 def test_no_prompts_no_completions(llama, tokenizer):

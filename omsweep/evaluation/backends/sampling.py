@@ -29,15 +29,23 @@ class InverseCdfSampling(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(-1, token, 0.0)
 
 
-def uniforms(prompts: Sequence[Sequence[Mapping[str, str]]], *, samples: int, length: int, seed: int) -> Tensor:
-    """Uniform numbers `[prompts, samples, length]`, float64 in [0, 1), from `seed` and prompt content."""
+def draws(prompts: Sequence[Sequence[Mapping[str, str]]], *, samples: int, seed: int) -> list[list[tuple[int, ...]]]:
+    """What the random numbers of each prompt's samples are made of: `seed`, sample and prompt content."""
     seen: Counter[bytes] = Counter()
-    points = np.empty((len(prompts), samples, length))
-    for number, messages in enumerate(prompts):
+    found = []
+    for messages in prompts:
         content = json.dumps([dict(message) for message in messages], sort_keys=True).encode()
         words = np.frombuffer(hashlib.sha256(content).digest(), dtype="<u4").tolist()
-        entropy = [seed, seen[content], *words]
+        found.append([(sample, seed, seen[content], *words) for sample in range(samples)])
         seen[content] += 1
-        for sample in range(samples):
-            points[number, sample] = np.random.default_rng([sample, *entropy]).random(length)
-    return torch.from_numpy(points)
+    return found
+
+
+def uniforms(drawn: Sequence[tuple[int, ...]], *, length: int) -> Tensor:
+    """Uniform numbers `[rows, length]`, float64 in [0, 1), of each draw; fewer of them are a part of more."""
+    return torch.from_numpy(np.stack([np.random.default_rng(draw).random(length) for draw in drawn]))
+
+
+def server_seed(draw: tuple[int, ...]) -> int:
+    """The seed of a draw that another program makes, below 2**31."""
+    return int(np.random.default_rng(draw).integers(2**31))

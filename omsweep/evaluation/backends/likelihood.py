@@ -1,6 +1,6 @@
 """How far a policy is from its SFT model on given completions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from omsweep.evaluation.backends.batches import batches, vocabulary
 from omsweep.evaluation.isolation import evaluation_mode
 from omsweep.evaluation.spread import Models, Spread, alone
 
@@ -47,24 +48,15 @@ def divergences(
         spread: who computes the batches.
     """
     limit = LOGITS_AT_A_TIME.get(model.device.type, LOGITS_AT_A_TIME_ELSEWHERE)
-    vocabulary = model.config.get_text_config().vocab_size
+    tokens = max(1, limit // vocabulary(model))
     result = np.zeros((len(prompts), 2))
     lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
-    batches = list(_batches(lengths, tokens=limit // vocabulary, rows=batch_size))
-    work = [([prompts[row] for row in rows], [completions[row] for row in rows]) for rows in batches]
-    compute = partial(_of_batch, tokens_at_a_time=max(1, limit // vocabulary))
-    for rows, found in zip(batches, spread(compute, Models(model, reference=reference_model), work), strict=True):
+    formed = list(batches([length / tokens for length in lengths], rows=batch_size))
+    work = [([prompts[row] for row in rows], [completions[row] for row in rows]) for rows in formed]
+    compute = partial(_of_batch, tokens_at_a_time=tokens)
+    for rows, found in zip(formed, spread(compute, Models(model, reference=reference_model), work), strict=True):
         result[rows] = found
     return result
-
-
-def _batches(lengths: Sequence[int], *, tokens: int, rows: int) -> Iterator[list[int]]:
-    """Rows from the longest to the shortest, in batches of at most so many rows and tokens, padding included."""
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    while order:
-        count = min(rows, max(1, tokens // lengths[order[0]]))
-        batch, order = order[:count], order[count:]
-        yield batch
 
 
 def _of_batch(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from omsweep.evaluation import likelihood
+from omsweep.evaluation.backends import likelihood
+from omsweep.evaluation.backends.likelihood import divergences
 from omsweep.evaluation.generation import encode_prompts, generate
-from omsweep.evaluation.likelihood import divergences
 
 PROMPTS = [[6, 7, 8], [9], [10, 11]]
 COMPLETIONS = [[12, 3], [13, 14, 15, 16], [3]]
