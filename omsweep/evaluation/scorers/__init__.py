@@ -10,6 +10,8 @@ from omsweep.evaluation.spread import Spread, alone
 
 __all__ = ["Scorer", "make_scorer"]
 
+OWN = "omsweep.evaluation.scorers.own"
+
 
 class Scorer(Protocol):
     """Gives each completion of a chat a number; more is better, the unit is the scorer's own."""
@@ -20,8 +22,8 @@ class Scorer(Protocol):
         """One score for each pair of chat and completion; `spread` computes the batches of a model."""
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def make_scorer(reward: RewardSettings) -> Scorer:
     """The scorer that `reward` asks for; kept, so that trials in one process share a loaded reward model."""
-    scorer: Scorer = import_module(SCORERS[reward.scorer]).build(reward)
+    scorer: Scorer = import_module(SCORERS.get(reward.scorer, OWN)).build(reward)
     return scorer

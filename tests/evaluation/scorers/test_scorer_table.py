@@ -1,11 +1,11 @@
-"""What every row of `SCORERS` keeps; those that load a model are tested by themselves."""
+"""What every row of `SCORERS` keeps; those that load a model or ask one are tested by themselves."""
 
 import math
 
 import pytest
 
 from omsweep.evaluation.scorers import make_scorer
-from omsweep.evaluation.settings import SCORERS, RewardSettings
+from omsweep.evaluation.settings import IMPLICIT, SCORERS, RewardSettings
 
 CHATS = [
     [{"role": "user", "content": "sum one two"}],
@@ -15,9 +15,9 @@ CHATS = [
 COMPLETIONS = ["three .", "because it is good . it is good .", ""]
 
 
-@pytest.mark.parametrize("name", [name for name in SCORERS if name != "reward_model"])
+@pytest.mark.parametrize("name", [name for name in SCORERS if name not in ("reward_model", "judge", IMPLICIT)])
 def test_one_finite_score_for_each_pair_whatever_stands_beside_it(name: str) -> None:
-    scorer = make_scorer(RewardSettings(scorer=name))
+    scorer = make_scorer(RewardSettings(scorer=name, pattern="good" if name == "pattern" else None))
     try:
         assert scorer.score([], []) == []
     except ValueError as error:

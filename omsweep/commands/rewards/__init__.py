@@ -1,0 +1,1 @@
+"""Rewards of a sweep that has run."""
