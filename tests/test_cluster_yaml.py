@@ -13,6 +13,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from omsweep.space.load import load_space
 from omsweep.space.resources import worker_resources
+from tests.space_files import stand_ins
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning:ray")
 
@@ -112,7 +113,7 @@ def test_what_a_node_is_said_to_have_the_machine_has(aws: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("path", sorted((ROOT / "search_spaces/paper").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_node_holds_a_worker_group_of_the_papers_spaces(aws: dict[str, Any], path: Path) -> None:
-    space = load_space(path, [])
+    space = load_space(path, stand_ins(path))
     for family in space.families:
         each, count = worker_resources(space.file.train, family), space.file.train.workers
         for kind in workers_of(aws).values():

@@ -23,6 +23,12 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPat
         require("it", ["gguf", "vaderSentiment"])
 
 
+def test_a_module_of_no_extra_is_named_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    assert str(needs("it", ["mine"])).endswith(": pip install mine")
+    assert str(needs("it", ["gguf", "mine"])).endswith(": pip install 'omsweep[smollm2]' mine")
+
+
 def test_every_extra_is_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     packages = {extra: [entry.replace("-", "_") for entry in entries] for extra, entries in declared.items()}

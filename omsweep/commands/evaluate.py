@@ -30,6 +30,12 @@ SHOWN_NUMBERS = ("reward", "tax", "tax_regressed", "tax_worst", "flip_rate", "kl
 
 def execute(options: argparse.Namespace) -> int:
     """Check the request, score the checkpoint, print its numbers and write its table where one is asked for."""
+    if (options.checkpoint is None) == (options.add_reward is None):
+        raise ValueError("evaluate takes a checkpoint, or --add-reward for the sweep's own trials; one of the two")
+    if options.add_reward is not None:
+        from omsweep.commands.rewards.add import execute as add_reward
+
+        return add_reward(options)
     table = None if options.output is None else _table_file(Path(options.output))
     folder = SweepFolder(storage_path(options.storage, DEFAULT_STORAGE), options.sweep)
     state = folder.state()
@@ -75,7 +81,8 @@ def _scored(
 
     family = next(one for one in space.families if one.name == state.prepared[key]["family"])
     prepared = at_hand(prepared_of(state.prepared[key]), family)
-    build_reward_model(space.evaluate.reward, progress=Milestones)
+    for reward in space.evaluate.all_rewards:
+        build_reward_model(reward, progress=Milestones)
     torch.set_num_threads(int(max(1, space.file.train.resources_per_worker.cpus or family.resources.cpus or 1)))
     reference = _reference(folder, state, key, split)
     with without_transformers_bars():

@@ -41,7 +41,7 @@ def check_own_data(space: SearchSpace) -> None:
     require_extras(space)
     algorithms = dict(algorithms_by_source(space.preferences, space.shared, space.branches))
     own = [source for source in algorithms if source.name is None]
-    if not own and space.replay is None and space.evaluate.tax in TAX_SUITES:
+    if not own and space.replay is None and space.evaluate.tax in TAX_SUITES and not space.evaluate.suite.files:
         return
     from omsweep.evaluation.scored_texts import scored_texts
     from omsweep.preferences.load import contamination_of, load_preferences, summary_of

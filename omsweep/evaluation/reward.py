@@ -2,17 +2,20 @@
 
 import math
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from omsweep.evaluation.generation import Completion, encode_prompts, generate
-from omsweep.evaluation.likelihood import divergences
+from omsweep.evaluation.backends.in_process import InProcess
+from omsweep.evaluation.backends.interface import Backend, Completion
+from omsweep.evaluation.generation import check_room, questions
 from omsweep.evaluation.prompts import read_reward_prompts
-from omsweep.evaluation.scorers import make_scorer
+from omsweep.evaluation.rewards.answers import answers, scored
 from omsweep.evaluation.settings import RewardSettings, prompts_path, reward_from
-from omsweep.evaluation.spread import Spread, alone
+from omsweep.evaluation.spread import Models, Spread, alone
 from omsweep.families.chat_template import check_prompts, template_of
 from omsweep.families.decoding import Decoding, resolved_decoding
 
@@ -32,11 +35,14 @@ def score_reward(
     reference_model: Any = None,
     decoding: Decoding | None = None,
     spread: Spread = alone,
+    backend: Backend | None = None,
+    baseline: pd.DataFrame | None = None,
+    kind: str = "reward",
 ) -> pd.DataFrame:
     """Scores of `samples` drawn completions and the greedy one for every prompt of a split.
 
     Args:
-        model: the policy.
+        model: the policy; None with a `backend`.
         tokenizer: the policy's, with a chat template.
         scorer: name, or settings with prompts.
         split: `search` or `report`.
@@ -49,6 +55,9 @@ def score_reward(
         reference_model: SFT model for `kl`; without it `kl` is NaN.
         decoding: stop tokens and penalty, as for `score_tax`; None: those of tokenizer and model.
         spread: who computes the batches.
+        backend: who answers; None: `model` in this process.
+        baseline: the SFT model's rows, for a judge that compares with them; None of the SFT model itself.
+        kind: of the rows.
 
     Returns:
         One row per completion, in the columns of `score.COLUMNS`. `length` counts tokens without the end
@@ -60,49 +69,58 @@ def score_reward(
     """
     reward = reward_from(scorer)
     prompts = read_reward_prompts(prompts_path(reward.prompts), split=split, limit=limit)
-    chats = [prompt.messages for prompt in prompts]
     if getattr(tokenizer, "chat_template", None):  # else `generate` says so
         called = ((f"reward prompt {prompt.item_id}", prompt.messages) for prompt in prompts)
         check_prompts(template_of(tokenizer), called, tokenizer.name_or_path or "the tokenizer")
-    decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
-    if reference_model is not None and temperature != 1:
-        warnings.warn(f"kl is that of temperature 1, but samples are drawn at {temperature}", stacklevel=2)
-    if reference_model is not None and decoding.repetition_penalty != 1:
-        penalty = decoding.repetition_penalty
-        warnings.warn(
-            f"kl is that without a penalty, but samples are drawn with repetition_penalty {penalty}", stacklevel=2
-        )
-    how: dict[str, Any] = {"batch_size": batch_size, "spread": spread}
-    drawing: dict[str, Any] = {"max_new_tokens": max_new_tokens, "decoding": decoding, **how}
-    sampled = generate(model, tokenizer, chats, samples=samples, temperature=temperature, seed=seed, **drawing)
-    greedy = generate(model, tokenizer, chats, temperature=0.0, **drawing)
-    rows: list[tuple[int, str, int, Completion]] = [
-        (number, decoder, sample, completion)
-        for decoder, drawn in (("sampled", sampled), ("greedy", greedy))
-        for number, completions in enumerate(drawn)
-        for sample, completion in enumerate(completions)
-    ]
-    scores = make_scorer(reward).score([chats[row[0]] for row in rows], [row[3].text for row in rows], spread=spread)
-    kl = np.full((len(rows), 2), math.nan)
-    if reference_model is not None:
-        # The drawn completions come first, prompt by prompt.
-        prompt_ids = [ids for ids in encode_prompts(tokenizer, chats) for _ in range(samples)]
-        drawn_ids = [completion.token_ids for completions in sampled for completion in completions]
-        kl[: len(drawn_ids)] = divergences(model, reference_model, prompt_ids, drawn_ids, **how)
-    return pd.DataFrame(
+    if backend is None:
+        decoding = decoding or resolved_decoding(tokenizer, model.generation_config)
+        if reference_model is not None:
+            _warn_of_kl(temperature, decoding.repetition_penalty)
+        models = Models(model, tokenizer, reference_model)
+        backend = InProcess(models=models, decoding=decoding, batch_size=batch_size, spread=spread)
+    asked = partial(_asked, backend, tokenizer, max_new_tokens, seed)
+    given = answers(asked, prompts, samples=samples, temperature=temperature)
+    kl = np.full((len(given), 2), math.nan)
+    drawn = [number for number, one in enumerate(given) if one.decoder == "sampled"]
+    chats = {id(given[number].chat): given[number].chat for number in drawn}
+    read = dict(zip(chats, questions(tokenizer, list(chats.values()), samples=1, seed=seed), strict=True))
+    kl[drawn] = backend.divergences(
+        [(read[id(given[number].chat)].token_ids, given[number].completion.token_ids) for number in drawn]
+    )
+    rows = pd.DataFrame(
         {
-            "kind": "reward",
-            "task": reward.scorer,
-            "category": [prompts[number].category for number, *_ in rows],
-            "item_id": [prompts[number].item_id for number, *_ in rows],
-            "cluster": [prompts[number].cluster for number, *_ in rows],
+            "kind": kind,
+            "task": reward.called,
+            "category": [one.prompt.category for one in given],
+            "item_id": [one.item_id for one in given],
+            "cluster": [one.prompt.cluster for one in given],
             "split": split,
-            "decoder": [decoder for _, decoder, _, _ in rows],
-            "sample": [sample for _, _, sample, _ in rows],
-            "score": [float(score) for score in scores],
-            "length": [float(completion.length) for *_, completion in rows],
+            "decoder": [one.decoder for one in given],
+            "sample": [one.sample for one in given],
+            "length": [float(one.completion.length) for one in given],
+            "finished": [float(one.completion.finished) for one in given],
             "kl": kl[:, 0],
             "kl_sampled": kl[:, 1],
-            "completion": [completion.text for *_, completion in rows],
+            "completion": [one.completion.text for one in given],
         }
     )
+    return scored(rows, reward, baseline=baseline, spread=spread)
+
+
+def _asked(
+    backend: Backend, tokenizer: Any, longest: int, seed: int, chats: Sequence[Any], times: int, temperature: float
+) -> list[list[Completion]]:
+    """So many answers to each chat, drawn with `seed`."""
+    asked = questions(tokenizer, chats, samples=times, seed=seed)
+    check_room(asked[::times], longest, backend.context)
+    said = backend.answers(asked, longest=longest, temperature=temperature)
+    return [said[first : first + times] for first in range(0, len(said), times)]
+
+
+def _warn_of_kl(temperature: float, penalty: float) -> None:
+    if temperature != 1:
+        warnings.warn(f"kl is that of temperature 1, but samples are drawn at {temperature}", stacklevel=3)
+    if penalty != 1:
+        warnings.warn(
+            f"kl is that without a penalty, but samples are drawn with repetition_penalty {penalty}", stacklevel=3
+        )

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from omsweep.evaluation.backends.settings import check_answerable
 from omsweep.evaluation.prompts import all_reward_prompts, read_reward_prompts
-from omsweep.evaluation.settings import SPLITS, EvaluateSettings, prompts_path, suite_folder
+from omsweep.evaluation.settings import SPLITS, EvaluateSettings, prompts_path
 from omsweep.preferences.contamination import ScoredText
 
 
@@ -15,9 +16,11 @@ def scored_texts(settings: EvaluateSettings) -> tuple[ScoredText, ...]:
     stands in that prompt: the question, or the passage it is about.
 
     Raises:
-        ValueError: a suite or reward prompts that cannot be read, or have nothing in a split that is scored.
+        ValueError: a suite or reward prompts that cannot be read, or have nothing in a split that is scored; tasks that
+            the backend cannot score.
     """
-    return (*_tax_texts(settings.tax), *reward_texts(settings.reward.prompts))
+    prompts = dict.fromkeys(reward.prompts for reward in settings.all_rewards)
+    return (*_tax_texts(settings), *(text for name in prompts for text in reward_texts(name)))
 
 
 def reward_texts(prompts: str) -> Iterator[ScoredText]:
@@ -29,10 +32,11 @@ def reward_texts(prompts: str) -> Iterator[ScoredText]:
         yield ScoredText(f"reward prompt {prompt.item_id}", prompt.messages)
 
 
-def _tax_texts(name: str) -> Iterator[ScoredText]:
+def _tax_texts(settings: EvaluateSettings) -> Iterator[ScoredText]:
     from omsweep.evaluation.suite import load_suite  # here, because lm-eval needs torch and reward prompts do not
 
-    suite = load_suite(suite_folder(name))
+    suite = load_suite(settings.suite)
+    check_answerable(settings.backend, [n for n, task in suite.tasks.items() if task.OUTPUT_TYPE != "generate_until"])
     for split in SPLITS:
         suite.chosen(split, None)  # whether each has items
     for task, items in suite.items.items():

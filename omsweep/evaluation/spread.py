@@ -13,11 +13,13 @@ class Models:
         policy: the model that is scored.
         tokenizer: its tokenizer.
         reference: the SFT model.
+        folder: where the policy is saved, for servers.
     """
 
     policy: Any = None
     tokenizer: Any = None
     reference: Any = None
+    folder: str | None = None
 
 
 Compute = Callable[[Models, Any], Any]

@@ -20,12 +20,17 @@ import numpy as np
 import pandas as pd
 
 from omsweep.evaluation.cross_fitted import regressed, worst
+from omsweep.evaluation.rewards.measures import distinct_n, refuses
+from omsweep.evaluation.rewards.named_rewards import named_rewards
 
 RIGHT_ABOVE = 0.5
 """An item counts as right when its score is above this."""
 
 NOISE_GROUPS = 32
 """Groups of clusters that the error of a rung's scores is made of; from so many it is known to about an eighth."""
+
+SINCE = ("first_shown", "judge_noise", "finished", "completion")
+"""Columns that tables of earlier versions do not have."""
 
 _ITEM = ["task", "item_id"]
 _DECODERS = ("greedy", "sampled")
@@ -39,13 +44,15 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
 
     Returns:
         reward, reward_se_items (from the paired differences of prompts, by cluster), rewards {greedy, sampled}
-        (paired differences of each decoder), reward_absolute (the policy's own mean of drawn scores), tax,
+        (paired differences of each decoder; by name those of every other reward, see `named_rewards`),
+        reward_absolute (the policy's own mean of drawn scores), tax,
         tax_se_items (from paired item differences, stratified by task, by cluster), tax_regressed (mean over
         categories of max(0, r - p)) and tax_worst (largest r - p of a category; negative when every category
         gained), in points, both corrected for item noise and with their `_se_items` (see `cross_fitted`), flip_rate
         (share of all items right under r and wrong under p; above 0 by redrawn answers alone),
         benchmark_average (100 x mean over categories of p's scores), scores {category: p's score in [0, 1]}, kl
-        and kl_sampled (nats per drawn completion, mean over prompts), length_ratio (mean drawn length over r's). None
+        and kl_sampled (nats per drawn completion, mean over prompts), length_ratio (mean drawn length over r's), and of
+        p's drawn answers finished_rate, distinct_2 and refusal_rate (see `measures`). None
         stands for what the tables do not hold or cannot tell: an error bar of a single cluster, and the corrected
         taxes where one of their categories has no error bar.
 
@@ -53,6 +60,7 @@ def reward_and_tax(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, A
         ValueError: the tables' items differ; up to five are named.
     """
     _check_same_items(policy, reference)
+    policy, reference = (_with_columns(table) for table in (policy, reference))
     result = {**_reward_numbers(policy, reference), **_tax_numbers(policy, reference)}
     return {name: _plain(value) for name, value in result.items()}
 
@@ -83,7 +91,23 @@ def _reward_noise(policy: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:
     """What each cluster of prompts adds to the error of the reward."""
     drawn = _rows(policy, "reward", "sampled")
     clusters = drawn.groupby(_ITEM)["cluster"].first().reset_index(drop=True)
-    noise = _noise(pd.Series(_prompt_gains(policy, reference, "sampled")), [np.zeros(len(clusters))], clusters)
+    return _cluster_noise(pd.Series(_prompt_gains(policy, reference, "sampled")), clusters)
+
+
+def rewards_beside(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
+    """Numbers of the rewards that two tables have beside the objective, see `named_rewards`; None: cannot be told."""
+    numbers = named_rewards(_with_columns(policy), _with_columns(reference), _error_of_gains)
+    return {name: _plain(value) for name, value in numbers.items()}
+
+
+def _error_of_gains(gains: pd.Series, clusters: pd.Series) -> float:
+    return _standard_error(_cluster_noise(gains, clusters).to_numpy())
+
+
+def _cluster_noise(gains: pd.Series, clusters: pd.Series) -> pd.Series:
+    """What each cluster adds to the error of the mean gain; prompts without one, which nobody judged, are left out."""
+    clusters, gains = clusters[gains.notna()], gains[gains.notna()]
+    noise = _noise(gains, [np.zeros(len(clusters))], clusters)
     cluster, names = pd.factorize(clusters)
     return pd.Series(np.bincount(cluster, weights=noise, minlength=len(names)), index=names)
 
@@ -98,13 +122,17 @@ def _reward_numbers(policy: pd.DataFrame, reference: pd.DataFrame) -> dict[str, 
     gains = {decoder: _prompt_gains(policy, reference, decoder) for decoder in _DECODERS}
     drawn, drawn_reference = _rows(policy, "reward", "sampled"), _rows(reference, "reward", "sampled")
     return {
-        "reward": _mean(gains["sampled"]),
+        "reward": _mean_known(gains["sampled"]),
         "reward_se_items": _standard_error(_reward_noise(policy, reference).to_numpy()),
-        "rewards": {decoder: _mean(values) for decoder, values in gains.items()},
-        "reward_absolute": _mean(_by_prompt(drawn, "score")),
+        "rewards": {decoder: _mean_known(values) for decoder, values in gains.items()}
+        | named_rewards(policy, reference, _error_of_gains),
+        "reward_absolute": _mean_known(_scores_by_prompt(drawn)),
         "kl": _mean(_by_prompt(drawn, "kl")),
         "kl_sampled": _mean(_by_prompt(drawn, "kl_sampled")),
         "length_ratio": _ratio(_mean(_by_prompt(drawn, "length")), _mean(_by_prompt(drawn_reference, "length"))),
+        "finished_rate": _mean(_by_prompt(drawn, "finished")),
+        "distinct_2": distinct_n(drawn["completion"].dropna()),
+        "refusal_rate": _mean(drawn["completion"].dropna().map(refuses).to_numpy(dtype=float)),
     }
 
 
@@ -170,8 +198,13 @@ def _noise(values: pd.Series, place: list[Any], clusters: pd.Series) -> pd.Serie
 
 
 def _prompt_gains(policy: pd.DataFrame, reference: pd.DataFrame, decoder: str) -> np.ndarray:
-    ours = _by_prompt(_rows(policy, "reward", decoder), "score")
-    return ours - _by_prompt(_rows(reference, "reward", decoder), "score")
+    ours = _scores_by_prompt(_rows(policy, "reward", decoder))
+    return ours - _scores_by_prompt(_rows(reference, "reward", decoder))
+
+
+def _scores_by_prompt(rows: pd.DataFrame) -> np.ndarray:
+    """Mean over those of a prompt's completions that have a score, prompts as in `_by_prompt`; NaN: none has."""
+    return rows.groupby(_ITEM)["score"].mean().to_numpy(dtype=float)
 
 
 def _by_prompt(rows: pd.DataFrame, column: str) -> np.ndarray:
@@ -194,8 +227,17 @@ def _check_same_items(policy: pd.DataFrame, reference: pd.DataFrame) -> None:
             raise ValueError(f"{len(missing)} items are missing from {name}'s scores, for example {listed}")
 
 
+def _with_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The table; one from before with what it lacks as not known."""
+    return table.assign(**{name: np.nan for name in SINCE if name not in table})
+
+
 def _mean(values: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else math.nan
+
+
+def _mean_known(values: np.ndarray) -> float:
+    return _mean(values[~np.isnan(values)])
 
 
 def _standard_error(noise: np.ndarray) -> float:

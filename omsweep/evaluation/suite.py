@@ -8,14 +8,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import lm_eval.tasks
+from datasets import Dataset, DatasetDict
 from lm_eval.tasks import TaskManager
 
 from omsweep.cache import cache_root
 from omsweep.evaluation.clusters import SHARED_FIELDS, cluster_ids, cluster_splits, limited
+from omsweep.evaluation.data import TaxSuite, Wanted, data_rows
 from omsweep.evaluation.isolation import quiet_libraries
+from omsweep.evaluation.programs.filters import register as register_programs
 from omsweep.evaluation.prompts import content_id
 from omsweep.evaluation.settings import SPLITS
-from omsweep.evaluation.suite_files import content_hash, folder_files, linked_folders, suite_code, yaml_problem
+from omsweep.evaluation.suite_files import folder_files, linked_folders, suite_code, yaml_problem
 from omsweep.evaluation.tasks import check_config, check_task, data_beside, said, use_sandbox
 
 _LOCAL_READERS = ("json", "csv", "parquet", "text", "arrow")
@@ -33,57 +37,71 @@ class Item:
     split: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Suite:
-    """lm-eval task objects by name, each with its items in the documents' order."""
+    """lm-eval task objects by name, each with its items in the documents' order and how many of a split it takes."""
 
     tasks: Mapping[str, Any]
     items: Mapping[str, tuple[Item, ...]]
+    limits: Mapping[str, int | None]
 
     def chosen(self, split: str, limit: int | None) -> dict[str, tuple[Item, ...]]:
-        """Items of `split` for every task, a sample of `limit`; ValueError names the tasks that have none."""
-        found = {
-            task: limited([item for item in items if item.split == split], limit) for task, items in self.items.items()
-        }
+        """Items of `split` for every task, a sample of `limit` or of the task's own limit where that is less.
+
+        ValueError names the tasks that have none.
+        """
+        found = {}
+        for task, items in self.items.items():
+            most = min((one for one in (limit, self.limits[task]) if one is not None), default=None)
+            found[task] = limited([item for item in items if item.split == split], most)
         empty = sorted(task for task, items in found.items() if not items)
         if empty:
             raise ValueError(f"split {split!r} has no item in tasks {empty[:5]}; splits are {list(SPLITS)}")
         return found
 
 
-def load_suite(folder: Path) -> Suite:
-    """Load every task of a folder; a folder that has not changed since is not loaded again in this process.
+def load_suite(asked: TaxSuite | Path) -> Suite:
+    """Load the tasks of a suite, or all of a folder; what has not changed since is not loaded again in this process.
 
-    Relative `data_files` and dataset folders are looked up beside the YAML first. Groups of the folder may
-    name lm-eval's own tasks. An item's id is its `id` field, else a hash of its content. Its cluster is its `cluster`
-    field, else the text of the field that the task's `metadata.cluster` names, or else of the first of `SHARED_FIELDS`
-    it has, where another item of the suite has that text too; else its id. Its split is the `split` field of one of its
-    cluster when that is one of ours, else a hash of the cluster. Its category is its `category` field, else the
-    task's `metadata.category`, else the group that lists the task, else the task's first tag, else the task's name.
+    Relative `data_files` and dataset folders are looked up beside the YAML first. Groups of the folder may name
+    lm-eval's own tasks. A task that wants a data file reads that one (`omsweep.evaluation.data`). An item's id is its
+    `id` field, else a hash of its content. Its cluster is its `cluster` field, else the text of the field that the
+    task's `metadata.cluster` names, or else of the first of `SHARED_FIELDS` it has, where another item of the suite
+    has that text too; else its id. Its split is the `split` field of one of its cluster when that is one of ours,
+    else a hash of the cluster. Its category is its `category` field, else the task's `metadata.category`, else the
+    group that lists the task, else the task's first tag, else the task's name.
 
     Raises:
         ValueError: with the folder's name: no task in it, an unknown one in a group, a YAML that lm-eval cannot read, a
             task of which no request can be made (see `omsweep.evaluation.tasks`), an id used twice in a task, a
-            `metadata.cluster` that no field has, or splits that differ within a cluster.
+            `metadata.cluster` that no field has, splits that differ within a cluster, or a data file that is not what
+            its task wants.
     """
+    suite = TaxSuite(name=str(asked), folder=asked) if isinstance(asked, Path) else asked
     try:
-        return _load(folder, content_hash(folder))
+        return _load(suite, suite.key())
     except (ValueError, OSError) as error:
-        raise ValueError(f"tax suite {folder}: {' '.join(str(error).split())[:2000]}") from error
+        raise ValueError(f"tax suite {suite.folder}: {' '.join(str(error).split())[:2000]}") from error
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, content: str) -> Suite:
+def _load(suite: TaxSuite, content: str) -> Suite:
     use_sandbox()
+    register_programs()
+    folder = suite.folder
     include = [str(folder), *map(str, linked_folders(folder))]
     with quiet_libraries():
         manager = _manager(include, include_defaults=False)
         _check_all_read(folder, manager)
-        listed = _listed_in_groups(folder, manager)
+        listed = _listed_in_groups(folder, manager, suite.tasks)
+        if folders := _lm_evals(listed.keys() - manager.task_index.keys()):
+            manager = _manager([*folders, *include], include_defaults=False)
+            listed = _listed_in_groups(folder, manager, suite.tasks)
         if not listed.keys() <= manager.task_index.keys():
             manager = _manager(include, include_defaults=True)
-            listed = _listed_in_groups(folder, manager)
-        names = {**{name: Listed() for name in _own(folder, manager, manager.all_subtasks)}, **listed}
+            listed = _listed_in_groups(folder, manager, suite.tasks)
+        own = _own(folder, manager, manager.all_subtasks)
+        names = {name: Listed() for name in own if suite.tasks is None or name in suite.tasks} | listed
         unknown = sorted(names.keys() - manager.task_index.keys())
         if unknown or not names:
             problem = f"lists unknown tasks {unknown[:5]}" if unknown else "holds no lm-eval task (a YAML with `task:`)"
@@ -91,10 +109,25 @@ def _load(folder: Path, content: str) -> Suite:
         tasks: dict[str, Any] = {}
         categories: dict[str, str] = {}
         for name in sorted(names):
-            for task_name, task in _tasks(folder, content, manager, name, names[name]).items():
+            for task_name, task in _tasks(suite, content, manager, name, names[name]).items():
                 tasks[task_name] = task
                 categories[task_name] = _category(manager, task_name, task, names[name].group)
-        return Suite(tasks=tasks, items=_items(tasks, categories))
+        limits = {name: _limit(name, task, suite) for name, task in tasks.items()}
+        return Suite(tasks=tasks, items=_items(tasks, categories), limits=limits)
+
+
+def _lm_evals(listed: Iterable[str]) -> list[str]:
+    """Folders of lm-eval that are called like a listed task: to read them all takes long."""
+    every = Path(lm_eval.tasks.__file__).parent
+    return [str(every / name) for name in sorted(listed) if (every / name).is_dir()]
+
+
+def _limit(name: str, task: Any, suite: TaxSuite) -> int | None:
+    given = (task.get_config("metadata") or {}).get("limit")
+    limit = given.get(Path(suite.name).name) if isinstance(given, Mapping) else given
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ValueError(f"task {name!r}: metadata.limit must be a number of items, or one by suite, got {given!r}")
+    return limit
 
 
 def _manager(include: list[str], *, include_defaults: bool) -> TaskManager:
@@ -104,14 +137,15 @@ def _manager(include: list[str], *, include_defaults: bool) -> TaskManager:
         raise ValueError(f"names of tasks, groups and tags must be text: {said(error)}") from error
 
 
-def _tasks(folder: Path, content: str, manager: TaskManager, name: str, listed: "Listed") -> dict[str, Any]:
-    """The task of a name, or those of one of lm-eval's groups; the suite's own are tried."""
-    where = f"task {name!r}"
+def _tasks(suite: TaxSuite, content: str, manager: TaskManager, name: str, listed: "Listed") -> dict[str, Any]:
+    """The task of a name, or those of one of lm-eval's groups; the suite's own are tried, and those with its data."""
+    where, folder, file = f"task {name!r}", suite.folder, dict(suite.files).get(name)
     own = bool(_own(folder, manager, [name]))
     if own:
         code = {one.rpartition(" ")[2] for one in suite_code(folder)}
         check_config(where, {**(manager.task_index[name].cfg or {}), **listed.changes}, code)
-    spec = _spec(folder, content, manager, name, listed)
+    data = _given_data(manager, name, file, suite.wanted[name]) if file else _local_data(folder, content, manager, name)
+    spec = _spec(data, manager, name, listed)
     try:
         tasks: dict[str, Any] = manager.load([spec])["tasks"]
     except Exception as error:
@@ -119,7 +153,7 @@ def _tasks(folder: Path, content: str, manager: TaskManager, name: str, listed: 
     for task in tasks.values():
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
-        if own:
+        if own or file:
             check_task(where, task)
     return tasks
 
@@ -132,8 +166,8 @@ class Listed:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _listed_in_groups(folder: Path, manager: TaskManager) -> dict[str, Listed]:
-    """Tasks that the folder's groups list, tags opened; groups inside groups count as their own."""
+def _listed_in_groups(folder: Path, manager: TaskManager, kept: Container[str] | None) -> dict[str, Listed]:
+    """Tasks that the folder's groups list, or those `kept`, tags opened; groups inside groups count as their own."""
     listed: dict[str, Listed] = {}
     groups = _own(folder, manager, manager.all_groups)
     for group in groups:
@@ -143,7 +177,7 @@ def _listed_in_groups(folder: Path, manager: TaskManager) -> dict[str, Listed]:
             name = changes.pop("task", None)
             if name is None:
                 raise ValueError(f"group {group!r} in {folder}: members must name a task, got {member!r}")
-            if name in groups:
+            if name in groups or (kept is not None and name not in kept):
                 continue
             entry = manager.task_index.get(name)
             opened = sorted(entry.tags) if entry is not None and name in manager.all_tags else [name]
@@ -158,17 +192,34 @@ def _own(folder: Path, manager: TaskManager, names: Iterable[str]) -> list[str]:
     return [name for name, path in paths.items() if path and path.is_relative_to(folder)]
 
 
-def _spec(folder: Path, content: str, manager: TaskManager, name: str, listed: Listed) -> str | dict[str, Any]:
-    """What to ask of lm-eval for a listed task or one of lm-eval's own groups."""
+def _spec(data: Mapping[str, Any], manager: TaskManager, name: str, listed: Listed) -> str | dict[str, Any]:
+    """What to ask of lm-eval for a listed task, whose `data` lie here, or for one of lm-eval's own groups."""
     if name in manager.all_subtasks:
         # Only as a member of a group may a registered task be given with changes to its YAML.
-        data = _local_data(folder, content, manager, name)
         return {"group": f"only {name}", "task": [{**data, **listed.changes, "task": name}]}
     if listed.changes:
         raise ValueError(
             f"group {listed.group!r} changes {sorted(listed.changes)} of the group {name!r}: list its tasks"
         )
     return name
+
+
+def _given_data(manager: TaskManager, name: str, file: Path, want: Wanted) -> dict[str, Any]:
+    """Changes that make a task read a data file in place of what its YAML names."""
+    config = (manager.task_index[name].cfg or {}) if name in manager.task_index else {}
+    split = config.get("test_split") or config.get("validation_split") or "test"
+    rows = data_rows(file, want)
+    columns = {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+    try:
+        read = DatasetDict({split: Dataset.from_dict(columns)})
+    except Exception as error:  # pyarrow's, of fields that hold numbers here and texts there
+        raise ValueError(f"task {name!r}: {file} {said(error)}") from error
+
+    def dataset(**_: Any) -> DatasetDict:
+        return read
+
+    others = dict.fromkeys(("training_split", "fewshot_split", "dataset_path", "dataset_kwargs"))
+    return {**others, "custom_dataset": dataset}
 
 
 def _local_data(folder: Path, content: str, manager: TaskManager, name: str) -> dict[str, Any]:

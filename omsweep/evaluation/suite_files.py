@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from omsweep.cache.manifest import sha256_of
 
 CODE_TAG = "!function"
 """How lm-eval's task YAMLs name a Python function of a file beside them, which is run when the task is loaded."""
+
+_TASK = re.compile(r"^task:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_LIKELIHOODS = re.compile(r"^output_type:\s*[\"']?(?!generate_until)\w", re.MULTILINE)
 
 
 def content_hash(path: Path) -> str:
@@ -45,6 +49,13 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _counts(name: str) -> bool:
     return not name.startswith((".", "__pycache__"))
+
+
+def likelihood_tasks(folder: Path) -> list[str]:
+    """Tasks of a folder's YAMLs that are scored by log-likelihoods, as far as the YAMLs' own text says it."""
+    yamls = (file for file in folder_files(folder) if file.suffix == ".yaml")
+    texts = [text for file in yamls if _LIKELIHOODS.search(text := file.read_text("utf-8", errors="replace"))]
+    return [named[1] for text in texts if (named := _TASK.search(text))]
 
 
 def suite_code(folder: Path) -> list[str]:

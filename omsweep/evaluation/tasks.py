@@ -17,6 +17,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from lm_eval.api.registry import filter_registry, metric_registry
 from lm_eval.config.task import TaskConfig
 
+from omsweep.evaluation.programs.filters import FILTER as RUN_PROGRAMS
+
 _OF_THE_INDEX = ("tag", "group", "task_list", "include", "class")
 """Keys of a task's YAML that are not of the task itself."""
 _PRINTED = re.compile(r"\{\{\s*(\w+)\s*\}\}")
@@ -77,6 +79,12 @@ def check_config(where: str, config: Mapping[str, Any], code: Container[str]) ->
     _check_generation(where, config.get("generation_kwargs") or {})
     for pipeline in _mappings(where, "filter_list", config.get("filter_list")):
         for entry in _mappings(where, "filter_list.filter", pipeline.get("filter")):
+            if entry.get("function") == RUN_PROGRAMS and not (
+                isinstance(metadata, Mapping) and metadata.get("executes")
+            ):
+                raise ValueError(
+                    f"{where}: metadata.executes must say what the programs are written in that {RUN_PROGRAMS} runs"
+                )
             if isinstance(name := entry.get("function"), str) and name not in filter_registry:
                 raise ValueError(
                     f"{where}: filter_list: unknown function {name!r:.80}{_nearest(name, filter_registry)}"

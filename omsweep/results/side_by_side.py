@@ -18,8 +18,8 @@ from omsweep.space.schema import NOT_MEASURED
 from omsweep.store.records import TWINS, TrialRecord
 from omsweep.strict_json import flatten
 
-HOW_NOT_WHAT = (*NOT_MEASURED, "batch_size", "allow_suite_code")
-"""Keys of `evaluate` that change no score."""
+HOW_NOT_WHAT = (*NOT_MEASURED, "batch_size", "allow_suite_code", "allow_code_execution", "data_root", "data")
+"""Keys of `evaluate` that change no score; what data files hold is compared as an input."""
 NO_SETTINGS = ("name", "keep", "report", "budget")
 SEPARATOR = ":"
 """Between a sweep's name and a trial's: in neither."""

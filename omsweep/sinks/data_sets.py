@@ -80,6 +80,11 @@ def _scored_on(state: SweepState) -> list[DataSet]:
     of_suite = {"categories": len(scores), "items_and_prompts": contamination.get("items"), **limit}
     return [
         _scored(state, "tax suite", "evaluate.tax", evaluate["tax"], of_suite),
+        *(
+            _scored(state, "tax data", key, one["path"], limit)
+            for key, one in state.created.get("inputs", {}).items()
+            if key.startswith("evaluate.data.")
+        ),
         _scored(
             state, "reward prompts", "evaluate.reward.prompts", prompts, {"samples": evaluate.get("samples"), **limit}
         ),

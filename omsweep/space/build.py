@@ -7,6 +7,7 @@ from typing import Any
 
 from omsweep.align.algorithms import ALGORITHMS
 from omsweep.align.settings import DTYPES as TRAINED_DTYPES
+from omsweep.evaluation.backends.settings import backend_from
 from omsweep.evaluation.settings import EvaluateSettings
 from omsweep.families.family import NOTHING_DECLARED, ModelFamily
 from omsweep.families.table import family_from
@@ -145,6 +146,10 @@ def _check_scheduler(file: SpaceFile) -> None:
         raise SpaceError("scheduler.variant", "promote is of moasha: the median rule stops only")
     if given.first_rung >= steps and "steps" not in file.space:
         raise SpaceError("scheduler.first_rung", f"must be below train.steps, {steps}, got {given.first_rung}")
+    if backend_from(file.evaluate.backend).serves:
+        raise SpaceError(
+            "evaluate.backend", "must be transformers where trials are stopped: a rung scores a copy in memory"
+        )
     if file.evaluate.limit == 1:
         raise SpaceError("evaluate.limit", "must be at least 2 where trials are stopped: one item shows no noise")
 

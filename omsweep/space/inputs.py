@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from omsweep.cache.manifest import SMALL_BYTES, sha256_of
-from omsweep.evaluation.reward_models import REWARD_MODELS
+from omsweep.evaluation.judges.settings import SFT
+from omsweep.evaluation.rewards.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.evaluation.suite_files import folder_files
 from omsweep.space.knobs import SpaceError
@@ -31,8 +32,14 @@ def places(space: SearchSpace) -> dict[str, str]:
     }
     found["replay.path"] = space.replay.path if space.replay is not None else None
     found["evaluate.tax"] = None if space.evaluate.tax in TAX_SUITES else space.evaluate.tax
-    found["evaluate.reward.prompts"] = None if reward.prompts in REWARD_PROMPTS else reward.prompts
-    found["evaluate.reward.model"] = None if reward.model in REWARD_MODELS else reward.model
+    found |= {f"evaluate.data.{task}": str(path) for task, path in space.evaluate.suite.files}
+    rewards = {"evaluate.reward": reward} | {f"evaluate.rewards.{k}": one for k, one in space.evaluate.rewards.items()}
+    for key, one in rewards.items():
+        found[f"{key}.prompts"] = None if one.prompts in REWARD_PROMPTS else one.prompts
+        found[f"{key}.model"] = None if one.model in REWARD_MODELS else one.model
+        if one.judge is not None:
+            found[f"{key}.judge.template"] = one.judge.template
+            found[f"{key}.judge.against"] = None if one.judge.against == SFT else one.judge.against
     found[PILOT] = space.file.report.pilot
     return {key: value for key, value in found.items() if value}
 

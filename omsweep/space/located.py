@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omsweep.evaluation.reward_models import REWARD_MODELS
+from omsweep.evaluation.data import SAMPLES
+from omsweep.evaluation.judges.settings import SFT
+from omsweep.evaluation.rewards.reward_models import REWARD_MODELS
 from omsweep.evaluation.settings import REWARD_PROMPTS, TAX_SUITES
 from omsweep.preferences.settings import SUFFIXES
 
@@ -40,9 +42,15 @@ def located(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _evaluate(evaluate: Any, path: Locate, model: Locate) -> Any:
     def reward(given: Any) -> Any:
-        return _at(_at(given, "prompts", _unless(REWARD_PROMPTS, path)), "model", _unless(REWARD_MODELS, model))
+        given = _at(_at(given, "prompts", _unless(REWARD_PROMPTS, path)), "model", _unless(REWARD_MODELS, model))
+        return _at(
+            given, "judge", lambda judge: _at(_keys(judge, path, "template"), "against", _unless({SFT: 0}, path))
+        )
 
-    return _at(_at(evaluate, "tax", _unless(TAX_SUITES, path)), "reward", reward)
+    evaluate = _at(_at(evaluate, "tax", _unless(TAX_SUITES, path)), "reward", reward)
+    evaluate = _at(evaluate, "rewards", lambda rewards: _each(rewards, reward))
+    evaluate = _at(evaluate, "data_root", _unless({SAMPLES: None}, path))
+    return _at(evaluate, "data", lambda files: _each(files, _unless({}, path)))
 
 
 def _unless(names: Mapping[str, Any], locate: Locate) -> Callable[[Any], Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from omsweep.align.settings import MATCHES, allowed_matches
+from omsweep.evaluation.settings import objective_first
 from omsweep.families.family import Resources
 from omsweep.secrets import SOURCE
 from omsweep.store.records import SCORED_NUMBERS
@@ -224,7 +225,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """What scores the policy: a tax suite and a reward scorer.
+    """What scores the policy: a tax suite and a reward scorer, and further rewards that are recorded beside it.
 
     `report_split: all` scores every policy on the report split too, which comparisons of arms read; `front` only the
     front's members. Whatever selects reads the search split. With `workers` trials are scored by groups of their own,
@@ -233,6 +234,7 @@ class Evaluate(Section):
 
     tax: str = "tiny"
     reward: str | dict[str, Any] = "tiny"
+    rewards: dict[Name, str | dict[str, Any]] = {}
     samples: PositiveInt = 4
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     max_new_tokens: PositiveInt = 64
@@ -240,8 +242,19 @@ class Evaluate(Section):
     limit: PositiveInt | None = None
     report_split: Literal["front", "all"] = "front"
     allow_suite_code: bool = False
+    data_root: str | None = None
+    data: dict[str, str] = {}
+    tasks: list[str] | None = None
+    allow_code_execution: bool = False
+    backend: str | dict[str, Any] = "transformers"
+    allow_scorer_code: bool = False
     workers: PositiveInt | None = None
     resources_per_worker: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _objective_first(cls, given: Any) -> Any:
+        return objective_first(given) if isinstance(given, dict) else given
 
 
 NOT_MEASURED = ("report_split", "workers", "resources_per_worker")

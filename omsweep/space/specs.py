@@ -9,7 +9,7 @@ from omsweep.space.data_sources import algorithms_by_source, replays
 from omsweep.space.reads import possible_reads, reads_of
 from omsweep.space.resources import worker_resources
 from omsweep.space.samples import match_of, task_vectors_of, train_mapping
-from omsweep.space.schema import NOT_MEASURED
+from omsweep.space.schema import NOT_MEASURED, Evaluate
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialIdentity, TrialSpec
 from omsweep.trial.prepare.request import Preparation
@@ -17,10 +17,21 @@ from omsweep.trial.prepare.request import Preparation
 OPERATIONAL = (
     *(f"train.{name}" for name in ("max_failures", "reuse_workers", "trial_timeout", "wait_timeout")),
     *("train.concurrent_trials", "train.resources_per_worker"),
-    *(f"evaluate.{name}" for name in ("allow_suite_code", "workers", "resources_per_worker")),
+    *(f"evaluate.{name}" for name in ("allow_suite_code", "allow_code_execution", "workers", "resources_per_worker")),
     *("keep.", "budget.", "secrets.", "project", "tracking."),
 )
 """Settings that say how a sweep is run, not what it finds: they may change when it is gone on with."""
+_IF_GIVEN = (
+    "allow_suite_code",
+    "data_root",
+    "data",
+    "tasks",
+    "allow_code_execution",
+    "backend",
+    "allow_scorer_code",
+    "rewards",
+)
+"""Keys of the `evaluate` section that a trial's record has only where they say something."""
 UNRECORDED = (
     *("task_vector_dtype", "checkpoint_every", "max_failures", "reuse_workers", "trial_timeout", "wait_timeout"),
     *("concurrent_trials", "resources_per_worker"),
@@ -47,8 +58,9 @@ def trial_spec(space: SearchSpace, sample: Mapping[str, Any]) -> TrialSpec:
 
 def evaluation(space: SearchSpace) -> dict[str, Any]:
     """How every policy of a space is scored: `evaluate` and `splits` of a `TrialSpec`."""
-    own_code = set() if space.file.evaluate.allow_suite_code else {"allow_suite_code"}  # no word of what is not done
-    evaluate = space.file.evaluate.model_dump(mode="json", exclude={*NOT_MEASURED, *own_code})
+    section = space.file.evaluate
+    idle = {name for name in _IF_GIVEN if getattr(section, name) == Evaluate.model_fields[name].default}
+    evaluate = section.model_dump(mode="json", exclude={*NOT_MEASURED, *idle})  # no word of what is not done
     return {"evaluate": evaluate, "splits": space.splits}
 
 

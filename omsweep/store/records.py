@@ -288,6 +288,40 @@ class Scores(Record):
             table=True,
         ),
     ] = None
+    finished_rate: Annotated[
+        Number,
+        Shown(
+            unit="share of answers",
+            direction="maximise",
+            title="finished",
+            meaning="share of drawn answers that ended before the longest length",
+            digits=3,
+            mlflow="metric",
+            table=True,
+        ),
+    ] = None
+    distinct_2: Annotated[
+        Number,
+        Shown(
+            unit="share of bigrams",
+            title="distinct-2",
+            meaning="distinct over all pairs of neighbouring words in the drawn answers; falls where they repeat",
+            digits=3,
+            mlflow="metric",
+            table=True,
+        ),
+    ] = None
+    refusal_rate: Annotated[
+        Number,
+        Shown(
+            unit="share of answers",
+            title="refusals",
+            meaning="share of drawn answers that begin with a refusal, by a rule for English",
+            digits=3,
+            mlflow="metric",
+            table=True,
+        ),
+    ] = None
     reward_report: Annotated[Number, Shown(twin_of="reward", mlflow="metric")] = None
     reward_report_se_items: Annotated[Number, Shown(twin_of="reward_se_items", mlflow="metric")] = None
     tax_report: Annotated[Number, Shown(twin_of="tax", mlflow="metric")] = None
@@ -303,7 +337,8 @@ class Scores(Record):
 class Ended(Scores):
     """How a trial ended: its state, scores, what training saw, and where its policy is.
 
-    `decoding` is how its answers were made, for tax and reward alike (`omsweep.families.decoding.Decoding`).
+    `decoding` is how its answers were made, for tax and reward alike (`omsweep.families.decoding.Decoding`), `backend`
+    the server that made them: `name`, `command`, `owned_by` and `version`; None: the model in the trial's process.
     """
 
     state: Annotated[State, TAG]
@@ -316,6 +351,7 @@ class Ended(Scores):
     seconds: Annotated[Numbers, NUMBERS] = Field(default_factory=dict)
     accelerator: Annotated[str | None, TAG] = None
     decoding: Annotated[Mapping[str, Any] | None, TAG] = None
+    backend: Annotated[Mapping[str, Any] | None, TAG] = None
     policy_path: Annotated[str | None, Shown(mlflow="tag", front=True)] = None
     weights_hash: Annotated[str | None, TAG] = None
     error: Annotated[str | None, TAG] = None

@@ -87,6 +87,7 @@ class TrialState(NamedTuple):
         ended: `seq` of its end.
         traceback: file with the traceback of its end.
         report: numbers on the report split that were measured after its end, named as on the search split.
+        added: numbers of rewards that were added after its end, as in `rewards` of its record.
         run_id: of its MLflow run.
     """
 
@@ -108,6 +109,7 @@ class TrialState(NamedTuple):
     ended: int = 0
     traceback: str | None = None
     report: Mapping[str, Any] | None = None
+    added: Mapping[str, Any] = Map()
     run_id: str | None = None
 
     @property
@@ -132,6 +134,8 @@ class TrialState(NamedTuple):
         identity = {name: value for name, value in self.fields.items() if name in TrialIdentity.model_fields}
         own = {"attempts": max(1, self.attempt), "mlflow_run_id": self.run_id}
         known = {name: value for name, value in self.outcome.items() if name in Ended.model_fields}
+        if self.added:
+            known["rewards"] = {**self.added, **known.get("rewards", {})}  # what was measured at its end stays
         return TrialRecord(**{**identity, **known, **own})
 
 
@@ -166,6 +170,7 @@ class SweepState(NamedTuple):
         spent: which budget was used up, data of the last event of that kind; empty where it was raised since.
         used: by drivers that are gone and by attempts that ended; `used_until` has all.
         holding: attempts that run, by trial id.
+        rewards_added: settings of the rewards that were added to trials after their end, by name.
     """
 
     seq: int = 0
@@ -184,6 +189,7 @@ class SweepState(NamedTuple):
     spent: Mapping[str, Any] = Map()
     used: Used = Used()
     holding: Map[str, Holding] = Map()
+    rewards_added: Map[str, Mapping[str, Any]] = Map()
 
     @property
     def resolved(self) -> Mapping[str, Any]:
@@ -212,6 +218,10 @@ class SweepState(NamedTuple):
     def report_scores(self) -> dict[str, Mapping[str, Any]]:
         """Numbers on the report split that were measured after the end, by trial id."""
         return {one.trial_id: one.report for one in self.trials.values() if one.report is not None}
+
+    def added(self, trial_id: str) -> Mapping[str, Any]:
+        """Numbers of rewards that were added to a trial after its end."""
+        return self.trials[trial_id].added
 
     def references(self) -> dict[str, Mapping[str, Any]]:
         """What each SFT model scored, by `family_key`."""
@@ -264,7 +274,7 @@ def _changed(state: SweepState, event: Event) -> Changes:
         trial = trials.get(trial_id)
         if trial is not None and trial.outcome is not None and trial.outcome["state"] not in SCORED:
             counts = _counted(counts, trial.outcome["state"], -1)
-            again = trial._replace(phase="proposed", outcome=None, ended=0, traceback=None, steps=0)
+            again = trial._replace(phase="proposed", outcome=None, ended=0, traceback=None, steps=0, added=Map())
             trials = trials.set(trial_id, again)
     return {"trials": trials, "counts": counts, "created": created, "spent": spent, "closed": None}
 
@@ -350,6 +360,15 @@ def _scored(state: SweepState, event: Event) -> Changes:
     return _trial(state, event, report=event.data["numbers"]) if event.data["split"] == "report" else {}
 
 
+def _rewarded(state: SweepState, event: Event) -> Changes:
+    """A reward that was added to a trial after its end (`omsweep evaluate --add-reward`)."""
+    reward, trial = event.data["reward"], state.trials[str(event.trial_id)]
+    return {
+        **_trial(state, event, added={**trial.added, **event.data["numbers"]}),
+        "rewards_added": state.rewards_added.set(reward["name"], reward),
+    }
+
+
 def _tracked(state: SweepState, event: Event) -> Changes:
     run_id = event.data["run_id"]
     return {"run_id": run_id} if event.trial_id is None else _trial(state, event, run_id=run_id)
@@ -386,6 +405,7 @@ KINDS: Mapping[str, Callable[[SweepState, Event], Changes]] = {
     "lost": _lost,
     "ended": _ended,
     "scored": _scored,
+    "rewarded": _rewarded,
     "tracked": _tracked,
     "reclaimed": _reclaimed,
     "driver": _driver,

@@ -24,3 +24,14 @@ def hold_gpu_memory(gib: float | None) -> None:
             f"resources_per_worker.gpu_memory_gib is {gib:g}, and this worker's GPU has {total / GIB:.1f} GiB"
         )
     torch.cuda.set_per_process_memory_fraction(gib * GIB / total, DEVICE)
+
+
+def free_gpu_memory() -> None:
+    """Give back what this process's torch keeps of its GPU without need."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -60,7 +60,7 @@ class PointScorer:
             split = split_of(model, self._sft, self._prepared)
             merged_at = time.time()
             evaluate = EvaluateSettings(**spec.evaluate)
-            models = Models(model, self._tokenizer, self._sft)
+            models = Models(model, self._tokenizer, self._sft, folder=str(output))
             frame, fields = score_splits(evaluate, self._prepared, models, spec.splits)
         SweepFolder(self._folder.parent, self._folder.name).write_scores(spec.trial_id, frame)
         return Outcome(

@@ -19,7 +19,7 @@ from omsweep.foreign import error_line
 from omsweep.store.folder import SweepFolder
 from omsweep.store.records import TRAINED, Outcome, Part, Prepared, TrialSpec
 from omsweep.strict_json import read_json, write_json
-from omsweep.trial.gpu_memory import hold_gpu_memory
+from omsweep.trial.gpu_memory import free_gpu_memory, hold_gpu_memory
 from omsweep.trial.models import accelerator, placed, sft_model, sft_tokenizer, unplaced_sft_model
 from omsweep.trial.progress import ProgressWriter, progress_file
 from omsweep.trial.scoring import score_rung, score_splits
@@ -205,7 +205,15 @@ class TrialSession:
         )
 
     def models(self) -> Models:
-        """What is scored at the end: the policy just trained, or the one that `keep` left; on every rank."""
+        """What is scored at the end: the policy just trained, or the one that `keep` left; on every rank.
+
+        For a server that is the folder that `keep` left, and the models here make room for it.
+        """
+        if EvaluateSettings(**self.spec.evaluate).backend.serves:
+            self._model = None
+            self.__dict__.pop("_sft", None)
+            free_gpu_memory()
+            return Models(None, self._tokenizer, folder=str(self.policy_folder))
         if self._model is None:
             self._model = _saved_policy(str(self.policy_folder), self.prepared)
         self._model = placed(self._model).eval()

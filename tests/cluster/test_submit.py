@@ -147,7 +147,7 @@ def test_what_a_job_cannot_use_is_refused_before_anything_is_sent(
         ("families=[{name: m, base: org/base, sft: model}]", "families.m.sft", "model"),
         ("evaluate.tax=tasks", "evaluate.tax", "tasks"),
         ("evaluate.reward={prompts: mine.jsonl}", "evaluate.reward.prompts", "mine.jsonl"),
-        ("evaluate.reward={scorer: reward_model, model: model}", "evaluate.reward.model", "model"),
+        ("evaluate.reward={scorer: reward_model, model: model, prompts: tiny}", "evaluate.reward.model", "model"),
         ("report={pilot: mine.jsonl}", "report.pilot", "mine.jsonl"),
     ],
 )

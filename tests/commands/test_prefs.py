@@ -12,7 +12,7 @@ import pytest
 from datasets import load_from_disk
 
 from omsweep.cli import main
-from omsweep.commands import pair_sources
+from omsweep.commands.prefs import sources
 from omsweep.evaluation.settings import SCORERS
 from omsweep.families.load import load_tokenizer, weights_hash
 from omsweep.families.tiny.architecture import random_family
@@ -81,7 +81,7 @@ def test_a_finished_run_loads_nothing_again(
     output = tmp_path / "pairs.jsonl"
     assert main(arguments(model, output)) == 0
     first, files = capsys.readouterr().out, files_of(output)
-    monkeypatch.setattr(pair_sources, "load_model", None)
+    monkeypatch.setattr(sources, "load_model", None)
     assert main(arguments(model, output)) == 0
     assert (capsys.readouterr().out, files_of(output)) == (first, files)
     output.unlink()  # pairs are made of the samples again
@@ -135,7 +135,7 @@ def test_other_arguments_for_the_same_output(
     before = files_of(output)
     capsys.readouterr()
     other = random_family(tmp_path / "other", seed=1, hidden_size=32, intermediate_size=32)
-    monkeypatch.setattr(pair_sources, "load_model", None)
+    monkeypatch.setattr(sources, "load_model", None)
     for changed, message in (
         ({"samples": "2"}, "samples: 3 there, 2 now"),
         ({"seed": "1"}, "prompts.hash: "),
@@ -170,7 +170,7 @@ def test_other_arguments_for_the_same_output(
         ({"limit": "0"}, "limit must be at least 1, got 0"),
         ({"pairs": "some"}, "pairs must be one of best-worst, all, got 'some'"),
         ({"dtype": "int8"}, "dtype must be one of float32, bfloat16, float16, got 'int8'"),
-        ({"scorer": "gold"}, f"reward scorer must be one of {sorted(SCORERS)}, got 'gold'"),
+        ({"scorer": "gold"}, f"reward scorer must be one of {sorted(SCORERS)}, or module:function, got 'gold'"),
         ({"scorer": "{scorer: tiny, prompts: tiny}"}, "scorer takes no prompts here"),
         ({"scorer": "{scorer"}, "scorer must be a name or a YAML mapping, got '{scorer'"),
         ({"scorer": "{scorer: reward_model, model: none/here/at/all}"}, "'none/here/at/all' is neither a folder that"),
@@ -188,7 +188,7 @@ def test_mistakes_are_one_line_exit_with_2_and_leave_nothing(
     changed: dict[str, str],
     message: str,
 ) -> None:
-    monkeypatch.setattr(pair_sources, "load_model", None)
+    monkeypatch.setattr(sources, "load_model", None)
     assert main(arguments(model, tmp_path / "pairs.jsonl", **changed)) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"omsweep: {message}")

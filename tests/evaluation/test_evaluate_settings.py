@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from omsweep.evaluation.settings import (
+    IMPLICIT,
     SCORERS,
     TAX_SUITES,
     EvaluateSettings,
@@ -27,7 +28,7 @@ def test_defaults_are_the_contract():
 
 def test_reward_may_be_a_name_or_a_mapping():
     assert EvaluateSettings(tax="tiny", reward="tiny").reward == RewardSettings(scorer="tiny")
-    judged = EvaluateSettings(reward={"scorer": "reward_model", "model": "some/model"}).reward
+    judged = EvaluateSettings(reward={"scorer": "reward_model", "model": "some/model", "prompts": "smollm2"}).reward
     assert (judged.scorer, judged.model) == ("reward_model", "some/model")
 
 
@@ -42,8 +43,13 @@ def test_reward_may_be_a_name_or_a_mapping():
         ({"temperature": float("nan")}, "temperature must be above 0, got nan"),
         ({"limit": 0}, "limit must be"),
         ({"tax": "hellaswag"}, f"tax suite must be one of {names(TAX_SUITES)} or a folder .*'hellaswag'"),
-        ({"reward": "gold"}, f"reward scorer must be one of {names(SCORERS)}, got 'gold'"),
+        ({"reward": "gold"}, f"reward scorer must be one of {names(SCORERS)}, or module:function, got 'gold'"),
         ({"reward": {"scorer": "reward_model"}}, "needs model"),
+        (
+            {"reward": {"scorer": "reward_model", "model": "x"}},
+            "^reward must have prompts beside scorer 'reward_model'",
+        ),
+        ({"reward": "positivity"}, "^reward must have prompts beside scorer 'positivity'"),
         ({"reward": {"scorer": "tiny", "model": "x"}}, "belong to scorer 'reward_model'"),
         ({"reward": {"scorer": "tiny", "dtype": "bfloat16"}}, "belong to scorer 'reward_model'"),
         ({"reward": {"scorer": "tiny", "prompts": "nowhere.jsonl"}}, "reward prompts must be one of"),
@@ -65,8 +71,13 @@ def test_folders_and_files_by_path(suite_path, prompts_file):
 def test_every_scorer_can_be_made():
     from omsweep.evaluation.scorers import make_scorer
 
-    for name in SCORERS:
-        settings = RewardSettings(scorer=name, model="folder" if name == "reward_model" else None)
+    for name in SCORERS.keys() - {IMPLICIT}:
+        needed = {
+            "reward_model": {"model": "folder"},
+            "pattern": {"pattern": "a"},
+            "judge": {"judge": {"url": "https://judge.example/v1", "model": "m", "form": "grade"}},
+        }
+        settings = RewardSettings(scorer=name, **needed.get(name, {}))
         assert callable(make_scorer(settings).score)
 
 

@@ -8,6 +8,7 @@ import pytest
 from omsweep.evaluation.score import COLUMNS, _scorer_recipe, reference_scores, score_policy
 from omsweep.evaluation.settings import EvaluateSettings, RewardSettings
 from omsweep.evaluation.statistics import reward_and_tax
+from tests.evaluation.judges.stub_judge import StubJudge, serving
 
 
 @pytest.fixture
@@ -119,3 +120,37 @@ def test_a_reward_model_is_told_by_its_content(tmp_path):
         return _scorer_recipe(reward, tmp_path)
 
     assert recipe(b"one", 1) == recipe(b"one", 2) != recipe(b"two", 2)
+
+
+def test_further_rewards_are_scored_on_the_same_answers_and_select_nothing(
+    llama, make_llama, tokenizer, settings, tmp_path
+):
+    pairs = tmp_path / "pairs.jsonl"
+    lines = [{"prompt": f"say {a}", "chosen": a, "rejected": "no", "split": "search"} for a in ("one", "two", "six")]
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    prompts = {"prompts": settings.reward.prompts}
+    with serving(StubJudge(lambda body: "[[A]]")) as server:
+        rewards = {
+            "size": {"scorer": "length", **prompts},
+            "one": {"scorer": "pattern", "pattern": r"\bone\b", **prompts},
+            "liked": {"scorer": "judge", "judge": {"url": server.url, "model": "stub"}, **prompts},
+            "held": {"scorer": "implicit_accuracy", "prompts": str(pairs)},
+        }
+        several = dataclasses.replace(settings, rewards=rewards)
+        other = make_llama(1)
+        reference = reference_scores("other", lambda: (other, tokenizer), several, "search", 0, root=tmp_path)
+        given = {"split": "search", "seed": 0, "reference_model": other}
+        policy = score_policy(llama, tokenizer, settings=several, baseline=reference, **given)
+        asked = server.requests
+        assert 0 < asked <= 24
+    plain = score_policy(llama, tokenizer, settings=settings, **given)
+    pd.testing.assert_frame_equal(policy[policy["kind"] != "beside"], plain, check_dtype=False)
+    found = reward_and_tax(policy, reference)
+    alone = reward_and_tax(plain, reference[reference["kind"] != "beside"])
+    assert {**found, "rewards": {name: found["rewards"][name] for name in ("greedy", "sampled")}} == alone
+    drawn = [table[(table["kind"] == "reward") & (table["decoder"] == "sampled")] for table in (policy, reference)]
+    longer = [table["completion"].str.len().groupby(table["item_id"]).mean() for table in drawn]
+    assert found["rewards"]["size"] == pytest.approx(float((longer[0] - longer[1]).mean()))
+    assert set(found["rewards"]) >= {"size_se_items", "one", "liked_first_shown", "held", "held_se_items"}
+    assert found["rewards"]["liked"] == 0.0
+    assert json.loads(json.dumps(found, allow_nan=False)) == found

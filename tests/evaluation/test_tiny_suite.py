@@ -39,10 +39,10 @@ def test_enough_items_and_prompts(split):
 
 @pytest.mark.parametrize(("says", "score"), [(" {answer} ", 1.0), ("{answer} sorry", 0.0), ("", 0.0)])
 def test_the_answer_is_right_and_anything_more_or_less_is_wrong(random_model, monkeypatch, says, score):
-    def speak(self, requests, disable_tqdm=False):
-        return [says.format(answer=request.doc["answer"]) for request in requests]
+    def speak(asked, *_):
+        return [says.format(answer=one.doc["answer"]) for of_task in asked.instances.values() for one in of_task]
 
-    monkeypatch.setattr(tax.SpreadHFLM, "generate_until", speak)
+    monkeypatch.setattr(tax, "_replies", speak)
     scores = score_tax(*random_model, suite="tiny", split="search")
     assert set(scores["category"]) == CATEGORIES
     assert set(scores["score"]) == {score}

@@ -78,12 +78,14 @@ def test_data_sets_have_the_hash_of_their_content_or_of_what_names_them():
     begin[2]["inputs"] = {
         "preferences.path": {"path": "/d/pairs.jsonl", "sha256": "ab" * 32},
         "evaluate.reward.prompts": {"path": "/d/prompts.jsonl", "sha256": "cd" * 32},
+        "evaluate.data.gsm8k": {"path": "/d/gsm8k.jsonl", "sha256": "ef" * 32},
     }
     models_of = {"data": {key: {"dpo": "/c"}}, "records": [summary], "contamination": [{"items": 90}]}
     state = fold(
         numbered(begin, ("prepared", None, {"family": "f", "reference": reference, "models": models_of}), trial)
     )
-    preferences, suite, prompts = data_sets(state, "a")
+    preferences, suite, items, prompts = data_sets(state, "a")
+    assert items[:3] == ("gsm8k.jsonl tax data", "ef" * 8, "file")
     assert preferences[:3] == ("pairs.jsonl", "ab" * 8, "file")
     assert preferences.counts == {"records": 12, "taken": 10, "dropped": {"empty": 2}}
     assert (suite.name, suite.kind, suite.counts) == (
@@ -96,4 +98,4 @@ def test_data_sets_have_the_hash_of_their_content_or_of_what_names_them():
         "cd" * 8,
         {"samples": 4},
     )
-    assert data_sets(state) == (preferences, suite, prompts)
+    assert data_sets(state) == (preferences, suite, items, prompts)

@@ -157,3 +157,26 @@ def test_a_trial_is_trained_in_one_session_and_scored_in_another(
     monkeypatch.setattr("omsweep.families.load.weights_hash", lambda *_: "ef")
     with pytest.raises(FileNotFoundError, match="is gone or changed: `omsweep retry` trains the trial again"):
         run_session(spec, PREPARED, tmp_path, started=0.0, part="score")
+
+
+def test_for_a_server_the_models_make_room(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Scoring gets the folder that was kept and no model in memory."""
+    served = {"backend": {"name": "openai", "command": "serve {model} {port}"}}
+    one, seen = TrialSession(spec.model_copy(update={"evaluate": served}), PREPARED, tmp_path), []
+    session.trained_note(tmp_path, spec.trial_id).parent.mkdir(parents=True)
+
+    def score(_: object, __: object, models: Any, *___: object, **____: object) -> Any:
+        seen.append(models)
+        raise ValueError("the server of evaluate.backend ended with status 7: out of memory")
+
+    monkeypatch.setattr(session, "score_splits", score)
+    outcome = session._scored(one, one.train(), session.alone)
+    assert (outcome.state, outcome.policy_path) == ("failed", str(one.policy_folder))
+    assert outcome.error == (
+        "scoring failed: ValueError: the server of evaluate.backend ended with status 7: out of memory"
+    )
+    assert (seen[0].policy, seen[0].reference, seen[0].folder) == (None, None, str(one.policy_folder))
+    assert one._model is None
+    assert "_sft" not in vars(one)

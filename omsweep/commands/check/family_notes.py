@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from omsweep.evaluation.reward_models import REWARD_MODELS
+from omsweep.evaluation.rewards.reward_models import REWARD_MODELS
 from omsweep.families.family import GIB, ModelFamily, TinyRecipe
 from omsweep.families.folder import stored_dtype
 from omsweep.families.presence import Place, hub_is_off, place_of, with_shape
@@ -52,11 +52,12 @@ def _notes(space: SearchSpace, family: ModelFamily) -> Iterator[str]:
 
 def reward_model_notes(space: SearchSpace) -> list[str]:
     """Where the reward model is, unless it is embedded or here; nothing is downloaded to find it out."""
-    reward = space.evaluate.reward
-    if reward.model is None or reward.model in REWARD_MODELS:
-        return []
-    place = place_of(reward.model, revision=reward.revision)
-    return [f"reward model: {note}" for note in _place_notes(reward.model, place, None)]
+    named = [one for one in space.evaluate.all_rewards if one.model is not None and one.model not in REWARD_MODELS]
+    return [
+        f"reward model: {note}"
+        for one in named
+        for note in _place_notes(str(one.model), place_of(str(one.model), revision=one.revision), None)
+    ]
 
 
 def _place_notes(path: str, place: Place, size: int | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from omsweep.commands.check.family_notes import family_notes, reward_model_notes
 from omsweep.commands.check.recipe_notes import recipe_notes, steps_of
 from omsweep.commands.check.records import kto_notes
 from omsweep.console import Console
+from omsweep.evaluation.data import SAMPLES
 from omsweep.plan.earlier import read_earlier
 from omsweep.plan.size import merged_count, trained_count
 from omsweep.plan.starting_points import plan, recipe_count, startup_trials, trial_count
@@ -76,6 +77,8 @@ def notes(space: SearchSpace) -> list[str]:
         found.append(f"budget.trials: at most {most} of these {trained_count(space)} trials are begun")
     if code := space.evaluate.code:
         found.append(f"evaluate.tax: loading the suite runs Python of its own: {', '.join(code)}")
+    if space.evaluate.data_root == SAMPLES:
+        found.append(f"evaluate.data_root: {SAMPLES}: ten made-up items a task, for trying things out; no measurement")
     if space.file.mode == "compare" and space.design.seeds * space.design.blocks * space.design.sft_seeds == 1:
         found.append("one block and one seed: exploratory, the report will rank nothing")
     if space.file.mode == "search":

@@ -65,7 +65,7 @@ def lines(view: SweepView) -> list[str]:
     for choice in _answers(view).choices:
         if not view.scored(choice.family):
             continue
-        said.append(f"What to take from {choice.family}:")
+        said.append(f"What to take from {choice.family} (chosen on the search split):")
         for pick in choice.picks:
             said += [f"  {_line(view, pick)}", *(f"    {remark}" for remark in pick.remarks)]
         said += [f"  {remark}" for remark in choice.remarks]

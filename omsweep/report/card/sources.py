@@ -47,6 +47,8 @@ class Evaluation(NamedTuple):
     limit: int | None
 
 
+TAX_DATA = "evaluate.data."
+"""How inputs of a sweep begin that are data files of its tax suite; the task is behind it."""
 _DEFAULTS = {field.name: field.default for field in fields(EvaluateSettings)} | {"reward": "tiny"}
 
 
@@ -116,6 +118,11 @@ def data(made: Exported, state: SweepState) -> list[Data]:
     return [
         *rows,
         Data("tax suite", evaluate.suite, evaluate.suite_digest, limit),
+        *(
+            Data("tax data", f"{key.removeprefix(TAX_DATA)}: {Path(one['path']).name}", _digest(one), limit)
+            for key, one in state.created.get("inputs", {}).items()
+            if key.startswith(TAX_DATA)
+        ),
         Data("reward prompts", evaluate.prompts, evaluate.prompts_digest, asked),
     ]
 

@@ -18,7 +18,7 @@ from omsweep.results.view import SweepView
 from omsweep.space.knobs import Choice, Integer, Interval, Knob
 from omsweep.space.search_space import SearchSpace
 from omsweep.store.records import TrialRecord
-from omsweep.store.state import SweepState
+from omsweep.store.state import SweepState, family_key
 
 AT_EDGE = 0.1
 """Share of a range, from its end, in which a front's values lie at the edge."""
@@ -29,6 +29,8 @@ LONGER = 1.25
 """Times the SFT model's length from which on answers count as longer."""
 WITH_LENGTH = 0.5
 """Rank correlation of reward and length from which on the two go together."""
+LESS = 0.1
+"""Share of answers, or of pairs of words, by which a front's answers differ clearly."""
 FEWEST_FOR_RANKS = 8
 BOUNDS: Mapping[str, tuple[float, float]] = {"density": (0.0, 1.0), "alpha": (0.0, 1.0), "replay_share": (0.0, 1.0)}
 """Where knobs end by what they are, so that a range cannot be extended."""
@@ -54,6 +56,11 @@ class Patient:
     def members(self) -> list[TrialRecord]:
         """Those on the front."""
         return [trial for trial in self.scored if trial.trial_id in self.view.member_ids]
+
+    def reference(self, trial: TrialRecord) -> Mapping[str, Any]:
+        """What the trial's SFT model scored."""
+        found: Mapping[str, Any] = self.view.references.get(family_key(trial.family, trial.sft_seed)) or {}
+        return found or self.view.references.get(trial.family) or {}
 
     def drawn(self, trial: TrialRecord) -> dict[str, tuple[Any, Knob]]:
         """What a trained trial drew, see `drawn_by`."""
@@ -138,6 +145,63 @@ def bought_by_length(patient: Patient) -> str | None:
     )
 
 
+def over_optimised(patient: Patient) -> str | None:
+    """Rewards that fell on the front, beyond noise, while the one that was optimised rose."""
+    fell = []
+    for name in named_gains(patient):
+        told = [(t.rewards.get(name), t.rewards.get(f"{name}_se_items")) for t in patient.members]
+        known = [(gain, error) for gain, error in told if gain is not None and error is not None]
+        lower = [gain for gain, error in known if gain < -Z95 * error]
+        if lower and len(lower) * 2 > len(known):
+            of = counted(len(patient.members), "member")
+            fell.append(f"{name} fell beyond noise in {len(lower)} of the front's {of} (median {fixed(median(lower))})")
+    if not fell:
+        return None
+    kl = [trial.kl for trial in patient.members if trial.kl is not None]
+    far = f", at a KL of {fixed(median(kl), 1)} nats (median)" if kl else ""
+    return f"{'; '.join(fell)}, while the reward that was optimised rose{far}: that is over-optimisation."
+
+
+def gone_at_equal_length(patient: Patient) -> str | None:
+    """Gains over the SFT model by a judge that are within noise once answers are compared at equal length."""
+    said = []
+    for trial in patient.members:
+        for key, even in trial.rewards.items():
+            name, found, _ = key.partition("_length_controlled")
+            error = trial.rewards.get(f"{key}_se")
+            if found != "_length_controlled" or key.endswith("_se") or even is None or error is None:
+                continue
+            own = name not in trial.rewards  # then it is the objective
+            raw = trial.reward if own else trial.rewards[name]
+            noise = trial.reward_se_items if own else trial.rewards.get(f"{name}_se_items")
+            if raw is not None and noise is not None and raw > Z95 * noise and even <= Z95 * error:
+                said.append(f"{trial.trial_id} ({name}: {fixed(raw)}, at equal length {fixed(even)} points)")
+    return f"Bought by length, no gain is left at equal length: {'; '.join(said[:3])}." if said else None
+
+
+def broken_answers(patient: Patient) -> str | None:
+    """Members of the front whose answers end, vary or comply clearly less than the SFT model's."""
+    said: list[str] = []
+    for name, words, worse in (
+        ("finished_rate", "answers that end", -LESS),
+        ("distinct_2", "distinct pairs of words", -LESS),
+        ("refusal_rate", "refusals", LESS),
+    ):
+        pairs = [(getattr(trial, name), patient.reference(trial).get(name)) for trial in patient.members]
+        known = [(now, before) for now, before in pairs if now is not None and before is not None]
+        changed = [now - before for now, before in known]
+        if changed and median(changed) / worse >= 1:
+            before, now = (median(one[i] for one in known) for i in (1, 0))
+            said.append(f"{words} {fixed(100 * before, 0)} -> {fixed(100 * now, 0)} %")
+    return f"The front's answers against the SFT model's: {', '.join(said)} (medians)." if said else None
+
+
+def named_gains(patient: Patient) -> list[str]:
+    """Names of the rewards that are recorded beside the objective."""
+    names = dict.fromkeys(key for trial in patient.members for key in trial.rewards)
+    return [name for name in names if f"{name}_se_items" in names]
+
+
 def dropped_data(patient: Patient) -> str | None:
     """Records of the data that were dropped, or changed before training, as truncated ones are."""
     prepared = [data for key, data in patient.state.prepared.items() if key.partition("#")[0] == patient.family]
@@ -206,6 +270,9 @@ CHECKS: Mapping[str, Check] = {
     "no gain": no_gain,
     "range edge": range_edge,
     "length": bought_by_length,
+    "equal length": gone_at_equal_length,
+    "over optimisation": over_optimised,
+    "answers": broken_answers,
     "noise": noisy_front,
     "seeds": few_seeds,
     "merging": inactive_merges,

@@ -131,11 +131,24 @@ def chosen(view: SweepView, family: str, *, max_tax: float | None = None) -> str
     if trial_id is not None:
         return trial_id
     if max_tax is not None:
-        raise ValueError(f"no trial of {family} has more reward than its SFT model at {_at_most(view, max_tax)}")
+        raise ValueError(
+            f"no trial of {family} has more reward than its SFT model at {_at_most(view, max_tax)}"
+            f"{_least(view, family)}"
+        )
     raise ValueError(
         f"the front of {family} has no knee: fewer than {FEWEST_FOR_KNEE} of its trials count, or none lies beyond the"
         " line through its ends"
     )
+
+
+def _least(view: SweepView, family: str) -> str:
+    """What the least tax of a trial with more reward than the SFT model is; nothing where there is no such trial."""
+    gains = [trial for trial in _kept(view, family) if _search_reading(view, trial).reward > 0]
+    least = min(gains, key=lambda trial: _search_reading(view, trial).tax, default=None)
+    if least is None:
+        return ", nor at any other"
+    reading = _search_reading(view, least)
+    return f"; the least is {with_error(reading.tax, reading.tax_error)} of {least.trial_id} ({reading.split} split)"
 
 
 def reading_of(view: SweepView, trial: TrialRecord, split: str) -> Reading | None:

@@ -68,9 +68,10 @@ def check_fit(space: SearchSpace) -> None:
         SpaceError: with the terms of the sum and what would make it fit; a GPU memory without a GPU; what is neither
             folder nor hub id; a folder that holds no such model.
     """
-    if space.evaluate.reward.model is not None:
-        model, revision = space.evaluate.reward.model, space.evaluate.reward.revision
-        _check_place(model, revision, "evaluate.reward.model", check_model)
+    for reward in space.evaluate.all_rewards:
+        if reward.model is not None:
+            key = "reward" if reward is space.evaluate.reward else f"rewards.{reward.name}"
+            _check_place(reward.model, reward.revision, f"evaluate.{key}.model", check_model)
     for index, family in enumerate(space.families):
         _check_places(family, f"families.{index}")
         scorers = scorer_resources(space.file.evaluate, space.file.train, family)

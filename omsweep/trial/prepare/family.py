@@ -73,7 +73,8 @@ def prepare_family(wanted: Preparation, progress: Any) -> tuple[Prepared, Any]:
     hold_gpu_memory(wanted.gpu_memory_gib)
     with calling("read the tax suite and the reward prompts"):
         scored = scored_texts(wanted.evaluate)
-    build_reward_model(wanted.evaluate.reward, progress=progress)
+    for reward in wanted.evaluate.all_rewards:
+        build_reward_model(reward, progress=progress)
     folders = prepare(family, progress=progress)
     check_models(wanted.base_users, family.name, folders.base, folders.sft)
     if wanted.base_users or wanted.task_vectors:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omsweep.cache import build_once
-from omsweep.evaluation.reward_models import KIND, REWARD_MODELS, EmbeddedRewardModel, reward_recipe
+from omsweep.evaluation.rewards.reward_models import KIND, REWARD_MODELS, EmbeddedRewardModel, reward_recipe
 from omsweep.evaluation.settings import RewardSettings
 
 SUMMARY_FILE = "summary.json"

@@ -40,7 +40,7 @@ def test_nothing_scored_has_no_section(folder, make_space):
 
 def test_a_terminal_gets_a_few_lines(demo):
     said = lines(read_view(demo))
-    assert said[0] == "What to take from tiny-llama:"
+    assert said[0] == "What to take from tiny-llama (chosen on the search split):"
     assert sum(line.startswith("  Export it: omsweep export demo --trial ") for line in said) == 2
     assert any("(search split)" in line and "most reward" in line for line in said)
     assert len(said) < 24

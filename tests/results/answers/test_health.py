@@ -157,3 +157,40 @@ def test_the_documentation_lists_every_check():
     page = (Path(__file__).parents[3] / "docs" / "report.md").read_text()
     table = page.partition("## What to beware of")[2].partition("##")[0]
     assert re.findall(r"^\| ([a-z ]+) \|", table, flags=re.MULTILINE)[1:] == list(CHECKS)
+
+
+def test_over_optimisation_is_a_reward_that_fell_beyond_noise(patient):
+    fell = {"rewards": {"liked": -8.0, "liked_se_items": 2.0, "size": 5.0, "size_se_items": 1.0}, "kl": 30.0}
+    said = CHECKS["over optimisation"](patient([dict(fell) for _ in range(3)]))
+    assert said is not None
+    assert said.startswith("liked fell beyond noise in 3 of the front's 3 members (median −8.00)")  # noqa: RUF001
+    assert "KL of 30.0 nats" in said
+    assert "size" not in said
+
+
+def test_within_noise_nothing_is_over_optimised(patient):
+    near = {"rewards": {"liked": -3.0, "liked_se_items": 2.0}}
+    assert CHECKS["over optimisation"](patient([dict(near) for _ in range(3)] + [{}])) is None
+
+
+@pytest.mark.parametrize(("even", "gone"), [(1.0, True), (9.0, False)])
+def test_a_gain_that_is_gone_at_equal_length(patient, even, gone):
+    told = {"liked": 12.0, "liked_se_items": 2.0, "liked_length_controlled": even, "liked_length_controlled_se": 2.0}
+    said = CHECKS["equal length"](patient([{"rewards": told}]))
+    assert said == (
+        "Bought by length, no gain is left at equal length: t0 (liked: 12.00, at equal length 1.00 points)."
+        if gone
+        else None
+    )
+
+
+@pytest.mark.parametrize(("ended", "worse"), [(0.99, False), (0.6, True)])
+def test_answers_that_no_longer_end(patient, ended, worse):
+    trials = [{"finished_rate": ended, "distinct_2": 0.5, "refusal_rate": 0.0}]
+    found = patient(trials)
+    reference = {"finished_rate": 1.0, "distinct_2": 0.5, "refusal_rate": 0.0}
+    found = replace(found, view=replace(found.view, references={"tiny-llama": reference}))
+    said = CHECKS["answers"](found)
+    assert said == (
+        "The front's answers against the SFT model's: answers that end 100 -> 60 % (medians)." if worse else None
+    )

@@ -47,8 +47,16 @@ def test_within_a_limit_the_sft_model_may_be_the_best(viewed):
     said = "No trial has more reward than the SFT model at a tax of at most 1 point."
     assert said in choice_of(view, "tiny-llama").remarks
     with pytest.raises(
-        ValueError, match=r"no trial of tiny-llama has more reward than its SFT model at a tax of at most 1"
+        ValueError,
+        match=r"no trial of tiny-llama has more reward than its SFT model at a tax of at most 1 point; the least is"
+        r" \+3\.00.* of dear \(search split\)",
     ):
+        chosen(view, "tiny-llama", max_tax=1.0)
+
+
+def test_where_nothing_gains_no_tax_is_the_least(viewed):
+    view = viewed({"worse": (-0.1, -1.0)})
+    with pytest.raises(ValueError, match="at a tax of at most 1 point, nor at any other"):
         chosen(view, "tiny-llama", max_tax=1.0)
 
 

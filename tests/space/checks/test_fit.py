@@ -161,7 +161,9 @@ def test_knobs_are_counted_together(compare: dict[str, Any]) -> None:
 
 def test_a_reward_model_is_looked_for(compare: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def judged_by(model: str) -> SearchSpace:
-        return build_space(compare | {"evaluate": {"reward": {"scorer": "reward_model", "model": model}}})
+        return build_space(
+            compare | {"evaluate": {"reward": {"scorer": "reward_model", "model": model, "prompts": "tiny"}}}
+        )
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (note,) = reward_model_notes(judged_by("/no/such"))

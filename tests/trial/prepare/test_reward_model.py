@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from omsweep import extras
-from omsweep.evaluation import reward_models
-from omsweep.evaluation.reward_models import REWARD_MODELS, SMOLLM2_JUDGE, reward_recipe, trained_folder
+from omsweep.evaluation.rewards import reward_models
+from omsweep.evaluation.rewards.reward_models import REWARD_MODELS, SMOLLM2_JUDGE, reward_recipe, trained_folder
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
 from omsweep.families.load import FamilyFolders

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from omsweep.align.template import tokenizer_hash
 from omsweep.evaluation.generation import encode_prompts, generate
-from omsweep.evaluation.reward_models import trained_folder
+from omsweep.evaluation.rewards.reward_models import trained_folder
 from omsweep.evaluation.scorers import make_scorer
 from omsweep.evaluation.settings import RewardSettings
 from omsweep.families.chat_template import check_prompts, template_of

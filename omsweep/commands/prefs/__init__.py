@@ -31,7 +31,7 @@ from omsweep.provenance import revision, versions
 from omsweep.strict_json import write_json
 
 if TYPE_CHECKING:
-    from omsweep.commands.pair_sources import PairSources
+    from omsweep.commands.prefs.sources import PairSources
 
 
 OPTIONS: dict[str, type] = {field.name: type(field.default) for field in fields(PairSettings)}
@@ -39,6 +39,10 @@ OPTIONS |= {"limit": int, "batch_size": int}
 """Options that are numbers or one word, and what their texts are read as."""
 
 BATCH_SIZE = 64
+
+
+BESIDE_THE_SCORE = ("prompts", "device", "keep", "name")
+"""Fields of a reward that change no score of an answer."""
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -62,14 +66,18 @@ def execute(options: argparse.Namespace) -> int:
         "model": model,
         "dtype": dtype,
         "prompts": {"source": options.prompts, "limit": limit, "count": len(chats), "hash": prompts_hash(chats)},
-        "scorer": {name: value for name, value in asdict(reward).items() if name != "prompts" and value is not None},
+        "scorer": {
+            name: value
+            for name, value in asdict(reward).items()
+            if name not in ("prompts", "device", "keep", "name") and value is not None
+        },
         **asdict(settings),
         "chunk_prompts": CHUNK_PROMPTS,
     }
     if record:
         check_same(record["request"], request, files)
 
-    from omsweep.commands.pair_sources import resolve_sources
+    from omsweep.commands.prefs.sources import resolve_sources
 
     sources = resolve_sources(model, reward, dtype=dtype)
     if record:
