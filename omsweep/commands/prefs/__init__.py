@@ -40,7 +40,6 @@ OPTIONS |= {"limit": int, "batch_size": int}
 
 BATCH_SIZE = 64
 
-
 BESIDE_THE_SCORE = ("prompts", "device", "keep", "name")
 """Fields of a reward that change no score of an answer."""
 
